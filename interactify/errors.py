@@ -1,0 +1,31 @@
+"""The one family of errors: each says what was expected, what came, and what to try."""
+
+from __future__ import annotations
+
+
+class InteractifyError(Exception):
+    """Anything that went wrong in a way the library foresaw. Catch this to catch them all."""
+
+
+class PhotoError(InteractifyError, ValueError):
+    """A picture that can't be read or is not a picture: no pixels, unknown layout, values out of range."""
+
+
+class InteractionError(InteractifyError, ValueError):
+    """A click that is not one: outside the photo, not a number, of an unknown kind."""
+
+
+class ModelError(InteractifyError, ValueError):
+    """A network the library can't work with as it is: no per-pixel output, no stem, an unknown layer name."""
+
+
+class CheckpointError(InteractifyError, ValueError):
+    """A file of weights, or a saved session, that is unreadable or does not fit."""
+
+
+class NonFiniteError(InteractifyError, ArithmeticError):
+    """The network returned NaN or infinity; no mask is made from it."""
+
+
+class OptionError(InteractifyError, ValueError):
+    """An option with a value the library does not know."""
