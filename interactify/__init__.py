@@ -1,0 +1,50 @@
+"""Any segmentation network a person already has answers to clicks, without training.
+
+net = interactify.wrap(model)
+session = net.session(photo)
+result = session.click(x=120, y=80)
+"""
+
+from interactify import brs, energy, errors, optim, zoo
+from interactify.errors import (
+    CheckpointError,
+    InteractifyError,
+    InteractionError,
+    ModelError,
+    NonFiniteError,
+    OptionError,
+    PhotoError,
+)
+from interactify.interactions import Click
+from interactify.maps import interaction_maps
+from interactify.result import Result
+from interactify.session import Session
+from interactify.session_file import load_session
+from interactify.stem import ReconfiguredStem, reconfigure_stem
+from interactify.wrap import Interactive, wrap
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "Click",
+    "InteractifyError",
+    "InteractionError",
+    "Interactive",
+    "ModelError",
+    "NonFiniteError",
+    "OptionError",
+    "PhotoError",
+    "ReconfiguredStem",
+    "Result",
+    "Session",
+    "brs",
+    "energy",
+    "errors",
+    "interaction_maps",
+    "load_session",
+    "optim",
+    "reconfigure_stem",
+    "wrap",
+    "zoo",
+]

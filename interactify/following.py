@@ -1,0 +1,161 @@
+"""Following the image through a running network, to the convolutions that read it.
+
+A stem is found by what happens, not by what it is called: while the network runs, every torch function is seen, and
+a tensor computed from nothing but the image stays *image-like* until a convolution reads it. Subclasses, weight
+standardisation, "same" padding, several parallel convolutions and bare `F.conv2d` calls all look alike from here.
+The same walk, made again later, is where interaction maps enter (see `stem.py`).
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+Function = Callable[..., Any]
+_running = threading.local()
+
+
+@dataclass(frozen=True)
+class StemCall:
+    """One convolution that reads the image: the `index`-th such call of a forward pass.
+
+    `weight` is (O, C / groups, kh, kw), `inputs` the (C, H, W) it was seen to read, `module` the name of the module
+    that made the call ("" for the network itself).
+    """
+
+    index: int
+    module: str
+    weight: tuple[int, ...]
+    inputs: tuple[int, ...]
+
+
+@dataclass
+class Convolution:
+    """The arguments of a conv2d call, by name."""
+
+    input: Tensor
+    weight: Tensor
+    bias: Tensor | None = None
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    groups: int = 1
+
+
+class _Marks:
+    """A set of tensors by identity that keeps none of them alive."""
+
+    def __init__(self) -> None:
+        self._references: dict[int, weakref.ref[Tensor]] = {}
+
+    def __contains__(self, value: object) -> bool:
+        reference = self._references.get(id(value))
+        return reference is not None and reference() is value  # an id may be used again after a tensor's death
+
+    def add_all(self, values: Any) -> None:
+        for leaf in tree_leaves(values):
+            if isinstance(leaf, Tensor):
+                self._references[id(leaf)] = weakref.ref(leaf)
+
+
+class Following(TorchFunctionMode):
+    """Runs a forward pass unchanged, knowing at every torch function what owes what to the image.
+
+    Subclasses override what happens `before_stem` (a function of image-like tensors and constants), `at_stem` (a
+    convolution of an image-like tensor) and where the image is `used_again` (together with later features).
+    """
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        self.calls = 0
+        self._image_like, self._features = _Marks(), _Marks()
+        self._image_like.add_all(image)
+
+    def mark(self, tensor: Tensor) -> None:
+        """From here on, `tensor` counts as the image."""
+        self._image_like.add_all(tensor)
+
+    def __torch_function__(
+        self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if func is torch.conv2d and (args[0] if args else kwargs.get("input")) in self._image_like:
+            self.calls += 1
+            out, kind = self.at_stem(self.calls - 1, func, args, kwargs), self._features
+        elif any(t in self._features for t in tensors):
+            used = any(t in self._image_like for t in tensors)
+            out, kind = (self.used_again if used else _plain)(func, args, kwargs), self._features
+        elif any(t in self._image_like for t in tensors):
+            out, kind = self.before_stem(func, args, kwargs), self._image_like
+        else:
+            return func(*args, **kwargs)
+        kind.add_all(out)
+        return out
+
+    def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return func(*args, **kwargs)
+
+    def at_stem(self, index: int, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return func(*args, **kwargs)
+
+    def used_again(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return func(*args, **kwargs)
+
+
+def _plain(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return func(*args, **kwargs)
+
+
+class Watching(Following):
+    """Finds the stem calls, and what else reads the image. Set `module` to name where the pass is."""
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__(image)
+        self.found: list[StemCall] = []
+        self.others: list[str] = []
+        self.module = ""
+
+    def at_stem(self, index: int, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = Convolution(*args, **kwargs)
+        self.found.append(StemCall(index, self.module, tuple(call.weight.shape), tuple(call.input.shape[1:])))
+        return func(*args, **kwargs)
+
+    def used_again(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = func(*args, **kwargs)
+        if any(isinstance(leaf, Tensor) for leaf in tree_leaves(out)):  # reading a shape uses no pixel
+            self.others.append(f"{getattr(func, '__name__', func)} in {self.module or 'the network itself'}")
+        return out
+
+
+M = TypeVar("M", bound=Following)
+
+
+@contextmanager
+def following(mode: M) -> Iterator[M]:
+    """Enter a mode, in this thread alone, and let `mark_input` hooks reach it."""
+    before = getattr(_running, "mode", None)
+    _running.mode = mode
+    try:
+        with mode:
+            yield mode
+    finally:
+        _running.mode = before
+
+
+def mark_input(module: nn.Module, args: tuple[Any, ...]) -> None:
+    """Forward-pre-hook for a stem that the user named: the first map this module reads counts as the image."""
+    mode = getattr(_running, "mode", None)
+    for leaf in tree_leaves(args):
+        if mode is not None and isinstance(leaf, Tensor) and leaf.ndim == 4:
+            mode.mark(leaf)
+            return

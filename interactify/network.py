@@ -1,0 +1,63 @@
+"""The user's network as the library runs it: its twin, its spec, and one way from an image to a class's logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from interactify.errors import ModelError, NonFiniteError
+from interactify.following import mark_input
+from interactify.interactions import Click
+from interactify.outputs import target_logit, to_logits
+from interactify.probe import submodule
+from interactify.spec import ModelSpec
+from interactify.view import View
+
+if TYPE_CHECKING:
+    from interactify.variables import Variables
+
+
+class Network:
+    """A twin and what is known of it. Holds no state of any session."""
+
+    def __init__(self, twin: nn.Module, spec: ModelSpec, stem: str | None = None) -> None:
+        self.twin = twin
+        self.spec = spec
+        if stem is not None:
+            submodule(twin, stem).register_forward_pre_hook(mark_input)
+
+    def image(self, photo: Tensor, view: View) -> Tensor:
+        """A photo (C, H, W) in [0, 1] as the network reads it: (1, C, h', w'), normalised, on its device."""
+        mean = torch.tensor(self.spec.mean).view(-1, 1, 1)
+        std = torch.tensor(self.spec.std).view(-1, 1, 1)
+        image = (view.to_network(photo) - mean) / std
+        return image.to(self.spec.device, self.spec.dtype)
+
+    @torch.no_grad()
+    def plain_logits(self, image: Tensor) -> Tensor:
+        """The network's own answer, (1, K, h', w')."""
+        try:
+            raw = self.twin(image)
+        except Exception as cause:  # the user's own code, on a size it may not take
+            raise ModelError(
+                f"The network failed on an image {tuple(image.shape)}: {type(cause).__name__}: {cause}. It may need "
+                "another size: try resolution=… or divisor=… in wrap()."
+            ) from cause
+        logits = to_logits(self.spec.output, raw, (image.shape[-2], image.shape[-1]))
+        if not bool(torch.isfinite(logits).all()):
+            raise NonFiniteError(
+                f"The network returned NaN or infinity for this photo, before any click ({image.dtype}). Check its "
+                "weights and the mean= and std= it expects, or use float32."
+            )
+        return logits
+
+    def logits(
+        self, image: Tensor, variables: Variables, values: Tensor, clicks: Sequence[Click], target: int | None
+    ) -> Tensor:
+        """Log-odds (1, 1, h', w') of the target class under the variables' values, differentiable in them."""
+        raw = variables.run(self, image, values, clicks)
+        logits = to_logits(self.spec.output, raw, (image.shape[-2], image.shape[-1]))
+        return target_logit(logits, target, self.spec.output.activation)

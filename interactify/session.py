@@ -1,0 +1,199 @@
+"""Interactions in, masks out: one photo, one person, and everything they have said so far.
+
+A session is a tuple of steps, each with the clicks made until then, the variables' values and the result. Clicking
+appends a step, undo moves one to the redo side; a failed click appends nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from interactify import brs
+from interactify.errors import InteractionError
+from interactify.interactions import Click, checked
+from interactify.outputs import check_target, target_logit
+from interactify.photo import PhotoLike, read_photo, to_uint8
+from interactify.result import Result
+from interactify.view import View
+
+if TYPE_CHECKING:
+    from interactify.wrap import Interactive
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The state after one interaction: all clicks so far, where the variables are, and what they give."""
+
+    clicks: tuple[Click, ...]
+    values: Tensor
+    result: Result
+
+
+class Session:
+    """Clicks on one photo. Made by `Interactive.session`; not to be shared between threads, one for each.
+
+    >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
+    >>> result = session.click(x=40, y=30)
+    >>> result.mask.shape, result.satisfied, session.undo().clicks
+    ((60, 80), True, ())
+    """
+
+    def __init__(self, net: Interactive, photo: PhotoLike, target: int | None = None) -> None:
+        network = net.network
+        self.net = net
+        self.target = check_target(net.target if target is None else target, network.spec.output.classes)
+        self.pixels = read_photo(photo, network.spec.channels)
+        size = (self.pixels.shape[1], self.pixels.shape[2])
+        self.view = View.fit(size, resolution=network.spec.resolution, divisor=network.spec.divisor)
+        self._image = network.image(self.pixels, self.view)
+        self._plain = network.plain_logits(self._image)
+        start = net.variables.start(network, self._image)
+        self.first = Step((), start, Result(self._target_of(self._plain, ()), self.view))
+        self.steps: tuple[Step, ...] = ()
+        self.undone: tuple[Step, ...] = ()
+
+    @property
+    def result(self) -> Result:
+        """The current result; before the first interaction, the network's own prediction."""
+        return self._last.result
+
+    @property
+    def interactions(self) -> tuple[Click, ...]:
+        """The clicks that hold now, in the order they were made."""
+        return self._last.clicks
+
+    @property
+    def photo(self) -> NDArray[np.uint8]:
+        """The photo as it is seen here, (H, W, 3) uint8, for drawing."""
+        return to_uint8(self.pixels)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the photo, in pixels."""
+        return self.view.photo_size
+
+    def click(self, x: float, y: float, positive: bool = True) -> Result:
+        """Say that a pixel belongs to the object (`positive`) or does not, and refine until it is so.
+
+        Args:
+            x: pixels to the right, 0 at the left border's centre; rounded to the nearest pixel.
+            y: pixels down, 0 at the top.
+            positive: False for "not this".
+
+        Returns:
+            The new result. Look at `result.satisfied`: where the network can't be brought to agree, it is False.
+
+        Raises:
+            InteractionError: outside the photo, or not a number. The session is as it was.
+            NonFiniteError: the network returned NaN or infinity. The session is as it was.
+        """
+        click = checked(Click(x, y, positive), self.size)
+        step = self._refined((*self._last.clicks, click))
+        self.steps, self.undone = (*self.steps, step), ()
+        return step.result
+
+    def undo(self) -> Result:
+        """Take the last click back; nothing happens where there is none. Returns the result that holds now."""
+        if self.steps:
+            self.undone = (*self.undone, self.steps[-1])
+            self.steps = self.steps[:-1]
+        return self.result
+
+    def redo(self) -> Result:
+        """Make the click last undone again, from memory; nothing happens where there is none."""
+        if self.undone:
+            self.steps = (*self.steps, self.undone[-1])
+            self.undone = self.undone[:-1]
+        return self.result
+
+    def reset(self) -> Result:
+        """Forget every click, undone ones too. Returns the network's own prediction."""
+        self.steps = self.undone = ()
+        return self.result
+
+    def save(self, path: str | Path) -> Path:
+        """Write the session to an .npz file that `interactify.load_session` goes on from; returns its path.
+
+        The file holds the clicks, the variables, the view and fingerprints of network and photo, but neither of the
+        two themselves. It is replaced as a whole: an interrupted save leaves the old file.
+
+        Raises:
+            OptionError: where the file can't be written.
+        """
+        from interactify.session_file import save_session  # the file format reads sessions, and is read by few
+
+        return save_session(self, path)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"Session({width}x{height} pixels, {len(self.interactions)} clicks, {len(self.undone)} undone)"
+
+    @property
+    def _last(self) -> Step:
+        return self.steps[-1] if self.steps else self.first
+
+    def _target_of(self, logits: Tensor, clicks: tuple[Click, ...]) -> Tensor:
+        return target_logit(logits, self._class(clicks), self.net.network.spec.output.activation)
+
+    def _class(self, clicks: tuple[Click, ...]) -> int | None:
+        """What a positive click means: the class asked for, or that under the first click (of two, the second)."""
+        classes = self._plain.shape[1]
+        if self.target is not None or not clicks:
+            return self.target if self.target is not None or classes != 2 else 1
+        if classes <= 2:
+            return classes - 1
+        point = self.view.points_to_network([(clicks[0].x, clicks[0].y)])
+        return int(brs.sample(self._plain, point)[0, :, 0].argmax())
+
+    def _refined(self, clicks: tuple[Click, ...]) -> Step:
+        started = time.perf_counter()
+        net, last = self.net, self._last
+        holding, overruled = _later_wins(clicks)
+        points = self.view.points_to_network(np.array([(c.x, c.y) for c in holding], float))
+        seen = [Click(float(x), float(y), c.positive) for (x, y), c in zip(points.tolist(), holding, strict=True)]
+        target = self._class(clicks)
+
+        def forward(values: Tensor) -> Tensor:
+            return net.network.logits(self._image, net.variables, values, seen, target)
+
+        refinement = brs.refine(
+            forward,
+            last.values,
+            points,
+            np.array([c.positive for c in holding]),
+            energy=net.energy,
+            inertia=net.variables.inertia,
+            solver=net.solver,
+            max_evaluations=net.max_evaluations,
+        )
+        result = Result(
+            refinement.logits,
+            self.view,
+            holding,
+            overruled,
+            refinement.evaluations,
+            refinement.status,
+            time.perf_counter() - started,
+            last.result.mask,
+        )
+        return Step(clicks, refinement.values, result)
+
+    def restore(self, steps: tuple[Step, ...], undone: tuple[Step, ...]) -> None:
+        """Put a saved history into a session that has none yet."""
+        if self.steps or self.undone:
+            raise InteractionError("A session is restored into a new one only; this one has clicks already.")
+        self.steps, self.undone = steps, undone
+
+
+def _later_wins(clicks: tuple[Click, ...]) -> tuple[tuple[Click, ...], tuple[Click, ...]]:
+    """Clicks that hold, and those whose pixel was clicked again later with the other label."""
+    final = {(c.x, c.y): c.positive for c in clicks}
+    holding = tuple(c for c in clicks if final[c.x, c.y] == c.positive)
+    return holding, tuple(c for c in clicks if final[c.x, c.y] != c.positive)

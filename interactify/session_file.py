@@ -1,0 +1,160 @@
+"""A session as a file: clicks, variables and fingerprints in an .npz, no pickle, and exactly where one left off."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from interactify.errors import CheckpointError, InteractifyError
+from interactify.interactions import Click
+from interactify.photo import PhotoLike
+from interactify.result import Result
+from interactify.session import Session, Step
+from interactify.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from interactify.wrap import Interactive
+
+FORMAT = 1
+
+
+def save_session(session: Session, path: str | Path) -> Path:
+    """Write a session; see `Session.save`."""
+    net, arrays, steps = session.net, {}, []
+    for name, side in (("made", session.steps), ("undone", session.undone)):
+        for index, step in enumerate(side):
+            arrays[f"{name}_{index}_values"] = step.values.cpu().numpy()
+            arrays[f"{name}_{index}_logits"] = step.result.logits.cpu().numpy()
+            steps.append({"side": name, **_described(step)})
+    header = {"format": FORMAT, "settings": _settings(session), "photo": _digest([session.pixels])}
+    header |= {"network": _fingerprint(net.network.twin), "steps": steps}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+    return write_whole(path, buffer.getvalue())
+
+
+def load_session(path: str | Path, net: Interactive, photo: PhotoLike) -> Session:
+    """Go on from a saved session: the next click gives the very mask it would have given then.
+
+    Args:
+        path: the file that `Session.save` wrote.
+        net: the same network, wrapped the same way.
+        photo: the same photo.
+
+    Raises:
+        CheckpointError: the file is missing, broken or of another kind, or was saved for another network, other
+            options, or another photo.
+        PhotoError: the photo can't be read.
+    """
+    header, arrays = _read(Path(path))
+    session = Session(net, photo, header["settings"].get("target"))
+    if header["photo"] != _digest([session.pixels]):
+        raise CheckpointError(f"{path} was saved for another photo. Give the photo it was made on, unchanged.")
+    if header["network"] != _fingerprint(net.network.twin):
+        raise CheckpointError(f"{path} was saved for a network with other weights. Load those, then the session.")
+    settings = _settings(session)
+    other = [f"{k}: {v!r}, here {settings.get(k)!r}" for k, v in header["settings"].items() if settings.get(k) != v]
+    if other:
+        raise CheckpointError(
+            f"{path} was saved under other options ({'; '.join(other)}). Wrap the network with those."
+        )
+    try:
+        sides: dict[str, list[Step]] = {"made": [], "undone": []}
+        for stored in header["steps"]:
+            side = sides[stored["side"]]
+            before = side[-1].result.mask if stored["side"] == "made" and side else session.result.mask
+            side.append(_step(session, stored, arrays, f"{stored['side']}_{len(side)}", before))
+    except (KeyError, TypeError, ValueError, InteractifyError) as cause:
+        raise CheckpointError(f"{path} is not a whole session ({cause}). Load an older copy.") from cause
+    session.restore(tuple(sides["made"]), tuple(sides["undone"]))
+    return session
+
+
+def _described(step: Step) -> dict[str, Any]:
+    result = step.result
+    return {
+        "clicks": [click.to_json() for click in step.clicks],
+        "holding": [click.to_json() for click in result.clicks],
+        "overruled": [click.to_json() for click in result.overruled],
+        "evaluations": result.evaluations,
+        "status": result.status,
+        "seconds": result.seconds,
+    }
+
+
+def _step(session: Session, stored: dict[str, Any], arrays: dict[str, np.ndarray], key: str, before: Any) -> Step:
+    def clicks(name: str) -> tuple[Click, ...]:
+        return tuple(Click.from_json(entry) for entry in stored[name])
+
+    start, logits = session.first.values, session.first.result.logits
+    values, kept = arrays[f"{key}_values"], arrays[f"{key}_logits"]
+    if values.shape != tuple(start.shape) or kept.shape != tuple(logits.shape):
+        raise ValueError(f"{key} has another shape than this network's variables")
+    result = Result(
+        torch.from_numpy(kept).to(logits),
+        session.view,
+        clicks("holding"),
+        clicks("overruled"),
+        int(stored["evaluations"]),
+        str(stored["status"]),
+        float(stored["seconds"]),
+        before,
+    )
+    return Step(clicks("clicks"), torch.from_numpy(values).to(start), result)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop("header").tobytes().decode())
+        kind = header["format"], header["settings"], header["photo"], header["network"], header["steps"]
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no session file {path}.") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as cause:
+        raise CheckpointError(
+            f"{path} is not a session saved by interactify ({type(cause).__name__}: {cause})."
+        ) from None
+    if kind[0] != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {kind[0]!r}; this version reads {FORMAT}. Use the version that wrote it."
+        )
+    return header, arrays
+
+
+def _settings(session: Session) -> dict[str, Any]:
+    """What decides how clicks become masks, beside network and photo; compared on loading."""
+    net = session.net
+    return {
+        "variables": repr(net.variables),
+        "energy": repr(net.energy),
+        "solver": net.solver,
+        "max_evaluations": net.max_evaluations,
+        "target": session.target,
+        "view": [
+            list(size) for size in (session.view.photo_size, session.view.content_size, session.view.network_size)
+        ],
+        "mean": list(net.spec.mean),
+        "std": list(net.spec.std),
+        "output": net.spec.output.name,
+    }
+
+
+def _fingerprint(model: nn.Module) -> str:
+    return _digest([tensor for _, tensor in sorted(model.state_dict().items()) if isinstance(tensor, Tensor)])
+
+
+def _digest(tensors: list[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

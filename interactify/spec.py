@@ -1,0 +1,102 @@
+"""What has to be known of a network before it can be clicked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from interactify.following import StemCall
+from interactify.outputs import OutputSpec
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A place inside the network where variables can be put: a module whose (last) output is a map (C, h, w)."""
+
+    name: str
+    kind: str
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A network as the library sees it.
+
+    Attributes:
+        channels: C of the images (N, C, H, W) it takes.
+        stem: the convolutions that read the image, in order; empty where none was seen.
+        used_again: what else uses the image, after the stem.
+        output: which map is meant, and what it holds.
+        layers: the modules whose output is a map, in the order they run.
+        mean, std: per channel, of images in [0, 1].
+        normalisation: where mean and std were taken from.
+        resolution: longest side of a photo in network pixels; None where photos go in as they are (up to 1024).
+        divisor: what height and width must be divisible by.
+        dtype, device: of the network's weights.
+        classes_seen: names of module classes, for messages.
+    """
+
+    channels: int
+    stem: tuple[StemCall, ...]
+    used_again: tuple[str, ...]
+    output: OutputSpec
+    layers: tuple[Layer, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    normalisation: str
+    resolution: int | None
+    divisor: int
+    dtype: torch.dtype
+    device: torch.device
+    classes_seen: tuple[str, ...] = ()
+
+    def insertion_points(self) -> dict[str, Layer]:
+        """The usual three places of f-BRS (Sofiiuk et al., CVPR 2020, section 3.3), by its letters.
+
+        A: the deepest map (coarsest, then last). C: the last map before the output's own layers that is as large as
+        any. B: the last map half-way between them in size. Fewer where a network has fewer; pooled vectors don't count.
+        """
+        named = [layer for layer in self.layers if layer.name and min(layer.shape[1:]) > 1]
+        if not named:
+            return {}
+        coarsest = min(layer.shape[1] * layer.shape[2] for layer in named)
+        deepest = max(i for i, layer in enumerate(named) if layer.shape[1] * layer.shape[2] == coarsest)
+        points = {"A": named[deepest]}
+        rest = [layer for layer in named[deepest + 1 :] if layer.shape[0] > self.output.classes]
+        if rest:
+            largest = max(layer.shape[1] * layer.shape[2] for layer in rest)
+            points["C"] = [layer for layer in rest if layer.shape[1] * layer.shape[2] == largest][-1]
+            middle = (coarsest * largest) ** 0.5
+            points["B"] = min(reversed(rest), key=lambda layer: abs(layer.shape[1] * layer.shape[2] / middle - 1))
+        return dict(sorted(points.items()))
+
+
+def describe(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
+    """A few lines for a person: what was found, what was chosen and why."""
+    lines = [model_name]
+    if spec.stem:
+        calls = ", ".join(
+            f"{call.module or 'the network itself'} {'×'.join(map(str, call.weight))}" for call in spec.stem[:3]
+        )
+        more = f" and {len(spec.stem) - 3} more" if len(spec.stem) > 3 else ""
+        lines.append(f"  stem        {calls}{more} (reads the image; found by running the network)")
+    else:
+        lines.append("  stem        none found: variables 'maps' and 'kernels' need stem='…'; 'input' does not")
+    if spec.used_again:
+        lines.append(f"  image       also used by {', '.join(spec.used_again[:3])}")
+    output = spec.output
+    where = f"at {output.name!r} " if output.name else ""
+    size = "input size" if output.scale == 1 else f"{output.scale:.3g} × input size"
+    held = {"none": "logits", "sigmoid": "probabilities (sigmoid)", "softmax": "probabilities (softmax)"}
+    lines.append(f"  output      {where}{held[output.activation]}, {output.sure}; {size}")
+    lines.append(f"  classes     {output.classes}" + (" (one logit: object or not)" if output.classes == 1 else ""))
+    for letter, layer in spec.insertion_points().items():
+        lines.append(f"  point {letter}     {layer.name} {'×'.join(map(str, layer.shape))} at the probe's size")
+    numbers = (f"{'/'.join(f'{v:.3g}' for v in values)}" for values in (spec.mean, spec.std))
+    lines.append("  input       {} channels, mean {}, std {} ({})".format(spec.channels, *numbers, spec.normalisation))
+    longest = f"longest side {spec.resolution}" if spec.resolution else "photo's own size up to 1024"
+    lines.append(f"  size        {longest}, padded to multiples of {spec.divisor}")
+    lines.extend(f"  {line}" for line in chosen)
+    return "\n".join(lines)

@@ -1,0 +1,214 @@
+"""The training-free reconfiguration of the first convolution: interaction maps enter beside the image.
+
+Two conversions, both exact before the first interaction and neither trained:
+
+- zero kernels: each stem convolution gets a parallel branch over the maps whose kernels are all zero. The output
+  equals the original's for *any* maps; the kernels are what can then be moved, by refinement or by training.
+- image kernels (Jang & Kim, CVPR 2019, section 3.3): one map per image channel, read through the first
+  convolution's own kernels. The output equals the original's for zero maps.
+
+The branch is added to the convolution's *output*: appending channels to the weight would be wrong wherever the
+weight is standardised (BiT, NFNet), and appending to the input wherever it is padded or folded first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from interactify.errors import ModelError, OptionError
+from interactify.following import Convolution, Following, Function, StemCall, following, mark_input
+from interactify.twin import independent_copy_of
+
+Kernels = Literal["zero", "image"]
+
+
+class _ZeroBranch(Following):
+    """Adds conv(maps, kernels[i]) to the output of stem call i; the maps are padded wherever the image is."""
+
+    def __init__(self, image: Tensor, maps: Tensor, kernels: Sequence[Tensor]) -> None:
+        super().__init__(image)
+        self._kernels = kernels
+        self._maps: dict[int, Tensor] = {id(image): maps}
+        self._kept: list[Tensor] = [image]  # as long as their ids stand for their maps
+
+    def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = func(*args, **kwargs)
+        source = args[0] if args else kwargs.get("input")
+        maps = self._maps.get(id(source))
+        if isinstance(out, Tensor) and out.ndim == 4 and maps is not None:
+            # Only what moves pixels moves the maps; normalising the image must not turn "no click" into a click.
+            moved = func(maps, *args[1:], **kwargs) if func is F.pad and args else maps
+            self._maps[id(out)] = moved
+            self._kept.append(out)
+        return out
+
+    def at_stem(self, index: int, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = func(*args, **kwargs)
+        if index >= len(self._kernels):
+            return out
+        call = Convolution(*args, **kwargs)
+        maps = self._maps.get(id(call.input), next(iter(self._maps.values())))
+        kernel = self._kernels[index]
+        maps = _on_grid(maps, call.input.shape[-2:], kernel.shape[1]).to(out.dtype)
+        return out + torch.conv2d(maps, kernel.to(out.dtype), None, call.stride, call.padding, call.dilation)
+
+
+def _on_grid(maps: Tensor, size: Sequence[int], channels: int) -> Tensor:
+    """Maps on the grid a stem reads: folded where it reads space-to-depth, averaged or resized otherwise."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    fold = maps.shape[-2] // size[0] if size[0] else 0
+    if channels == maps.shape[1] * fold**2 and maps.shape[-2:] == (size[0] * fold, size[1] * fold):
+        return F.pixel_unshuffle(maps, fold)
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
+
+
+class _SecondImage(Following):
+    """Lets the stem read `image + maps`, and everything else that uses the image read the image."""
+
+    def __init__(self, image: Tensor, maps: Tensor) -> None:
+        super().__init__(image)
+        self._second: dict[int, Tensor] = {id(image): image + maps}
+        self._kept: list[Tensor] = [image]
+
+    def _swap(self, value: Any) -> Any:
+        return self._second.get(id(value), value) if isinstance(value, Tensor) else value
+
+    def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        second = func(*tree_map(self._swap, args), **tree_map(self._swap, kwargs))
+        out = func(*args, **kwargs)
+        pairs = zip(_tensors(out), _tensors(second), strict=True)
+        for leaf, twin in pairs:
+            self._second[id(leaf)] = twin
+            self._kept.append(leaf)
+        return out
+
+    def at_stem(self, index: int, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return func(*tree_map(self._swap, args), **tree_map(self._swap, kwargs))
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def run_with_kernels(model: nn.Module, image: Tensor, maps: Tensor, kernels: Sequence[Tensor]) -> Any:
+    """Run `model(image)` with a branch over `maps` (N, M, H, W) at each stem call, through `kernels`."""
+    with following(_ZeroBranch(image, maps, kernels)):
+        return model(image)
+
+
+def run_with_second_image(model: nn.Module, image: Tensor, maps: Tensor) -> Any:
+    """Run `model(image)` with the stem reading `image + maps`, both (N, C, H, W)."""
+    with following(_SecondImage(image, maps)):
+        return model(image)
+
+
+def kernel_shapes(stem: Sequence[StemCall], image_channels: int, maps: int) -> list[tuple[int, int, int, int]]:
+    """Shapes (O, M', kh, kw) of the branches' kernels; M' = M·r² where the stem reads r × r pixels as channels."""
+    shapes = []
+    for call in stem:
+        folded = call.inputs[0] // image_channels if call.inputs[0] % image_channels == 0 else 1
+        r = round(folded**0.5)
+        out, _, kh, kw = call.weight
+        shapes.append((out, maps * (r * r if r * r == folded else 1), kh, kw))
+    return shapes
+
+
+class ReconfiguredStem(nn.Module):
+    """A network that takes (N, C + maps, H, W), image channels first; returns what the original returns.
+
+    `model` is an independent copy: training it, or its `kernels`, leaves the original alone.
+    """
+
+    def __init__(self, model: nn.Module, stem: Sequence[StemCall], channels: int, maps: int, kernels: Kernels) -> None:
+        super().__init__()
+        self.model = model
+        self.stem = tuple(stem)
+        self.channels = channels
+        self.maps = maps
+        self.kernels = nn.ParameterList()
+        if kernels == "zero":
+            like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+            zeros = (torch.zeros(s, dtype=like.dtype, device=like.device) for s in kernel_shapes(stem, channels, maps))
+            self.kernels.extend(nn.Parameter(zero) for zero in zeros)
+
+    def forward(self, x: Tensor) -> Any:
+        """Run on image and maps (N, C + maps, H, W)."""
+        expected = self.channels + self.maps
+        if x.ndim != 4 or x.shape[1] != expected:
+            raise ModelError(
+                f"Expected (N, {expected}, H, W): {self.channels} image channels, then {self.maps} interaction maps; "
+                f"got {tuple(x.shape)}. Concatenate them along dim 1."
+            )
+        image, maps = x[:, : self.channels], x[:, self.channels :]
+        if len(self.kernels):
+            return run_with_kernels(self.model, image, maps, list(self.kernels))
+        return run_with_second_image(self.model, image, maps)
+
+
+def reconfigure_stem(
+    model: nn.Module, maps: int | None = None, kernels: Kernels = "zero", *, stem: str | None = None
+) -> ReconfiguredStem:
+    """Give a network interaction-map channels without training it, and without changing its answer.
+
+    Args:
+        model: the network, image batches (N, C, H, W) in. It is copied; yours stays as it is.
+        maps: how many interaction-map channels are added; 2 (positive, negative) by default. With
+            `kernels="image"` it is the number of image channels, and need not be given.
+        kernels: "zero" adds zero-weighted kernels, so that the output equals the original's exactly for any maps;
+            "image" reuses the first convolution's own kernels for the maps, so that it does for zero maps
+            (Jang & Kim, "Interactive Image Segmentation via Backpropagating Refinement Scheme", CVPR 2019, 3.3).
+        stem: name of the module that reads the image, where it can't be found by running the network.
+
+    Returns:
+        A module of (N, C + maps, H, W), image channels first, in the mode the model was in. Its zero kernels are
+        parameters (`.kernels`), ready for training.
+
+    Raises:
+        ModelError: where the network can't be run, or no convolution reads the image.
+        OptionError: for other kernels than "zero" and "image", or a number of maps that does not go with them.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 1)).eval()
+    >>> wider = interactify.reconfigure_stem(model, maps=2, kernels="zero")
+    >>> image, clicks = torch.rand(1, 3, 32, 32), torch.rand(1, 2, 32, 32)
+    >>> torch.equal(wider(torch.cat([image, clicks], 1)), model(image))
+    True
+    """
+    from interactify.probe import probe  # probing needs the stem calls defined here
+
+    if kernels not in ("zero", "image"):
+        raise OptionError(f'Expected kernels="zero" or kernels="image", got {kernels!r}.')
+    if maps is not None and (isinstance(maps, bool) or not isinstance(maps, int) or maps < 1):
+        raise OptionError(f"Expected a number of interaction maps of 1 or more, got {maps!r}.")
+    found = probe(model, stem=stem)
+    if not found.stem:
+        raise ModelError(no_stem_message(model, found.classes_seen))
+    if kernels == "image":
+        if maps not in (None, found.channels):
+            raise OptionError(
+                f"kernels='image' gives one map per image channel, here {found.channels}; got maps={maps}. "
+                "Leave `maps` out, or use kernels='zero'."
+            )
+        maps = found.channels
+    independent = independent_copy_of(model)
+    if stem is not None:
+        independent.get_submodule(stem).register_forward_pre_hook(mark_input)
+    wider = ReconfiguredStem(independent, found.stem, found.channels, maps or 2, kernels)
+    wider.training = model.training
+    return wider
+
+
+def no_stem_message(model: nn.Module, classes: Sequence[str]) -> str:
+    """What to tell a user in whose network no convolution was seen to read the image."""
+    seen = f" Modules seen: {', '.join(classes[:8])}." if classes else ""
+    return (
+        f"No convolution of {type(model).__name__} was seen to read the image, so interaction maps have nowhere to "
+        f"enter.{seen} Name the module that reads it with stem='…', or refine the input itself (variables='input'), "
+        "which needs no stem."
+    )

@@ -1,0 +1,75 @@
+"""A private twin of the user's model: its own modules, mode and hooks over the same weights in memory.
+
+The library works on the twin alone, which is how the user's model stays as it was: nobody else's mode is switched,
+nobody else's `requires_grad` is cleared, and a hook that is needed sits where nobody looks.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+
+from interactify.errors import ModelError
+
+
+def twin_of(model: nn.Module) -> nn.Module:
+    """Copy a model's structure, share its weights, in evaluation mode and without weight gradients.
+
+    Parameters are shared (no second copy in memory, later training of the model is seen); buffers and tensors kept
+    as plain attributes are copied, since a forward pass may write to them.
+
+    Args:
+        model: any `nn.Module`; it is read, never changed.
+
+    Returns:
+        The twin. Its parameters alias the model's memory and have `requires_grad=False`.
+
+    Raises:
+        ModelError: where `model` is not an `nn.Module`, or can't be copied.
+
+    >>> conv = nn.Conv2d(3, 1, 1)
+    >>> twin = twin_of(conv)
+    >>> twin.weight.data_ptr() == conv.weight.data_ptr(), twin.training, conv.training
+    (True, False, True)
+    """
+    _check(model)
+    memo: dict[int, object] = {}
+    for parameter in model.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+    return _copied(model, memo).eval()
+
+
+def independent_copy_of(model: nn.Module) -> nn.Module:
+    """Copy a model, weights and all: mode and `requires_grad` as they are, nothing shared.
+
+    Raises:
+        ModelError: where `model` is not an `nn.Module`, or can't be copied.
+    """
+    _check(model)
+    return _copied(model, {})
+
+
+def _check(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"Expected a torch.nn.Module, got {type(model).__name__}. Build the network first, then wrap it."
+        )
+
+
+def _copied(model: nn.Module, memo: dict[int, object]) -> nn.Module:
+    for buffer in model.buffers():
+        memo[id(buffer)] = buffer.detach().clone()
+    for module in model.modules():
+        for value in vars(module).values():
+            # Weight normalisation and the like keep non-leaf tensors as attributes, which deepcopy refuses.
+            if isinstance(value, Tensor) and id(value) not in memo:
+                memo[id(value)] = value.detach().clone()
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as cause:  # the model's own code decides what copying raises
+        raise ModelError(
+            f"{type(model).__name__} can't be copied ({type(cause).__name__}: {cause}), but work goes on in a copy "
+            "so that yours stays untouched. Keep what can't be copied (locks, files, generators) out of the module's "
+            "attributes, or give it a __deepcopy__."
+        ) from cause

@@ -1,0 +1,161 @@
+"""wrap(model) → Interactive: the façade, and the only place where the parts meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from interactify.energy import Energy, energy_named
+from interactify.errors import OptionError
+from interactify.network import Network
+from interactify.optim import SOLVERS
+from interactify.outputs import Output, check_target
+from interactify.photo import PhotoLike
+from interactify.probe import probe
+from interactify.session import Session
+from interactify.spec import ModelSpec, describe
+from interactify.twin import twin_of
+from interactify.variables import Variables, variables_named
+
+
+class Interactive:
+    """A network that answers to clicks. Made by `interactify.wrap`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        network: Network,
+        variables: Variables,
+        energy: Energy,
+        solver: str,
+        target: int | None,
+        max_evaluations: int,
+    ) -> None:
+        self._model = model
+        self.network = network
+        self.variables = variables
+        self.energy = energy
+        self.solver = solver
+        self.target = target
+        self.max_evaluations = max_evaluations
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What was found of the network."""
+        return self.network.spec
+
+    def session(self, photo: PhotoLike, *, target: int | None = None) -> Session:
+        """Begin to click on a photo.
+
+        Args:
+            photo: a path (EXIF rotation honoured), a PIL image of any mode, an array (H, W, 3) uint8, or a tensor
+                (C, H, W) in [0, 1].
+            target: the class index that a positive click means; as given to `wrap` by default.
+
+        Raises:
+            PhotoError: what is given can't be read as a photo.
+            ModelError: the network fails on it.
+            NonFiniteError: the network returns NaN or infinity for it.
+            OptionError: a target that is none of the network's classes.
+        """
+        return Session(self, photo, target)
+
+    def describe(self) -> str:
+        """A few lines: what was found of the network, what was chosen and why."""
+        why = {
+            "input": "moves the image itself: the best measured for networks never trained for clicks",
+            "maps": "moves interaction maps read through the first convolution's own kernels",
+            "kernels": "moves zero-weighted kernels over maps of the clicks",
+        }
+        chosen = [
+            f"variables   {self.variables.name}: {why.get(self.variables.name, 'as asked for')}",
+            f"energy      {self.energy.name}, inertia {self.energy.inertia:g}",
+            f"solver      {self.solver}, at most {self.max_evaluations} evaluations a click",
+            f"target      {self._target_text()}",
+        ]
+        return describe(self.spec, type(self._model).__name__, chosen)
+
+    def unwrap(self) -> nn.Module:
+        """The very model that was wrapped, as it was."""
+        return self._model
+
+    def __repr__(self) -> str:
+        return (
+            f"Interactive({type(self._model).__name__}, variables={self.variables.name!r}, energy={self.energy.name!r})"
+        )
+
+    def _target_text(self) -> str:
+        if self.target is not None:
+            return f"class {self.target}"
+        if self.spec.output.classes == 1:
+            return "the object"
+        if self.spec.output.classes == 2:
+            return "class 1"
+        return "the class under the first click; until then everything but class 0"
+
+
+def wrap(
+    model: nn.Module,
+    *,
+    variables: str | Variables = "input",
+    energy: str | Energy = "margin",
+    solver: str = "lbfgs",
+    target: int | None = None,
+    output: Output = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    resolution: int | None = None,
+    divisor: int = 32,
+    stem: str | None = None,
+    max_evaluations: int = 40,
+) -> Interactive:
+    """Make a segmentation network answer to clicks, without training it.
+
+    The network is run once on a small random image, to learn what it is; the model itself is never changed: a twin
+    over the same weights does the work.
+
+    Args:
+        model: any `nn.Module` from image batches (N, C, H, W) to something that contains a per-pixel map.
+        variables: what refinement moves: "input" (the image), "maps" (interaction maps read through the first
+            convolution's kernels), "kernels" (zero-weighted stem kernels over click maps), "scale_bias@LAYER" (a
+            module's name, or A, B, C as in f-BRS), or a `Variables`.
+        energy: "margin", "brs" or "fbrs", or an `Energy`.
+        solver: "lbfgs" (in torch, on the device) or "scipy" (the reference).
+        target: class index that a positive click means, for networks of several classes; by default class 1 of 2,
+            and of more, the class under the first click.
+        output: key, index, dotted path or callable that leads to the map, where the network returns several things.
+        mean, std: normalisation of images in [0, 1], a number or one for each channel; by default the network's
+            `pretrained_cfg`, else ImageNet's for 3 channels, none for others.
+        resolution: longest side, in pixels, at which the network sees a photo; by default that of its
+            `pretrained_cfg`, else the photo's own, up to 1024.
+        divisor: what the network needs height and width to be divisible by; photos are padded to it.
+        stem: name of the module that reads the image, where it is not found by running the network.
+        max_evaluations: how often the network may be run for one click.
+
+    Returns:
+        An `Interactive`: `.session(photo)` to click, `.describe()` to see what was found, `.unwrap()` for the model.
+
+    Raises:
+        ModelError: the model can't be copied or run, returns no map, or lacks a named layer.
+        OptionError: an unknown variables, energy, solver, or a value that can't be.
+
+    Jang & Kim, "Interactive Image Segmentation via Backpropagating Refinement Scheme", CVPR 2019; Sofiiuk et al.,
+    "f-BRS: Rethinking Backpropagating Refinement for Interactive Segmentation", CVPR 2020.
+
+    >>> net = interactify.wrap(interactify.zoo.load())
+    >>> net
+    Interactive(Unet, variables='input', energy='margin')
+    """
+    chosen_energy = energy_named(energy)
+    if solver not in SOLVERS:
+        raise OptionError(f"Expected solver to be one of {', '.join(SOLVERS)}, got {solver!r}.")
+    if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int) or max_evaluations < 1:
+        raise OptionError(f"Expected max_evaluations to be a whole number of 1 or more, got {max_evaluations!r}.")
+    twin = twin_of(model)
+    spec = probe(model, stem=stem, output=output, mean=mean, std=std, resolution=resolution, divisor=divisor, twin=twin)
+    network = Network(twin, spec, stem)
+    check_target(target, spec.output.classes)
+    return Interactive(
+        model, network, variables_named(variables, network), chosen_energy, solver, target, max_evaluations
+    )
