@@ -1,0 +1,60 @@
+# make demo | test | docs | clean. The virtual environment is made on the first call and kept.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Of all that the installer says, the names of what it fetches, on one line; its errors and its exit code pass.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+install = PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable $(1) | \
+	while read -r word name rest; do if [ "$$word" = Collecting ]; then printf '%s ' "$${name%%[!A-Za-z0-9._-]*}"; fi; done; echo
+
+# The photos for measuring are never part of the project; tests that need them are skipped where this is empty.
+ifdef INTERACTIFY_DATA
+export INTERACTIFY_DATA
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test docs clean
+
+help:
+	@echo "make demo    install, then play scripted clicks on the embedded photos and write the pictures"
+	@echo "make test    install with the test extra, then check the style and run the tests"
+	@echo "make docs    build the documentation into site/"
+	@echo "make clean   remove $(VENV) and everything that was built"
+	@echo
+	@echo "PYTHON=python3.12 chooses the interpreter; INTERACTIFY_DATA=folder gives the tests real photos."
+
+demo: $(VENV)/.installed
+	$(BIN)/interactify demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q --durations=15
+
+docs: $(VENV)/.installed-test
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis interactify-demo
+	find interactify adapters tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An interpreter that is too old ends here, and not in an unreadable error of the installer.
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.10 or newer, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "interactify needs Python 3.10 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1): name another one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps: what is installed already is not installed again until pyproject.toml changes.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing interactify into $(VENV) (PyTorch is large: the first time takes some minutes)"
+	@$(call install,.)
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	@echo "Installing interactify and its test tools into $(VENV) (PyTorch is large: the first time takes some minutes)"
+	@$(call install,".[test]")
+	@touch $@ $(VENV)/.installed

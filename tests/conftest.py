@@ -1,0 +1,67 @@
+"""What many tests need: a small network, a small photo, the real photos where there are any, and a tidy torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+
+@pytest.fixture(autouse=True)
+def tidy_torch() -> Iterator[None]:
+    """Every test starts from the same random state, and none leaves a setting of torch's behind."""
+    dtype, threads, gradients = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+    left = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(gradients)
+    assert left == (dtype, threads, gradients), "a test, or what it called, changed a global setting of torch"
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real photos (GrabCut50/, ECSSD/, …) that the environment variable INTERACTIFY_DATA names."""
+    named = os.environ.get("INTERACTIFY_DATA")
+    if not named:
+        pytest.skip("needs real photos: set INTERACTIFY_DATA to the folder that holds GrabCut50/ and ECSSD/")
+    root = Path(named)
+    if not (root / "GrabCut50" / "images").is_dir():
+        pytest.skip(f"needs real photos, but INTERACTIFY_DATA={named} holds no GrabCut50/images")
+    return root
+
+
+@pytest.fixture(scope="session")
+def _photo() -> NDArray[np.uint8]:
+    rows, columns = np.mgrid[:72, :100]
+    inside = ((rows - 30) / 22) ** 2 + ((columns - 55) / 30) ** 2 < 1
+    photo = np.empty((72, 100, 3), np.uint8)
+    photo[...] = np.stack([40 + columns // 2, 60 + rows, 90 + 0 * rows], axis=-1)
+    photo[inside] = (220, 140, 40)
+    grain = np.random.default_rng(0).integers(-12, 13, photo.shape)
+    return np.clip(photo + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def photo(_photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A photo (72, 100, 3) uint8, no network's favourite size: an orange ellipse around (x=55, y=30) on grey."""
+    return _photo.copy()
+
+
+@pytest.fixture
+def tiny_unet() -> nn.Module:
+    """An smp U-Net of one class with random weights, the same each time, in evaluation mode: quick, and no good."""
+    import segmentation_models_pytorch as smp
+
+    torch.manual_seed(0)
+    return smp.Unet(
+        "tu-resnet18", encoder_weights=None, channels=[8, 12, 16, 24], encoder_depth=3, decoder_channels=[16, 12, 8]
+    ).eval()

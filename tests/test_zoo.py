@@ -1,0 +1,129 @@
+"""The embedded network and photos: offline, silent, without a trace, and whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from interactify import zoo
+from interactify.errors import CheckpointError
+
+SALIENCY = zoo.FOLDER / "saliency"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the packaged checkpoint, to be broken."""
+    return Path(shutil.copytree(SALIENCY, tmp_path / "saliency"))
+
+
+def test_it_loads_without_a_network_a_word_or_a_random_draw(monkeypatch, capfd):
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    random, dtype, threads = torch.get_rng_state(), torch.get_default_dtype(), torch.get_num_threads()
+    zoo.load()
+    assert torch.equal(torch.get_rng_state(), random)
+    assert (torch.get_default_dtype(), torch.get_num_threads()) == (dtype, threads)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_it_is_what_smp_itself_reads():
+    import segmentation_models_pytorch as smp
+
+    theirs, ours = smp.from_pretrained(str(SALIENCY)).eval(), zoo.load()
+    image = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    assert type(ours) is type(theirs)
+    with torch.no_grad():
+        assert torch.equal(ours(image), theirs(image))
+
+
+def test_every_number_comes_from_the_file():
+    from safetensors.torch import load_file
+
+    held = load_file(SALIENCY / "model.safetensors")
+    ours = zoo.load().state_dict()
+    assert held.keys() == ours.keys()  # nothing is left as the memory happened to be
+    assert all(torch.equal(held[name].to(tensor.dtype), tensor) for name, tensor in ours.items())
+    assert not list(set(dict(zoo.load().named_buffers())) - set(held))
+
+
+def test_it_comes_ready_to_use_and_anew_each_time():
+    network = zoo.load()
+    tensors = [*network.parameters(), *network.buffers()]
+    assert not any(module.training for module in network.modules())
+    assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in network.parameters())
+    assert not any(tensor.is_meta for tensor in tensors)
+    next(network.parameters()).data.zero_()
+    assert next(zoo.load().parameters()).abs().sum() > 0
+
+
+def test_its_settings_are_those_of_the_network():
+    network = zoo.load()
+    settings = network.pretrained_cfg
+    stem = network.get_submodule(settings["first_conv"])
+    assert isinstance(stem, torch.nn.Conv2d) and stem.in_channels == settings["input_size"][0]
+    assert len(settings["mean"]) == len(settings["std"]) == 3
+
+
+def test_it_fits_the_wheel():
+    assert (SALIENCY / "model.safetensors").stat().st_size <= 3 * 2**20
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(folder: Path, missing: str):
+    (folder / missing).unlink()
+    with pytest.raises(CheckpointError, match=f"{missing}.*install interactify again"):
+        zoo._read(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("config.json", b"{"), ("config.json", b"[]"), ("model.safetensors", b"\x00" * 40)]
+)
+def test_a_broken_file_is_an_error_of_ours(folder: Path, file: str, content: bytes):
+    (folder / file).write_bytes(content)
+    with pytest.raises(CheckpointError, match="install interactify again"):
+        zoo._read(folder)
+
+
+def test_weights_of_another_network_are_refused(folder: Path):
+    save_file({"conv.weight": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"does not fit.*install interactify again"):
+        zoo._read(folder)
+
+
+@pytest.mark.parametrize("change", [{"_model_class": "NoSuchNetwork"}, {"classes": 2}, {"encoder_name": "nonesuch"}])
+def test_a_configuration_of_another_network_is_refused(folder: Path, change: dict[str, object]):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(CheckpointError, match="install interactify again"):
+        zoo._read(folder)
+
+
+@pytest.mark.parametrize("photo", zoo.photos(), ids=lambda photo: photo.name)
+def test_each_photo_opens_and_its_clicks_lie_on_it(photo: zoo.DemoPhoto):
+    with Image.open(photo.path) as image:
+        image.load()
+        assert image.mode == "RGB" and max(image.size) <= 640
+        assert "exif" not in image.info
+        assert all(0 <= click.x < image.width and 0 <= click.y < image.height for click in photo.clicks)
+    assert 2 <= len(photo.clicks) <= 8
+    assert photo.source and photo.licence in {"CC0-1.0", "public domain"}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        photo.name = "another"  # type: ignore[misc]
+
+
+def test_a_broken_list_of_photos_is_an_error_of_ours(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
+    with pytest.raises(CheckpointError, match=r"photos\.json"):
+        zoo.photos()
