@@ -1,0 +1,231 @@
+"""The command line: demo, segment, inspect. What goes wrong is one line; heavy imports wait until they are needed."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError
+
+if TYPE_CHECKING:
+    from interactify.wrap import Interactive
+
+MODEL_HELP = """the network: "zoo" (embedded, the default); ARCH/ENCODER[,option=value ...][@CHECKPOINT], an
+architecture of segmentation_models_pytorch with its weights (.pt, .safetensors or a save_pretrained folder), such as
+unet/resnet34@weights.safetensors or fpn/resnet18,classes=21@weights.pt; @FOLDER, a save_pretrained folder; or
+package.module:function, which builds and returns a network"""
+
+CLICK_HELP = """a click at pixel x, y (x to the right, y down); with a minus before x it says that the pixel does not
+belong to the object (-120,80; at the left border -0,80). Repeat it: clicks are made in the order given"""
+
+
+class ClickArgument(NamedTuple):
+    """A click as typed: pixels, and whether it says "this belongs to it"."""
+
+    x: float
+    y: float
+    positive: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Args:
+        arguments: without the program's name; by default those the program was called with.
+
+    Returns:
+        The exit status: 0; 2 after an error of the library's family or in the arguments, with one line on stderr; 130
+        after Ctrl-C. Anything unforeseen leaves as the exception it is.
+
+    >>> main(["--version"])
+    interactify 0.1.0
+    0
+    """
+    try:
+        given = _parser().parse_args(with_clicks_joined(sys.argv[1:] if arguments is None else arguments))
+        return given.command(given)
+    except InteractifyError as error:
+        print(f"interactify: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interactify: interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as leaving:  # --help and --version leave this way
+        return int(leaving.code or 0)
+
+
+def parse_click(text: str) -> ClickArgument:
+    """Read a click: ``x,y``, or ``-x,y`` for a negative one.
+
+    Raises:
+        InteractionError: where it reads otherwise.
+
+    >>> parse_click("120,80"), parse_click("-0,80")
+    (ClickArgument(x=120, y=80, positive=True), ClickArgument(x=0, y=80, positive=False))
+    """
+    parts = re.fullmatch(r"\s*(?P<sign>[+-]?)(?P<x>[^\s,+-][^\s,]*)\s*,\s*(?P<y>[^\s,]+)\s*", text)
+    if parts is None:
+        raise InteractionError(f"Expected a click as x,y or, for a negative one, -x,y (such as 120,80); got {text!r}.")
+    return ClickArgument(_coordinate(parts["x"], text), _coordinate(parts["y"], text), parts["sign"] != "-")
+
+
+def with_clicks_joined(arguments: Sequence[str]) -> list[str]:
+    """Join ``--click -120,80`` to ``--click=-120,80``, since argparse takes what begins with a minus for an option.
+
+    >>> with_clicks_joined(["segment", "a.png", "--click", "-120,80", "--click", "3,4"])
+    ['segment', 'a.png', '--click=-120,80', '--click', '3,4']
+    """
+    joined: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        if word == "--":
+            return [*joined, word, *waiting]
+        if word == "--click" and waiting and re.match(r"-[^-].*,|-[\d.]", waiting[0]):
+            word = f"--click={waiting.pop(0)}"
+        joined.append(word)
+    return joined
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are errors of the family: one line, as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"{message}. See {self.prog} --help.")
+
+
+class _Version(argparse.Action):
+    def __call__(self, *_: object) -> NoReturn:
+        from interactify import __version__
+
+        print(f"interactify {__version__}")
+        raise SystemExit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="interactify",
+        description="Makes a segmentation network answer to clicks, without training.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    demo = commands.add_parser(
+        "demo", help="play scripted clicks on the embedded photos and write pictures", allow_abbrev=False
+    )
+    demo.add_argument("--out", metavar="DIR", default="interactify-demo", help="folder for the pictures (%(default)s)")
+    demo.set_defaults(command=_demo)
+
+    segment = commands.add_parser(
+        "segment",
+        help="segment a photo by clicks; writes the mask and an overlay",
+        description="Writes PHOTO-mask.png (255 where the object is, 0 elsewhere) and PHOTO-overlay.png. "
+        "Without clicks they show the network's own prediction.",
+        allow_abbrev=False,
+    )
+    segment.add_argument("photo", metavar="PHOTO", help="a picture file")
+    segment.add_argument("--click", metavar="[-]x,y", action="append", default=[], help=CLICK_HELP)
+    segment.add_argument("--out", metavar="DIR", default=".", help="folder for the pictures (the current one)")
+    _add_network_options(segment)
+    segment.set_defaults(command=_segment)
+
+    inspect = commands.add_parser(
+        "inspect", help="say what was found of a network and what was chosen", allow_abbrev=False
+    )
+    _add_network_options(inspect)
+    inspect.set_defaults(command=_inspect)
+    return parser
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("network and refinement")
+    group.add_argument("--model", default="zoo", help=MODEL_HELP)
+    group.add_argument("--target", type=int, metavar="N", help="the class that a positive click means")
+    group.add_argument("--output", metavar="KEY", help="where in the network's output the map is: a key or dotted path")
+    group.add_argument(
+        "--variables", metavar="NAME", help="what refinement moves: input, maps, kernels, scale_bias@LAYER"
+    )
+    group.add_argument("--energy", metavar="NAME", help="what it minimises: margin, brs, fbrs")
+    group.add_argument("--solver", metavar="NAME", help="what minimises it: lbfgs, scipy")
+    group.add_argument("--mean", type=numbers, metavar="R,G,B", help="normalisation of images in [0, 1]: the mean")
+    group.add_argument("--std", type=numbers, metavar="R,G,B", help="and the standard deviation")
+    group.add_argument("--resolution", type=int, metavar="N", help="longest side at which the network sees a photo")
+    group.add_argument("--stem", metavar="LAYER", help="the module that reads the image, where it is not found")
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from interactify import demo
+
+    demo.run(given.out)
+    return 0
+
+
+def _segment(given: argparse.Namespace) -> int:
+    # What can be wrong without a network is found out before one is built.
+    clicks = [parse_click(text) for text in given.click]
+    photo = Path(given.photo)
+    if not photo.is_file():
+        raise PhotoError(f"No picture file at {photo}.")
+    from interactify import demo, draw, export
+    from interactify.interactions import Click, checked
+    from interactify.photo import read_photo
+
+    _, height, width = read_photo(photo).shape
+    for click in clicks:
+        checked(Click(*click), (height, width))
+    folder = export.prepare_folder(given.out)
+    session = _network(given).session(photo)
+    result = session.result
+    if clicks:
+        print(demo.header())
+    for made, result in demo.play(session, clicks):
+        print(demo.row(made, result), flush=True)
+    pictured = draw.overlay(session.photo, result.mask, clicks=session.interactions)
+    print(export.write_mask(folder / f"{photo.stem}-mask.png", result.mask))
+    print(export.write_picture(folder / f"{photo.stem}-overlay.png", pictured))
+    if not result.satisfied:
+        print("interactify: note: not every click could be satisfied", file=sys.stderr)
+    return 0
+
+
+def _inspect(given: argparse.Namespace) -> int:
+    print(_network(given).describe())
+    return 0
+
+
+def _network(given: argparse.Namespace) -> Interactive:
+    from interactify.models import build_model
+    from interactify.wrap import wrap
+
+    names = ("target", "output", "variables", "energy", "solver", "mean", "std", "resolution", "stem")
+    chosen = {name: value for name in names if (value := getattr(given, name)) is not None}
+    net = wrap(build_model(given.model), **chosen)
+    if "/" in given.model and "@" not in given.model:
+        print("interactify: note: no checkpoint named, so the network's weights are random", file=sys.stderr)
+    return net
+
+
+def _coordinate(text: str, click: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InteractionError(f"Expected pixels as numbers in the click {click!r}, got {text!r}.")
+    return int(value) if value.is_integer() else value
+
+
+def numbers(text: str) -> float | tuple[float, ...]:
+    """Read one number, or several with commas between; argparse names this function where that fails."""
+    values = tuple(float(part) for part in text.split(","))
+    return values if len(values) > 1 else values[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,289 @@
+"""How a result looks: a tinted mask with its outline, clicks as signed discs, and sheets of captioned panels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from interactify.errors import OptionError
+
+Picture = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+AZURE: Colour = (16, 136, 255)  # the mask: apart from both click colours, for colour-blind eyes too
+GREEN: Colour = (22, 163, 74)
+RED: Colour = (220, 38, 38)
+WHITE: Colour = (255, 255, 255)
+PAPER: Colour = (250, 250, 248)
+INK: Colour = (28, 30, 34)
+FADED: Colour = (112, 116, 124)
+
+FINE = 8  # discs are drawn this many times larger and shrunk, which is what anti-aliases them
+
+
+class Mark(Protocol):
+    """What a click has to tell in order to be drawn: pixel indices, x right and y down, and its sign."""
+
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+    @property
+    def positive(self) -> bool: ...
+
+
+def overlay(
+    photo: Picture,
+    mask: NDArray[np.bool_],
+    *,
+    clicks: Iterable[Mark] = (),
+    colour: Colour = AZURE,
+    opacity: float = 0.4,
+) -> Picture:
+    """Draw a mask and clicks over a photo.
+
+    The inside of the mask is tinted and its edge drawn as a white line with a dark rim; a click is a disc around its
+    pixel, green with a plus where positive and red with a minus where negative. Line and discs are sized relative to
+    the picture.
+
+    Args:
+        photo: (H, W, 3) uint8; not changed.
+        mask: (H, W) bool.
+        clicks: what is drawn on top, in order; pixels, x to the right and y down. Parts outside the photo are cut off.
+        colour: of the tint, three values in 0..255.
+        opacity: of the tint, from 0 (outline only) to 1.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        OptionError: where shapes or dtypes don't fit, or `opacity` is outside [0, 1].
+
+    >>> photo = np.full((60, 80, 3), 200, np.uint8)
+    >>> mask = np.zeros((60, 80), bool)
+    >>> mask[20:40, 20:60] = True
+    >>> overlay(photo, mask).shape, bool((overlay(photo, mask)[30, 40] == 200).all())
+    ((60, 80, 3), False)
+    """
+    _check_picture(photo, "photo")
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != photo.shape[:2]:
+        raise OptionError(f"Expected a mask as (H, W) bool array of the photo's {_size(photo)}, got {_what(mask)}.")
+    if not 0 <= opacity <= 1:
+        raise OptionError(f"Expected an opacity from 0 to 1, got {opacity!r}.")
+    drawn = photo.astype(np.float32)
+    tint = (mask * np.float32(opacity))[..., None]
+    drawn += (np.asarray(colour, np.float32) - drawn) * tint
+    if mask.any() and not mask.all():
+        width = max(2.0, 0.0046 * _scale(photo))
+        reach = math.ceil(width * 1.25) + 2
+        near = _surroundings(mask, reach)
+        away = _distance_to_edge(mask[near], reach)
+        drawn_near = drawn[near]
+        # A line that is bright outside and has the mask's deepened colour inside is seen on snow and in the night.
+        rim = np.clip(width * 1.25 + 0.5 - away, 0, 1) * 0.55
+        line = np.clip(width / 2 + 0.5 - away, 0, 1)
+        deep = np.asarray(colour, np.float32) * 0.35
+        drawn_near += (deep - drawn_near) * _softened(rim)[..., None]
+        drawn_near += (np.asarray(WHITE, np.float32) - drawn_near) * _softened(line)[..., None]
+    canvas = Image.fromarray(np.clip(np.rint(drawn), 0, 255).astype(np.uint8))
+    radius = max(5.0, 0.025 * _scale(photo))
+    for click in clicks:
+        _stamp(canvas, click, radius)
+    return np.array(canvas)
+
+
+def contact_sheet(
+    panels: Sequence[tuple[str, Picture]],
+    *,
+    columns: int | None = None,
+    width: int = 1680,
+    title: str | None = None,
+) -> Picture:
+    """Lay captioned pictures out on one sheet, all panels equally large.
+
+    Args:
+        panels: pairs of caption and (H, W, 3) uint8 picture. A caption's first line is set in dark ink, further lines
+            in grey; a line too long for its panel ends in an ellipsis. Pictures of another shape than the first's are
+            fitted into the same frame, whole and centred.
+        columns: how many panels stand side by side; by default as many as read well.
+        width: of the sheet, in pixels.
+        title: one line above the panels.
+
+    Returns:
+        (H', W', 3) uint8 with W' = `width`.
+
+    Raises:
+        OptionError: for no panels, a picture of another kind, or a width that leaves no room for them.
+
+    >>> grey = np.full((30, 40, 3), 90, np.uint8)
+    >>> contact_sheet([("photo", grey), ("before", grey)], width=400).shape[1]
+    400
+    """
+    if not panels:
+        raise OptionError("Expected at least one panel for a contact sheet, got none.")
+    for caption, picture in panels:
+        _check_picture(picture, f"picture of panel {caption!r}")
+    columns = _columns(len(panels)) if columns is None else columns
+    if columns < 1:
+        raise OptionError(f"Expected at least one column, got {columns}.")
+    gap = max(8, round(width * 0.016))
+    margin = round(gap * 1.5)
+    frame_width = (width - 2 * margin - (columns - 1) * gap) // columns
+    if frame_width < 48:
+        raise OptionError(f"A sheet {width} pixels wide has no room for {columns} columns: try width={columns * 160}.")
+    first = panels[0][1]
+    frame_height = max(24, round(frame_width * min(first.shape[0] / first.shape[1], 1.6)))
+
+    text = max(11, round(frame_width * 0.042))
+    font, small = ImageFont.load_default(size=text), ImageFont.load_default(size=max(10, round(text * 0.86)))
+    lines = max(caption.count("\n") + 1 for caption, _ in panels)
+    caption_height = round(text * (1.75 + 1.25 * (lines - 1)))
+    heading = ImageFont.load_default(size=round(text * 1.5))
+    top = margin + (round(text * 2.6) if title else 0)
+    rows = math.ceil(len(panels) / columns)
+    row_height = frame_height + caption_height + gap
+    sheet = Image.new("RGB", (width, top + rows * row_height - gap + margin - round(text * 0.3)), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    if title:
+        pen.text((margin, margin), _cut(title, heading, width - 2 * margin), INK, heading, anchor="lt")
+    corners = _rounded((frame_width, frame_height), max(3, round(frame_width * 0.014)))
+    for index, (caption, picture) in enumerate(panels):
+        x = margin + index % columns * (frame_width + gap)
+        y = top + index // columns * row_height
+        sheet.paste(_fitted(picture, (frame_width, frame_height)), (x, y), corners)
+        y += frame_height + round(text * 0.6)
+        for number, line in enumerate(caption.split("\n")):
+            face, ink = (small, FADED) if number else (font, INK)
+            pen.text((x, y), _cut(line, face, frame_width), ink, face, anchor="la")
+            y += round(text * 1.25)
+    return np.array(sheet)
+
+
+def _scale(photo: Picture) -> float:
+    """The side of the square as large as the photo: what line widths and discs are relative to."""
+    return math.sqrt(photo.shape[0] * photo.shape[1])
+
+
+def _surroundings(mask: NDArray[np.bool_], reach: int) -> tuple[slice, slice]:
+    """The box around everything in the mask and `reach` pixels more: no line is drawn outside it."""
+    spans = []
+    for axis in (1, 0):
+        taken = np.flatnonzero(mask.any(axis=axis))
+        spans.append(slice(max(0, int(taken[0]) - reach), int(taken[-1]) + reach + 1))
+    return spans[0], spans[1]
+
+
+def _distance_to_edge(mask: NDArray[np.bool_], reach: int) -> NDArray[np.float32]:
+    """Euclidean distance in pixels from each pixel's centre to the mask's edge, (H, W), exact up to `reach`.
+
+    Two passes of shifted minima (columns, then rows: squared distances are separable), in each label on its own.
+    """
+    far = np.float32((reach + 1) ** 2)
+    squared = np.zeros(mask.shape, np.float32)
+    for inside in (mask, ~mask):
+        seen = np.where(inside, far, np.float32(0))
+        for axis in (0, 1):
+            nearest = seen.copy()
+            for step in range(1, min(reach, mask.shape[axis] - 1) + 1):
+                here, there = [slice(None)] * 2, [slice(None)] * 2
+                here[axis], there[axis] = slice(step, None), slice(None, -step)
+                for a, b in ((tuple(here), tuple(there)), (tuple(there), tuple(here))):
+                    np.minimum(nearest[a], seen[b] + np.float32(step * step), out=nearest[a])
+            seen = nearest
+        squared += np.minimum(seen, far)
+    distance: NDArray[np.float32] = np.sqrt(squared)
+    distance -= 0.5
+    return distance
+
+
+def _softened(coverage: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Take the pixel stairs off a line's coverage in [0, 1]."""
+    grey = Image.fromarray(np.rint(coverage * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.6))
+    return np.asarray(grey, np.float32) / 255
+
+
+def _stamp(canvas: Image.Image, click: Mark, radius: float) -> None:
+    """Paint one click: soft shadow, white rim, coloured disc, white sign."""
+    # The window around the disc starts at a whole pixel; the disc's centre keeps its place within the pixel.
+    left, top = math.floor(click.x + 0.5 - radius * 1.6), math.floor(click.y + 0.5 - radius * 1.6)
+    side = math.ceil(radius * 3.2) + 1
+    centre = ((click.x + 0.5 - left) * FINE, (click.y + 0.5 - top) * FINE)
+
+    def layer(*shapes: tuple[str, float, float]) -> Image.Image:
+        fine = Image.new("L", (side * FINE, side * FINE), 0)
+        pen = ImageDraw.Draw(fine)
+        for kind, across, down in shapes:
+            box = [
+                centre[0] - across * radius * FINE,
+                centre[1] - down * radius * FINE,
+                centre[0] + across * radius * FINE - 1,
+                centre[1] + down * radius * FINE - 1,
+            ]
+            if kind == "disc":
+                pen.ellipse(box, fill=255)
+            else:
+                pen.rounded_rectangle(box, radius=0.08 * radius * FINE, fill=255)
+        return fine.resize((side, side), Image.Resampling.BOX)
+
+    shadow = layer(("disc", 1.12, 1.12)).filter(ImageFilter.GaussianBlur(radius * 0.16))
+    shadow = shadow.point(lambda value: round(value * 0.55))
+    bars = [("bar", 0.5, 0.13)] + ([("bar", 0.13, 0.5)] if click.positive else [])
+    canvas.paste((0, 0, 0), (left, top), shadow)
+    canvas.paste(WHITE, (left, top), layer(("disc", 1.0, 1.0)))
+    canvas.paste(GREEN if click.positive else RED, (left, top), layer(("disc", 0.8, 0.8)))
+    canvas.paste(WHITE, (left, top), layer(*bars))
+
+
+def _columns(count: int) -> int:
+    """Up to four panels stand in one row; more are spread so that the last row is as full as can be."""
+    if count <= 4:
+        return count
+    return min((4, 3), key=lambda columns: (-count % columns, -columns))
+
+
+def _fitted(picture: Picture, size: tuple[int, int]) -> Image.Image:
+    """The whole picture in a frame of `size` (width, height), centred on a light ground where shapes differ."""
+    image = Image.fromarray(picture)
+    factor = min(size[0] / image.width, size[1] / image.height)
+    width, height = max(1, round(image.width * factor)), max(1, round(image.height * factor))
+    # Half a pixel of rounding must not leave a hairline at a frame that the picture fills.
+    fitted = (size[0] if abs(width - size[0]) <= 2 else width, size[1] if abs(height - size[1]) <= 2 else height)
+    frame = Image.new("RGB", size, (234, 234, 231))
+    place = ((size[0] - fitted[0]) // 2, (size[1] - fitted[1]) // 2)
+    frame.paste(image.resize(fitted, Image.Resampling.LANCZOS), place)
+    return frame
+
+
+def _rounded(size: tuple[int, int], radius: int) -> Image.Image:
+    """A mask of a panel with rounded corners, anti-aliased."""
+    fine = Image.new("L", (size[0] * 4, size[1] * 4), 0)
+    ImageDraw.Draw(fine).rounded_rectangle([0, 0, size[0] * 4 - 1, size[1] * 4 - 1], radius * 4, fill=255)
+    return fine.resize(size, Image.Resampling.BOX)
+
+
+def _cut(line: str, font: Any, width: int) -> str:
+    """The line itself where it fits into `width` pixels, else its beginning and an ellipsis."""
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(line + "...") > width:
+        line = line[:-1]
+    return line.rstrip() + "..."
+
+
+def _check_picture(picture: Any, name: str) -> None:
+    good = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+    if not good or not picture.size:
+        raise OptionError(f"Expected the {name} as (H, W, 3) uint8 array with pixels in it, got {_what(picture)}.")
+
+
+def _what(value: object) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def _size(photo: Picture) -> str:
+    return f"{photo.shape[0]} x {photo.shape[1]} (H x W)"
