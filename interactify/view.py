@@ -1,0 +1,202 @@
+"""Photo coordinates to network coordinates and back: how a resized and padded photo keeps its clicks and masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from interactify.errors import InteractionError, OptionError, PhotoError
+
+LARGEST = 1024  # network pixels: the longest side a photo keeps where no resolution is asked for
+SMALLEST = 64  # network pixels: the least padded side; deep encoders fail on less
+_ROWS = 64  # photo rows interpolated at a time: what lies between stays in the processor's cache
+
+
+@dataclass(frozen=True)
+class View:
+    """How one photo lies in the network's input: resized to `content_size`, then padded on the right and at the bottom.
+
+    All sizes are (height, width) in pixels. Pixel centres lie at whole numbers, so the photo covers x from -0.5 to
+    W - 0.5, and the photo's x and the network's x_n belong together by x_n + 0.5 = (x + 0.5) · w / W (bilinear
+    resizing with align_corners=False), held within the centres of the border pixels.
+
+    The library stands on this: for a network map m and a photo pixel p = (x, y),
+    `view.to_photo(m)[..., y, x]` equals `sample(m, view.points_to_network([p]))[..., 0]`, to the last bit. So what the
+    energy sees at a click is what the mask shows there.
+
+    >>> view = View.fit((300, 400), resolution=200, divisor=32)
+    >>> view.content_size, view.network_size
+    ((150, 200), (160, 224))
+    >>> view.points_to_network([(0, 0), (200, 100)]).tolist()
+    [[0.0, 0.0], [99.75, 49.75]]
+    """
+
+    photo_size: tuple[int, int]
+    content_size: tuple[int, int]
+    network_size: tuple[int, int]
+
+    @classmethod
+    def fit(
+        cls, photo_size: tuple[int, int], *, resolution: int | None = None, divisor: int = 1, smallest: int = SMALLEST
+    ) -> View:
+        """Choose the view of a photo of (H, W) pixels for a network that needs sides divisible by `divisor`.
+
+        `resolution` is the length in network pixels that the photo's longest side is resized to, larger or smaller;
+        None keeps the photo's size, up to 1024 on its longest side. The aspect ratio is kept to within the rounding to
+        whole pixels, and no side falls under 1. Padding then brings both sides to multiples of `divisor`, and to at
+        least `smallest`.
+
+        Raises PhotoError for a photo without pixels, OptionError for a resolution, divisor or smallest below 1.
+        """
+        for name, value in (("resolution", resolution), ("divisor", divisor), ("smallest", smallest)):
+            if name == "resolution" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise OptionError(f"{name} is {value!r}; expected a whole number of at least 1 (network pixels).")
+        height, width = (int(side) for side in photo_size)
+        if height < 1 or width < 1:
+            raise PhotoError(f"The photo has no pixels: it is {width} wide and {height} high.")
+        longest = max(height, width)
+        target = min(longest, LARGEST) if resolution is None else int(resolution)
+        # Whole-number arithmetic, halves up: the longest side arrives exactly.
+        high, wide = (max(1, (2 * side * target + longest) // (2 * longest)) for side in (height, width))
+        padded_high, padded_wide = (
+            -(-max(side, int(smallest)) // int(divisor)) * int(divisor) for side in (high, wide)
+        )
+        return cls((height, width), (high, wide), (padded_high, padded_wide))
+
+    def to_network(self, photo: Tensor) -> Tensor:
+        """Resize and pad a photo (C, H, W), floating point, to the network's input (1, C, h', w').
+
+        Bilinear and antialiased; the padding repeats the border pixels, so that no edge appears that is not in the
+        photo. Raises PhotoError for a photo of another size.
+        """
+        if photo.ndim != 3 or tuple(photo.shape[1:]) != self.photo_size or not photo.is_floating_point():
+            height, width = self.photo_size
+            raise PhotoError(
+                f"This view is of floating-point photos (C, {height}, {width}); "
+                f"one of shape {tuple(photo.shape)} and type {photo.dtype} came. Make a view for it with View.fit."
+            )
+        content = photo[None]
+        if self.content_size != self.photo_size:
+            content = F.interpolate(
+                content, size=self.content_size, mode="bilinear", align_corners=False, antialias=True
+            )
+        below, right = (self.network_size[axis] - self.content_size[axis] for axis in (0, 1))
+        if below or right:
+            content = F.pad(content, (0, right, 0, below), mode="replicate")
+        return content.clone() if content.data_ptr() == photo.data_ptr() else content
+
+    def points_to_network(self, points: Tensor | np.ndarray | list) -> Tensor:
+        """Map photo points (n, 2), x then y, to network pixels: (n, 2) float64 on the CPU, held within the content.
+
+        A photo's outermost pixels may lie beyond the centres of the network's outermost ones; they are moved onto
+        these, as bilinear resizing does. Raises InteractionError for another shape, NaN or infinity.
+        """
+        points = _points(points)
+        return torch.stack([_along(points[:, 0], self._axis(1)), _along(points[:, 1], self._axis(0))], dim=1)
+
+    def points_to_photo(self, points: Tensor | np.ndarray | list) -> Tensor:
+        """Map network points (n, 2), x then y, to photo pixels: (n, 2) float64 on the CPU, held within the photo.
+
+        The inverse of `points_to_network` except within half a network pixel of the border, where that one moves
+        points inwards. Raises InteractionError for another shape, NaN or infinity.
+        """
+        points = _points(points)
+        return torch.stack(
+            [_along(points[:, 0], self._axis(1)[::-1]), _along(points[:, 1], self._axis(0)[::-1])], dim=1
+        )
+
+    def to_photo(self, maps: Tensor) -> Tensor:
+        """Bring network maps (N, K, h', w') to the photo's size, (N, K, H, W): the padding cut off, then bilinear.
+
+        Not antialiased, also where it shrinks: each photo pixel takes the value at its own centre. Same device and
+        dtype, new memory, differentiable. Raises OptionError for maps of another size than the network's input.
+        """
+        if maps.ndim != 4 or tuple(maps.shape[2:]) != self.network_size:
+            height, width = self.network_size
+            raise OptionError(f"Maps of (N, K, {height}, {width}) were expected, {tuple(maps.shape)} came.")
+        maps = maps[..., : self.content_size[0], : self.content_size[1]]
+        if self.content_size == self.photo_size:
+            return maps.clone(memory_format=torch.contiguous_format)
+        # Not F.interpolate: in single precision it knows a place at pixel 1000 only to 1e-4 of a pixel, so that a click
+        # could be satisfied where it is sampled and not in the mask. The same steps as in `sample` agree to the bit.
+        dtype, maps = maps.dtype, maps.to(_working(maps.dtype))
+        left, right, across = self._seen_from_photo(1, maps)
+        maps = _mix(maps.index_select(-1, left), maps.index_select(-1, right), across)
+        upper, lower, down = (part.split(_ROWS) for part in self._seen_from_photo(0, maps))
+        strips = [
+            _mix(maps.index_select(-2, above), maps.index_select(-2, below), share[:, None])
+            for above, below, share in zip(upper, lower, down, strict=True)
+        ]
+        return torch.cat(strips, dim=-2).to(dtype)
+
+    def _seen_from_photo(self, side: int, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        photo_side, content_side = self._axis(side)
+        places = _along(torch.arange(photo_side, dtype=torch.float64), (photo_side, content_side))
+        return _neighbours(places, content_side, maps)
+
+    def _axis(self, side: int) -> tuple[int, int]:
+        return self.photo_size[side], self.content_size[side]
+
+
+def sample(maps: Tensor, points: Tensor) -> Tensor:
+    """Read maps (N, K, h, w) at points (n, 2), x then y in their pixels, bilinearly: (N, K, n), same dtype and device.
+
+    Exact at whole numbers; points beyond the border pixels' centres count as on them. Differentiable, and only 4 n
+    pixels are touched, one gather in all. Points kept in float64 on the maps' device cost no transfer.
+
+    >>> maps = torch.arange(6.0).reshape(1, 1, 2, 3)
+    >>> sample(maps, torch.tensor([[2.0, 1.0], [0.5, 0.5]])).tolist()
+    [[[5.0, 2.0]]]
+    """
+    left, right, across = _neighbours(points[:, 0], maps.shape[-1], maps)
+    upper, lower, down = _neighbours(points[:, 1], maps.shape[-2], maps)
+    rows = torch.stack([upper, lower])[:, None]  # (2, 1, n)
+    columns = torch.stack([left, right])[None]  # (1, 2, n)
+    # One indexing for all four corners: its gradient fills one map, in a fixed order also where clicks share pixels.
+    corners = maps[:, :, rows, columns].to(_working(maps.dtype))  # (N, K, 2, 2, n)
+    beside = _mix(corners[..., 0, :], corners[..., 1, :], across)  # (N, K, 2, n)
+    return _mix(beside[..., 0, :], beside[..., 1, :], down).to(maps.dtype)
+
+
+def _points(points: Tensor | np.ndarray | list) -> Tensor:
+    try:
+        points = torch.as_tensor(points, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise InteractionError(f"Points (n, 2) of numbers were expected, x then y: {problem}.") from problem
+    if points.numel() == 0:
+        points = points.reshape(0, 2)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise InteractionError(f"Points (n, 2) were expected, x then y; shape {tuple(points.shape)} came.")
+    if not torch.isfinite(points).all():
+        raise InteractionError("A point is NaN or infinite; coordinates have to be finite numbers of pixels.")
+    return points
+
+
+def _along(places: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Places along a side of sides[0] pixels as places along the same side seen with sides[1] pixels."""
+    # Multiplied before divided: equal sides give the very same numbers back.
+    return ((places + 0.5) * sides[1] / sides[0] - 0.5).clamp(0, sides[1] - 1)
+
+
+def _neighbours(places: Tensor, side: int, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The two pixels beside each place, and the second one's share; on the device and in the precision of `maps`."""
+    places = places.clamp(0, side - 1)
+    first = places.detach().floor().long()
+    second = (first + 1).clamp(max=side - 1)
+    share = (places - first).to(_working(maps.dtype))
+    return first.to(maps.device), second.to(maps.device), share.to(maps.device)
+
+
+def _mix(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    # Separate steps, where torch.lerp may or may not fuse them: the same numbers give the same bits everywhere.
+    return (second - first).mul_(share).add_(first)
+
+
+def _working(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
