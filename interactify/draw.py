@@ -204,7 +204,7 @@ def _distance_to_edge(mask: NDArray[np.bool_], reach: int) -> NDArray[np.float32
 def _softened(coverage: NDArray[np.float32]) -> NDArray[np.float32]:
     """Take the pixel stairs off a line's coverage in [0, 1]."""
     grey = Image.fromarray(np.rint(coverage * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.6))
-    return np.asarray(grey, np.float32) / 255
+    return np.asarray(grey, np.float32) / np.float32(255)
 
 
 def _stamp(canvas: Image.Image, click: Mark, radius: float) -> None:
