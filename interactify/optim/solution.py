@@ -1,0 +1,73 @@
+"""What goes into a solver and what comes out: objective, evaluation, solution, and what a solver can be asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import OptionError
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the objective says at a point; its tensors are the solver's to keep and must not change afterwards.
+
+    value: 0-d tensor on the device of x. gradient: (n,) like x, None only where `done`. done: the caller's own goal is
+    reached here (every click has its label), so stop and keep this point. payload: whatever must travel with the point
+    (BRS: the logits), so that prediction and variables always agree.
+    """
+
+    value: Tensor
+    gradient: Tensor | None
+    done: bool
+    payload: object = None
+
+
+Objective = Callable[[Tensor], Evaluation]
+"""From x (n,), float32 or float64 on any device, to its Evaluation. It may keep x: no solver changes it afterwards."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The point a solver settled on; x, value and payload come from one and the same evaluation.
+
+    status: "done" (the objective said so), "converged" (no gradient component above the tolerance), "budget"
+    (evaluations used up) or "stalled" (no lower value along any direction the solver knows). iterations counts
+    accepted steps.
+    """
+
+    x: Tensor
+    value: float
+    payload: object
+    done: bool
+    evaluations: int
+    iterations: int
+    status: str
+
+
+def check_options(
+    x0: Tensor, max_evaluations: int, memory: int, gradient_tolerance: float, lower_bound: float | None
+) -> None:
+    """Raise OptionError before any work where a solver was asked for something it can't do."""
+    if not isinstance(x0, Tensor) or x0.dtype not in (torch.float32, torch.float64) or x0.ndim != 1 or x0.numel() == 0:
+        came = f"{tuple(x0.shape)} of {x0.dtype}" if isinstance(x0, Tensor) else type(x0).__name__
+        raise OptionError(
+            f"Expected x0 to be a tensor of shape (n,) with n of 1 or more, float32 or float64, got {came}. "
+            "Flatten and convert the variables first."
+        )
+    for name, number in (("max_evaluations", max_evaluations), ("memory", memory)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise OptionError(f"Expected {name} to be a whole number of 1 or more, got {number!r}. Try 20.")
+    if not (math.isfinite(gradient_tolerance) and gradient_tolerance >= 0):
+        raise OptionError(
+            f"Expected gradient_tolerance to be a finite number of 0 or more, got {gradient_tolerance!r}. Try 1e-9."
+        )
+    if lower_bound is not None and not math.isfinite(lower_bound):
+        raise OptionError(
+            f"Expected lower_bound to be a finite number or None, got {lower_bound!r}. "
+            "Give 0.0 for a sum of squares, None where no bound is known."
+        )
