@@ -42,13 +42,12 @@ def load() -> nn.Module:
     Raises:
         CheckpointError: The packaged files are missing, broken, or do not fit each other.
 
-    Example:
-        >>> from interactify import zoo
-        >>> network = zoo.load()
-        >>> network(torch.zeros(1, 3, 64, 96)).shape
-        torch.Size([1, 1, 64, 96])
-        >>> network.pretrained_cfg["input_size"]
-        (3, 256, 256)
+    >>> from interactify import zoo
+    >>> network = zoo.load()
+    >>> network(torch.zeros(1, 3, 64, 96)).shape
+    torch.Size([1, 1, 64, 96])
+    >>> network.pretrained_cfg["input_size"]
+    (3, 256, 256)
     """
     network = _read(FOLDER / "saliency")
     network.pretrained_cfg = {  # type: ignore[assignment]
@@ -67,10 +66,9 @@ def photos() -> list[DemoPhoto]:
     Raises:
         CheckpointError: The packaged list is missing or broken.
 
-    Example:
-        >>> from interactify import zoo
-        >>> [photo.name for photo in zoo.photos()]
-        ['cat', 'coffee', 'astronaut']
+    >>> from interactify import zoo
+    >>> [photo.name for photo in zoo.photos()]
+    ['cat', 'coffee', 'astronaut']
     """
     folder = FOLDER / "photos"
     try:
