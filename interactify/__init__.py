@@ -5,7 +5,7 @@ session = net.session(photo)
 result = session.click(x=120, y=80)
 """
 
-from interactify import brs, energy, errors, optim, zoo
+from interactify import brs, energy, errors, evaluation, optim, zoo
 from interactify.errors import (
     CheckpointError,
     InteractifyError,
@@ -15,6 +15,7 @@ from interactify.errors import (
     OptionError,
     PhotoError,
 )
+from interactify.evaluation import evaluate
 from interactify.interactions import Click
 from interactify.maps import interaction_maps
 from interactify.result import Result
@@ -41,6 +42,8 @@ __all__ = [
     "brs",
     "energy",
     "errors",
+    "evaluate",
+    "evaluation",
     "interaction_maps",
     "load_session",
     "optim",

@@ -117,13 +117,23 @@ def _plain(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
 
 
 class Watching(Following):
-    """Finds the stem calls, and what else reads the image. Set `module` to name where the pass is."""
+    """Finds the stem calls, what else reads the image, and how many convolutions there are at all.
+
+    Set `module` to name where the pass is.
+    """
 
     def __init__(self, image: Tensor) -> None:
         super().__init__(image)
         self.found: list[StemCall] = []
+        self.convolutions = 0
         self.others: list[str] = []
         self.module = ""
+
+    def __torch_function__(
+        self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.convolutions += func is torch.conv2d
+        return super().__torch_function__(func, types, args, kwargs)
 
     def at_stem(self, index: int, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = Convolution(*args, **kwargs)

@@ -56,6 +56,12 @@ def probe(
     finally:
         if hook is not None:
             hook.remove()
+    scripted = any(isinstance(module, torch.jit.ScriptModule) for module in nn.Module.modules(twin))
+    if not watching.convolutions and not scripted:  # inside a script module nothing is seen
+        raise ModelError(
+            f"{type(model).__name__} ran without a single 2-D convolution. Wrap a convolutional segmentation network, "
+            "trained and whole; a head or a transform alone has nothing for a click to move."
+        )
     size = (image.shape[-2], image.shape[-1])
     found = locate_output(raw, size, output)
     channels = image.shape[1]

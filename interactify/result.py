@@ -12,6 +12,7 @@ from torch import Tensor
 
 from interactify.interactions import Click
 from interactify.view import View
+from interactify.window import Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +21,8 @@ class Result:
 
     Attributes:
         logits: (1, 1, h', w') log-odds of the object in the network's own pixels.
+        window: the part of the photo the network looked at.
+        outside: the result that holds outside the window; None where the window is the whole photo.
         satisfied: every interaction has its label in `mask`.
         unsatisfied: the clicks that have not.
         overruled: clicks whose pixel was clicked again later, with the other label: the later one holds.
@@ -30,6 +33,8 @@ class Result:
 
     logits: Tensor
     view: View
+    window: Window
+    outside: Result | None = None
     clicks: tuple[Click, ...] = ()
     overruled: tuple[Click, ...] = ()
     evaluations: int = 0
@@ -64,7 +69,7 @@ class Result:
         return _frozen(same)
 
     def __repr__(self) -> str:
-        height, width = self.view.photo_size
+        height, width = self.mask.shape
         state = "satisfied" if self.satisfied else f"{len(self.unsatisfied)} of {len(self.clicks)} clicks unsatisfied"
         return (
             f"Result({width}x{height} pixels, {int(self.mask.sum())} in the mask, {len(self.clicks)} clicks, {state}, "
@@ -72,7 +77,12 @@ class Result:
         )
 
     def _photo_logits(self) -> Tensor:
-        return self.view.to_photo(self.logits)[0, 0]
+        seen = self.view.to_photo(self.logits)[0, 0]
+        if self.outside is None:
+            return seen
+        photo = self.outside._photo_logits().clone()
+        photo[self.window.slices] = seen
+        return photo
 
 
 def _frozen(array: NDArray) -> NDArray:

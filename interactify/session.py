@@ -22,9 +22,20 @@ from interactify.outputs import check_target, target_logit
 from interactify.photo import PhotoLike, read_photo, to_uint8
 from interactify.result import Result
 from interactify.view import View
+from interactify.window import Window, next_window, whole
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A window of the photo as the network sees it: `image` (1, C, h', w') normalised, `start` the identity."""
+
+    window: Window
+    view: View
+    image: Tensor
+    start: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +43,7 @@ class Step:
     """The state after one interaction: all clicks so far, where the variables are, and what they give."""
 
     clicks: tuple[Click, ...]
+    frame: Frame
     values: Tensor
     result: Result
 
@@ -50,12 +62,10 @@ class Session:
         self.net = net
         self.target = check_target(net.target if target is None else target, network.spec.output.classes)
         self.pixels = read_photo(photo, network.spec.channels)
-        size = (self.pixels.shape[1], self.pixels.shape[2])
-        self.view = View.fit(size, resolution=network.spec.resolution, divisor=network.spec.divisor)
-        self._image = network.image(self.pixels, self.view)
-        self._plain = network.plain_logits(self._image)
-        start = net.variables.start(network, self._image)
-        self.first = Step((), start, Result(self._target_of(self._plain, ()), self.view))
+        frame = self._frame(whole((self.pixels.shape[1], self.pixels.shape[2])))
+        self._plain = network.plain_logits(frame.image)
+        result = Result(self._target_of(self._plain, ()), frame.view, frame.window)
+        self.first = Step((), frame, frame.start, result)
         self.steps: tuple[Step, ...] = ()
         self.undone: tuple[Step, ...] = ()
 
@@ -77,7 +87,7 @@ class Session:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the photo, in pixels."""
-        return self.view.photo_size
+        return self.first.frame.view.photo_size
 
     def click(self, x: float, y: float, positive: bool = True) -> Result:
         """Say that a pixel belongs to the object (`positive`) or does not, and refine until it is so.
@@ -139,6 +149,17 @@ class Session:
     def _last(self) -> Step:
         return self.steps[-1] if self.steps else self.first
 
+    def frame(self, window: Window) -> Frame:
+        """The photo's window as the network sees it; the whole photo's is kept."""
+        return self.first.frame if window == self.first.frame.window else self._frame(window)
+
+    def _frame(self, window: Window) -> Frame:
+        network = self.net.network
+        size = (window.height, window.width)
+        view = View.fit(size, resolution=network.spec.resolution, divisor=network.spec.divisor)
+        image = network.image(self.pixels[(slice(None), *window.slices)], view)
+        return Frame(window, view, image, self.net.variables.start(network, image))
+
     def _target_of(self, logits: Tensor, clicks: tuple[Click, ...]) -> Tensor:
         return target_logit(logits, self._class(clicks), self.net.network.spec.output.activation)
 
@@ -149,25 +170,33 @@ class Session:
             return self.target if self.target is not None or classes != 2 else 1
         if classes <= 2:
             return classes - 1
-        point = self.view.points_to_network([(clicks[0].x, clicks[0].y)])
+        point = self.first.frame.view.points_to_network([(clicks[0].x, clicks[0].y)])
         return int(brs.sample(self._plain, point)[0, :, 0].argmax())
 
     def _refined(self, clicks: tuple[Click, ...]) -> Step:
         started = time.perf_counter()
         net, last = self.net, self._last
         holding, overruled = _later_wins(clicks)
-        points = self.view.points_to_network(np.array([(c.x, c.y) for c in holding], float))
-        seen = [Click(float(x), float(y), c.positive) for (x, y), c in zip(points.tolist(), holding, strict=True)]
+        window = last.frame.window
+        if net.zoom:
+            window = next_window(window, last.result.mask, holding, net.spec.resolution)
+        frame = last.frame if window == last.frame.window else self.frame(window)
+        # Back in an earlier window, go on from where it was left; in a new one, from the identity.
+        values = next((s.values for s in reversed(self.steps) if s.frame.window == window), frame.start)
+        inside = [c for c in holding if window.holds(c)]
+        offset = np.array([window.left, window.top], float)
+        points = frame.view.points_to_network(np.array([(c.x, c.y) for c in inside], float) - offset)
+        seen = [Click(float(x), float(y), c.positive) for (x, y), c in zip(points.tolist(), inside, strict=True)]
         target = self._class(clicks)
 
         def forward(values: Tensor) -> Tensor:
-            return net.network.logits(self._image, net.variables, values, seen, target)
+            return net.network.logits(frame.image, net.variables, values, seen, target)
 
         refinement = brs.refine(
             forward,
-            last.values,
+            values,
             points,
-            np.array([c.positive for c in holding]),
+            np.array([c.positive for c in inside]),
             energy=net.energy,
             inertia=net.variables.inertia,
             solver=net.solver,
@@ -175,7 +204,9 @@ class Session:
         )
         result = Result(
             refinement.logits,
-            self.view,
+            frame.view,
+            window,
+            outside_of(last, window, self.first),
             holding,
             overruled,
             refinement.evaluations,
@@ -183,13 +214,20 @@ class Session:
             time.perf_counter() - started,
             last.result.mask,
         )
-        return Step(clicks, refinement.values, result)
+        return Step(clicks, frame, refinement.values, result)
 
     def restore(self, steps: tuple[Step, ...], undone: tuple[Step, ...]) -> None:
         """Put a saved history into a session that has none yet."""
         if self.steps or self.undone:
             raise InteractionError("A session is restored into a new one only; this one has clicks already.")
         self.steps, self.undone = steps, undone
+
+
+def outside_of(last: Step, window: Window, first: Step) -> Result | None:
+    """What holds outside a step's window: what held when the window was opened."""
+    if window == first.frame.window:
+        return None
+    return last.result.outside if window == last.frame.window else last.result
 
 
 def _later_wins(clicks: tuple[Click, ...]) -> tuple[tuple[Click, ...], tuple[Click, ...]]:

@@ -17,8 +17,9 @@ from interactify.errors import CheckpointError, InteractifyError
 from interactify.interactions import Click
 from interactify.photo import PhotoLike
 from interactify.result import Result
-from interactify.session import Session, Step
+from interactify.session import Session, Step, outside_of
 from interactify.whole_file import write_whole
+from interactify.window import Window
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
@@ -30,7 +31,7 @@ def save_session(session: Session, path: str | Path) -> Path:
     """Write a session; see `Session.save`."""
     net, arrays, steps = session.net, {}, []
     for name, side in (("made", session.steps), ("undone", session.undone)):
-        for index, step in enumerate(side):
+        for index, step in enumerate(side):  # of those undone, the last is the first to be redone
             arrays[f"{name}_{index}_values"] = step.values.cpu().numpy()
             arrays[f"{name}_{index}_logits"] = step.result.logits.cpu().numpy()
             steps.append({"side": name, **_described(step)})
@@ -67,20 +68,22 @@ def load_session(path: str | Path, net: Interactive, photo: PhotoLike) -> Sessio
             f"{path} was saved under other options ({'; '.join(other)}). Wrap the network with those."
         )
     try:
-        sides: dict[str, list[Step]] = {"made": [], "undone": []}
-        for stored in header["steps"]:
-            side = sides[stored["side"]]
-            before = side[-1].result.mask if stored["side"] == "made" and side else session.result.mask
-            side.append(_step(session, stored, arrays, f"{stored['side']}_{len(side)}", before))
+        made = [s for s in header["steps"] if s["side"] == "made"]
+        undone = [s for s in header["steps"] if s["side"] == "undone"]
+        keys = [f"made_{i}" for i in range(len(made))] + [f"undone_{i}" for i in reversed(range(len(undone)))]
+        steps = [session.first]
+        for stored, key in zip([*made, *reversed(undone)], keys, strict=True):
+            steps.append(_step(session, steps[-1], stored, arrays, key))
     except (KeyError, TypeError, ValueError, InteractifyError) as cause:
         raise CheckpointError(f"{path} is not a whole session ({cause}). Load an older copy.") from cause
-    session.restore(tuple(sides["made"]), tuple(sides["undone"]))
+    session.restore(tuple(steps[1 : len(made) + 1]), tuple(reversed(steps[len(made) + 1 :])))
     return session
 
 
 def _described(step: Step) -> dict[str, Any]:
     result = step.result
     return {
+        "window": [result.window.top, result.window.left, result.window.height, result.window.width],
         "clicks": [click.to_json() for click in step.clicks],
         "holding": [click.to_json() for click in result.clicks],
         "overruled": [click.to_json() for click in result.overruled],
@@ -90,25 +93,28 @@ def _described(step: Step) -> dict[str, Any]:
     }
 
 
-def _step(session: Session, stored: dict[str, Any], arrays: dict[str, np.ndarray], key: str, before: Any) -> Step:
+def _step(session: Session, last: Step, stored: dict[str, Any], arrays: dict[str, np.ndarray], key: str) -> Step:
     def clicks(name: str) -> tuple[Click, ...]:
         return tuple(Click.from_json(entry) for entry in stored[name])
 
-    start, logits = session.first.values, session.first.result.logits
+    window = Window(*(int(side) for side in stored["window"]))
+    frame = last.frame if window == last.frame.window else session.frame(window)
     values, kept = arrays[f"{key}_values"], arrays[f"{key}_logits"]
-    if values.shape != tuple(start.shape) or kept.shape != tuple(logits.shape):
+    if values.shape != tuple(frame.start.shape) or kept.shape != (1, 1, *frame.view.network_size):
         raise ValueError(f"{key} has another shape than this network's variables")
     result = Result(
-        torch.from_numpy(kept).to(logits),
-        session.view,
+        torch.from_numpy(kept).to(session.first.result.logits),
+        frame.view,
+        window,
+        outside_of(last, window, session.first),
         clicks("holding"),
         clicks("overruled"),
         int(stored["evaluations"]),
         str(stored["status"]),
         float(stored["seconds"]),
-        before,
+        last.result.mask,
     )
-    return Step(clicks("clicks"), torch.from_numpy(values).to(start), result)
+    return Step(clicks("clicks"), frame, torch.from_numpy(values).to(frame.start), result)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -132,16 +138,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _settings(session: Session) -> dict[str, Any]:
     """What decides how clicks become masks, beside network and photo; compared on loading."""
-    net = session.net
+    net, view = session.net, session.first.frame.view
     return {
         "variables": repr(net.variables),
         "energy": repr(net.energy),
         "solver": net.solver,
+        "zoom": net.zoom,
         "max_evaluations": net.max_evaluations,
         "target": session.target,
-        "view": [
-            list(size) for size in (session.view.photo_size, session.view.content_size, session.view.network_size)
-        ],
+        "view": [list(size) for size in (view.photo_size, view.content_size, view.network_size)],
         "mean": list(net.spec.mean),
         "std": list(net.spec.std),
         "output": net.spec.output.name,

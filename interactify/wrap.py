@@ -31,6 +31,7 @@ class Interactive:
         solver: str,
         target: int | None,
         max_evaluations: int,
+        zoom: bool,
     ) -> None:
         self._model = model
         self.network = network
@@ -39,6 +40,7 @@ class Interactive:
         self.solver = solver
         self.target = target
         self.max_evaluations = max_evaluations
+        self.zoom = zoom
 
     @property
     def spec(self) -> ModelSpec:
@@ -73,6 +75,7 @@ class Interactive:
             f"energy      {self.energy.name}, inertia {self.energy.inertia:g}",
             f"solver      {self.solver}, at most {self.max_evaluations} evaluations a click",
             f"target      {self._target_text()}",
+            f"zoom-in     {'from the second click on, where it shows the object larger' if self.zoom else 'off'}",
         ]
         return describe(self.spec, type(self._model).__name__, chosen)
 
@@ -109,6 +112,7 @@ def wrap(
     divisor: int = 32,
     stem: str | None = None,
     max_evaluations: int = 40,
+    zoom: bool = True,
 ) -> Interactive:
     """Make a segmentation network answer to clicks, without training it.
 
@@ -132,6 +136,8 @@ def wrap(
         divisor: what the network needs height and width to be divisible by; photos are padded to it.
         stem: name of the module that reads the image, where it is not found by running the network.
         max_evaluations: how often the network may be run for one click.
+        zoom: from the second click on, look at the part of the photo around object and clicks, where that shows it
+            larger; what lies outside keeps its mask.
 
     Returns:
         An `Interactive`: `.session(photo)` to click, `.describe()` to see what was found, `.unwrap()` for the model.
@@ -157,5 +163,5 @@ def wrap(
     network = Network(twin, spec, stem)
     check_target(target, spec.output.classes)
     return Interactive(
-        model, network, variables_named(variables, network), chosen_energy, solver, target, max_evaluations
+        model, network, variables_named(variables, network), chosen_energy, solver, target, max_evaluations, bool(zoom)
     )

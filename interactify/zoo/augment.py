@@ -40,8 +40,7 @@ def read_training_photos(root: Path) -> Photos:
     ]
     parts = [_read_folder(folder, stems) for stems, folder, _ in sources]
     weights = [
-        torch.full((len(images),), share / len(images))
-        for (images, _), (*_, share) in zip(parts, sources, strict=True)
+        torch.full((len(images),), share / len(images)) for (images, _), (*_, share) in zip(parts, sources, strict=True)
     ]
     return Photos(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), torch.cat(weights))
 
