@@ -109,7 +109,7 @@ def refine(
         return Evaluation(total.detach().to(x.dtype), gradient, reached, logits.detach())
 
     flat = start.detach().reshape(-1)
-    solution = SOLVERS[solver](objective, flat, max_evaluations=max_evaluations, lower_bound=0.0)
+    solution = SOLVERS[solver](objective, flat, max_evaluations=max_evaluations, lower_bound=energy.lower_bound)
     values = solution.x.to(start.dtype).view(start.shape)
     return Refinement(values, solution.payload, solution.value, solution.done, solution.evaluations, solution.status)
 

@@ -22,6 +22,9 @@ class Energy(Protocol):
     name: str
     square: int
     inertia: float
+    lower_bound: (
+        float | None
+    )  # known, it gives the solver its first step; None where energies saturate
 
     def corrective(self, logits: Tensor, labels: Tensor) -> Tensor:
         """E_C, 0-d, differentiable."""
@@ -40,6 +43,7 @@ class SumOfSquares:
     name: str = "brs"
     square: int = 0
     inertia: float = 1e-3
+    lower_bound: float | None = None
 
     def corrective(self, logits: Tensor, labels: Tensor) -> Tensor:
         return _error(logits, labels).square().sum()
@@ -59,6 +63,7 @@ class MeanPerPolarity:
     name: str = "fbrs"
     square: int = 1
     inertia: float = 1e-3
+    lower_bound: float | None = None
     past: float = 0.51
 
     def corrective(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -84,6 +89,7 @@ class Margin:
     name: str = "margin"
     square: int = 0
     inertia: float = 1e-3
+    lower_bound: float | None = 0.0
 
     def corrective(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.relu(self.aim - _signed(logits, labels)).square().sum()
