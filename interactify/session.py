@@ -166,10 +166,12 @@ class Session:
     def _class(self, clicks: tuple[Click, ...]) -> int | None:
         """What a positive click means: the class asked for, or that under the first click (of two, the second)."""
         classes = self._plain.shape[1]
-        if self.target is not None or not clicks:
-            return self.target if self.target is not None or classes != 2 else 1
+        if self.target is not None:
+            return self.target
         if classes <= 2:
             return classes - 1
+        if not clicks:
+            return None
         point = self.first.frame.view.points_to_network([(clicks[0].x, clicks[0].y)])
         return int(brs.sample(self._plain, point)[0, :, 0].argmax())
 

@@ -1,0 +1,95 @@
+"""The embedded network on real photos: what the simulated user reaches, and our solver beside SciPy's on clicks."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import interactify
+from interactify import brs
+from interactify.energy import Margin
+from interactify.evaluation import evaluate, folder, next_click
+from interactify.zoo.train import validation_iou
+
+pytestmark = pytest.mark.data
+
+
+@pytest.fixture(scope="module")
+def grabcut(data_root):
+    samples = list(folder(data_root / "GrabCut50"))
+    assert len(samples) == 50
+    return evaluate(interactify.wrap(interactify.zoo.load()), samples, clicks=5)
+
+
+def test_clicks_correct_the_mask_on_grabcut(grabcut):
+    print(f"\n{grabcut}")
+    before, after = grabcut.iou_after(0), grabcut.iou_after(5)
+    assert after >= 0.85 or after >= before + 0.25
+    assert grabcut.satisfied >= 0.99
+
+
+def test_no_photo_is_left_worse(grabcut):
+    lost = {r.name: (r.curve[0], r.curve[-1]) for r in grabcut.records if r.curve[-1] < r.curve[0] - 0.05}
+    assert not lost
+
+
+def test_the_results_on_file_are_of_this_network(grabcut):
+    """The figures in README and docs come from this file; a new network needs a new run."""
+    path = Path(__file__).parent.parent / "benchmarks/results/accuracy.json"
+    kept = json.loads(path.read_text())["GrabCut50, every 1, 20 clicks"]["default"]["summary"]
+    for clicks in (0, 1, 2, 3, 5):
+        assert grabcut.iou_after(clicks) == pytest.approx(kept["iou_after"][str(clicks)], abs=0.02)
+
+
+def test_the_model_card_tells_the_truth(data_root):
+    card = json.loads((Path(interactify.zoo.__file__).parent / "saliency/training.json").read_text())
+    numbers = range(801, 1001, 10)
+    score = validation_iou(interactify.zoo.load(), data_root, 224, numbers)
+    assert score == pytest.approx(card["ecssd_0801_1000_iou"]["224"], abs=0.1)  # twenty photos of two hundred
+
+
+@pytest.fixture(scope="module")
+def twenty_clicks(data_root):
+    """For each of 20 real clicks: (SciPy's refinement, ours without a bound, ours as it is by default)."""
+    net = interactify.wrap(interactify.zoo.load(), zoom=False)
+    unbounded = replace(Margin(), lower_bound=None)
+    rows = []
+    for sample in list(folder(data_root / "GrabCut50"))[:10]:
+        session = net.session(sample.photo)
+        clicked = np.zeros(sample.truth.shape, bool)
+        for _ in range(2):
+            click = next_click(sample.truth, session.result.mask, clicked)
+            clicked[int(click.y), int(click.x)] = True
+            clicks = (*session.interactions, click)
+            frame, start = session.first.frame, (session.steps or (session.first,))[-1].values
+            points = frame.view.points_to_network([(c.x, c.y) for c in clicks])
+            labels = np.array([c.positive for c in clicks])
+
+            def forward(values, image=frame.image):
+                return net.network.logits(image, net.variables, values, (), None)
+
+            rows.append(
+                tuple(
+                    brs.refine(forward, start, points, labels, energy=energy, solver=solver, max_evaluations=100)
+                    for solver, energy in (("scipy", unbounded), ("lbfgs", unbounded), ("lbfgs", Margin()))
+                )
+            )
+            session.click(click.x, click.y, click.positive)
+    return rows
+
+
+def test_our_solver_beside_scipys_on_real_clicks(twenty_clicks):
+    assert len(twenty_clicks) == 20
+    for scipys, ours, _ in twenty_clicks:
+        assert ours.energy <= 1.001 * scipys.energy + 1e-9
+        assert ours.evaluations <= 1.2 * scipys.evaluations
+
+
+def test_the_bound_saves_evaluations_on_real_clicks(twenty_clicks):
+    """Where the energy tells its lower bound, the first step is guessed from it; every click still gets its label."""
+    assert all(bounded.reached for *_, bounded in twenty_clicks)
+    totals = [sum(row[i].evaluations for row in twenty_clicks) for i in range(3)]
+    print(f"\nevaluations for 20 clicks: SciPy {totals[0]}, ours {totals[1]}, ours with the bound {totals[2]}")
+    assert totals[2] <= totals[0]
