@@ -44,7 +44,7 @@ def test_the_results_on_file_are_of_this_network(grabcut):
 
 
 def test_the_model_card_tells_the_truth(data_root):
-    card = json.loads((Path(interactify.zoo.__file__).parent / "saliency/training.json").read_text())
+    card = json.loads((Path(interactify.zoo.__file__).parent / "saliency/training.json").read_text())[-1]
     numbers = range(801, 1001, 10)
     score = validation_iou(interactify.zoo.load(), data_root, 224, numbers)
     assert score == pytest.approx(card["ecssd_0801_1000_iou"]["224"], abs=0.1)  # twenty photos of two hundred

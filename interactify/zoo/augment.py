@@ -57,15 +57,23 @@ def _read_folder(folder: Path, stems: list[str] | None) -> tuple[Tensor, Tensor]
     return torch.stack(images).permute(0, 3, 1, 2).contiguous(), torch.stack(masks)[:, None].contiguous()
 
 
-def augmented_batch(photos: Photos, batch: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw a batch: images (batch, 3, side, side) in [0, 1] and masks (batch, 1, side, side) in [0, 1]."""
+def augmented_batch(
+    photos: Photos, batch: int, side: int, generator: torch.Generator, *, gentle: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Draw a batch: images (batch, 3, side, side) in [0, 1] and masks (batch, 1, side, side) in [0, 1].
+
+    `gentle` stays near the photos as they are, for the end of the training: nothing pasted, little magnified.
+    """
+    if gentle:
+        image, mask = _warped(photos, batch, side, generator, zoom=(0.75, 1.05), shift=0.1)
+        return _recoloured(image, generator, strength=0.5), mask
     image, mask = _warped(photos, batch, side, generator, zoom=(0.55, 1.1), shift=0.25)
     half = batch // 2
     cut_image, cut_mask = _warped(photos, half, side, generator, zoom=(0.9, 2.2), shift=0.6, beyond="zeros")
     paste = cut_mask * (torch.rand(half, 1, 1, 1, generator=generator) < 0.6)
     image[:half] = paste * cut_image + (1 - paste) * image[:half]
     mask[:half] = torch.maximum(paste, mask[:half])
-    return _recolour(image, generator), mask
+    return _recoloured(image, generator, strength=1.0), mask
 
 
 def _uniform(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
@@ -98,9 +106,9 @@ def _warped(
     return image, mask
 
 
-def _recolour(image: Tensor, generator: torch.Generator) -> Tensor:
+def _recoloured(image: Tensor, generator: torch.Generator, strength: float) -> Tensor:
     """Brightness, contrast, saturation, channel gain, sometimes grey, blurred or noisy; clamped to [0, 1]."""
-    n = len(image)
+    n, before = len(image), image
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:
         return _uniform(low, high, n * channels, generator).view(n, channels, 1, 1)
@@ -114,4 +122,4 @@ def _recolour(image: Tensor, generator: torch.Generator) -> Tensor:
     blurred = F.avg_pool2d(image, 3, 1, 1, count_include_pad=False)
     image = torch.where(draw(0, 1) < 0.15, blurred, image)
     noise = torch.randn(image.shape, generator=generator) * 0.04 * (draw(0, 1) < 0.15)
-    return (image + noise).clamp(0, 1)
+    return torch.lerp(before, image + noise, strength).clamp(0, 1)

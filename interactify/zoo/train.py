@@ -1,9 +1,10 @@
 """How the embedded network came to be: a saliency U-Net trained from scratch, and never shown a click.
 
-    python -m interactify.zoo.train --data DIR --minutes 75 --out interactify/zoo/saliency
+    python -m interactify.zoo.train --data DIR             # from random weights, strong augmentation
+    python -m interactify.zoo.train --data DIR --polish    # goes on from those, gently augmented
 
-The schedule follows the clock (one cosine over the given minutes), so that the script fits any machine; the model
-card records how many steps were made, on what, and what was reached.
+The schedule follows the clock (one cosine over the given minutes), so that the script fits any machine;
+training.json records for each run how many steps were made, on what, and what was reached.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import copy
 import json
 import platform
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def build() -> nn.Module:
 
 @dataclass
 class Recipe:
-    """What a run is made of; written to the results file."""
+    """What a run is made of; written to training.json."""
 
     minutes: float = 80.0
     batch: int = 16
@@ -51,7 +52,11 @@ class Recipe:
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     average: float = 0.999
+    gentle: bool = False
     seed: int = 0
+
+
+POLISH = Recipe(minutes=20.0, side=224, learning_rate=1e-3, gentle=True, seed=1)
 
 
 def loss_of(logits: Tensor, mask: Tensor) -> Tensor:
@@ -79,13 +84,20 @@ def validation_iou(model: nn.Module, root: Path, side: int, numbers: range) -> f
     return float(np.mean(scores))
 
 
-def train(root: Path, out: Path, recipe: Recipe) -> None:
-    """Train, average the weights, validate, and write config, half-precision safetensors and results to `out`."""
+def train(root: Path, out: Path, recipe: Recipe, start: nn.Module) -> None:
+    """Train, average the weights, validate, and write config, half-precision safetensors and results to `out`.
+
+    Args:
+        root: folder with ECSSD/ and more/.
+        out: where the network and training.json go; a later run adds itself to the latter.
+        recipe: the schedule.
+        start: the network to begin with; it is trained in place.
+    """
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     photos = read_training_photos(root)
-    model = build().to(device, memory_format=torch.channels_last)
+    model = start.train().to(device, memory_format=torch.channels_last)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -100,7 +112,7 @@ def train(root: Path, out: Path, recipe: Recipe) -> None:
         for group in optimiser.param_groups:
             group["lr"] = rate
         side = recipe.side if done < 1 - recipe.last_share else recipe.last_side
-        image, mask = augmented_batch(photos, recipe.batch, side, generator)
+        image, mask = augmented_batch(photos, recipe.batch, side, generator, gentle=recipe.gentle)
         x = ((image - mean) / std).to(device, memory_format=torch.channels_last)
         with torch.autocast(device, dtype=torch.bfloat16):
             logits = model(x)
@@ -123,7 +135,6 @@ def train(root: Path, out: Path, recipe: Recipe) -> None:
     saved = smp.from_pretrained(out).eval()
     results = {
         "ecssd_0801_1000_iou": {s: validation_iou(saved, root, s, range(801, 1001)) for s in (192, 224, 256, 320)},
-        "parameters": sum(p.numel() for p in saved.parameters()),
         "steps": step,
         "recipe": asdict(recipe),
         "device": torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} CPU threads",
@@ -131,7 +142,9 @@ def train(root: Path, out: Path, recipe: Recipe) -> None:
         "torch": torch.__version__,
         "smp": smp.__version__,
     }
-    (out / "training.json").write_text(json.dumps(results, indent=2) + "\n")
+    log = out / "training.json"
+    runs = [*json.loads(log.read_text()), results] if log.exists() else [results]
+    log.write_text(json.dumps(runs, indent=2) + "\n")
     print(json.dumps(results, indent=2))
 
 
@@ -151,12 +164,17 @@ def _save(model: nn.Module, out: Path) -> None:
 
 
 def main() -> None:
+    """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with ECSSD/ and more/")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "saliency")
-    parser.add_argument("--minutes", type=float, default=Recipe.minutes)
-    arguments = parser.parse_args()
-    train(arguments.data, arguments.out, Recipe(minutes=arguments.minutes))
+    parser.add_argument("--polish", action="store_true", help="go on from the network in --out")
+    parser.add_argument("--minutes", type=float, help="how long; by default as long as the embedded network's run")
+    given = parser.parse_args()
+    recipe = POLISH if given.polish else Recipe()
+    if given.minutes is not None:
+        recipe = replace(recipe, minutes=given.minutes)
+    train(given.data, given.out, recipe, smp.from_pretrained(given.out) if given.polish else build())
 
 
 if __name__ == "__main__":
