@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from interactify.errors import ModelError
 
@@ -54,6 +55,10 @@ def _check(model: object) -> None:
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"Expected a torch.nn.Module, got {type(model).__name__}. Build the network first, then wrap it."
+        )
+    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelError(
+            f"{type(model).__name__} has lazy layers that have no weights yet. Run it once on an image, then wrap it."
         )
 
 
