@@ -1,0 +1,206 @@
+"""wrap(): what it takes, what it refuses before any work, and what it tells."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import networks
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import interactify
+from interactify.errors import InteractifyError, ModelError, OptionError
+
+
+def test_the_same_object_comes_back() -> None:
+    model = networks.seeded(networks.Plain)
+    net = interactify.wrap(model)
+    assert net.unwrap() is model and net.spec is net.network.spec
+    assert repr(net) == "Interactive(Plain, variables='input', energy='margin')"
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    defaults = {p.name: p.default for p in inspect.signature(interactify.wrap).parameters.values()}
+    expected = {"variables": "input", "energy": "margin", "solver": "lbfgs"}
+    assert {name: defaults[name] for name in expected} == expected
+    for name in ("output", "target", "mean", "std", "resolution", "stem"):
+        assert defaults[name] is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, "unet", networks.Plain, lambda x: x, {"state": 1}, np.zeros(3)], ids=lambda w: type(w).__name__
+)
+def test_what_is_no_network(wrong: Any) -> None:
+    with pytest.raises(ModelError, match=r"nn\.Module"):
+        interactify.wrap(wrong)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (networks.Classifier(), "per-pixel map"),
+        (networks.NeverRuns(), "takes no images"),
+        (networks.Uncopiable(), "copied"),
+        (networks.LinearPatches(), "convolution"),
+        (nn.Linear(8, 8), ""),
+        (nn.Identity(), ""),
+        (nn.Sequential(nn.Flatten(), nn.Linear(100, 3)), ""),
+        (nn.Sequential(nn.LazyConv2d(4, 3)), ""),
+        (nn.Sequential(), ""),
+        (nn.ModuleList([nn.Conv2d(3, 1, 1)]), ""),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)), "per-pixel map"),
+        (nn.Sequential(nn.Conv1d(3, 4, 3)), ""),
+    ],
+    ids=lambda m: type(m).__name__ if isinstance(m, nn.Module) else "",
+)
+def test_networks_it_cannot_work_with(model: nn.Module, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        interactify.wrap(model)
+
+
+WRONG: list[dict[str, Any]] = [
+    {"variables": "nonsense"},
+    {"variables": "scale_bias@"},
+    {"variables": None},
+    {"energy": "nonsense"},
+    {"energy": None},
+    {"solver": "nonsense"},
+    {"solver": None},
+    {"solver": ["lbfgs"]},
+    {"mean": (0.5, 0.5)},
+    {"mean": "grey"},
+    {"mean": float("nan")},
+    {"std": 0},
+    {"std": (1, 1, -1)},
+    {"resolution": 0},
+    {"resolution": "large"},
+    {"resolution": 2.5},
+    {"divisor": 0},
+    {"divisor": None},
+    {"divisor": "32"},
+    {"max_evaluations": 0},
+    {"max_evaluations": 1.5},
+    {"max_evaluations": True},
+    {"target": -1},
+    {"target": 1},
+    {"target": "cat"},
+    {"zoom": "no"},
+]
+
+
+ACCEPTED = pytest.mark.xfail(strict=True, reason="accepted, or a raw TypeError")
+LATE = pytest.mark.xfail(strict=True, reason="checked only after the network was run")
+
+
+def early(options: dict[str, Any]) -> bool:
+    return next(iter(options)) in ("energy", "solver", "max_evaluations") and options != {"solver": ["lbfgs"]}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(o, marks=ACCEPTED if o in ({"solver": ["lbfgs"]}, {"divisor": None}, {"zoom": "no"}) else ())
+        for o in WRONG
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError) as caught:
+        interactify.wrap(networks.seeded(networks.Plain), **options)
+    ((name, value),) = options.items()
+    assert name in str(caught.value) or repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(o, marks=() if early(o) else LATE) for o in WRONG if not {"target", "mean", "std"} & set(o)],
+    ids=str,
+)
+def test_options_are_checked_before_any_work(options: dict[str, Any]) -> None:
+    model = networks.seeded(networks.Counted)
+    runs = model.counter.runs
+    with pytest.raises(InteractifyError):
+        interactify.wrap(model, **options)
+    assert model.counter.runs == runs
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stem": "nowhere"},
+        {"stem": 3},
+        {"stem": ["stem"]},
+        {"variables": "scale_bias@nowhere"},
+        {"output": "nowhere"},
+        {"output": 4},
+        {"output": "stem.weight"},
+    ],
+    ids=str,
+)
+def test_names_that_the_network_does_not_have(options: dict[str, Any]) -> None:
+    with pytest.raises(ModelError) as caught:
+        interactify.wrap(networks.seeded(networks.Plain), **options)
+    assert str(caught.value).count("\n") == 0 and len(str(caught.value)) < 400
+
+
+def test_positional_options_are_refused() -> None:
+    with pytest.raises(TypeError):
+        interactify.wrap(networks.seeded(networks.Plain), "maps")  # type: ignore[misc]
+
+
+def test_an_untrained_looking_network_in_training_mode_is_run_in_evaluation_mode() -> None:
+    model = networks.seeded(networks.Stateful, evaluating=False)
+    photo = networks.random_photo()
+    one, two = (interactify.wrap(model).session(photo).result.logits for _ in range(2))
+    assert torch.equal(one, two), "no dropout"
+    assert model.training and not model.norm.training
+
+
+@pytest.mark.parametrize("output", [None, "out", lambda raw: raw["out"]])
+def test_output_named(output: Any) -> None:
+    model = networks.seeded(lambda: networks.WithOutput(networks.as_dict))
+    plain = networks.seeded(networks.Plain)
+    session = interactify.wrap(model, output=output).session(networks.random_photo())
+    assert torch.equal(session.result.logits, interactify.wrap(plain).session(networks.random_photo()).result.logits)
+    other = interactify.wrap(model, output="aux").session(networks.random_photo())
+    assert torch.equal(other.result.logits, -session.result.logits)
+    assert "'aux'" in interactify.wrap(model, output="aux").describe()
+
+
+def test_describe() -> None:
+    net = interactify.wrap(
+        networks.seeded(lambda: networks.Plain(classes=3)), energy="brs", solver="scipy", max_evaluations=17
+    )
+    lines = {line.split()[0]: line for line in net.describe().splitlines()[1:]}
+    assert net.describe().splitlines()[0] == "Plain"
+    assert "stem 8×3×3×3" in lines["stem"] and "logits" in lines["output"] and "3" in lines["classes"]
+    points = [line for line in net.describe().splitlines() if "point" in line]
+    assert [line.split()[1] for line in points] == list(net.spec.insertion_points())
+    for line, layer in zip(points, net.spec.insertion_points().values(), strict=True):
+        assert layer.name in line and "×".join(map(str, layer.shape)) in line
+    assert (
+        "input" in lines["variables"]
+        and "brs" in lines["energy"]
+        and "scipy" in lines["solver"]
+        and "17" in lines["solver"]
+    )
+    assert "first click" in lines["target"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+@pytest.mark.xfail(strict=True, reason="stem= on a ScriptModule: a raw RuntimeError")
+def test_a_scripted_network() -> None:
+    """Nothing inside can be followed, but the image can be refined, and the rest is said."""
+    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1)).eval())
+    try:
+        net = interactify.wrap(scripted)
+    except ModelError:
+        return
+    session = net.session(networks.random_photo())
+    assert session.click(x=5, y=5, positive=not bool(session.result.mask[5, 5])).evaluations >= 1
+    for options in ({"variables": "maps"}, {"variables": "maps", "stem": "0"}, {"variables": "scale_bias@1"}):
+        with pytest.raises(InteractifyError):
+            interactify.wrap(scripted, **options)
