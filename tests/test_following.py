@@ -171,9 +171,11 @@ def test_the_mode_ends_with_its_block_and_thread() -> None:
     conv(image)
     assert mode.found == []
     with following(Watching(image)) as mode:
-        elsewhere = threading.Thread(target=lambda: conv(image))
+        other = torch.rand(1, 3, 8, 8)
+        elsewhere = threading.Thread(target=lambda: conv(other))
         elsewhere.start()
         elsewhere.join()
+        F.conv2d(other, torch.rand(4, 3, 3, 3))  # marked in the other thread at most, where no mode runs
         assert mode.found == []
         conv(torch.rand(1, 3, 8, 8))
     assert mode.found == [StemCall(0, "", (4, 3, 3, 3), (3, 8, 8))]
