@@ -10,12 +10,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import CheckpointError
 
 from interactify.energy import Energy, energy_named
 from interactify.errors import InteractionError, ModelError, NonFiniteError, OptionError
 from interactify.optim import SOLVERS, Evaluation
 from interactify.view import sample
 
+NO_GRADIENT = (
+    "The logits do not depend on the variables: no gradient reaches them. Keep forward differentiable (no "
+    "torch.no_grad, no .detach(), no numpy inside)."
+)
 Forward = Callable[[Tensor], Tensor]
 Inertia = Callable[[Tensor], Tensor]
 
@@ -72,6 +77,7 @@ def refine(
     Raises:
         NonFiniteError: `forward` returned NaN or infinity.
         InteractionError: points or labels of another shape, none of them, not finite, or outside the map.
+        ModelError: `forward` returned something else, or nothing that depends on the values.
         OptionError: an unknown energy or solver.
 
     Jang & Kim, "Interactive Image Segmentation via Backpropagating Refinement Scheme", CVPR 2019, section 3.2.
@@ -84,17 +90,36 @@ def refine(
     (True, True, False)
     """
     energy = energy_named(energy)
-    if solver not in SOLVERS:
+    check_solver(solver)
+    with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient below
+        return _refine(forward, start, points, labels, energy, inertia or _sum_of_squares, solver, max_evaluations)
+
+
+def check_solver(solver: object) -> None:
+    """Raise OptionError for what is not the name of a solver."""
+    if not isinstance(solver, str) or solver not in SOLVERS:
         raise OptionError(f"Expected solver to be one of {', '.join(SOLVERS)}, got {solver!r}.")
+
+
+def _refine(
+    forward: Forward,
+    start: Tensor,
+    points: Tensor,
+    labels: Tensor,
+    energy: Energy,
+    inertia: Inertia,
+    solver: str,
+    max_evaluations: int,
+) -> Refinement:
     points, labels = _checked(points, labels, start)
-    cost = inertia or _sum_of_squares
 
     def objective(x: Tensor) -> Evaluation:
         values = x.detach().to(start.dtype).view(start.shape).requires_grad_(True)
         with torch.enable_grad():
             logits = _as_map(forward(values), points)
             clicked = sample_squares(logits, points, energy.square)
-            total = energy.corrective(clicked, labels) + energy.inertia * cost(values)
+            corrective, held = energy.corrective(clicked, labels), energy.inertia * inertia(values)
+        total = corrective.detach() + held.detach()
         # One transfer tells both: whether the click is settled, and whether any number is broken.
         reached, finite = torch.stack([energy.reached(clicked.detach(), labels), _finite(logits, total)]).tolist()
         if not finite:
@@ -104,11 +129,10 @@ def refine(
             )
         gradient = None
         if not reached:
-            (gradient,) = torch.autograd.grad(total, values)
-            gradient = gradient.reshape(-1).to(x.dtype)
-        return Evaluation(total.detach().to(x.dtype), gradient, reached, logits.detach())
+            gradient = _gradient(corrective, held, values).reshape(-1).to(x.dtype)
+        return Evaluation(total.to(x.dtype), gradient, reached, logits.detach())
 
-    flat = start.detach().reshape(-1)
+    flat = start.detach().clone().reshape(-1)
     solution = SOLVERS[solver](objective, flat, max_evaluations=max_evaluations, lower_bound=energy.lower_bound)
     values = solution.x.to(start.dtype).view(start.shape)
     return Refinement(values, solution.payload, solution.value, solution.done, solution.evaluations, solution.status)
@@ -137,16 +161,31 @@ def _as_map(logits: Tensor, points: Tensor) -> Tensor:
     if bool((points >= points.new_tensor(limit)).any()):
         raise InteractionError(f"A point lies outside the logits, which are {tuple(logits.shape[-2:])} (h, w) pixels.")
     if not logits.requires_grad:
-        raise ModelError(
-            "The logits do not depend on the variables: no gradient reaches them. Keep forward differentiable (no "
-            "torch.no_grad, no .detach(), no numpy inside)."
-        )
+        raise ModelError(NO_GRADIENT)
     return logits
+
+
+def _gradient(corrective: Tensor, held: Tensor, values: Tensor) -> Tensor:
+    """The gradient of E_C + λ E_I; asked for apart, so that logits which do not depend on the values are noticed."""
+    try:
+        (through_network,) = torch.autograd.grad(corrective, values, allow_unused=True)
+    except CheckpointError as cause:
+        raise ModelError(
+            "The network recomputes layers in its backward pass (activation checkpointing), where these variables are "
+            "no longer in place. Switch that off in the model, or use variables='input'."
+        ) from cause
+    if through_network is None:
+        raise ModelError(NO_GRADIENT)
+    if not held.requires_grad:
+        return through_network
+    (of_inertia,) = torch.autograd.grad(held, values, allow_unused=True)
+    return through_network if of_inertia is None else through_network + of_inertia
 
 
 def _finite(logits: Tensor, total: Tensor) -> Tensor:
     # The sum of a map is finite where all of it is, short of overflow, and costs one pass and no second map.
-    return torch.isfinite(logits.detach().sum()) & torch.isfinite(total.detach())
+    precise = torch.promote_types(logits.dtype, torch.float32)
+    return torch.isfinite(logits.detach().sum(dtype=precise)) & torch.isfinite(total)
 
 
 def _sum_of_squares(values: Tensor) -> Tensor:
@@ -156,7 +195,10 @@ def _sum_of_squares(values: Tensor) -> Tensor:
 def _checked(points: Tensor, labels: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
     if not isinstance(start, Tensor) or start.dtype not in (torch.float32, torch.float64):
         raise OptionError("Expected start to be a float32 or float64 tensor: the variables' values to begin from.")
-    points, labels = torch.as_tensor(points), torch.as_tensor(labels)
+    try:
+        points, labels = torch.as_tensor(points), torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as cause:
+        raise InteractionError(f"Expected points (n, 2) of numbers and labels (n,): {cause}.") from cause
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1] or not len(points):
         raise InteractionError(
             f"Expected points (n, 2) and labels (n,) with n of 1 or more, got {tuple(points.shape)} and "
@@ -164,7 +206,7 @@ def _checked(points: Tensor, labels: Tensor, start: Tensor) -> tuple[Tensor, Ten
         )
     if start.device.type != "mps":  # which has no float64; its points stay on the host
         points = points.to(start.device)
-    points = points.to(torch.float64)
+    points = points.to(torch.float64)  # a copy, as are the labels below: tensors of inference mode can't be saved
     if not bool(torch.isfinite(points).all()) or bool((points < -0.5).any()):
         raise InteractionError("Expected points in pixels of the logits, x then y, finite and not negative.")
-    return points, labels.to(start.device, torch.bool)
+    return points.clone(), labels.to(start.device, torch.bool).clone()

@@ -22,9 +22,7 @@ class Energy(Protocol):
     name: str
     square: int
     inertia: float
-    lower_bound: (
-        float | None
-    )  # known, it gives the solver its first step; None where energies saturate
+    lower_bound: float | None  # known, it gives the solver its first step; None where energies saturate
 
     def corrective(self, logits: Tensor, labels: Tensor) -> Tensor:
         """E_C, 0-d, differentiable."""
@@ -119,6 +117,10 @@ def energy_named(energy: str | Energy) -> Energy:
     """
     if isinstance(energy, str) and energy in ENERGIES:
         return ENERGIES[energy]()
-    if callable(getattr(energy, "corrective", None)) and callable(getattr(energy, "reached", None)):
+    if (
+        not isinstance(energy, type)
+        and callable(getattr(energy, "corrective", None))
+        and callable(getattr(energy, "reached", None))
+    ):
         return energy
     raise OptionError(f"Expected energy to be one of {', '.join(ENERGIES)}, or an Energy; got {energy!r}.")

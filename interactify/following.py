@@ -72,13 +72,15 @@ class Following(TorchFunctionMode):
 
     Subclasses override what happens `before_stem` (a function of image-like tensors and constants), `at_stem` (a
     convolution of an image-like tensor) and where the image is `used_again` (together with later features).
+    With `named`, nothing counts as the image until a `mark_input` hook says so: the user has named the stem.
     """
 
-    def __init__(self, image: Tensor) -> None:
+    def __init__(self, image: Tensor, *, named: bool = False) -> None:
         super().__init__()
         self.calls = 0
         self._image_like, self._features = _Marks(), _Marks()
-        self._image_like.add_all(image)
+        if not named:
+            self._image_like.add_all(image)
 
     def mark(self, tensor: Tensor) -> None:
         """From here on, `tensor` counts as the image."""
@@ -122,8 +124,8 @@ class Watching(Following):
     Set `module` to name where the pass is.
     """
 
-    def __init__(self, image: Tensor) -> None:
-        super().__init__(image)
+    def __init__(self, image: Tensor, *, named: bool = False) -> None:
+        super().__init__(image, named=named)
         self.found: list[StemCall] = []
         self.convolutions = 0
         self.others: list[str] = []

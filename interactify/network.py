@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from interactify.errors import ModelError, NonFiniteError
-from interactify.following import mark_input
 from interactify.interactions import Click
 from interactify.outputs import target_logit, to_logits
-from interactify.probe import submodule
+from interactify.probe import mark_stem
 from interactify.spec import ModelSpec
 from interactify.view import View
 
@@ -26,8 +27,9 @@ class Network:
     def __init__(self, twin: nn.Module, spec: ModelSpec, stem: str | None = None) -> None:
         self.twin = twin
         self.spec = spec
+        self.stem_is_named = stem is not None
         if stem is not None:
-            submodule(twin, stem).register_forward_pre_hook(mark_input)
+            mark_stem(twin, stem)
 
     def image(self, photo: Tensor, view: View) -> Tensor:
         """A photo (C, H, W) in [0, 1] as the network reads it: (1, C, h', w'), normalised, on its device."""
@@ -40,7 +42,8 @@ class Network:
     def plain_logits(self, image: Tensor) -> Tensor:
         """The network's own answer, (1, K, h', w')."""
         try:
-            raw = self.twin(image)
+            with self._own_random_state():
+                raw = self.twin(image.clone())  # some networks write over their input
         except Exception as cause:  # the user's own code, on a size it may not take
             raise ModelError(
                 f"The network failed on an image {tuple(image.shape)}: {type(cause).__name__}: {cause}. It may need "
@@ -58,6 +61,21 @@ class Network:
         self, image: Tensor, variables: Variables, values: Tensor, clicks: Sequence[Click], target: int | None
     ) -> Tensor:
         """Log-odds (1, 1, h', w') of the target class under the variables' values, differentiable in them."""
-        raw = variables.run(self, image, values, clicks)
+        with self._own_random_state():
+            raw = variables.run(self, image, values, clicks)
         logits = to_logits(self.spec.output, raw, (image.shape[-2], image.shape[-1]))
         return target_logit(logits, target, self.spec.output.activation)
+
+    @contextmanager
+    def _own_random_state(self) -> Iterator[None]:
+        """A network that draws numbers draws the same ones each time, and leaves the caller's as they were."""
+        if not self.spec.draws:
+            yield
+            return
+        devices = [self.spec.device.index or 0] if self.spec.device.type == "cuda" else []
+        with _drawing, torch.random.fork_rng(devices):  # the state is global: one at a time
+            torch.manual_seed(0)
+            yield
+
+
+_drawing = threading.Lock()

@@ -22,7 +22,9 @@ Output = str | int | Callable[[Any], Tensor] | None
 # Names that main outputs go by, best first: torchvision, transformers, detection-like dicts.
 _MAIN = ("out", "logits", "masks", "mask", "pred", "prediction", "output", "segmentation")
 _MOVES_ONLY = ("View", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Permute", "Transpose", "Clone", "Alias")
-_MOVES_ONLY += ("Upsample", "ToCopy", "Expand", "Constant", "Unsafe", "Index", "Split")
+_MOVES_ONLY += ("Upsample", "ToCopy", "Expand", "Constant", "Unsafe", "Index", "Split", "Clamp")
+# Operations that may put probabilities together by hand: what they give is judged by its values.
+_MAY_KEEP = ("Cat", "Stack", "Mul", "Div", "Mean", "Add", "Sub", "Rsub")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class OutputSpec:
 
     def pick(self, raw: Any) -> Tensor:
         """The map itself, (N, K, h, w), as the network returned it."""
-        value = self.picked_by(raw) if self.picked_by is not None else _follow(raw, self.path)
+        value = _picked(self.picked_by, raw) if self.picked_by is not None else _follow(raw, self.path)
         if not isinstance(value, Tensor) or value.ndim not in (3, 4):
             found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ModelError(
@@ -68,9 +70,9 @@ def locate_output(raw: Any, size: tuple[int, int], output: Output = None) -> Out
         ModelError: where there is no per-pixel map, or none at `output`.
     """
     if callable(output):
-        chosen: tuple[tuple[str | int, ...], Any] = ((), output(raw))
+        chosen: tuple[tuple[str | int, ...], Any] = ((), _picked(output, raw))
     elif output is not None:
-        path = _parse(output)
+        path = _path(output, raw)
         chosen = (path, _follow(raw, path))
     else:
         maps = [(path, value) for path, value in _leaves(raw) if _is_map(value, size)]
@@ -92,15 +94,15 @@ def locate_output(raw: Any, size: tuple[int, int], output: Output = None) -> Out
 def to_logits(spec: OutputSpec, raw: Any, size: tuple[int, int]) -> Tensor:
     """Logits (N, K, H, W) at the network's input size, in float32 or better; differentiable.
 
-    Probabilities are undone (log-odds for a sigmoid, logarithm for a softmax), clamped away from 0 and 1 by the
-    smallest step their own precision has there. Smaller maps are resized bilinearly.
+    Probabilities are undone (log-odds for a sigmoid, logarithm for a softmax), clamped away from 0 and 1 by no more
+    than their own precision has there. Smaller maps are resized bilinearly.
     """
     value = spec.pick(raw)
     if value.dtype in (torch.float16, torch.bfloat16):
         value = value.float()
     if spec.activation != "none":
-        least = torch.finfo(value.dtype).eps
-        value = value.clamp(least, 1 - least)
+        limits = torch.finfo(value.dtype)
+        value = value.clamp(limits.tiny, 1 - limits.eps / 2)
         value = torch.logit(value) if spec.activation == "sigmoid" else value.log()
     if tuple(value.shape[-2:]) != size:
         value = F.interpolate(value, size=size, mode="bilinear", align_corners=False)
@@ -159,10 +161,29 @@ def _leaves(raw: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[
             yield from _leaves(value, (*path, index))
 
 
-def _parse(output: str | int) -> tuple[str | int, ...]:
-    if isinstance(output, int):
+def _picked(pick: Callable[[Any], Tensor], raw: Any) -> Any:
+    try:
+        return pick(raw)
+    except Exception as cause:  # the user's own function decides what it raises
+        raise ModelError(
+            f"output=… failed on what the network returned, {describe_raw(raw)}: {type(cause).__name__}: {cause}."
+        ) from cause
+
+
+def _path(output: object, raw: Any) -> tuple[str | int, ...]:
+    """A name as steps. A key may itself hold dots or be a digit, so what is there decides where a step ends."""
+    if isinstance(output, int) and not isinstance(output, bool):
         return (output,)
-    return tuple(int(step) if step.isdigit() else step for step in output.split("."))
+    if not isinstance(output, str):
+        raise OptionError(f"Expected output to be a key, an index, a dotted path or a callable; got {output!r}.")
+    if isinstance(raw, Mapping):
+        keys = [key for key in raw if isinstance(key, str) and (output == key or output.startswith(f"{key}."))]
+        step = max(keys, key=len, default=output.partition(".")[0])
+    else:
+        step = output.partition(".")[0]
+    place: str | int = int(step) if step.isdigit() and not isinstance(raw, Mapping) else step
+    rest = output[len(step) + 1 :]
+    return (place, *_path(rest, _follow(raw, (place,)))) if rest else (place,)
 
 
 def _follow(raw: Any, path: tuple[str | int, ...]) -> Any:
@@ -205,6 +226,8 @@ def _activation_of(value: Tensor) -> tuple[Activation, str]:
             return "sigmoid", "read from the graph"
         if name.startswith("Softmax"):
             return "softmax", "read from the graph"
+        if name.startswith(_MAY_KEEP):
+            break
         if not name.startswith(_MOVES_ONLY) or not node.next_functions:
             return "none", "read from the graph"
         node = node.next_functions[0][0]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
 from interactify.errors import ModelError, OptionError
 from interactify.following import Watching, following, mark_input
@@ -46,13 +47,19 @@ def probe(
         ModelError: where the network can't be run on an image, returns no map, or has no module named `stem`.
         OptionError: for a resolution, divisor, mean or std that can't be.
     """
+    if resolution is not None:
+        _check_positive("resolution", resolution)
+    _check_positive("divisor", divisor)
     twin = twin_of(model) if twin is None else twin
     like = next((t for t in (*twin.parameters(), *twin.buffers()) if t.is_floating_point()), torch.empty(0))
     hook = None
     if stem is not None:
-        hook = submodule(twin, stem).register_forward_pre_hook(mark_input)
+        hook = mark_stem(twin, stem)
+    before = torch.get_rng_state()
     try:
-        image, raw, watching, layers = _run(twin, like)
+        with torch.inference_mode(False), torch.random.fork_rng(_cuda(like)):
+            image, raw, watching, layers = _run(twin, like, named=stem is not None)
+            draws = not torch.equal(before, torch.get_rng_state())
     finally:
         if hook is not None:
             hook.remove()
@@ -66,8 +73,6 @@ def probe(
     found = locate_output(raw, size, output)
     channels = image.shape[1]
     mean_, std_, source, own_resolution = _preprocessing(model, channels, mean, std)
-    _check_positive("resolution", resolution)
-    _check_positive("divisor", divisor)
     return ModelSpec(
         channels=channels,
         stem=tuple(watching.found),
@@ -81,6 +86,7 @@ def probe(
         divisor=divisor,
         dtype=like.dtype,
         device=like.device,
+        draws=draws,
         classes_seen=tuple(dict.fromkeys(type(m).__name__ for m in nn.Module.modules(twin))),
     )
 
@@ -101,15 +107,35 @@ def submodule(model: nn.Module, name: str) -> nn.Module:
     return names[name]
 
 
-def _run(twin: nn.Module, like: Tensor) -> tuple[Tensor, Any, Watching, dict[str, Layer]]:
+def mark_stem(twin: nn.Module, name: str) -> RemovableHandle:
+    """Make what the named module reads count as the image, wherever the image is followed.
+
+    Raises:
+        ModelError: no module of that name, or one that takes no hook.
+    """
+    try:
+        return submodule(twin, name).register_forward_pre_hook(mark_input)
+    except RuntimeError as cause:
+        raise ModelError(
+            f"Nothing can enter at {name!r}: {cause}. Script modules can only be refined at 'input'."
+        ) from cause
+
+
+def _cuda(like: Tensor) -> list[int]:
+    """The CUDA devices whose random state a pass may move."""
+    return [like.device.index or 0] if like.device.type == "cuda" else []
+
+
+def _run(twin: nn.Module, like: Tensor, named: bool) -> tuple[Tensor, Any, Watching, dict[str, Layer]]:
     """Run the twin on the first kind of image it takes; the failure reported is the first, the likeliest one's."""
     first: Exception | None = None
     for channels in _channel_guesses(twin):
         for size in _SIZES:
             generator = torch.Generator().manual_seed(0)
-            pixels = torch.randn(1, channels, *size, generator=generator)
-            image = pixels.to(like.device, like.dtype).requires_grad_(True)
-            watching, layers = Watching(image), {}
+            pixels = torch.randn(1, channels, *size, generator=generator).to(like.device, like.dtype)
+            with torch.enable_grad():
+                image = pixels.requires_grad_(True).clone()  # not a leaf: some networks write over their input
+            watching, layers = Watching(image, named=named), {}
             try:
                 with torch.enable_grad(), _recorded(twin, watching, layers), following(watching):
                     raw = twin(image)
@@ -149,8 +175,9 @@ def _recorded(twin: nn.Module, watching: Watching, layers: dict[str, Layer]) -> 
             watching.module = inside[-1] if inside else ""
             layer = last_map(out)
             if layer is not None:
-                layers.pop(name, None)  # a module called again counts where it ran last
-                layers[name] = Layer(name, type(module).__name__, tuple(layer.shape[1:]))
+                earlier = layers.pop(name, None)  # a module called again counts where it ran last
+                varies = earlier is not None and (earlier.varies or earlier.shape[0] != layer.shape[1])
+                layers[name] = Layer(name, type(module).__name__, tuple(layer.shape[1:]), varies)
 
         return hook
 
@@ -176,8 +203,8 @@ def _preprocessing(
     model: nn.Module, channels: int, mean: Sequence[float] | float | None, std: Sequence[float] | float | None
 ) -> tuple[tuple[float, ...], tuple[float, ...], str, int | None]:
     """Mean, std, where they come from, and the resolution the network says it was made for."""
-    own = getattr(model, "pretrained_cfg", None)
-    own = own if isinstance(own, dict) else {}
+    stored = getattr(model, "pretrained_cfg", None)
+    own = {key: value for key, value in stored.items() if value} if isinstance(stored, dict) else {}
     resolution = max(own["input_size"][-2:]) if "input_size" in own else None
     if channels == 3:
         base, source = IMAGENET, "ImageNet's, assumed: give mean=, std= if yours differ"
@@ -204,6 +231,6 @@ def _per_channel(name: str, value: Sequence[float] | float, channels: int) -> tu
     return values
 
 
-def _check_positive(name: str, value: int | None) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+def _check_positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise OptionError(f"Expected {name} to be a whole number of pixels above 0, got {value!r}.")

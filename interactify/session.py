@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -58,6 +59,10 @@ class Session:
     """
 
     def __init__(self, net: Interactive, photo: PhotoLike, target: int | None = None) -> None:
+        with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient to come
+            self._begin(net, photo, target)
+
+    def _begin(self, net: Interactive, photo: PhotoLike, target: int | None) -> None:
         network = net.network
         self.net = net
         self.target = check_target(net.target if target is None else target, network.spec.output.classes)
@@ -105,7 +110,8 @@ class Session:
             NonFiniteError: the network returned NaN or infinity. The session is as it was.
         """
         click = checked(Click(x, y, positive), self.size)
-        step = self._refined((*self._last.clicks, click))
+        with torch.inference_mode(False):
+            step = self._refined((*self._last.clicks, click))
         self.steps, self.undone = (*self.steps, step), ()
         return step.result
 
@@ -178,7 +184,7 @@ class Session:
     def _refined(self, clicks: tuple[Click, ...]) -> Step:
         started = time.perf_counter()
         net, last = self.net, self._last
-        holding, overruled = _later_wins(clicks)
+        holding, overruled = later_wins(clicks)
         window = last.frame.window
         if net.zoom:
             window = next_window(window, last.result.mask, holding, net.spec.resolution)
@@ -232,7 +238,7 @@ def outside_of(last: Step, window: Window, first: Step) -> Result | None:
     return last.result.outside if window == last.frame.window else last.result
 
 
-def _later_wins(clicks: tuple[Click, ...]) -> tuple[tuple[Click, ...], tuple[Click, ...]]:
+def later_wins(clicks: tuple[Click, ...]) -> tuple[tuple[Click, ...], tuple[Click, ...]]:
     """Clicks that hold, and those whose pixel was clicked again later with the other label."""
     final = {(c.x, c.y): c.positive for c in clicks}
     holding = tuple(c for c in clicks if final[c.x, c.y] == c.positive)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from interactify.errors import CheckpointError, InteractifyError
-from interactify.interactions import Click
-from interactify.photo import PhotoLike
+from interactify.interactions import Click, checked
+from interactify.photo import PhotoLike, read_photo
 from interactify.result import Result
-from interactify.session import Session, Step, outside_of
+from interactify.session import Session, Step, later_wins, outside_of
 from interactify.whole_file import write_whole
 from interactify.window import Window
 
@@ -36,7 +35,9 @@ def save_session(session: Session, path: str | Path) -> Path:
             arrays[f"{name}_{index}_logits"] = step.result.logits.cpu().numpy()
             steps.append({"side": name, **_described(step)})
     header = {"format": FORMAT, "settings": _settings(session), "photo": _digest([session.pixels])}
-    header |= {"network": _fingerprint(net.network.twin), "steps": steps}
+    header |= {"network": _fingerprint(net.unwrap()), "steps": steps}
+    # Weights do not tell ReLU from softplus; what the network says of this photo does.
+    arrays["plain"] = session.first.result.logits.cpu().numpy()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
     return write_whole(path, buffer.getvalue())
@@ -56,28 +57,40 @@ def load_session(path: str | Path, net: Interactive, photo: PhotoLike) -> Sessio
         PhotoError: the photo can't be read.
     """
     header, arrays = _read(Path(path))
-    session = Session(net, photo, header["settings"].get("target"))
-    if header["photo"] != _digest([session.pixels]):
+    pixels = read_photo(photo, net.spec.channels)
+    if header["photo"] != _digest([pixels]):
         raise CheckpointError(f"{path} was saved for another photo. Give the photo it was made on, unchanged.")
-    if header["network"] != _fingerprint(net.network.twin):
+    if header["network"] != _fingerprint(net.unwrap()):
         raise CheckpointError(f"{path} was saved for a network with other weights. Load those, then the session.")
-    settings = _settings(session)
-    other = [f"{k}: {v!r}, here {settings.get(k)!r}" for k, v in header["settings"].items() if settings.get(k) != v]
-    if other:
-        raise CheckpointError(
-            f"{path} was saved under other options ({'; '.join(other)}). Wrap the network with those."
-        )
     try:
+        session = Session(net, pixels, header["settings"].get("target"))
+        here = _settings(session)
+        other = [f"{k}: {header['settings'].get(k)!r}, here {v!r}" for k, v in here.items() if _differs(header, k, v)]
+        if other:
+            raise CheckpointError(f"{path} was saved under other options ({'; '.join(other)}). Wrap with those.")
+        own, saved = session.first.result.logits.cpu(), torch.from_numpy(arrays["plain"])
+        if own.shape != saved.shape or not torch.allclose(own.float(), saved.float(), rtol=1e-2, atol=1e-2):
+            raise CheckpointError(
+                f"{path} was saved for a network that answers otherwise on this photo. Wrap that one."
+            )
         made = [s for s in header["steps"] if s["side"] == "made"]
         undone = [s for s in header["steps"] if s["side"] == "undone"]
+        if len(made) + len(undone) != len(header["steps"]):
+            raise ValueError("a step of an unknown side")
         keys = [f"made_{i}" for i in range(len(made))] + [f"undone_{i}" for i in reversed(range(len(undone)))]
         steps = [session.first]
         for stored, key in zip([*made, *reversed(undone)], keys, strict=True):
             steps.append(_step(session, steps[-1], stored, arrays, key))
-    except (KeyError, TypeError, ValueError, InteractifyError) as cause:
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, InteractifyError) as cause:
         raise CheckpointError(f"{path} is not a whole session ({cause}). Load an older copy.") from cause
     session.restore(tuple(steps[1 : len(made) + 1]), tuple(reversed(steps[len(made) + 1 :])))
     return session
+
+
+def _differs(header: dict[str, Any], key: str, value: Any) -> bool:
+    return key not in header["settings"] or header["settings"][key] != value
 
 
 def _described(step: Step) -> dict[str, Any]:
@@ -94,27 +107,31 @@ def _described(step: Step) -> dict[str, Any]:
 
 
 def _step(session: Session, last: Step, stored: dict[str, Any], arrays: dict[str, np.ndarray], key: str) -> Step:
-    def clicks(name: str) -> tuple[Click, ...]:
-        return tuple(Click.from_json(entry) for entry in stored[name])
-
+    clicks = tuple(checked(Click.from_json(entry), session.size) for entry in stored["clicks"])
+    holding, overruled = later_wins(clicks)
+    told = [[Click.from_json(entry) for entry in stored[name]] for name in ("holding", "overruled")]
+    if told != [list(holding), list(overruled)]:
+        raise ValueError("clicks that contradict each other")
     window = Window(*(int(side) for side in stored["window"]))
     frame = last.frame if window == last.frame.window else session.frame(window)
     values, kept = arrays[f"{key}_values"], arrays[f"{key}_logits"]
     if values.shape != tuple(frame.start.shape) or kept.shape != (1, 1, *frame.view.network_size):
         raise ValueError(f"{key} has another shape than this network's variables")
+    if not (np.isfinite(values).all() and np.isfinite(kept).all()):
+        raise ValueError(f"{key} holds numbers that are none")
     result = Result(
         torch.from_numpy(kept).to(session.first.result.logits),
         frame.view,
         window,
         outside_of(last, window, session.first),
-        clicks("holding"),
-        clicks("overruled"),
+        holding,
+        overruled,
         int(stored["evaluations"]),
         str(stored["status"]),
         float(stored["seconds"]),
         last.result.mask,
     )
-    return Step(clicks("clicks"), frame, torch.from_numpy(values).to(frame.start), result)
+    return Step(clicks, frame, torch.from_numpy(values).to(frame.start), result)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -122,16 +139,19 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes().decode())
-        kind = header["format"], header["settings"], header["photo"], header["network"], header["steps"]
+        version = header["format"]
+        for key, kind in (("settings", dict), ("photo", str), ("network", str), ("steps", list)):
+            if not isinstance(header[key], kind):
+                raise TypeError(f"{key} is no {kind.__name__}")
     except FileNotFoundError:
         raise CheckpointError(f"There is no session file {path}.") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as cause:
+    except Exception as cause:  # zip, zlib, NumPy's header parser and JSON each have their own ways to break
         raise CheckpointError(
             f"{path} is not a session saved by interactify ({type(cause).__name__}: {cause})."
         ) from None
-    if kind[0] != FORMAT:
+    if version != FORMAT:
         raise CheckpointError(
-            f"{path} has format {kind[0]!r}; this version reads {FORMAT}. Use the version that wrote it."
+            f"{path} has format {version!r}; this version reads {FORMAT}. Use the version that wrote it."
         )
     return header, arrays
 

@@ -13,11 +13,15 @@ from interactify.outputs import OutputSpec
 
 @dataclass(frozen=True)
 class Layer:
-    """A place inside the network where variables can be put: a module whose (last) output is a map (C, h, w)."""
+    """A place inside the network where variables can be put: a module whose (last) output is a map (C, h, w).
+
+    `varies`: it runs several times in a pass, with other numbers of channels.
+    """
 
     name: str
     kind: str
     shape: tuple[int, int, int]
+    varies: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class ModelSpec:
         resolution: longest side of a photo in network pixels; None where photos go in as they are (up to 1024).
         divisor: what height and width must be divisible by.
         dtype, device: of the network's weights.
+        draws: whether a pass draws random numbers, even in evaluation mode.
         classes_seen: names of module classes, for messages.
     """
 
@@ -50,6 +55,7 @@ class ModelSpec:
     divisor: int
     dtype: torch.dtype
     device: torch.device
+    draws: bool = False
     classes_seen: tuple[str, ...] = ()
 
     def insertion_points(self) -> dict[str, Layer]:
@@ -58,13 +64,14 @@ class ModelSpec:
         A: the deepest map (coarsest, then last). C: the last map before the output's own layers that is as large as
         any. B: the last map half-way between them in size. Fewer where a network has fewer; pooled vectors don't count.
         """
-        named = [layer for layer in self.layers if layer.name and min(layer.shape[1:]) > 1]
+        named = [layer for layer in self.layers if layer.name and min(layer.shape[1:]) > 1 and not layer.varies]
+        named = [layer for layer in named if layer.shape[0] != self.output.classes]
         if not named:
             return {}
         coarsest = min(layer.shape[1] * layer.shape[2] for layer in named)
         deepest = max(i for i, layer in enumerate(named) if layer.shape[1] * layer.shape[2] == coarsest)
         points = {"A": named[deepest]}
-        rest = [layer for layer in named[deepest + 1 :] if layer.shape[0] > self.output.classes]
+        rest = named[deepest + 1 :]
         if rest:
             largest = max(layer.shape[1] * layer.shape[2] for layer in rest)
             points["C"] = [layer for layer in rest if layer.shape[1] * layer.shape[2] == largest][-1]

@@ -31,8 +31,8 @@ Kernels = Literal["zero", "image"]
 class _ZeroBranch(Following):
     """Adds conv(maps, kernels[i]) to the output of stem call i; the maps are padded wherever the image is."""
 
-    def __init__(self, image: Tensor, maps: Tensor, kernels: Sequence[Tensor]) -> None:
-        super().__init__(image)
+    def __init__(self, image: Tensor, maps: Tensor, kernels: Sequence[Tensor], named: bool) -> None:
+        super().__init__(image, named=named)
         self._kernels = kernels
         self._maps: dict[int, Tensor] = {id(image): maps}
         self._kept: list[Tensor] = [image]  # as long as their ids stand for their maps
@@ -72,15 +72,34 @@ def _on_grid(maps: Tensor, size: Sequence[int], channels: int) -> Tensor:
 class _SecondImage(Following):
     """Lets the stem read `image + maps`, and everything else that uses the image read the image."""
 
-    def __init__(self, image: Tensor, maps: Tensor) -> None:
-        super().__init__(image)
+    def __init__(self, image: Tensor, maps: Tensor, named: bool) -> None:
+        super().__init__(image, named=named)
+        self._needs_gradient = maps.requires_grad and torch.is_grad_enabled()
+        self._maps = maps
         self._second: dict[int, Tensor] = {id(image): image + maps}
         self._kept: list[Tensor] = [image]
+
+    def mark(self, tensor: Tensor) -> None:
+        super().mark(tensor)
+        if id(tensor) not in self._second:  # a stem that the user named, since the image can't be followed to it
+            maps = _on_grid(self._maps, tensor.shape[-2:], tensor.shape[1])
+            if maps.shape[1] != tensor.shape[1]:
+                raise ModelError(
+                    f"The named stem reads {tensor.shape[1]} channels, the image has {self._maps.shape[1]}: image "
+                    "kernels need as many. Use kernels='zero', or refine the input."
+                )
+            self._second[id(tensor)] = tensor + maps.to(tensor.dtype)
+            self._kept.append(tensor)
 
     def _swap(self, value: Any) -> Any:
         return self._second.get(id(value), value) if isinstance(value, Tensor) else value
 
     def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._needs_gradient and not torch.is_grad_enabled():
+            raise ModelError(
+                "The image passes through an autograd function of the network's own before the stem, where no gradient "
+                "reaches the maps. Name the module that reads its result with stem='…', or use variables='input'."
+            )
         second = func(*tree_map(self._swap, args), **tree_map(self._swap, kwargs))
         out = func(*args, **kwargs)
         pairs = zip(_tensors(out), _tensors(second), strict=True)
@@ -97,15 +116,20 @@ def _tensors(value: Any) -> list[Tensor]:
     return [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
-def run_with_kernels(model: nn.Module, image: Tensor, maps: Tensor, kernels: Sequence[Tensor]) -> Any:
+def run_with_kernels(
+    model: nn.Module, image: Tensor, maps: Tensor, kernels: Sequence[Tensor], named: bool = False
+) -> Any:
     """Run `model(image)` with a branch over `maps` (N, M, H, W) at each stem call, through `kernels`."""
-    with following(_ZeroBranch(image, maps, kernels)):
+    with following(_ZeroBranch(image, maps, kernels, named)):
         return model(image)
 
 
-def run_with_second_image(model: nn.Module, image: Tensor, maps: Tensor) -> Any:
-    """Run `model(image)` with the stem reading `image + maps`, both (N, C, H, W)."""
-    with following(_SecondImage(image, maps)):
+def run_with_second_image(model: nn.Module, image: Tensor, maps: Tensor, named: bool = False) -> Any:
+    """Run `model(image)` with the stem reading `image + maps`, both (N, C, H, W).
+
+    At a `named` stem the maps are added to what it reads, whatever happened to the image before.
+    """
+    with following(_SecondImage(image, maps, named)):
         return model(image)
 
 
@@ -126,12 +150,21 @@ class ReconfiguredStem(nn.Module):
     `model` is an independent copy: training it, or its `kernels`, leaves the original alone.
     """
 
-    def __init__(self, model: nn.Module, stem: Sequence[StemCall], channels: int, maps: int, kernels: Kernels) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        stem: Sequence[StemCall],
+        channels: int,
+        maps: int,
+        kernels: Kernels,
+        named: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self.stem = tuple(stem)
         self.channels = channels
         self.maps = maps
+        self.named = named
         self.kernels = nn.ParameterList()
         if kernels == "zero":
             like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
@@ -148,8 +181,8 @@ class ReconfiguredStem(nn.Module):
             )
         image, maps = x[:, : self.channels], x[:, self.channels :]
         if len(self.kernels):
-            return run_with_kernels(self.model, image, maps, list(self.kernels))
-        return run_with_second_image(self.model, image, maps)
+            return run_with_kernels(self.model, image, maps, list(self.kernels), self.named)
+        return run_with_second_image(self.model, image, maps, self.named)
 
 
 def reconfigure_stem(
@@ -199,7 +232,7 @@ def reconfigure_stem(
     independent = independent_copy_of(model)
     if stem is not None:
         independent.get_submodule(stem).register_forward_pre_hook(mark_input)
-    wider = ReconfiguredStem(independent, found.stem, found.channels, maps or 2, kernels)
+    wider = ReconfiguredStem(independent, found.stem, found.channels, maps or 2, kernels, stem is not None)
     wider.training = model.training
     return wider
 

@@ -38,7 +38,9 @@ def twin_of(model: nn.Module) -> nn.Module:
     memo: dict[int, object] = {}
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
-    return _copied(model, memo).eval()
+    twin = _copied(model, memo)
+    twin.eval()  # whose return value is the model's own affair
+    return twin
 
 
 def independent_copy_of(model: nn.Module) -> nn.Module:
@@ -65,7 +67,7 @@ def _check(model: object) -> None:
 def _copied(model: nn.Module, memo: dict[int, object]) -> nn.Module:
     for buffer in model.buffers():
         memo[id(buffer)] = buffer.detach().clone()
-    for module in model.modules():
+    for module in nn.Module.modules(model):
         for value in vars(module).values():
             # Weight normalisation and the like keep non-leaf tensors as attributes, which deepcopy refuses.
             if isinstance(value, Tensor) and id(value) not in memo:

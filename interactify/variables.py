@@ -76,7 +76,7 @@ class Maps:
         return _zeros(image.shape, image)
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
-        return run_with_second_image(network.twin, image, values.to(image.dtype))
+        return run_with_second_image(network.twin, image.clone(), values.to(image.dtype), network.stem_is_named)
 
     def inertia(self, values: Tensor) -> Tensor:
         return values.square().sum()
@@ -105,11 +105,12 @@ class StemKernels:
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         size = (image.shape[-2], image.shape[-1])
-        maps = [interaction_maps(clicks, size, "gaussian", radius=s, device=image.device) for s in self.sigmas]
+        drawn = [interaction_maps(clicks, size, "gaussian", radius=s, device=image.device) for s in self.sigmas]
+        maps = torch.cat(drawn)[None].to(image.dtype)
         shapes = self._shapes(network)
         parts = values.split([torch.Size(shape).numel() for shape in shapes])
         kernels = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
-        return run_with_kernels(network.twin, image, torch.cat(maps)[None].to(image.dtype), kernels)
+        return run_with_kernels(network.twin, image.clone(), maps, kernels, network.stem_is_named)
 
     def inertia(self, values: Tensor) -> Tensor:
         return values.square().sum()
@@ -135,6 +136,8 @@ class ScaleBias:
             kind = type(module).__name__
             places = ", ".join(layer.name for layer in network.spec.insertion_points().values())
             raise ModelError(f"{self.layer!r} ({kind}) returns no map (N, C, h, w) to scale. Try one of: {places}.")
+        if any(layer.varies for layer in network.spec.layers if layer.name == self.layer):
+            raise ModelError(f"{self.layer!r} runs several times with other numbers of channels: name another layer.")
         attach(network.twin, self.layer)
 
     def start(self, network: Network, image: Tensor) -> Tensor:
@@ -147,7 +150,7 @@ class ScaleBias:
             return x * (1 + scale) + bias
 
         with changed_at(network.twin, self.layer, change):
-            return network.twin(image)
+            return network.twin(image.clone())  # some networks write over their input
 
     def inertia(self, values: Tensor) -> Tensor:
         return values[0].square().sum() + self.bias_cost * values[1].square().sum()
@@ -162,6 +165,17 @@ def _zeros(shape: Sequence[int], image: Tensor) -> Tensor:
 KINDS = {"input": Input, "maps": Maps, "kernels": StemKernels}
 
 
+def check_variables(text: object) -> None:
+    """Raise OptionError for what can't name variables in any network; needs none."""
+    if isinstance(text, str):
+        if text not in KINDS and not (text.startswith("scale_bias@") and text.removeprefix("scale_bias@").strip()):
+            raise OptionError(f"Expected variables to be one of {', '.join(KINDS)} or scale_bias@LAYER, got {text!r}.")
+        return
+    members = ("prepare", "start", "run", "inertia")
+    if isinstance(text, type) or not all(callable(getattr(text, member, None)) for member in members):
+        raise OptionError(f"Expected a name of variables, or an object with the members of Variables; got {text!r}.")
+
+
 def variables_named(text: str | Variables, network: Network) -> Variables:
     """The variables meant by "input", "maps", "kernels", or "scale_bias@LAYER" (a module's name, or A, B, C).
 
@@ -169,21 +183,16 @@ def variables_named(text: str | Variables, network: Network) -> Variables:
         OptionError: for anything else.
         ModelError: where the network has no such layer, or no stem.
     """
+    check_variables(text)
     if not isinstance(text, str):
         variables: Variables = text
-        if not all(callable(getattr(text, member, None)) for member in ("prepare", "start", "run", "inertia")):
-            raise OptionError(
-                f"Expected variables to be a name or to have prepare, start, run and inertia; got {text!r}."
-            )
     elif text in KINDS:
         variables = KINDS[text]()
-    elif text.startswith("scale_bias@") and len(text) > len("scale_bias@"):
+    else:
         layer = text.removeprefix("scale_bias@")
         points = network.spec.insertion_points()
         if layer in ("A", "B", "C") and layer not in points:
             raise ModelError(f"This network has no insertion point {layer}; it has {', '.join(points) or 'none'}.")
         variables = ScaleBias(points[layer].name if layer in points else layer)
-    else:
-        raise OptionError(f"Expected variables to be one of {', '.join(KINDS)} or scale_bias@LAYER, got {text!r}.")
     variables.prepare(network)
     return variables

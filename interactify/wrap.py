@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from interactify.brs import check_solver
 from interactify.energy import Energy, energy_named
 from interactify.errors import OptionError
 from interactify.network import Network
-from interactify.optim import SOLVERS
 from interactify.outputs import Output, check_target
 from interactify.photo import PhotoLike
 from interactify.probe import probe
 from interactify.session import Session
 from interactify.spec import ModelSpec, describe
 from interactify.twin import twin_of
-from interactify.variables import Variables, variables_named
+from interactify.variables import Variables, check_variables, variables_named
 
 
 class Interactive:
@@ -154,8 +154,10 @@ def wrap(
     Interactive(Unet, variables='input', energy='margin')
     """
     chosen_energy = energy_named(energy)
-    if solver not in SOLVERS:
-        raise OptionError(f"Expected solver to be one of {', '.join(SOLVERS)}, got {solver!r}.")
+    check_solver(solver)
+    check_variables(variables)
+    if not isinstance(zoom, bool):
+        raise OptionError(f"Expected zoom to be True or False, got {zoom!r}.")
     if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int) or max_evaluations < 1:
         raise OptionError(f"Expected max_evaluations to be a whole number of 1 or more, got {max_evaluations!r}.")
     twin = twin_of(model)
@@ -163,5 +165,5 @@ def wrap(
     network = Network(twin, spec, stem)
     check_target(target, spec.output.classes)
     return Interactive(
-        model, network, variables_named(variables, network), chosen_energy, solver, target, max_evaluations, bool(zoom)
+        model, network, variables_named(variables, network), chosen_energy, solver, target, max_evaluations, zoom
     )

@@ -163,7 +163,6 @@ def test_unknown_energies(wrong: Any) -> None:
         energy_named(wrong)
 
 
-@pytest.mark.xfail(strict=True, reason="accepted, fails at the first click")
 def test_a_class_is_no_energy() -> None:
     with pytest.raises(OptionError):
         energy_named(Margin)  # type: ignore[arg-type]

@@ -242,10 +242,7 @@ def test_same_clicks_same_result() -> None:
     assert seen[0] == seen[1]
 
 
-INFERENCE = pytest.mark.xfail(strict=True, reason="gradients are not switched on again in inference mode")
-
-
-@pytest.mark.parametrize("block", [torch.no_grad, pytest.param(torch.inference_mode, marks=INFERENCE)])
+@pytest.mark.parametrize("block", [torch.no_grad, torch.inference_mode])
 def test_clicking_with_gradients_switched_off(block: Any) -> None:
     net = net_of()
     expected = net.session(networks.random_photo()).click(x=30, y=20)

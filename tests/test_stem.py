@@ -213,7 +213,6 @@ def test_zero_kernels_at_a_named_stem() -> None:
     assert torch.allclose(wider(both), expected, atol=1e-4)
 
 
-@pytest.mark.xfail(strict=True, reason="a named stem reads the image, the maps are lost")
 def test_image_kernels_at_a_named_stem() -> None:
     """The stem reads the first part's output and the maps, through its own kernels."""
     model = networks.seeded(networks.ScriptFirst)
@@ -223,15 +222,12 @@ def test_image_kernels_at_a_named_stem() -> None:
     assert torch.allclose(wider(torch.cat([IMAGE, maps], 1)), model.rest(model.stem(IMAGE * 2 + maps)), atol=1e-5)
 
 
-LOST = pytest.mark.xfail(strict=True, reason="a named stem reads the image, the maps are lost")
-
-
 @pytest.mark.parametrize(
     ("build", "variables"),
     [
         (networks.Plain, "maps"),
-        pytest.param(networks.ScriptFirst, "maps", marks=LOST),
-        pytest.param(networks.OwnFunctionFirst, "maps", marks=LOST),
+        (networks.ScriptFirst, "maps"),
+        (networks.OwnFunctionFirst, "maps"),
         (networks.Plain, "kernels"),
         (networks.ScriptFirst, "kernels"),
         (networks.OwnFunctionFirst, "kernels"),
@@ -246,13 +242,13 @@ def test_clicks_through_a_named_stem(build: Any, variables: str) -> None:
     assert moved > 0.1, "a random network need not give in, but it has to hear"
 
 
-@pytest.mark.xfail(strict=True, reason="the second image is computed without gradient inside the function")
-def test_clicks_through_an_autograd_function() -> None:
-    """What is found as a stem can be refined at: the gradient has to come through the network's own function."""
+def test_no_gradient_through_an_autograd_function_is_said() -> None:
+    """The maps enter before it and get no gradient; behind it, at the named stem, they do (see above)."""
     session = interactify.wrap(networks.seeded(networks.OwnFunctionFirst), variables="maps").session(
         networks.random_photo()
     )
-    assert session.click(x=30, y=20, positive=not bool(session.result.mask[20, 30])).satisfied
+    with pytest.raises(ModelError, match="stem="):
+        session.click(x=30, y=20, positive=not bool(session.result.mask[20, 30]))
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------------

@@ -157,7 +157,6 @@ def test_model_is_untouched_after_errors() -> None:
     assert same(around, surroundings())
 
 
-@pytest.mark.xfail(strict=True, reason="the network's own draws move the global random state")
 def test_a_network_that_draws_numbers_leaves_the_random_state() -> None:
     """And gives the same mask for the same click."""
     model, around = networks.seeded(networks.Noisy), surroundings()
@@ -234,10 +233,8 @@ def test_parametrised_weights(make: Any) -> None:
 @pytest.mark.parametrize(
     "build",
     [
-        pytest.param(
-            networks.TrainReturnsNothing, marks=pytest.mark.xfail(strict=True, reason="the twin becomes None")
-        ),
-        pytest.param(networks.OwnModules, marks=pytest.mark.xfail(strict=True, reason="model.modules() is called")),
+        networks.TrainReturnsNothing,
+        networks.OwnModules,
     ],
 )
 def test_overridden_module_methods(build: Any) -> None:

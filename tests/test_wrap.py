@@ -91,20 +91,9 @@ WRONG: list[dict[str, Any]] = [
 ]
 
 
-ACCEPTED = pytest.mark.xfail(strict=True, reason="accepted, or a raw TypeError")
-LATE = pytest.mark.xfail(strict=True, reason="checked only after the network was run")
-
-
-def early(options: dict[str, Any]) -> bool:
-    return next(iter(options)) in ("energy", "solver", "max_evaluations") and options != {"solver": ["lbfgs"]}
-
-
 @pytest.mark.parametrize(
     "options",
-    [
-        pytest.param(o, marks=ACCEPTED if o in ({"solver": ["lbfgs"]}, {"divisor": None}, {"zoom": "no"}) else ())
-        for o in WRONG
-    ],
+    WRONG,
     ids=str,
 )
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:
@@ -116,7 +105,7 @@ def test_options_that_cannot_be(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [pytest.param(o, marks=() if early(o) else LATE) for o in WRONG if not {"target", "mean", "std"} & set(o)],
+    [o for o in WRONG if not {"target", "mean", "std"} & set(o)],
     ids=str,
 )
 def test_options_are_checked_before_any_work(options: dict[str, Any]) -> None:
@@ -191,7 +180,6 @@ def test_describe() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
-@pytest.mark.xfail(strict=True, reason="stem= on a ScriptModule: a raw RuntimeError")
 def test_a_scripted_network() -> None:
     """Nothing inside can be followed, but the image can be refined, and the rest is said."""
     scripted = torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1)).eval())
