@@ -1,7 +1,7 @@
 """How the embedded network came to be: a saliency U-Net trained from scratch, and never shown a click.
 
     python -m interactify.zoo.train --data DIR             # from random weights, strong augmentation
-    python -m interactify.zoo.train --data DIR --polish    # goes on from those, gently augmented
+    python -m interactify.zoo.train --data DIR --polish    # goes on from those, gently augmented; may be repeated
 
 The schedule follows the clock (one cosine over the given minutes), so that the script fits any machine;
 training.json records for each run how many steps were made, on what, and what was reached.
@@ -56,7 +56,7 @@ class Recipe:
     seed: int = 0
 
 
-POLISH = Recipe(minutes=28.0, side=192, last_share=0.4, learning_rate=2e-3, gentle=True, seed=1)
+POLISH = Recipe(minutes=28.0, side=192, last_share=0.4, learning_rate=2e-3, gentle=True)
 
 
 def loss_of(logits: Tensor, mask: Tensor) -> Tensor:
@@ -171,7 +171,9 @@ def main() -> None:
     parser.add_argument("--polish", action="store_true", help="go on from the network in --out")
     parser.add_argument("--minutes", type=float, help="how long; by default as long as the embedded network's run")
     given = parser.parse_args()
-    recipe = POLISH if given.polish else Recipe()
+    log = given.out / "training.json"
+    earlier = len(json.loads(log.read_text())) if given.polish and log.exists() else 0
+    recipe = replace(POLISH if given.polish else Recipe(), seed=earlier)  # each run draws other batches
     if given.minutes is not None:
         recipe = replace(recipe, minutes=given.minutes)
     train(given.data, given.out, recipe, smp.from_pretrained(given.out) if given.polish else build())
