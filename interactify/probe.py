@@ -86,6 +86,7 @@ def probe(
         divisor=divisor,
         dtype=like.dtype,
         device=like.device,
+        probed=size,
         draws=draws,
         classes_seen=tuple(dict.fromkeys(type(m).__name__ for m in nn.Module.modules(twin))),
     )

@@ -39,6 +39,7 @@ class ModelSpec:
         resolution: longest side of a photo in network pixels; None where photos go in as they are (up to 1024).
         divisor: what height and width must be divisible by.
         dtype, device: of the network's weights.
+        probed: (H, W) of the image that was probed with; the layers' shapes are for it.
         draws: whether a pass draws random numbers, even in evaluation mode.
         classes_seen: names of module classes, for messages.
     """
@@ -55,8 +56,15 @@ class ModelSpec:
     divisor: int
     dtype: torch.dtype
     device: torch.device
+    probed: tuple[int, int]
     draws: bool = False
     classes_seen: tuple[str, ...] = ()
+
+    @property
+    def stride(self) -> int | None:
+        """How many input pixels one of the deepest map is wide; None where no layer returns a map."""
+        deepest = self.insertion_points().get("A")
+        return None if deepest is None else round(self.probed[1] / deepest.shape[2])
 
     def insertion_points(self) -> dict[str, Layer]:
         """The usual three places of f-BRS (Sofiiuk et al., CVPR 2020, section 3.3), by its letters.
@@ -100,9 +108,12 @@ def describe(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     lines.append(f"  output      {where}{held[output.activation]}, {output.sure}; {size}")
     lines.append(f"  classes     {output.classes}" + (" (one logit: object or not)" if output.classes == 1 else ""))
     for letter, layer in spec.insertion_points().items():
-        lines.append(f"  point {letter}     {layer.name} {'×'.join(map(str, layer.shape))} at the probe's size")
+        at = f"for {spec.probed[0]}×{spec.probed[1]} pixels"
+        lines.append(f"  point {letter}     {layer.name} {'×'.join(map(str, layer.shape))} {at}")
     numbers = (f"{'/'.join(f'{v:.3g}' for v in values)}" for values in (spec.mean, spec.std))
     lines.append("  input       {} channels, mean {}, std {} ({})".format(spec.channels, *numbers, spec.normalisation))
+    if spec.stride is not None:
+        lines.append(f"  stride      {spec.stride} at the deepest map")
     longest = f"longest side {spec.resolution}" if spec.resolution else "photo's own size up to 1024"
     lines.append(f"  size        {longest}, padded to multiples of {spec.divisor}")
     lines.extend(f"  {line}" for line in chosen)
