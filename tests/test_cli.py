@@ -162,7 +162,8 @@ def test_a_network_without_checkpoint_is_noted(folder, capsys):
         (["inspect", "--model", "unett/resnet18"], "Did you mean unet"),
         (["inspect", "--model", "unet/resnet18@nope.pt"], "nope.pt"),
         (["inspect", "--model", "network_for_cli:several_lines"], "one two three"),
-        (["inspect", "--model", "torch.nn:Flatten"], "per-pixel map"),
+        (["inspect", "--model", "torch.nn:Flatten"], "without a single 2-D convolution"),
+        (["inspect", "--model", "torchvision.models:squeezenet1_1"], "per-pixel map"),
         (["demo", "--out", "photo.png/below"], "photo.png"),
     ],
 )
