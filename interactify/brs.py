@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -135,7 +136,8 @@ def _refine(
     flat = start.detach().clone().reshape(-1)
     solution = SOLVERS[solver](objective, flat, max_evaluations=max_evaluations, lower_bound=energy.lower_bound)
     values = solution.x.to(start.dtype).view(start.shape)
-    return Refinement(values, solution.payload, solution.value, solution.done, solution.evaluations, solution.status)
+    logits = cast(Tensor, solution.payload)
+    return Refinement(values, logits, solution.value, solution.done, solution.evaluations, solution.status)
 
 
 def sample_squares(logits: Tensor, points: Tensor, square: int) -> Tensor:

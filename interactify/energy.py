@@ -118,7 +118,7 @@ def energy_named(energy: str | Energy) -> Energy:
     if isinstance(energy, str) and energy in ENERGIES:
         return ENERGIES[energy]()
     if (
-        not isinstance(energy, type)
+        not isinstance(energy, (str, type))
         and callable(getattr(energy, "corrective", None))
         and callable(getattr(energy, "reached", None))
     ):

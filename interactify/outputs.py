@@ -21,8 +21,10 @@ Output = str | int | Callable[[Any], Tensor] | None
 
 # Names that main outputs go by, best first: torchvision, transformers, detection-like dicts.
 _MAIN = ("out", "logits", "masks", "mask", "pred", "prediction", "output", "segmentation")
-_MOVES_ONLY = ("View", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Permute", "Transpose", "Clone", "Alias")
-_MOVES_ONLY += ("Upsample", "ToCopy", "Expand", "Constant", "Unsafe", "Index", "Split", "Clamp")
+_MOVES_ONLY = (
+    *("View", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Permute", "Transpose", "Clone", "Alias"),
+    *("Upsample", "ToCopy", "Expand", "Constant", "Unsafe", "Index", "Split", "Clamp"),
+)
 # Operations that may put probabilities together by hand: what they give is judged by its values.
 _MAY_KEEP = ("Cat", "Stack", "Mul", "Div", "Mean", "Add", "Sub", "Rsub")
 

@@ -136,7 +136,7 @@ def _run(twin: nn.Module, like: Tensor, named: bool) -> tuple[Tensor, Any, Watch
             pixels = torch.randn(1, channels, *size, generator=generator).to(like.device, like.dtype)
             with torch.enable_grad():
                 image = pixels.requires_grad_(True).clone()  # not a leaf: some networks write over their input
-            watching, layers = Watching(image, named=named), {}
+            watching, layers = Watching(image, named=named), dict[str, Layer]()
             try:
                 with torch.enable_grad(), _recorded(twin, watching, layers), following(watching):
                     raw = twin(image)
@@ -176,9 +176,10 @@ def _recorded(twin: nn.Module, watching: Watching, layers: dict[str, Layer]) -> 
             watching.module = inside[-1] if inside else ""
             layer = last_map(out)
             if layer is not None:
+                _, channels, h, w = layer.shape
                 earlier = layers.pop(name, None)  # a module called again counts where it ran last
-                varies = earlier is not None and (earlier.varies or earlier.shape[0] != layer.shape[1])
-                layers[name] = Layer(name, type(module).__name__, tuple(layer.shape[1:]), varies)
+                varies = earlier is not None and (earlier.varies or earlier.shape[0] != channels)
+                layers[name] = Layer(name, type(module).__name__, (channels, h, w), varies)
 
         return hook
 
@@ -207,6 +208,7 @@ def _preprocessing(
     stored = getattr(model, "pretrained_cfg", None)
     own = {key: value for key, value in stored.items() if value} if isinstance(stored, dict) else {}
     resolution = max(own["input_size"][-2:]) if "input_size" in own else None
+    base: tuple[tuple[float, ...], tuple[float, ...]]
     if channels == 3:
         base, source = IMAGENET, "ImageNet's, assumed: give mean=, std= if yours differ"
     else:

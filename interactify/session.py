@@ -163,7 +163,8 @@ class Session:
         network = self.net.network
         size = (window.height, window.width)
         view = View.fit(size, resolution=network.spec.resolution, divisor=network.spec.divisor)
-        image = network.image(self.pixels[(slice(None), *window.slices)], view)
+        rows, columns = window.slices
+        image = network.image(self.pixels[:, rows, columns], view)
         return Frame(window, view, image, self.net.variables.start(network, image))
 
     def _target_of(self, logits: Tensor, clicks: tuple[Click, ...]) -> Tensor:
@@ -204,7 +205,7 @@ class Session:
             forward,
             values,
             points,
-            np.array([c.positive for c in inside]),
+            torch.tensor([c.positive for c in inside]),
             energy=net.energy,
             inertia=net.variables.inertia,
             solver=net.solver,

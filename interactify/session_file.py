@@ -39,7 +39,8 @@ def save_session(session: Session, path: str | Path) -> Path:
     # Weights do not tell ReLU from softplus; what the network says of this photo does.
     arrays["plain"] = session.first.result.logits.cpu().numpy()
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return write_whole(path, buffer.getvalue())
 
 

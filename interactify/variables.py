@@ -5,7 +5,7 @@ To add one: a class with the four members of `Variables`, and a line in `KINDS`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 class Variables(Protocol):
     """A kind of variable: where it enters the network, what its values look like, what moving them costs."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How `describe()` and `wrap(variables=…)` call it."""
 
     def prepare(self, network: Network) -> None:
         """Check that the network has room for these variables; make it ready. Raises ModelError where it hasn't."""
@@ -162,7 +164,7 @@ def _zeros(shape: Sequence[int], image: Tensor) -> Tensor:
     return torch.zeros(tuple(shape), dtype=dtype, device=image.device)
 
 
-KINDS = {"input": Input, "maps": Maps, "kernels": StemKernels}
+KINDS: dict[str, Callable[[], Variables]] = {"input": Input, "maps": Maps, "kernels": StemKernels}
 
 
 def check_variables(text: object) -> None:

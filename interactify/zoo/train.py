@@ -97,16 +97,16 @@ def train(root: Path, out: Path, recipe: Recipe, start: nn.Module) -> None:
     generator = torch.Generator().manual_seed(recipe.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     photos = read_training_photos(root)
-    model = start.train().to(device, memory_format=torch.channels_last)
+    model = start.train().to(device).to(memory_format=torch.channels_last)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
     averaged = copy.deepcopy(model)
     mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
-    start, step, running = time.monotonic(), 0, 0.0
+    begun, step, running = time.monotonic(), 0, 0.0
     bar = tqdm(total=100, desc="training", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
-    while (done := (time.monotonic() - start) / (60 * recipe.minutes)) < 1:
+    while (done := (time.monotonic() - begun) / (60 * recipe.minutes)) < 1:
         warm = min(1.0, (step + 1) / 200)
         rate = recipe.learning_rate * warm * (0.5 * (1 + np.cos(np.pi * done)) + 1e-3)
         for group in optimiser.param_groups:
@@ -160,7 +160,8 @@ def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
 
 def _save(model: nn.Module, out: Path) -> None:
     """Write smp's own config.json and model.safetensors, in half precision."""
-    copy.deepcopy(model).half().to("cpu", memory_format=torch.contiguous_format).save_pretrained(out)
+    half = copy.deepcopy(model).half().cpu().to(memory_format=torch.contiguous_format)
+    half.save_pretrained(out)  # type: ignore[operator]  # smp's mix-in, which nn.Module does not know
 
 
 def main() -> None:
