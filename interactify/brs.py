@@ -114,10 +114,15 @@ def _refine(
 ) -> Refinement:
     points, labels = _checked(points, labels, start)
 
+    inside: list[bool] = []
+
     def objective(x: Tensor) -> Evaluation:
         values = x.detach().to(start.dtype).view(start.shape).requires_grad_(True)
         with torch.enable_grad():
-            logits = _as_map(forward(values), points)
+            logits = _as_map(forward(values))
+            if not inside:  # asked once: looking at points that lie on a device waits for it
+                _check_inside(points, logits)
+                inside.append(True)
             clicked = sample_squares(logits, points, energy.square)
             corrective, held = energy.corrective(clicked, labels), energy.inertia * inertia(values)
         total = corrective.detach() + held.detach()
@@ -153,15 +158,18 @@ def sample_squares(logits: Tensor, points: Tensor, square: int) -> Tensor:
     return sample(logits, spread)[0, 0].view(len(points), -1)
 
 
-def _as_map(logits: Tensor, points: Tensor) -> Tensor:
+def _check_inside(points: Tensor, logits: Tensor) -> None:
+    limit = logits.shape[-1] - 0.5, logits.shape[-2] - 0.5
+    if bool((points >= points.new_tensor(limit)).any()):
+        raise InteractionError(f"A point lies outside the logits, which are {tuple(logits.shape[-2:])} (h, w) pixels.")
+
+
+def _as_map(logits: Tensor) -> Tensor:
     if isinstance(logits, Tensor) and logits.ndim == 2:
         logits = logits[None, None]
     if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[:2] != (1, 1):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(f"Expected forward to return logits (1, 1, h, w) or (h, w), got {found}.")
-    limit = logits.shape[-1] - 0.5, logits.shape[-2] - 0.5
-    if bool((points >= points.new_tensor(limit)).any()):
-        raise InteractionError(f"A point lies outside the logits, which are {tuple(logits.shape[-2:])} (h, w) pixels.")
     if not logits.requires_grad:
         raise ModelError(NO_GRADIENT)
     return logits
