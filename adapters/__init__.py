@@ -1,1 +1,122 @@
-"""What is known of a family of networks: one small file for each, imported as `interactify.adapters`."""
+"""What is known of a family of networks before one of it is run: a small file for each family.
+
+An adapter says where things are; it refines nothing. To add a family, write an object with a `name`, `recognises` and
+`knows`, and name it in your distribution's entry points; nothing here has to change:
+
+    [project.entry-points."interactify.adapters"]
+    mine = "my_package.interactify_adapter:MyAdapter"
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol
+
+from torch import nn
+
+from interactify.errors import AdapterError, OptionError
+from interactify.spec import Knowledge
+
+GROUP = "interactify.adapters"
+_BUILT_IN = {
+    "generic": "interactify.adapters.generic:Generic",  # the last: it takes everything
+}
+
+
+class Adapter(Protocol):
+    """What an adapter is: an object, or a class that is called without arguments to make one."""
+
+    @property
+    def name(self) -> str:
+        """A short name, for `wrap(adapter=…)` and `describe()`."""
+
+    def recognises(self, model: nn.Module) -> bool:
+        """Whether `model` is of this family. Cheap, and without importing the family's package."""
+
+    def knows(self, model: nn.Module) -> Knowledge:
+        """What holds for `model`, which is only read; what is left out is found by running it."""
+
+
+def adapter_for(model: nn.Module, choice: str | Adapter | None = None) -> Adapter:
+    """The adapter that was asked for, or the first that recognises the model: third parties', then our own.
+
+    Raises:
+        OptionError: no adapter of that name, or an object that is none.
+        AdapterError: a third party's adapter can't be loaded, or fails at recognising.
+
+    >>> adapter_for(nn.Conv2d(3, 1, 1)).name
+    'generic'
+    """
+    if choice is not None and not isinstance(choice, str):
+        return _made(choice, repr(choice))
+    if choice is not None:
+        if choice not in names():
+            raise OptionError(f"No adapter is called {choice!r}; there are {', '.join(names())}.")
+        return _loaded(choice)
+    for name in names():
+        adapter = _loaded(name)
+        try:
+            recognised = adapter.recognises(model)
+        except Exception as cause:  # another distribution's code
+            raise _failed(name, "recognises", cause) from cause
+        if recognised:
+            return adapter
+    return _loaded("generic")
+
+
+def knowledge_of(model: nn.Module, choice: str | Adapter | None = None) -> Knowledge:
+    """What the model's adapter knows of it.
+
+    Raises:
+        OptionError: no adapter of that name.
+        AdapterError: the adapter fails, or answers with something else than `Knowledge`.
+    """
+    adapter = adapter_for(model, choice)
+    try:
+        known = adapter.knows(model)
+    except Exception as cause:  # another distribution's code, or a network that is not what it seems
+        raise _failed(adapter.name, "knows", cause) from cause
+    if not isinstance(known, Knowledge):
+        raise AdapterError(f"Expected adapter {adapter.name!r} to know a Knowledge, got {type(known).__name__}.")
+    return known
+
+
+def names() -> tuple[str, ...]:
+    """The adapters there are, in the order they are asked."""
+    return (*(name for name in _third_parties() if name not in _BUILT_IN), *_BUILT_IN)
+
+
+@functools.cache
+def _third_parties() -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+@functools.cache
+def _loaded(name: str) -> Adapter:
+    if name in _BUILT_IN:
+        module, _, kind = _BUILT_IN[name].partition(":")
+        return _made(getattr(importlib.import_module(module), kind), name)
+    try:
+        found = _third_parties()[name].load()
+    except Exception as cause:  # whatever importing another distribution raises
+        raise _failed(name, "importing it", cause) from cause
+    return _made(found, name)
+
+
+def _made(found: object, called: str) -> Adapter:
+    made = found() if isinstance(found, type) else found
+    if not isinstance(getattr(made, "name", None), str) or not all(
+        callable(getattr(made, member, None)) for member in ("recognises", "knows")
+    ):
+        raise OptionError(f"Expected an adapter with name, recognises(model) and knows(model), got {called}.")
+    adapter: Adapter = made  # type: ignore[assignment]
+    return adapter
+
+
+def _failed(name: str, where: str, cause: Exception) -> AdapterError:
+    return AdapterError(
+        f"The adapter {name!r} failed at {where}: {type(cause).__name__}: {cause}. wrap(adapter='generic') goes "
+        "without it."
+    )

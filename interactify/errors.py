@@ -29,3 +29,7 @@ class NonFiniteError(InteractifyError, ArithmeticError):
 
 class OptionError(InteractifyError, ValueError):
     """An option with a value the library does not know."""
+
+
+class AdapterError(InteractifyError, RuntimeError):
+    """An adapter for a family of networks that can't be loaded, or fails at its work."""

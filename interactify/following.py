@@ -82,6 +82,10 @@ class Following(TorchFunctionMode):
         if not named:
             self._image_like.add_all(image)
 
+    def is_image(self, value: Any) -> bool:
+        """Whether a value is computed from nothing but the image."""
+        return value in self._image_like
+
     def mark(self, tensor: Tensor) -> None:
         """From here on, `tensor` counts as the image."""
         self._image_like.add_all(tensor)
@@ -118,10 +122,20 @@ def _plain(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     return func(*args, **kwargs)
 
 
+_ARITHMETIC = ("sub", "rsub", "div", "true_divide", "mul", "add")
+
+
+def _largest(constant: Any) -> float:
+    if isinstance(constant, Tensor):
+        return float(constant.detach().abs().max()) if constant.numel() and constant.is_floating_point() else 0.0
+    return abs(float(constant)) if isinstance(constant, (int, float)) else 0.0
+
+
 class Watching(Following):
     """Finds the stem calls, what else reads the image, and how many convolutions there are at all.
 
-    Set `module` to name where the pass is.
+    `arithmetic` is what was done to the image before a stem, with the largest constant. Set `module` to name where the
+    pass is.
     """
 
     def __init__(self, image: Tensor, *, named: bool = False) -> None:
@@ -129,6 +143,7 @@ class Watching(Following):
         self.found: list[StemCall] = []
         self.convolutions = 0
         self.others: list[str] = []
+        self.arithmetic: list[tuple[str, float]] = []
         self.module = ""
 
     def __torch_function__(
@@ -136,6 +151,13 @@ class Watching(Following):
     ) -> Any:
         self.convolutions += func is torch.conv2d
         return super().__torch_function__(func, types, args, kwargs)
+
+    def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name = getattr(func, "__name__", "").strip("_")
+        if name.startswith(_ARITHMETIC):
+            constants = [leaf for leaf in tree_leaves((args, kwargs)) if not self.is_image(leaf)]
+            self.arithmetic.append((name, max((_largest(c) for c in constants), default=0.0)))
+        return func(*args, **kwargs)
 
     def at_stem(self, index: int, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = Convolution(*args, **kwargs)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from interactify.activation import BeforeActivation
 from interactify.errors import ModelError, NonFiniteError
 from interactify.interactions import Click
-from interactify.outputs import target_logit, to_logits
+from interactify.outputs import class_index, target_logit, to_logits
 from interactify.probe import mark_stem
 from interactify.spec import ModelSpec
-from interactify.view import View
+from interactify.view import SMALLEST, View
 
 if TYPE_CHECKING:
     from interactify.variables import Variables
@@ -31,25 +32,36 @@ class Network:
         if stem is not None:
             mark_stem(twin, stem)
 
+    def view(self, size: tuple[int, int]) -> View:
+        """How a photo, or a window of one, of (H, W) pixels lies in this network's input."""
+        spec = self.spec
+        smallest = max(spec.smallest, SMALLEST if spec.smallest == 1 else 1)
+        return View.fit(size, resolution=spec.resolution, divisor=spec.divisor, smallest=smallest)
+
+    def target(self, target: int | str | None) -> int | None:
+        """The class index that is meant. Raises OptionError for a class the network hasn't."""
+        return class_index(target, self.spec.output.classes, self.spec.class_names)
+
     def image(self, photo: Tensor, view: View) -> Tensor:
         """A photo (C, H, W) in [0, 1] as the network reads it: (1, C, h', w'), normalised, on its device."""
         mean = torch.tensor(self.spec.mean).view(-1, 1, 1)
         std = torch.tensor(self.spec.std).view(-1, 1, 1)
-        image = (view.to_network(photo) - mean) / std
+        image = view.to_network(photo)
+        image = ((image.flip(1) if self.spec.bgr else image) - mean) / std
         return image.to(self.spec.device, self.spec.dtype)
 
     @torch.no_grad()
     def plain_logits(self, image: Tensor) -> Tensor:
         """The network's own answer, (1, K, h', w')."""
         try:
-            with self._own_random_state():
+            with self._own_random_state(), self._reading() as seen:
                 raw = self.twin(image.clone())  # some networks write over their input
         except Exception as cause:  # the user's own code, on a size it may not take
             raise ModelError(
                 f"The network failed on an image {tuple(image.shape)}: {type(cause).__name__}: {cause}. It may need "
                 "another size: try resolution=… or divisor=… in wrap()."
             ) from cause
-        logits = to_logits(self.spec.output, raw, (image.shape[-2], image.shape[-1]))
+        logits = to_logits(self.spec.output, raw, (image.shape[-2], image.shape[-1]), seen)
         if not bool(torch.isfinite(logits).all()):
             raise NonFiniteError(
                 f"The network returned NaN or infinity for this photo, before any click ({image.dtype}). Check its "
@@ -61,10 +73,14 @@ class Network:
         self, image: Tensor, variables: Variables, values: Tensor, clicks: Sequence[Click], target: int | None
     ) -> Tensor:
         """Log-odds (1, 1, h', w') of the target class under the variables' values, differentiable in them."""
-        with self._own_random_state():
+        with self._own_random_state(), self._reading() as seen:
             raw = variables.run(self, image, values, clicks)
-        logits = to_logits(self.spec.output, raw, (image.shape[-2], image.shape[-1]))
+        logits = to_logits(self.spec.output, raw, (image.shape[-2], image.shape[-1]), seen)
         return target_logit(logits, target, self.spec.output.activation)
+
+    def _reading(self) -> AbstractContextManager[BeforeActivation | None]:
+        """How a pass is seen where its logits are read before a sigmoid or softmax at its end."""
+        return BeforeActivation() if self.spec.output.bypassed else nullcontext()
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:

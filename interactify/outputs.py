@@ -6,35 +6,30 @@ meant and what has been done to it; `to_logits` gives one form to all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from interactify.activation import Activation, BeforeActivation, depths_of, judged_by_values, read_from_graph
 from interactify.errors import ModelError, OptionError
 
-Activation = Literal["none", "sigmoid", "softmax"]
 Output = str | int | Callable[[Any], Tensor] | None
 
 # Names that main outputs go by, best first: torchvision, transformers, detection-like dicts.
 _MAIN = ("out", "logits", "masks", "mask", "pred", "prediction", "output", "segmentation")
-_MOVES_ONLY = (
-    *("View", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Permute", "Transpose", "Clone", "Alias"),
-    *("Upsample", "ToCopy", "Expand", "Constant", "Unsafe", "Index", "Split", "Clamp"),
-)
-# Operations that may put probabilities together by hand: what they give is judged by its values.
-_MAY_KEEP = ("Cat", "Stack", "Mul", "Div", "Mean", "Add", "Sub", "Rsub")
 
 
 @dataclass(frozen=True)
 class OutputSpec:
     """Which map of a network's output is meant, and what it holds.
 
-    `path` leads to it (keys, indices, attribute names), `classes` is K, `scale` its width over the input's,
-    `sure` says how the activation is known.
+    `path` leads to it (keys, indices, attribute names), `classes` is K, `scale` its width over the input's, `sure` says
+    how the activation is known, `bypassed` whether the logits are read before it, `others` names the other maps.
     """
 
     path: tuple[str | int, ...]
@@ -43,16 +38,21 @@ class OutputSpec:
     scale: float
     sure: str
     picked_by: Callable[[Any], Tensor] | None = None
+    bypassed: bool = False
+    others: tuple[str, ...] = ()
 
-    def pick(self, raw: Any) -> Tensor:
-        """The map itself, (N, K, h, w), as the network returned it."""
+    def pick(self, raw: Any, seen: BeforeActivation | None = None) -> tuple[Tensor, Activation]:
+        """The map, (N, K, h, w), and what has been applied to it: nothing, where the pass was `seen` making it."""
         value = _picked(self.picked_by, raw) if self.picked_by is not None else _follow(raw, self.path)
         if not isinstance(value, Tensor) or value.ndim not in (3, 4):
             found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ModelError(
                 f"Expected a map (N, K, H, W) at output {self.name!r}, got {found}. Choose it with output=…."
             )
-        return value if value.ndim == 4 else value.unsqueeze(1)
+        activation = self.activation
+        if activation != "none" and seen is not None and (before := seen.before(value)) is not None:
+            value, activation = before[0], "none"
+        return (value if value.ndim == 4 else value.unsqueeze(1)), activation
 
     @property
     def name(self) -> str:
@@ -60,17 +60,28 @@ class OutputSpec:
         return ".".join(str(step) for step in self.path)
 
 
-def locate_output(raw: Any, size: tuple[int, int], output: Output = None) -> OutputSpec:
+def locate_output(
+    raw: Any,
+    size: tuple[int, int],
+    output: Output = None,
+    activation: Activation | None = None,
+    seen: BeforeActivation | None = None,
+    again: Callable[[], Sequence[Any]] = tuple,
+) -> OutputSpec:
     """Find the per-pixel map in what a network returned for an input of `size` (H, W).
 
     Args:
         raw: the network's output, made with gradients on, so that its last operation can be read.
         size: (H, W) of the input, not square, so that a map's sides can be told apart.
         output: a key, index or dotted path that names the map, or a callable from the raw output to it.
+        activation: what has been applied to the map, where that is known.
+        seen: the mode under which the network was run.
+        again: runs the network on further images, where what it holds can only be judged by its values.
 
     Raises:
         ModelError: where there is no per-pixel map, or none at `output`.
     """
+    others: list[str] = []
     if callable(output):
         chosen: tuple[tuple[str | int, ...], Any] = ((), _picked(output, raw))
     elif output is not None:
@@ -83,29 +94,64 @@ def locate_output(raw: Any, size: tuple[int, int], output: Output = None) -> Out
                 f"Expected the network to return a per-pixel map (N, K, H, W) for an image of {size}; it returned "
                 f"{describe_raw(raw)}. Wrap a segmentation network, or point at the map with output=…."
             )
-        chosen = max(maps, key=lambda item: _preference(*item))
+        depths = depths_of([value for _, value in maps])
+        ranked = [(_preference(*leaf, depth), leaf) for leaf, depth in zip(maps, depths, strict=True)]
+        chosen = max(ranked, key=lambda item: item[0])[1]
+        others = [".".join(map(str, path)) for path, _ in maps if path != chosen[0]]
     path, value = chosen
     if not isinstance(value, Tensor) or not _is_map(value, size):
         raise ModelError(f"output={output!r} leads to {describe_raw(value)}, not to a map (N, K, H, W) of {size}.")
-    value = value if value.ndim == 4 else value.unsqueeze(1)
-    activation, sure = _activation_of(value)
     picked_by = output if callable(output) else None
-    return OutputSpec(path, value.shape[1], activation, value.shape[-1] / size[1], sure, picked_by)
+    found = OutputSpec(path, 1, "none", value.shape[-1] / size[1], "", picked_by, others=tuple(others))
+    return _with_activation(found, raw, value, activation, seen, again)
 
 
-def to_logits(spec: OutputSpec, raw: Any, size: tuple[int, int]) -> Tensor:
+def _with_activation(
+    found: OutputSpec,
+    raw: Any,
+    value: Tensor,
+    given: Activation | None,
+    seen: BeforeActivation | None,
+    again: Callable[[], Sequence[Any]],
+) -> OutputSpec:
+    """Complete a spec by what has been applied to its map: given, seen, read from the graph, or judged."""
+    before = seen.before(value) if seen is not None else None
+    if before is not None and not torch.equal(_applied(*before), value):
+        before = None  # changed since
+    value = value if value.ndim == 4 else value.unsqueeze(1)
+    if given is not None:
+        activation, sure = given, "as given"
+    elif before is not None:
+        activation, sure = before[1], "seen while it ran"
+    elif (read := read_from_graph(value)) is not None:
+        activation, sure = read, "read from the graph"
+    else:
+        values = [value]
+        if judged_by_values(values) != "none":
+            values += [found.pick(another)[0] for another in again()]
+        activation, sure = judged_by_values(values), f"judged by its values on {len(values)} images"
+    bypassed = before is not None and before[1] == activation
+    return replace(found, classes=value.shape[1], activation=activation, sure=sure, bypassed=bypassed)
+
+
+def _applied(logits: Tensor, activation: Activation) -> Tensor:
+    return logits.sigmoid() if activation == "sigmoid" else logits.softmax(1)
+
+
+def to_logits(spec: OutputSpec, raw: Any, size: tuple[int, int], seen: BeforeActivation | None = None) -> Tensor:
     """Logits (N, K, H, W) at the network's input size, in float32 or better; differentiable.
 
-    Probabilities are undone (log-odds for a sigmoid, logarithm for a softmax), clamped away from 0 and 1 by no more
-    than their own precision has there. Smaller maps are resized bilinearly.
+    Where the pass was `seen`, they are read before the activation. Elsewhere probabilities are undone (log-odds for a
+    sigmoid, logarithm for a softmax), clamped away from 0 and 1 by no more than their own precision has there. Smaller
+    maps are resized bilinearly.
     """
-    value = spec.pick(raw)
+    value, activation = spec.pick(raw, seen)
     if value.dtype in (torch.float16, torch.bfloat16):
         value = value.float()
-    if spec.activation != "none":
+    if activation != "none":
         limits = torch.finfo(value.dtype)
         value = value.clamp(limits.tiny, 1 - limits.eps / 2)
-        value = torch.logit(value) if spec.activation == "sigmoid" else value.log()
+        value = torch.logit(value) if activation == "sigmoid" else value.log()
     if tuple(value.shape[-2:]) != size:
         value = F.interpolate(value, size=size, mode="bilinear", align_corners=False)
     return value
@@ -128,16 +174,42 @@ def target_logit(logits: Tensor, target: int | None, activation: Activation) -> 
     return logits[:, target : target + 1] - logits[:, others].logsumexp(1, keepdim=True)
 
 
-def check_target(target: object, classes: int) -> int | None:
-    """A class index within range, or None.
+def class_index(target: object, classes: int, names: Sequence[str] = ()) -> int | None:
+    """The index of the class that is meant; None for None and "clicked", the class under the first click.
+
+    A name is one of `names`, or one of the synonyms in it, as in "tabby, tabby cat"; case does not matter.
 
     Raises:
         OptionError: for anything else.
+
+    >>> class_index("Tabby", 2, ["tiger cat", "tabby, tabby cat"])
+    1
     """
-    if target is None:
+    if target is None or target == "clicked":
         return None
+    if isinstance(target, str):
+        wanted = target.strip().lower()
+        found = [k for k, name in enumerate(names) if wanted == name.lower()]
+        found = found or [
+            k for k, name in enumerate(names) if wanted in (part.strip() for part in name.lower().split(","))
+        ]
+        if len(found) == 1:
+            return found[0]
+        if not names:
+            raise OptionError(
+                f"No class names are known of this network, so {target!r} can't be found: give an index from 0 to "
+                f"{classes - 1}, or class_names=…."
+            )
+        if found:
+            raise OptionError(f"{target!r} names {len(found)} classes: {', '.join(map(str, found))}. Give the index.")
+        close = [name for name in names if wanted in name.lower()]
+        close = close or difflib.get_close_matches(wanted, [name.lower() for name in names], n=3)
+        raise OptionError(f"No class is called {target!r}. Near it: {', '.join(close[:5]) or ', '.join(names[:5])}.")
     if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < max(classes, 1):
-        raise OptionError(f"Expected target to be a class index from 0 to {classes - 1}, or None; got {target!r}.")
+        raise OptionError(
+            f"Expected target to be a class index from 0 to {classes - 1}, a class's name, 'clicked' or None; "
+            f"got {target!r}."
+        )
     return target
 
 
@@ -209,33 +281,9 @@ def _is_map(value: Tensor, size: tuple[int, int]) -> bool:
     return 0.5 < ratios[0] / ratios[1] < 2
 
 
-def _preference(path: tuple[str | int, ...], value: Tensor) -> tuple[int, int, int]:
-    """Named as main output, then large, then early."""
+def _preference(path: tuple[str | int, ...], value: Tensor, depth: int) -> tuple[int, int, int, int]:
+    """Named as main output, then large, then made of most (the fused one of side outputs), then early."""
     last = path[-1] if path else ""
     named = len(_MAIN) - _MAIN.index(last) if last in _MAIN else 0
     early = -sum(step for step in path if isinstance(step, int))
-    return named, value.shape[-2] * value.shape[-1], early
-
-
-def _activation_of(value: Tensor) -> tuple[Activation, str]:
-    """Read the last operation that changed values from the autograd graph; else judge by the values' range."""
-    node = value.grad_fn
-    for _ in range(12):
-        if node is None:
-            break
-        name = type(node).__name__
-        if name.startswith("Sigmoid"):
-            return "sigmoid", "read from the graph"
-        if name.startswith("Softmax"):
-            return "softmax", "read from the graph"
-        if name.startswith(_MAY_KEEP):
-            break
-        if not name.startswith(_MOVES_ONLY) or not node.next_functions:
-            return "none", "read from the graph"
-        node = node.next_functions[0][0]
-    probability = bool(((value >= 0) & (value <= 1)).all()) and bool(value.max() > value.min())
-    if not probability:
-        return "none", "judged by the range of its values"
-    sums = value.sum(1)
-    exclusive = value.shape[1] > 1 and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
-    return ("softmax" if exclusive else "sigmoid"), "judged by the range of its values"
+    return named, value.shape[-2] * value.shape[-1], depth, early

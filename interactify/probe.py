@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import MethodType
 from typing import Any
 
 import torch
@@ -11,85 +13,116 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
+from interactify.activation import BeforeActivation
+from interactify.adapters import knowledge_of
 from interactify.errors import ModelError, OptionError
 from interactify.following import Watching, following, mark_input
-from interactify.outputs import Output, locate_output
-from interactify.spec import Layer, ModelSpec
-from interactify.twin import twin_of
+from interactify.normalisation import normalisation_of
+from interactify.outputs import locate_output
+from interactify.spec import Knowledge, Layer, ModelSpec
+from interactify.twin import inside, twin_of
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Not square, so that a map's sides can be told apart; the later ones for networks that insist on their own size.
-_SIZES = ((128, 160), (128, 192), (256, 256), (224, 224), (512, 512))
+_SIZES = ((128, 160), (128, 192), (256, 256), (224, 224), (512, 512), (384, 384), (336, 336), (448, 448), (518, 518))
+_DIVISOR = 32
 
 
 def probe(
-    model: nn.Module,
-    *,
-    stem: str | None = None,
-    output: Output = None,
-    mean: Sequence[float] | float | None = None,
-    std: Sequence[float] | float | None = None,
-    resolution: int | None = None,
-    divisor: int = 32,
-    twin: nn.Module | None = None,
+    model: nn.Module, given: Knowledge | None = None, known: Knowledge | None = None, *, twin: nn.Module | None = None
 ) -> ModelSpec:
-    """Run the network once and describe it; keywords override what would be found.
+    """Run the network once and describe it.
 
     Args:
         model: the user's network. It is not run: its twin is (`twin`, or a new one).
-        stem: name of the module that reads the image, where following the image does not find it.
-        output: key, index, dotted path or callable that leads to the map.
-        mean, std: normalisation of images in [0, 1], a number or one for each channel.
-        resolution: longest side of a photo in network pixels.
-        divisor: what height and width must be divisible by.
+        given: what the user says; it goes before everything else.
+        known: what is known of it; by default what its adapter knows. It goes before what is found.
+        twin: the one to run, `ready` already.
 
     Raises:
-        ModelError: where the network can't be run on an image, returns no map, or has no module named `stem`.
-        OptionError: for a resolution, divisor, mean or std that can't be.
+        ModelError: where the network can't be run on an image, returns no map, or has no module of a name given.
+        OptionError: for a resolution, divisor, mean, std or number of class names that can't be.
     """
-    if resolution is not None:
-        _check_positive("resolution", resolution)
-    _check_positive("divisor", divisor)
-    twin = twin_of(model) if twin is None else twin
+    given = given or Knowledge()
+    known = knowledge_of(inside(model)) if known is None else known
+    said = known.updated(given)
+    for name, value in (("resolution", given.resolution), ("divisor", given.divisor)):
+        if value is not None:
+            _check_positive(name, value)
+    twin = ready(twin_of(model), said) if twin is None else twin
+    for name in said.points.values():
+        submodule(twin, name)
     like = next((t for t in (*twin.parameters(), *twin.buffers()) if t.is_floating_point()), torch.empty(0))
-    hook = None
-    if stem is not None:
-        hook = mark_stem(twin, stem)
+    hook = mark_stem(twin, said.stem) if said.stem is not None else None
     before = torch.get_rng_state()
     try:
         with torch.inference_mode(False), torch.random.fork_rng(_cuda(like)):
-            image, raw, watching, layers = _run(twin, like, named=stem is not None)
+            run = _run(twin, like, said)
             draws = not torch.equal(before, torch.get_rng_state())
+            image, size = run.image, (run.image.shape[-2], run.image.shape[-1])
+            found = locate_output(
+                run.raw, size, said.output, said.activation, run.seen, lambda: _more(twin, image.detach())
+            )
     finally:
         if hook is not None:
             hook.remove()
+    watching, channels = run.watching, image.shape[1]
     scripted = any(isinstance(module, torch.jit.ScriptModule) for module in nn.Module.modules(twin))
     if not watching.convolutions and not scripted:  # inside a script module nothing is seen
         raise ModelError(
             f"{type(model).__name__} ran without a single 2-D convolution. Wrap a convolutional segmentation network, "
             "trained and whole; a head or a transform alone has nothing for a click to move."
         )
-    size = (image.shape[-2], image.shape[-1])
-    found = locate_output(raw, size, output)
-    channels = image.shape[1]
-    mean_, std_, source, own_resolution = _preprocessing(model, channels, mean, std)
+    normalisation = normalisation_of(channels, given, known, watching)
+    fixed = run.fixed if said.fixed is None else said.fixed
+    resolution = size[0] if run.fixed else said.resolution
+    if run.fixed and given.resolution not in (None, resolution):
+        raise OptionError(
+            f"{type(model).__name__} takes images of {size[0]}×{size[1]} and no others: leave out "
+            f"resolution={given.resolution}."
+        )
     return ModelSpec(
         channels=channels,
         stem=tuple(watching.found),
         used_again=tuple(dict.fromkeys(watching.others)),
         output=found,
-        layers=tuple(layers.values()),
-        mean=mean_,
-        std=std_,
-        normalisation=source,
-        resolution=resolution or own_resolution,
-        divisor=divisor,
+        layers=tuple(run.layers.values()),
+        mean=normalisation.mean,
+        std=normalisation.std,
+        normalisation=normalisation.source,
+        resolution=resolution,
+        divisor=said.divisor or _DIVISOR if not fixed else 1,
         dtype=like.dtype,
         device=like.device,
         probed=size,
+        smallest=resolution if fixed and resolution else 1,
         draws=draws,
+        bgr=bool(said.bgr),
+        family=said.family,
+        class_names=_names_for(found.classes, given, known),
+        points=said.points,
         classes_seen=tuple(dict.fromkeys(type(m).__name__ for m in nn.Module.modules(twin))),
     )
+
+
+def ready(twin: nn.Module, said: Knowledge) -> nn.Module:
+    """Let a twin run what is said to be run instead of its own forward."""
+    if said.forward is not None:
+        twin.forward = MethodType(said.forward, twin)
+    return twin
+
+
+def _names_for(classes: int, given: Knowledge, known: Knowledge) -> tuple[str, ...]:
+    if given.class_names and len(given.class_names) != classes:
+        raise OptionError(f"Expected {classes} class names, one for each class; got {len(given.class_names)}.")
+    if given.class_names:
+        return tuple(given.class_names)
+    return tuple(known.class_names) if len(known.class_names) == classes else ()
+
+
+def _more(twin: nn.Module, image: Tensor) -> list[Any]:
+    """What the network returns for three more images: none, faint and loud."""
+    with torch.no_grad():
+        return [twin(image * gain) for gain in (0.0, 0.1, 10.0)]
 
 
 def submodule(model: nn.Module, name: str) -> nn.Module:
@@ -127,27 +160,62 @@ def _cuda(like: Tensor) -> list[int]:
     return [like.device.index or 0] if like.device.type == "cuda" else []
 
 
-def _run(twin: nn.Module, like: Tensor, named: bool) -> tuple[Tensor, Any, Watching, dict[str, Layer]]:
+@dataclass(frozen=True)
+class _Run:
+    image: Tensor
+    raw: Any
+    watching: Watching
+    seen: BeforeActivation
+    layers: dict[str, Layer]
+    fixed: bool = False
+
+
+def _run(twin: nn.Module, like: Tensor, said: Knowledge) -> _Run:
     """Run the twin on the first kind of image it takes; the failure reported is the first, the likeliest one's."""
     first: Exception | None = None
+    sizes = _sizes(said)
     for channels in _channel_guesses(twin):
-        for size in _SIZES:
-            generator = torch.Generator().manual_seed(0)
-            pixels = torch.randn(1, channels, *size, generator=generator).to(like.device, like.dtype)
-            with torch.enable_grad():
-                image = pixels.requires_grad_(True).clone()  # not a leaf: some networks write over their input
-            watching, layers = Watching(image, named=named), dict[str, Layer]()
+        for size in sizes:
             try:
-                with torch.enable_grad(), _recorded(twin, watching, layers), following(watching):
-                    raw = twin(image)
+                run = _once(twin, like, channels, size, said.stem is not None)
             except Exception as cause:  # whatever the user's own code raises on an image it does not take
                 first = first or cause
                 continue
-            return image, raw, watching, layers
+            return replace(run, fixed=size[0] == size[1] and not _takes_others(twin, run.image))
     raise ModelError(
-        f"{type(twin).__name__} could not be run on an image batch (1, {_channel_guesses(twin)[0]}, {_SIZES[0][0]}, "
-        f"{_SIZES[0][1]}): {type(first).__name__}: {first}. Wrap a module that takes one image tensor (N, C, H, W)."
+        f"{type(twin).__name__} could not be run on an image batch (1, {_channel_guesses(twin)[0]}, {sizes[0][0]}, "
+        f"{sizes[0][1]}): {type(first).__name__}: {first}. Wrap a module that takes one image tensor (N, C, H, W)."
     ) from first
+
+
+def _sizes(said: Knowledge) -> list[tuple[int, int]]:
+    """Sizes (H, W) to try: what is said first, in multiples of what is said."""
+    own = [(said.resolution, said.resolution)] if said.resolution else []
+    step = said.divisor or 1
+    general = [(-(-height // step) * step, -(-width // step) * step) for height, width in _SIZES]
+    return list(dict.fromkeys([*own, *general] if said.fixed else [*general[:2], *own, *general[2:]]))
+
+
+def _once(twin: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(1, channels, *size, generator=generator).to(like.device, like.dtype)
+    with torch.enable_grad():
+        image = pixels.requires_grad_(True).clone()  # not a leaf: some networks write over their input
+        watching, seen, layers = Watching(image, named=named), BeforeActivation(), dict[str, Layer]()
+        with _recorded(twin, watching, layers), following(watching), seen:
+            raw = twin(image)
+    return _Run(image, raw, watching, seen, layers)
+
+
+def _takes_others(twin: nn.Module, image: Tensor) -> bool:
+    """Whether a network that refused the first sizes takes one other than the square it was run on."""
+    height, width = image.shape[-2:]
+    try:
+        with torch.no_grad():
+            twin(image.new_zeros(1, image.shape[1], height + 64, width + 96))
+    except Exception:  # the user's own code, on a size it may not take
+        return False
+    return True
 
 
 def _channel_guesses(twin: nn.Module) -> list[int]:
@@ -199,39 +267,6 @@ def last_map(out: Any) -> Tensor | None:
     """The map a layer's variables act on: its output, or the last map of a list (an encoder's deepest)."""
     maps = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and leaf.ndim == 4 and leaf.shape[1] > 0]
     return maps[-1] if maps else None
-
-
-def _preprocessing(
-    model: nn.Module, channels: int, mean: Sequence[float] | float | None, std: Sequence[float] | float | None
-) -> tuple[tuple[float, ...], tuple[float, ...], str, int | None]:
-    """Mean, std, where they come from, and the resolution the network says it was made for."""
-    stored = getattr(model, "pretrained_cfg", None)
-    own = {key: value for key, value in stored.items() if value} if isinstance(stored, dict) else {}
-    resolution = max(own["input_size"][-2:]) if "input_size" in own else None
-    base: tuple[tuple[float, ...], tuple[float, ...]]
-    if channels == 3:
-        base, source = IMAGENET, "ImageNet's, assumed: give mean=, std= if yours differ"
-    else:
-        base, source = ((0.0,) * channels, (1.0,) * channels), "images in [0, 1], assumed: give mean=, std= if not"
-    if len(own.get("mean", ())) == channels and len(own.get("std", ())) == channels:
-        base, source = (own["mean"], own["std"]), "the network's own pretrained_cfg"
-    if mean is not None or std is not None:
-        source = "given"
-    mean_ = _per_channel("mean", base[0] if mean is None else mean, channels)
-    std_ = _per_channel("std", base[1] if std is None else std, channels)
-    if min(std_) <= 0:
-        raise OptionError(f"Expected std above 0 for each channel, got {std_}.")
-    return mean_, std_, source, resolution
-
-
-def _per_channel(name: str, value: Sequence[float] | float, channels: int) -> tuple[float, ...]:
-    try:
-        values = (float(value),) * channels if isinstance(value, (int, float)) else tuple(float(v) for v in value)
-    except (TypeError, ValueError):
-        raise OptionError(f"Expected {name} to be a number or {channels} of them, got {value!r}.") from None
-    if len(values) != channels or not all(abs(v) < float("inf") for v in values):
-        raise OptionError(f"Expected {name} to have {channels} finite values, one a channel; got {value!r}.")
-    return values
 
 
 def _check_positive(name: str, value: object) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from interactify import brs
 from interactify.errors import InteractionError
 from interactify.interactions import Click, checked
-from interactify.outputs import check_target, target_logit
+from interactify.outputs import target_logit
 from interactify.photo import PhotoLike, read_photo, to_uint8
 from interactify.result import Result
 from interactify.view import View
@@ -58,14 +58,14 @@ class Session:
     ((60, 80), True, ())
     """
 
-    def __init__(self, net: Interactive, photo: PhotoLike, target: int | None = None) -> None:
+    def __init__(self, net: Interactive, photo: PhotoLike, target: int | str | None = None) -> None:
         with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient to come
             self._begin(net, photo, target)
 
-    def _begin(self, net: Interactive, photo: PhotoLike, target: int | None) -> None:
+    def _begin(self, net: Interactive, photo: PhotoLike, target: int | str | None) -> None:
         network = net.network
         self.net = net
-        self.target = check_target(net.target if target is None else target, network.spec.output.classes)
+        self.target = net.target if target is None else network.target(target)
         self.pixels = read_photo(photo, network.spec.channels)
         frame = self._frame(whole((self.pixels.shape[1], self.pixels.shape[2])))
         self._plain = network.plain_logits(frame.image)
@@ -162,7 +162,7 @@ class Session:
     def _frame(self, window: Window) -> Frame:
         network = self.net.network
         size = (window.height, window.width)
-        view = View.fit(size, resolution=network.spec.resolution, divisor=network.spec.divisor)
+        view = network.view(size)
         rows, columns = window.slices
         image = network.image(self.pixels[:, rows, columns], view)
         return Frame(window, view, image, self.net.variables.start(network, image))

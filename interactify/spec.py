@@ -2,13 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from interactify.activation import Activation
 from interactify.following import StemCall
-from interactify.outputs import OutputSpec
+from interactify.outputs import Output, OutputSpec
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What is known of a network before it runs, from an adapter or from the user; None or empty where nothing is.
+
+    Attributes:
+        family: what the network is, for `describe()`: "segmentation_models_pytorch, resnet34 encoder".
+        forward: what is run instead of the model's own forward, as `forward(model, image)`, image (N, C, H, W).
+        stem: name of the module that reads the image.
+        output: key, index, dotted path or callable that leads to the map in what the network returns.
+        activation: what has been applied to the map: "none", "sigmoid" or "softmax".
+        class_names: one for each class, in order.
+        points: the usual insertion points "A", "B", "C", as names of modules.
+        mean, std: per channel, of images in [0, 1].
+        normalisation: where mean and std were taken from.
+        whole: whether mean and std are stated for the network as a whole, so that they hold even where it is seen to
+            normalise inside.
+        bgr: whether the network reads blue first.
+        resolution: longest side of a photo in network pixels.
+        fixed: whether the network takes squares of `resolution` pixels and nothing else.
+        divisor: what height and width must be divisible by.
+    """
+
+    family: str = ""
+    forward: Callable[[nn.Module, Tensor], Any] | None = None
+    stem: str | None = None
+    output: Output = None
+    activation: Activation | None = None
+    class_names: tuple[str, ...] = ()
+    points: Mapping[str, str] = field(default_factory=dict)
+    mean: Sequence[float] | float | None = None
+    std: Sequence[float] | float | None = None
+    normalisation: str = ""
+    whole: bool = False
+    bgr: bool | None = None
+    resolution: int | None = None
+    fixed: bool | None = None
+    divisor: int | None = None
+
+    def updated(self, other: Knowledge) -> Knowledge:
+        """This knowledge, with what `other` holds in its place.
+
+        >>> Knowledge(divisor=32, resolution=224).updated(Knowledge(divisor=8)).divisor
+        8
+        """
+        held = {name: value for name, value in vars(other).items() if value not in (None, "", (), {}, False)}
+        points = {**self.points, **other.points}
+        return replace(self, **{**held, "points": points})
 
 
 @dataclass(frozen=True)
@@ -40,7 +92,12 @@ class ModelSpec:
         divisor: what height and width must be divisible by.
         dtype, device: of the network's weights.
         probed: (H, W) of the image that was probed with; the layers' shapes are for it.
+        smallest: the least height and width, in network pixels; `resolution` itself where the network takes one size.
         draws: whether a pass draws random numbers, even in evaluation mode.
+        bgr: whether the network reads blue first.
+        family: what the network's adapter calls it.
+        class_names: one for each class, or none.
+        points: insertion points A, B, C as adapter or user named them.
         classes_seen: names of module classes, for messages.
     """
 
@@ -57,7 +114,12 @@ class ModelSpec:
     dtype: torch.dtype
     device: torch.device
     probed: tuple[int, int]
+    smallest: int = 1
     draws: bool = False
+    bgr: bool = False
+    family: str = ""
+    class_names: tuple[str, ...] = ()
+    points: Mapping[str, str] = field(default_factory=dict)
     classes_seen: tuple[str, ...] = ()
 
     @property
@@ -71,7 +133,13 @@ class ModelSpec:
 
         A: the deepest map (coarsest, then last). C: the last map before the output's own layers that is as large as
         any. B: the last map half-way between them in size. Fewer where a network has fewer; pooled vectors don't count.
+        What adapter or user named goes before what is found.
         """
+        by_name = {layer.name: layer for layer in self.layers}
+        stated = {letter: by_name[name] for letter, name in self.points.items() if name in by_name}
+        return dict(sorted({**self._found_points(), **stated}.items()))
+
+    def _found_points(self) -> dict[str, Layer]:
         named = [layer for layer in self.layers if layer.name and min(layer.shape[1:]) > 1 and not layer.varies]
         named = [layer for layer in named if layer.shape[0] != self.output.classes]
         if not named:
@@ -85,12 +153,12 @@ class ModelSpec:
             points["C"] = [layer for layer in rest if layer.shape[1] * layer.shape[2] == largest][-1]
             middle = (coarsest * largest) ** 0.5
             points["B"] = min(reversed(rest), key=lambda layer: abs(layer.shape[1] * layer.shape[2] / middle - 1))
-        return dict(sorted(points.items()))
+        return points
 
 
 def describe(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     """A few lines for a person: what was found, what was chosen and why."""
-    lines = [model_name]
+    lines = [model_name + (f" ({spec.family})" if spec.family else "")]
     if spec.stem:
         calls = ", ".join(
             f"{call.module or 'the network itself'} {'×'.join(map(str, call.weight))}" for call in spec.stem[:3]
@@ -105,16 +173,25 @@ def describe(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     where = f"at {output.name!r} " if output.name else ""
     size = "input size" if output.scale == 1 else f"{output.scale:.3g} × input size"
     held = {"none": "logits", "sigmoid": "probabilities (sigmoid)", "softmax": "probabilities (softmax)"}
-    lines.append(f"  output      {where}{held[output.activation]}, {output.sure}; {size}")
-    lines.append(f"  classes     {output.classes}" + (" (one logit: object or not)" if output.classes == 1 else ""))
+    undone = "" if output.activation == "none" else ", read before it" if output.bypassed else ", undone numerically"
+    lines.append(f"  output      {where}{held[output.activation]}{undone}; {output.sure}; {size}")
+    if output.others:
+        lines.append(f"  also        {', '.join(output.others[:6])} (other maps it returns; output=… takes one)")
+    named = (
+        f": {', '.join(spec.class_names[:4])}{', …' if len(spec.class_names) > 4 else ''}" if spec.class_names else ""
+    )
+    lines.append(f"  classes     {output.classes}" + (" (one logit: object or not)" if output.classes == 1 else named))
     for letter, layer in spec.insertion_points().items():
         at = f"for {spec.probed[0]}×{spec.probed[1]} pixels"
         lines.append(f"  point {letter}     {layer.name} {'×'.join(map(str, layer.shape))} {at}")
     numbers = (f"{'/'.join(f'{v:.3g}' for v in values)}" for values in (spec.mean, spec.std))
-    lines.append("  input       {} channels, mean {}, std {} ({})".format(spec.channels, *numbers, spec.normalisation))
+    order = " in the order blue, green, red" if spec.bgr else ""
+    lines.append(f"  input       {spec.channels} channels{order}, mean {next(numbers)}, std {next(numbers)}")
+    lines.append(f"              ({spec.normalisation})")
     if spec.stride is not None:
         lines.append(f"  stride      {spec.stride} at the deepest map")
     longest = f"longest side {spec.resolution}" if spec.resolution else "photo's own size up to 1024"
-    lines.append(f"  size        {longest}, padded to multiples of {spec.divisor}")
+    padded = f"{spec.smallest}×{spec.smallest}, always" if spec.smallest > 1 else f"multiples of {spec.divisor}"
+    lines.append(f"  size        {longest}, padded to {padded}")
     lines.extend(f"  {line}" for line in chosen)
     return "\n".join(lines)

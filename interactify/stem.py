@@ -214,12 +214,13 @@ def reconfigure_stem(
     True
     """
     from interactify.probe import probe  # probing needs the stem calls defined here
+    from interactify.spec import Knowledge
 
     if kernels not in ("zero", "image"):
         raise OptionError(f'Expected kernels="zero" or kernels="image", got {kernels!r}.')
     if maps is not None and (isinstance(maps, bool) or not isinstance(maps, int) or maps < 1):
         raise OptionError(f"Expected a number of interaction maps of 1 or more, got {maps!r}.")
-    found = probe(model, stem=stem)
+    found = probe(model, Knowledge(stem=stem))
     if not found.stem:
         raise ModelError(no_stem_message(model, found.classes_seen))
     if kernels == "image":

@@ -38,9 +38,22 @@ def twin_of(model: nn.Module) -> nn.Module:
     memo: dict[int, object] = {}
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
-    twin = _copied(model, memo)
+    twin = _copied(inside(model), memo)
     twin.eval()  # whose return value is the model's own affair
+    for module in nn.Module.modules(twin):  # and so is what it reaches: smp's leaves a frozen encoder alone
+        module.training = False
     return twin
+
+
+def inside(model: nn.Module) -> nn.Module:
+    """The network itself, out of the wrappers of torch.compile and data parallelism."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
 
 
 def independent_copy_of(model: nn.Module) -> nn.Module:

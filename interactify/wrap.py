@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from interactify.activation import Activation
+from interactify.adapters import Adapter, knowledge_of
 from interactify.brs import check_solver
 from interactify.energy import Energy, energy_named
 from interactify.errors import OptionError
 from interactify.network import Network
-from interactify.outputs import Output, check_target
+from interactify.outputs import Output
 from interactify.photo import PhotoLike
-from interactify.probe import probe
+from interactify.probe import probe, ready
 from interactify.session import Session
-from interactify.spec import ModelSpec, describe
-from interactify.twin import twin_of
+from interactify.spec import Knowledge, ModelSpec, describe
+from interactify.twin import inside, twin_of
 from interactify.variables import Variables, check_variables, variables_named
 
 
@@ -47,13 +49,13 @@ class Interactive:
         """What was found of the network."""
         return self.network.spec
 
-    def session(self, photo: PhotoLike, *, target: int | None = None) -> Session:
+    def session(self, photo: PhotoLike, *, target: int | str | None = None) -> Session:
         """Begin to click on a photo.
 
         Args:
             photo: a path (EXIF rotation honoured), a PIL image of any mode, an array (H, W, 3) uint8, or a tensor
                 (C, H, W) in [0, 1].
-            target: the class index that a positive click means; as given to `wrap` by default.
+            target: the class that a positive click means, as for `wrap`; as given there by default.
 
         Raises:
             PhotoError: what is given can't be read as a photo.
@@ -90,7 +92,8 @@ class Interactive:
 
     def _target_text(self) -> str:
         if self.target is not None:
-            return f"class {self.target}"
+            names = self.spec.class_names
+            return f"class {self.target}" + (f" ({names[self.target]})" if names else "")
         if self.spec.output.classes == 1:
             return "the object"
         if self.spec.output.classes == 2:
@@ -104,13 +107,17 @@ def wrap(
     variables: str | Variables = "input",
     energy: str | Energy = "margin",
     solver: str = "lbfgs",
-    target: int | None = None,
+    target: int | str | None = None,
     output: Output = None,
+    activation: Activation | None = None,
+    class_names: Sequence[str] = (),
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
     resolution: int | None = None,
-    divisor: int = 32,
+    divisor: int | None = None,
     stem: str | None = None,
+    points: Mapping[str, str] | None = None,
+    adapter: str | Adapter | None = None,
     max_evaluations: int = 40,
     zoom: bool = True,
 ) -> Interactive:
@@ -126,15 +133,22 @@ def wrap(
             module's name, or A, B, C as in f-BRS), or a `Variables`.
         energy: "margin", "brs" or "fbrs", or an `Energy`.
         solver: "lbfgs" (in torch, on the device) or "scipy" (the reference).
-        target: class index that a positive click means, for networks of several classes; by default class 1 of 2,
-            and of more, the class under the first click.
+        target: the class that a positive click means, for networks of several classes: an index, a name where the
+            names are known, or "clicked", the class under the first click. By default class 1 of 2, and of more the
+            clicked one.
         output: key, index, dotted path or callable that leads to the map, where the network returns several things.
-        mean, std: normalisation of images in [0, 1], a number or one for each channel; by default the network's
-            `pretrained_cfg`, else ImageNet's for 3 channels, none for others.
-        resolution: longest side, in pixels, at which the network sees a photo; by default that of its
-            `pretrained_cfg`, else the photo's own, up to 1024.
-        divisor: what the network needs height and width to be divisible by; photos are padded to it.
+        activation: what the network has applied to its map: "none", "sigmoid" or "softmax"; found by default.
+        class_names: one for each class, in order; for `target`.
+        mean, std: normalisation of images in [0, 1], a number or one for each channel; by default what the network
+            states or its family is trained with, else ImageNet's for 3 channels, none for others.
+        resolution: longest side, in pixels, at which the network sees a photo; by default what the network states, else
+            the photo's own, up to 1024.
+        divisor: what the network needs height and width to be divisible by; photos are padded to it. By default 32, or
+            what the family is known to need.
         stem: name of the module that reads the image, where it is not found by running the network.
+        points: names of modules for the insertion points "A", "B", "C".
+        adapter: name of the adapter that knows the network's family, or an adapter; by default the one that recognises
+            it. "generic" finds everything by running the network.
         max_evaluations: how often the network may be run for one click.
         zoom: from the second click on, look at the part of the photo around object and clicks, where that shows it
             larger; what lies outside keeps its mask.
@@ -144,7 +158,8 @@ def wrap(
 
     Raises:
         ModelError: the model can't be copied or run, returns no map, or lacks a named layer.
-        OptionError: an unknown variables, energy, solver, or a value that can't be.
+        OptionError: an unknown variables, energy, solver, adapter or class, or a value that can't be.
+        AdapterError: a third party's adapter fails.
 
     Jang & Kim, "Interactive Image Segmentation via Backpropagating Refinement Scheme", CVPR 2019; Sofiiuk et al.,
     "f-BRS: Rethinking Backpropagating Refinement for Interactive Segmentation", CVPR 2020.
@@ -160,10 +175,37 @@ def wrap(
         raise OptionError(f"Expected zoom to be True or False, got {zoom!r}.")
     if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int) or max_evaluations < 1:
         raise OptionError(f"Expected max_evaluations to be a whole number of 1 or more, got {max_evaluations!r}.")
+    if activation not in (None, "none", "sigmoid", "softmax"):
+        raise OptionError(f"Expected activation to be 'none', 'sigmoid' or 'softmax', got {activation!r}.")
     twin = twin_of(model)
-    spec = probe(model, stem=stem, output=output, mean=mean, std=std, resolution=resolution, divisor=divisor, twin=twin)
-    network = Network(twin, spec, stem)
-    check_target(target, spec.output.classes)
-    return Interactive(
-        model, network, variables_named(variables, network), chosen_energy, solver, target, max_evaluations, zoom
+    known = knowledge_of(inside(model), adapter)
+    given = Knowledge(
+        stem=stem,
+        output=output,
+        activation=activation,
+        class_names=tuple(class_names),
+        points=_checked(points),
+        mean=mean,
+        std=std,
+        resolution=resolution,
+        divisor=divisor,
     )
+    spec = probe(model, given, known, twin=ready(twin, known))
+    network = Network(twin, spec, stem or known.stem)
+    return Interactive(
+        model,
+        network,
+        variables_named(variables, network),
+        chosen_energy,
+        solver,
+        network.target(target),
+        max_evaluations,
+        zoom,
+    )
+
+
+def _checked(points: Mapping[str, str] | None) -> dict[str, str]:
+    named = dict(points or {})
+    if not set(named) <= {"A", "B", "C"} or not all(isinstance(name, str) for name in named.values()):
+        raise OptionError(f"Expected points to map 'A', 'B' or 'C' to names of modules, got {points!r}.")
+    return named

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 import interactify
 from interactify.variables import variables_named
 
-MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
 
 
 def smp(architecture: str, encoder: str, **options: Any) -> Callable[[], nn.Module]:
@@ -75,7 +76,8 @@ def case(request: pytest.FixtureRequest) -> Case:
     """Name, network, wrapped network, and what the network answers to the photo's image; once for all tests of it."""
     model = networks.seeded(NETWORKS[request.param])
     with torch.no_grad():
-        return request.param, model, interactify.wrap(model), main_map(model(IMAGE))
+        net = interactify.wrap(model, mean=IMAGENET[0], std=IMAGENET[1])
+        return request.param, model, net, main_map(model(IMAGE))
 
 
 PHOTO = networks.random_photo()
@@ -186,7 +188,7 @@ def test_a_network_that_writes_over_its_input() -> None:
     with torch.no_grad():
         own = model(IMAGE.clone())
     for variables in ("input", "maps", "kernels"):
-        session = interactify.wrap(model, variables=variables).session(PHOTO)
+        session = interactify.wrap(model, variables=variables, mean=IMAGENET[0], std=IMAGENET[1]).session(PHOTO)
         assert torch.equal(session.result.logits, own)
         first = session.click(x=70, y=20, positive=not bool(session.result.mask[20, 70])).logits
         session.reset()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import interactify
 from interactify.errors import ModelError, OptionError
-from interactify.outputs import check_target, locate_output, target_logit, to_logits
+from interactify.outputs import class_index, locate_output, target_logit, to_logits
 
 SIZE = (12, 20)
 
@@ -205,7 +205,19 @@ def test_log_odds_of_a_class() -> None:
 @pytest.mark.parametrize("wrong", [-1, 3, 1.0, "1", True, (1,)])
 def test_targets_that_are_none_of_the_classes(wrong: Any) -> None:
     with pytest.raises(OptionError, match="from 0 to 2"):
-        check_target(wrong, 3)
+        class_index(wrong, 3)
+
+
+def test_targets_by_name() -> None:
+    names = ["background", "tiger cat", "tabby, tabby cat", "Tabby", "house; home"]
+    assert class_index("Tiger Cat", 5, names) == 1
+    assert class_index("tabby cat", 5, names) == 2
+    assert class_index("tabby", 5, names) == 3, "a whole name goes before a synonym"
+    assert class_index("clicked", 5, names) is None
+    with pytest.raises(OptionError, match="tiger cat, tabby, tabby cat"):
+        class_index("cat", 5, names)
+    with pytest.raises(OptionError, match="names 2 classes: 0, 1"):
+        class_index("cat", 2, ["cat, kitten", "cat, lion"])
 
 
 # ---- through wrap ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 import interactify
 from interactify.errors import ModelError, OptionError
-from interactify.probe import IMAGENET, probe, submodule
+from interactify.normalisation import IMAGENET
+from interactify.probe import probe, submodule
+from interactify.spec import Knowledge
 
 
 def test_channels_are_found() -> None:
@@ -95,16 +97,16 @@ def test_normalisation() -> None:
     assert (probe(model).mean, probe(model).std) == IMAGENET
     one = probe(networks.seeded(lambda: networks.Plain(channels=1)))
     assert (one.mean, one.std) == ((0.0,), (1.0,))
-    given = probe(model, mean=0.5, std=(0.1, 0.2, 0.3))
+    given = probe(model, Knowledge(mean=0.5, std=(0.1, 0.2, 0.3)))
     assert (given.mean, given.std) == ((0.5,) * 3, (0.1, 0.2, 0.3))
     assert given.normalisation == "given"
     model.pretrained_cfg = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "input_size": (3, 224, 320)}
     own = probe(model)
     assert (own.mean, own.std, own.resolution) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 320)
     assert "pretrained_cfg" in own.normalisation
-    assert probe(model, resolution=128).resolution == 128
+    assert probe(model, Knowledge(resolution=128)).resolution == 128
     # One of the two given: the other as it would be without.
-    half = probe(model, mean=0.5)
+    half = probe(model, Knowledge(mean=0.5))
     assert (half.mean, half.std) == ((0.5,) * 3, (0.4, 0.5, 0.6))
 
 
@@ -143,13 +145,12 @@ def test_a_pretrained_cfg_of_another_kind_is_passed_over(broken: Any) -> None:
         {"resolution": "224"},
         {"divisor": 0},
         {"divisor": 1.5},
-        {"divisor": None},
     ],
     ids=str,
 )
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
-        probe(networks.seeded(networks.Plain), **options)
+        probe(networks.seeded(networks.Plain), Knowledge(**options))
 
 
 def test_a_network_that_never_runs() -> None:

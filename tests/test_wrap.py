@@ -79,7 +79,6 @@ WRONG: list[dict[str, Any]] = [
     {"resolution": "large"},
     {"resolution": 2.5},
     {"divisor": 0},
-    {"divisor": None},
     {"divisor": "32"},
     {"max_evaluations": 0},
     {"max_evaluations": 1.5},
