@@ -1,0 +1,251 @@
+"""What has to hold for every network: checked on one network, with random weights, in a second or so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from interactify.adapters import knowledge_of
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+import interactify
+from interactify import brs
+from interactify.errors import InteractifyError, OptionError
+from interactify.insertion import attach, changed_at
+from interactify.outputs import target_logit, to_logits
+from interactify.wrap import Interactive
+
+SIZE = (61, 87)  # pixels: odd both ways, and no multiple of any stride
+_BLOCK = 1 << 16
+
+
+@dataclass
+class Finding:
+    """What came out for one network; `reason` is empty where everything holds."""
+
+    reason: str = ""
+    parameters: int = 0
+    seconds: float = 0.0
+    found: dict[str, Any] = field(default_factory=dict)
+
+
+class Unbuildable(Exception):
+    """The network's own package can't build it."""
+
+
+class QuickInitialisation(TorchFunctionMode):
+    """Random weights of large tensors are one random block, repeated: drawing them all takes longer than the check."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        tensor = args[0] if args else None
+        quick = func in (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, Tensor.clamp_, Tensor.mul_, Tensor.add_)
+        if not quick or not isinstance(tensor, Tensor) or any(isinstance(other, Tensor) for other in args[1:]):
+            return func(*args, **(kwargs or {}))
+        if tensor.numel() < 4 * _BLOCK or not tensor.is_contiguous() or tensor.device.type != "cpu":
+            return func(*args, **(kwargs or {}))
+        flat = tensor.detach().view(-1)
+        func(flat[:_BLOCK], *args[1:], **(kwargs or {}))
+        whole = flat.numel() // _BLOCK * _BLOCK
+        flat[_BLOCK:whole].view(-1, _BLOCK).copy_(flat[:_BLOCK].expand(whole // _BLOCK - 1, _BLOCK))
+        flat[whole:] = flat[: flat.numel() - whole]
+        return tensor
+
+
+def built(build: Callable[[], nn.Module]) -> nn.Module:
+    """A network with random weights in which a gradient can flow: heads that start at zero are drawn too.
+
+    Raises:
+        Unbuildable: where its package fails.
+    """
+    torch.manual_seed(0)
+    try:
+        with QuickInitialisation():
+            model = build().eval()
+    except Exception as cause:
+        raise Unbuildable(f"can't be built: {type(cause).__name__}: {_short(cause)}") from cause
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1 and weight.numel() and bool((weight == weight.flatten()[0]).all()):
+                weight.normal_(std=weight[0].numel() ** -0.5)
+    return model
+
+
+def checked(build: Callable[[], nn.Module]) -> Finding:
+    """Build a network, wrap it, and see whether every invariant holds."""
+    started = time.perf_counter()
+    finding = Finding()
+    try:
+        model = built(build)
+        finding.parameters = sum(p.numel() for p in model.parameters())
+        finding.reason = _holds(model, finding.found)
+        if finding.reason and _revived(model):
+            finding.reason = _holds(model, finding.found)
+            finding.found["revived"] = True
+    except Unbuildable as cause:
+        finding.reason = str(cause)
+    except Exception as cause:  # a sweep goes on, and keeps what happened
+        finding.reason = f"{type(cause).__name__}: {_short(cause)}"
+    finding.seconds = round(time.perf_counter() - started, 2)
+    return finding
+
+
+def _revived(model: nn.Module) -> bool:
+    """Give batch norms the statistics of a random picture, where there are any.
+
+    With the statistics that they start with, the signal of a deep random network can fade to nothing, or explode: then
+    it is the weights that fail, which no trained network has.
+    """
+    norms = [module for module in nn.Module.modules(model) if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = [module for module in norms if module.track_running_stats]
+    momenta = [module.momentum for module in norms]
+    for norm in norms:
+        norm.train()
+        norm.momentum = None
+    alive = False
+    for size in ((128, 160), (224, 224), (256, 256)):
+        try:
+            with torch.no_grad():
+                model(torch.rand(2, 3, *size))
+            alive = bool(norms)
+            break
+        except Exception:  # a size it does not take
+            continue
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval()
+        norm.momentum = momentum
+    return alive
+
+
+def _holds(model: nn.Module, found: dict[str, Any]) -> str:
+    before = _state(model)
+    net = _wrapped(model)
+    channels = net.spec.channels
+    photo = np.random.default_rng(0).random((*SIZE, channels)).astype(np.float32)
+    session = net.session(photo if channels == 3 else torch.from_numpy(photo).permute(2, 0, 1))
+    image = session.first.frame.image
+    size = (image.shape[-2], image.shape[-1])
+    classes = net.spec.output.classes
+    target = min(1, classes - 1)
+    found.update(
+        stem=[call.module for call in net.spec.stem],
+        classes=classes,
+        activation=net.spec.output.activation,
+        size=list(size),
+        points={letter: layer.name for letter, layer in net.spec.insertion_points().items()},
+        adapter=net.spec.family,
+    )
+    own = to_logits(net.spec.output, _run(model, image), size)
+    mine = net.network.plain_logits(image)
+    scale = float(own[torch.isfinite(own)].abs().max())
+    if not torch.allclose(mine, own, rtol=0, atol=1e-4 * scale if net.spec.output.activation != "none" else 0):
+        return f"before a click: differs by {float((mine - own).abs().max()):.3g} of {scale:.3g}"
+    logits = target_logit(mine, target, net.spec.output.activation)
+    points = torch.tensor([[5.0, 4.0], [size[1] * 0.55, size[0] * 0.6]]).floor()
+    columns, rows = points.long().unbind(1)
+    labels = logits[0, 0, rows, columns] < 0  # each click asks for the other label
+    if reason := _gradients(net, image, target, rows, columns):
+        return reason
+    if reason := _refines(net, image, target, points, labels, logits[0, 0, rows, columns]):
+        return reason
+    if not np.isfinite(session.click(x=3, y=SIZE[0] - 1).probability).all():
+        return "a click's probabilities are not finite"
+    if net.unwrap() is not model or _state(model) != before:
+        return "the model is not as it was"
+    return ""
+
+
+def _wrapped(model: nn.Module) -> Interactive:
+    """At the photo's own size; networks that insist on another keep theirs."""
+    try:
+        return interactify.wrap(model, resolution=max(SIZE), max_evaluations=2, zoom=False)
+    except OptionError:
+        return interactify.wrap(model, max_evaluations=2, zoom=False)
+
+
+def _run(model: nn.Module, image: Tensor) -> Any:
+    """The unwrapped network, or what its adapter says is run instead (a classifier's dense form)."""
+    forward = knowledge_of(model).forward
+    with torch.no_grad():
+        return model(image.clone()) if forward is None else forward(model, image.clone())
+
+
+def _gradients(net: Interactive, image: Tensor, target: int, rows: Tensor, columns: Tensor) -> str:
+    """One pass for all places: the input, and an addition at each default insertion point."""
+    network = net.network
+    delta = torch.zeros_like(image, requires_grad=True)
+    places: dict[str, Tensor] = {}
+
+    def at(layer: str) -> Callable[[Tensor], Tensor]:
+        def change(x: Tensor) -> Tensor:
+            places[layer] = x.new_zeros(1, x.shape[1], 1, 1, requires_grad=True)
+            return x + places[layer]
+
+        return change
+
+    layers = {layer.name for layer in net.spec.insertion_points().values()}
+    for layer in layers:
+        attach(network.twin, layer)
+    with torch.enable_grad(), ExitStack() as inside:
+        for layer in layers:
+            inside.enter_context(changed_at(network.twin, layer, at(layer)))
+        logits = network.logits(image, _Added(), delta, [], target)
+        clicked = logits[0, 0, rows, columns].double()
+        wanted = {"input": delta, **places}
+        gradients = torch.autograd.grad(
+            (clicked * torch.tensor([1.0, -0.7])).sum(), list(wanted.values()), allow_unused=True
+        )
+    for place, gradient in zip(wanted, gradients, strict=True):
+        if gradient is None or not bool(torch.isfinite(gradient).all()) or not bool(gradient.any()):
+            return f"gradient at {place}: {'none' if gradient is None else 'zero or not finite'}"
+    return ""
+
+
+def _refines(net: Interactive, image: Tensor, target: int, points: Tensor, labels: Tensor, start: Tensor) -> str:
+    """Two clicks at once lower the energy, and the same way twice."""
+
+    def forward(values: Tensor) -> Tensor:
+        return net.network.logits(image, net.variables, values, [], target)
+
+    identity = net.variables.start(net.network, image)
+    at_first = float(net.energy.corrective(start[:, None].to(identity.dtype), labels))
+    ends = [
+        brs.refine(
+            forward, identity, points, labels, energy=net.energy, inertia=net.variables.inertia, max_evaluations=4
+        )
+        for _ in range(2)
+    ]
+    if not ends[0].energy < at_first:
+        return f"energy {at_first:.4g} before, {ends[0].energy:.4g} after a refinement"
+    if not torch.equal(ends[0].values, ends[1].values):
+        return "two refinements differ"
+    return ""
+
+
+class _Added:
+    """The input variable, spelt out: what `Network.logits` asks of variables."""
+
+    def run(self, network: Any, image: Tensor, values: Tensor, clicks: Any) -> Any:
+        return network.twin(image + values)
+
+
+def _state(model: nn.Module) -> list[tuple[Any, ...]]:
+    """What of a model must not change: a tensor written to has another version."""
+    tensors = [(t._version, t.requires_grad, t.data_ptr()) for t in (*model.parameters(), *model.buffers())]
+    modules = [
+        (m.training, len(m._forward_hooks), len(m._forward_pre_hooks), "forward" in vars(m))
+        for m in nn.Module.modules(model)
+    ]
+    return [*tensors, *modules]
+
+
+def _short(cause: Exception) -> str:
+    text = " ".join(str(cause).split())
+    if isinstance(cause, InteractifyError) and len(text) > 400:
+        return text[:400]
+    return text[:240]

@@ -1,0 +1,233 @@
+"""Every architecture through the invariants, resumable: `python -m benchmarks.support` writes docs/support.md and JSON.
+
+Random weights: what is seen is whether the library works with a network's structure, not how good the network is.
+Each is checked in a process of one thread, with a limit of seconds and of parameters. What was checked before is kept,
+unless `--again` asks for it anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from benchmarks.invariants import Finding, checked
+
+RESULTS = Path(__file__).parent / "results" / "support.jsonl"
+KINDS = ("torchvision", "transformers", "smp", "timm", "tu", "timm-others")
+TORCHVISION = (
+    *("deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101", "fcn_resnet50", "fcn_resnet101"),
+    "lraspp_mobilenet_v3_large",
+)
+_JOBS_PER_PROCESS = 40  # memory that packages keep is given back
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to check, named so that another process can build it."""
+
+    kind: str
+    name: str
+    family: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def jobs(kind: str) -> Iterator[Job]:
+    """All networks of a kind, in an order that does not change."""
+    if kind == "torchvision":
+        yield from (Job(kind, name, name.partition("_")[0]) for name in TORCHVISION)
+    elif kind == "transformers":
+        from benchmarks.transformers_architectures import transformers_architectures
+
+        yield from (Job(kind, name, "transformers") for name in transformers_architectures())
+    elif kind == "smp":
+        from benchmarks.smp_architectures import smp_pairs
+
+        yield from (Job(kind, f"{architecture}/{encoder}", architecture) for architecture, encoder in smp_pairs())
+    else:
+        from benchmarks.architectures import family_of, timm_cnns, timm_others
+
+        names = timm_others() if kind == "timm-others" else timm_cnns()
+        prefix = "unet/tu-" if kind == "tu" else ""
+        yield from (Job(kind, f"{prefix}{name}", family_of(name)) for name in names)
+
+
+def build(job: Job) -> Callable[[], nn.Module]:
+    """How a job's network is made, with random weights."""
+    if job.kind == "torchvision":
+        from torchvision.models import segmentation
+
+        return lambda: getattr(segmentation, job.name)(weights=None, weights_backbone=None)
+    if job.kind == "transformers":
+        from benchmarks.transformers_architectures import transformers_architectures
+
+        return transformers_architectures()[job.name]
+    if job.kind in ("smp", "tu"):
+        import segmentation_models_pytorch as smp
+
+        architecture, _, encoder = job.name.partition("/")
+        return lambda: smp.create_model(architecture, encoder, encoder_weights=None)
+    import timm
+
+    return lambda: timm.create_model(job.name, pretrained=False)
+
+
+def _work(connection: Connection, limit: float) -> None:
+    import warnings
+
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    while (job := connection.recv()) is not None:
+        count = _parameters(job)
+        if count > limit:
+            connection.send(
+                Finding(f"{count / 1e9:.1f} G parameters, above the limit of {limit / 1e9:.1f} G", count, 0.01)
+            )
+        else:
+            connection.send(checked(build(job)))
+
+
+def _parameters(job: Job) -> int:
+    """How many weights, without making them; 0 where that can't be told, or is known to be few."""
+    if job.kind != "timm-others":
+        return 0
+    try:
+        with torch.device("meta"):
+            return sum(p.numel() for p in build(job)().parameters())
+    except Exception:  # not every network can be built without its weights
+        return 0
+
+
+@dataclass
+class _Worker:
+    """A process with at most one job; `since` is when it got it."""
+
+    process: Any
+    connection: Connection
+    job: Job | None = None
+    since: float = 0.0
+    done: int = 0
+
+    @classmethod
+    def started(cls, limit: float) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        mine, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, limit), daemon=True)
+        process.start()
+        theirs.close()
+        return cls(process, mine)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def sweep(waiting: list[Job], workers: int, seconds: float, parameters: float) -> Iterator[tuple[Job, Finding]]:
+    """Check all jobs; those that take longer, or whose process dies, come back with that as the reason."""
+    waiting = list(reversed(waiting))
+    pool = [_Worker.started(parameters) for _ in range(min(workers, len(waiting)))]
+    while waiting or any(worker.job for worker in pool):
+        for place, worker in enumerate(pool):
+            if worker.job is None and waiting:
+                if worker.done >= _JOBS_PER_PROCESS:
+                    worker.stop()
+                    pool[place] = worker = _Worker.started(parameters)
+                worker.job, worker.since = waiting.pop(), time.monotonic()
+                worker.connection.send(worker.job)
+        wait([worker.connection for worker in pool if worker.job], timeout=1.0)
+        for place, worker in enumerate(pool):
+            if worker.job is None:
+                continue
+            late = time.monotonic() - worker.since > seconds
+            if not worker.connection.poll() and not late:
+                continue
+            try:
+                finding = worker.connection.recv() if worker.connection.poll() else None
+            except EOFError:
+                finding = Finding("the process died, for want of memory most likely")
+            job, worker.job, worker.done = worker.job, None, worker.done + 1
+            if finding is None:
+                finding = Finding(f"took longer than {seconds:.0f} s on one core", seconds=seconds)
+            if finding.seconds == 0.0 or late:
+                worker.stop()
+                pool[place] = _Worker.started(parameters)
+            yield job, finding
+    for worker in pool:
+        worker.stop()
+
+
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """What was found so far, by job; a later line goes before an earlier one."""
+    if not path.exists():
+        return {}
+    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    return {f"{entry['kind']} {entry['name']}": entry for entry in lines}
+
+
+def versions() -> dict[str, str]:
+    """Of everything that decides the outcome."""
+    packages = ("interactify", "torch", "torchvision", "timm", "segmentation-models-pytorch", "transformers")
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except ImportError:
+            continue
+    return found
+
+
+def main() -> None:
+    """Run what is asked for, and write the pages anew."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--kinds", nargs="+", default=list(KINDS[:-1]), choices=KINDS, metavar="KIND", help=", ".join(KINDS)
+    )
+    parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="only names that contain one of these")
+    parser.add_argument("--again", choices=("failures", "all"), help="check anew what was checked before")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--parameters", type=float, default=1.5e9, help="limit for one network, where that can be told")
+    parser.add_argument("--seconds", type=float, default=240, help="limit for one network")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines, appended to")
+    parser.add_argument("--report", action="store_true", help="only write the pages from the results")
+    given = parser.parse_args()
+    if not given.report:
+        known = read(given.results)
+        wanted = [job for kind in given.kinds for job in jobs(kind)]
+        wanted = [job for job in wanted if not given.only or any(text in job.name for text in given.only)]
+        redo = {"failures": lambda job: known[job.key]["reason"], "all": lambda job: True}.get(
+            given.again, lambda job: False
+        )
+        wanted = [job for job in wanted if job.key not in known or redo(job)]
+        given.results.parent.mkdir(exist_ok=True)
+        with given.results.open("a", encoding="utf-8") as file, tqdm(total=len(wanted), unit="network") as progress:
+            for job, finding in sweep(wanted, given.workers, given.seconds, given.parameters):
+                entry = {**asdict(job), **asdict(finding), "date": date.today().isoformat()}
+                file.write(json.dumps(entry) + "\n")
+                file.flush()
+                progress.update()
+                if finding.reason:
+                    progress.write(f"{job.key}: {finding.reason}")
+    from benchmarks.support_report import write
+
+    write(list(read(given.results).values()), versions())
+
+
+if __name__ == "__main__":
+    main()

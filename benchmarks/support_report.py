@@ -1,0 +1,129 @@
+"""The support table as pages and JSON, from what a sweep found: nothing in them is written by hand."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+Entry = dict[str, Any]
+
+TITLES = {
+    "timm": "timm: convolutional classifiers, their head applied at every position",
+    "smp": "segmentation_models_pytorch: architectures with its own encoders",
+    "tu": "segmentation_models_pytorch: Unet with timm's convolutional encoders (`tu-…`)",
+    "torchvision": "torchvision: segmentation models",
+    "transformers": "transformers: segmentation models with convolutional or hybrid stems",
+    "timm-others": "timm: transformers, mixers and hybrids, as far as they read the image by a convolution",
+}
+
+
+def write(entries: list[Entry], versions: dict[str, str]) -> None:
+    """Write docs/support.md, docs/support-list.md and benchmarks/results/support.json."""
+    entries = sorted(entries, key=lambda entry: (list(TITLES).index(entry["kind"]), entry["family"], entry["name"]))
+    (ROOT / "docs" / "support.md").write_text(page(entries, versions), encoding="utf-8")
+    (ROOT / "docs" / "support-list.md").write_text(full_list(entries), encoding="utf-8")
+    summary = {
+        "versions": versions,
+        "dates": sorted({entry["date"] for entry in entries}),
+        "kinds": {kind: {"works": works(own), "of": len(own)} for kind, own in _by(entries, "kind").items()},
+        "networks": [{key: value for key, value in entry.items() if key != "date"} for entry in entries],
+    }
+    text = json.dumps(summary, indent=None, separators=(",", ":"))
+    (ROOT / "benchmarks" / "results" / "support.json").write_text(text.replace("},{", "},\n{") + "\n", encoding="utf-8")
+
+
+def works(entries: list[Entry]) -> int:
+    """How many hold every invariant."""
+    return sum(not entry["reason"] for entry in entries)
+
+
+def page(entries: list[Entry], versions: dict[str, str]) -> str:
+    """The page with a row for each family, and each failure with its reason."""
+    dates = sorted({entry["date"] for entry in entries})
+    lines = [
+        "# Which networks work",
+        "",
+        "Made by `python -m benchmarks.support`, which builds every architecture with random weights and checks it;",
+        "nothing here is claimed that was not run. A network counts where all of this holds, on a photo of 61×87 pixels:",
+        "",
+        "- before a click the wrapped network's output is the original's, and afterwards the model is as it was:",
+        "  weights, buffers, mode, `requires_grad`, no hook left;",
+        "- the gradient of the clicked logits is finite and not zero, at the input and each default insertion point;",
+        "- one refinement of two clicks lowers the energy, and a second one gives the same values to the last bit;",
+        "- a click on the last row is answered with finite probabilities.",
+        "",
+        f"Run on {' to '.join(dict.fromkeys((dates[0], dates[-1])))} with "
+        + ", ".join(f"{package} {number}" for package, number in versions.items())
+        + ".",
+        "",
+        "| networks | work | of |",
+        "|---|---|---|",
+    ]
+    kinds = _by(entries, "kind")
+    lines += [f"| {TITLES[kind]} | {works(own)} | {len(own)} |" for kind, own in kinds.items()]
+    lines += ["", "Every network by name: [the full list](support-list.md).", ""]
+    for kind, own in kinds.items():
+        lines += [
+            f"## {TITLES[kind].partition(':')[0]}{_suffix(kind)}",
+            "",
+            "| family | work | of | activation | stem |",
+            "|---|---|---|---|---|",
+        ]
+        for family, members in _by(own, "family").items():
+            lines.append(
+                f"| {family} | {works(members)} | {len(members)} | {_activations(members)} | {_stems(members)} |"
+            )
+        lines.append("")
+        failures = [entry for entry in own if entry["reason"]]
+        if failures:
+            lines += ["Those that don't, and why:", ""]
+            lines += [f"- `{entry['name']}`: {_plain(entry['reason'])}" for entry in failures]
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def full_list(entries: list[Entry]) -> str:
+    """All names, by kind and family."""
+    lines = [
+        "# Every network that was run",
+        "",
+        "By family; those that don't work are ~~crossed out~~, their reasons are on",
+        "[the page before](support.md).",
+        "",
+    ]
+    for kind, own in _by(entries, "kind").items():
+        lines += [f"## {TITLES[kind].partition(':')[0]}{_suffix(kind)}", ""]
+        for family, members in _by(own, "family").items():
+            names = [f"~~{entry['name']}~~" if entry["reason"] else entry["name"] for entry in members]
+            lines += [f"**{family}** ({works(members)} of {len(members)}): {', '.join(names)}", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _suffix(kind: str) -> str:
+    return {"tu": ", timm's encoders", "timm-others": ", the others"}.get(kind, "")
+
+
+def _by(entries: list[Entry], key: str) -> dict[str, list[Entry]]:
+    groups: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry[key]].append(entry)
+    return dict(groups)
+
+
+def _activations(members: list[Entry]) -> str:
+    counted = Counter(entry["found"].get("activation", "") for entry in members if not entry["reason"])
+    names = {"none": "logits", "sigmoid": "sigmoid", "softmax": "softmax"}
+    return ", ".join(names[kind] for kind, _ in counted.most_common() if kind) or "–"
+
+
+def _stems(members: list[Entry]) -> str:
+    counted = Counter(", ".join(entry["found"].get("stem", [])[:2]) for entry in members if not entry["reason"])
+    common = [f"`{name}`" for name, _ in counted.most_common(2) if name]
+    return " or ".join(common) + (" …" if len(counted) > 2 else "") if common else "–"
+
+
+def _plain(reason: str) -> str:
+    return reason.replace("|", "/").replace("<", "&lt;").replace(">", "&gt;").replace("*", "∗").replace("_", "\\_")
