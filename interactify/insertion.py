@@ -25,7 +25,7 @@ def attach(twin: nn.Module, name: str) -> None:
 
     def hook(module: nn.Module, args: Any, out: Any) -> Any:
         change = getattr(_active, "changes", {}).get((id(twin), name))
-        return out if change is None else _with_last_map(out, change)
+        return out if change is None else with_last_map(out, change)
 
     submodule(twin, name).register_forward_hook(hook)
 
@@ -41,7 +41,8 @@ def changed_at(twin: nn.Module, name: str, change: Change) -> Iterator[None]:
         _active.changes = before
 
 
-def _with_last_map(out: Any, change: Change) -> Any:
+def with_last_map(out: Any, change: Change) -> Any:
+    """A module's output with its last map changed, and everything else as it is."""
     leaves, tree = tree_flatten(out)
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.ndim == 4 and leaf.shape[1] > 0]
     if places:

@@ -11,6 +11,7 @@ from interactify.adapters import Adapter, knowledge_of
 from interactify.brs import check_solver
 from interactify.energy import Energy, energy_named
 from interactify.errors import OptionError
+from interactify.insertion_points import InsertionPoints, insertion_points
 from interactify.network import Network
 from interactify.outputs import Output
 from interactify.photo import PhotoLike
@@ -80,6 +81,18 @@ class Interactive:
             f"zoom-in     {'from the second click on, where it shows the object larger' if self.zoom else 'off'}",
         ]
         return describe(self.spec, type(self._model).__name__, chosen)
+
+    def insertion_points(self) -> InsertionPoints:
+        """All places where variables could act, as `wrap(variables="scale_bias@NAME")` names them; prints as a table.
+
+        Each has its name, shape (C, h, w), the share of the network's floating-point operations that depend on it, and
+        its letter where it is one of f-BRS's usual places. The network is run once for this.
+
+        >>> points = interactify.wrap(interactify.zoo.load()).insertion_points()
+        >>> [(point.name, point.share) for point in points if point.share == 1.0]
+        [('input', 1.0)]
+        """
+        return insertion_points(self.network)
 
     def unwrap(self) -> nn.Module:
         """The very model that was wrapped, as it was."""
