@@ -127,11 +127,11 @@ def _holds(model: nn.Module, found: dict[str, Any]) -> str:
     net = _wrapped(model)
     channels = net.spec.channels
     photo = np.random.default_rng(0).random((*SIZE, channels)).astype(np.float32)
-    session = net.session(photo if channels == 3 else torch.from_numpy(photo).permute(2, 0, 1))
-    image = session.first.frame.image
-    size = (image.shape[-2], image.shape[-1])
     classes = net.spec.output.classes
     target = min(1, classes - 1)
+    session = net.session(photo if channels == 3 else torch.from_numpy(photo).permute(2, 0, 1), target=target)
+    image, mine = session.first.frame.image, session.result.logits
+    size = (image.shape[-2], image.shape[-1])
     found.update(
         stem=[call.module for call in net.spec.stem],
         classes=classes,
@@ -140,18 +140,16 @@ def _holds(model: nn.Module, found: dict[str, Any]) -> str:
         points={letter: layer.name for letter, layer in net.spec.insertion_points().items()},
         adapter=net.spec.family,
     )
-    own = to_logits(net.spec.output, _run(model, image), size)
-    mine = net.network.plain_logits(image)
-    scale = float(own[torch.isfinite(own)].abs().max())
+    own = target_logit(to_logits(net.spec.output, _run(model, image), size), target, net.spec.output.activation)
+    scale = float(own.abs().max())
     if not torch.allclose(mine, own, rtol=0, atol=1e-4 * scale if net.spec.output.activation != "none" else 0):
         return f"before a click: differs by {float((mine - own).abs().max()):.3g} of {scale:.3g}"
-    logits = target_logit(mine, target, net.spec.output.activation)
     points = torch.tensor([[5.0, 4.0], [size[1] * 0.55, size[0] * 0.6]]).floor()
     columns, rows = points.long().unbind(1)
-    labels = logits[0, 0, rows, columns] < 0  # each click asks for the other label
+    labels = mine[0, 0, rows, columns] < 0  # each click asks for the other label
     if reason := _gradients(net, image, target, rows, columns):
         return reason
-    if reason := _refines(net, image, target, points, labels, logits[0, 0, rows, columns]):
+    if reason := _refines(net, image, target, points, labels, mine[0, 0, rows, columns]):
         return reason
     if not np.isfinite(session.click(x=3, y=SIZE[0] - 1).probability).all():
         return "a click's probabilities are not finite"
@@ -163,9 +161,9 @@ def _holds(model: nn.Module, found: dict[str, Any]) -> str:
 def _wrapped(model: nn.Module) -> Interactive:
     """At the photo's own size; networks that insist on another keep theirs."""
     try:
-        return interactify.wrap(model, resolution=max(SIZE), max_evaluations=2, zoom=False)
+        return interactify.wrap(model, resolution=max(SIZE), max_evaluations=1, zoom=False)
     except OptionError:
-        return interactify.wrap(model, max_evaluations=2, zoom=False)
+        return interactify.wrap(model, max_evaluations=1, zoom=False)
 
 
 def _run(model: nn.Module, image: Tensor) -> Any:
