@@ -12,14 +12,13 @@ import re
 
 import timm
 
-CNN_MODULES = tuple(
-    """
+_NAMES = """
     byobnet convnext cspnet cspnext densenet dla dpn efficientnet fasternet fastvit focalnet ghostnet hardcorenas hgnet
     hrnet inception_next inception_resnet_v2 inception_v3 inception_v4 lcnetv2 lowformer mambaout metaformer mobilenetv3
     nasnet nfnet pnasnet rdnet regnet repghost repvit res2net resnest resnet resnetv2 rexnet selecsls senet sknet
     starnet tresnet vgg vovnet xception xception_aligned
-    """.split()
-)
+"""
+CNN_MODULES = tuple(_NAMES.split())
 
 # Networks of these modules that hold blocks of attention over positions.
 _HYBRIDS = re.compile(r"caformer_|fastvit_(sa|ma|mci)\d|lowformer_(b\d|e3)|mobilenetv4_hybrid_")
@@ -37,4 +36,5 @@ def timm_others() -> list[str]:
 
 
 if __name__ == "__main__":
-    print(f"timm {timm.__version__}: {len(timm_cnns())} CNNs in {len(CNN_MODULES)} modules, {len(timm_others())} others")
+    cnns, others = len(timm_cnns()), len(timm_others())
+    print(f"timm {timm.__version__}: {cnns} CNNs in {len(CNN_MODULES)} modules, {others} others")
