@@ -21,6 +21,7 @@ from interactify.spec import Knowledge
 
 GROUP = "interactify.adapters"
 _BUILT_IN = {
+    "smp": "interactify.adapters.smp:Smp",
     "generic": "interactify.adapters.generic:Generic",  # the last: it takes everything
 }
 

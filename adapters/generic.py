@@ -29,7 +29,7 @@ def stated(model: nn.Module) -> Knowledge:
         mean=tuple(mean) if mean else None,
         std=tuple(std) if std else None,
         normalisation="the network's own pretrained_cfg" if mean and std else "",
-        whole=True,
+        whole=bool(mean and std),
         resolution=max(size[-2:]) if size else None,
     )
 

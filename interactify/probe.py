@@ -94,7 +94,7 @@ def probe(
         dtype=like.dtype,
         device=like.device,
         probed=size,
-        smallest=resolution if fixed and resolution else 1,
+        smallest=resolution if fixed and resolution else said.smallest or 1,
         draws=draws,
         bgr=bool(said.bgr),
         family=said.family,
@@ -191,8 +191,9 @@ def _run(twin: nn.Module, like: Tensor, said: Knowledge) -> _Run:
 def _sizes(said: Knowledge) -> list[tuple[int, int]]:
     """Sizes (H, W) to try: what is said first, in multiples of what is said."""
     own = [(said.resolution, said.resolution)] if said.resolution else []
-    step = said.divisor or 1
-    general = [(-(-height // step) * step, -(-width // step) * step) for height, width in _SIZES]
+    step, least = said.divisor or 1, said.smallest or 1
+    up = [(max(height, least), max(width, least)) for height, width in _SIZES]
+    general = [(-(-height // step) * step, -(-width // step) * step) for height, width in up]
     return list(dict.fromkeys([*own, *general] if said.fixed else [*general[:2], *own, *general[2:]]))
 
 

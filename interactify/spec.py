@@ -34,6 +34,7 @@ class Knowledge:
         resolution: longest side of a photo in network pixels.
         fixed: whether the network takes squares of `resolution` pixels and nothing else.
         divisor: what height and width must be divisible by.
+        smallest: the least height and width, in network pixels.
     """
 
     family: str = ""
@@ -51,6 +52,7 @@ class Knowledge:
     resolution: int | None = None
     fixed: bool | None = None
     divisor: int | None = None
+    smallest: int | None = None
 
     def updated(self, other: Knowledge) -> Knowledge:
         """This knowledge, with what `other` holds in its place.
@@ -191,7 +193,9 @@ def describe(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     if spec.stride is not None:
         lines.append(f"  stride      {spec.stride} at the deepest map")
     longest = f"longest side {spec.resolution}" if spec.resolution else "photo's own size up to 1024"
-    padded = f"{spec.smallest}×{spec.smallest}, always" if spec.smallest > 1 else f"multiples of {spec.divisor}"
+    padded = f"multiples of {spec.divisor}" + (f", at least {spec.smallest}" if spec.smallest > 1 else "")
+    if spec.divisor == 1 and spec.smallest == spec.resolution:
+        padded = f"{spec.smallest}×{spec.smallest}, always"
     lines.append(f"  size        {longest}, padded to {padded}")
     lines.extend(f"  {line}" for line in chosen)
     return "\n".join(lines)
