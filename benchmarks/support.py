@@ -61,11 +61,14 @@ def jobs(kind: str) -> Iterator[Job]:
 
         yield from (Job(kind, f"{architecture}/{encoder}", architecture) for architecture, encoder in smp_pairs())
     else:
-        from benchmarks.architectures import family_of, timm_cnns, timm_others
+        from timm.models import model_entrypoint
+
+        from benchmarks.architectures import timm_cnns, timm_others
 
         names = timm_others() if kind == "timm-others" else timm_cnns()
         prefix = "unet/tu-" if kind == "tu" else ""
-        yield from (Job(kind, f"{prefix}{name}", family_of(name)) for name in names)
+        modules = {name: model_entrypoint(name).__module__.rpartition(".")[2] for name in names}
+        yield from (Job(kind, f"{prefix}{name}", modules[name]) for name in names)
 
 
 def build(job: Job) -> Callable[[], nn.Module]:

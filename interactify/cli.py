@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 MODEL_HELP = """the network: "zoo" (embedded, the default); ARCH/ENCODER[,option=value ...][@CHECKPOINT], an
 architecture of segmentation_models_pytorch with its weights (.pt, .safetensors or a save_pretrained folder), such as
-unet/resnet34@weights.safetensors or fpn/resnet18,classes=21@weights.pt; @FOLDER, a save_pretrained folder; or
+unet/resnet34@weights.safetensors or fpn/resnet18,classes=21@weights.pt; timm/NAME, torchvision/NAME, with options and
+checkpoint alike; transformers/FOLDER; @FOLDER, a save_pretrained folder; or
 package.module:function, which builds and returns a network"""
 
 CLICK_HELP = """a click at pixel x, y (x to the right, y down); with a minus before x it says that the pixel does not
@@ -138,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser(
         "inspect", help="say what was found of a network and what was chosen", allow_abbrev=False
     )
+    inspect.add_argument("--points", action="store_true", help="also list every layer that variables could act at")
     _add_network_options(inspect)
     inspect.set_defaults(command=_inspect)
     return parser
@@ -146,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("network and refinement")
     group.add_argument("--model", default="zoo", help=MODEL_HELP)
-    group.add_argument("--target", type=int, metavar="N", help="the class that a positive click means")
+    group.add_argument("--target", type=_class, metavar="CLASS", help="what a positive click means: an index or a name")
     group.add_argument("--output", metavar="KEY", help="where in the network's output the map is: a key or dotted path")
     group.add_argument(
         "--variables", metavar="NAME", help="what refinement moves: input, maps, kernels, scale_bias@LAYER"
@@ -156,6 +158,9 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mean", type=numbers, metavar="R,G,B", help="normalisation of images in [0, 1]: the mean")
     group.add_argument("--std", type=numbers, metavar="R,G,B", help="and the standard deviation")
     group.add_argument("--resolution", type=int, metavar="N", help="longest side at which the network sees a photo")
+    group.add_argument("--divisor", type=int, metavar="N", help="what the network needs height and width divisible by")
+    group.add_argument("--activation", metavar="NAME", help="what was applied to the map: none, sigmoid, softmax")
+    group.add_argument("--adapter", metavar="NAME", help="which adapter knows the network, where it is not recognised")
     group.add_argument("--stem", metavar="LAYER", help="the module that reads the image, where it is not found")
 
 
@@ -195,7 +200,10 @@ def _segment(given: argparse.Namespace) -> int:
 
 
 def _inspect(given: argparse.Namespace) -> int:
-    print(_network(given).describe())
+    net = _network(given)
+    print(net.describe())
+    if given.points:
+        print(f"\n{net.insertion_points()}")
     return 0
 
 
@@ -203,10 +211,23 @@ def _network(given: argparse.Namespace) -> Interactive:
     from interactify.models import build_model
     from interactify.wrap import wrap
 
-    names = ("target", "output", "variables", "energy", "solver", "mean", "std", "resolution", "stem")
+    names: tuple[str, ...] = (
+        "target",
+        "output",
+        "variables",
+        "energy",
+        "solver",
+        "mean",
+        "std",
+        "resolution",
+        "divisor",
+        "activation",
+    )
+    names = (*names, "adapter", "stem")
     chosen = {name: value for name in names if (value := getattr(given, name)) is not None}
     net = wrap(build_model(given.model), **chosen)
-    if "/" in given.model and "@" not in given.model:
+    fetched = given.model.startswith("transformers/") or "pretrained=True" in given.model or "weights=" in given.model
+    if "/" in given.model and "@" not in given.model and not fetched:
         print("interactify: note: no checkpoint named, so the network's weights are random", file=sys.stderr)
     return net
 
@@ -219,6 +240,10 @@ def _coordinate(text: str, click: str) -> float:
     if not math.isfinite(value):
         raise InteractionError(f"Expected pixels as numbers in the click {click!r}, got {text!r}.")
     return int(value) if value.is_integer() else value
+
+
+def _class(text: str) -> int | str:
+    return int(text) if text.strip().isdecimal() else text
 
 
 def numbers(text: str) -> float | tuple[float, ...]:

@@ -2,6 +2,9 @@
 
 zoo                                              the embedded network
 ARCH/ENCODER[,option=value ...][@CHECKPOINT]     an architecture of segmentation_models_pytorch
+timm/NAME[,option=value ...][@CHECKPOINT]        a classifier of timm, made dense
+torchvision/NAME[,option=value ...][@CHECKPOINT] a segmentation network of torchvision
+transformers/FOLDER                              one of transformers, from a folder or the hub
 @FOLDER                                          one saved by its `save_pretrained`
 package.module:function                          whatever the function builds
 """
@@ -9,7 +12,6 @@ package.module:function                          whatever the function builds
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import importlib
 import inspect
@@ -24,9 +26,13 @@ from typing import Any
 from torch import nn
 
 from interactify.errors import CheckpointError, ModelError
+from interactify.families import FAMILIES, closest
 from interactify.weights import class_count, load_into, read_config, read_weights, weights_in
 
-FORMS = "zoo, ARCH/ENCODER[,option=value][@CHECKPOINT], @FOLDER or package.module:function"
+FORMS = (
+    "zoo, ARCH/ENCODER[,option=value][@CHECKPOINT], timm/NAME, torchvision/NAME, transformers/FOLDER, @FOLDER or "
+    "package.module:function"
+)
 
 
 def build_model(text: str) -> nn.Module:
@@ -42,7 +48,10 @@ def build_model(text: str) -> nn.Module:
               checkpoint where it isn't given. The checkpoint is a state dict (``.pt`` and the like, also nested under
               "state_dict" or "model", with or without "module." or "model." before its names), a ``.safetensors``
               file, or a folder written by `save_pretrained`. Without one the weights are random;
-            - ``@FOLDER``: the same folder, which itself says what architecture it holds;
+            - ``timm/NAME``, ``torchvision/NAME``: a network by its name there, with options and checkpoint as above;
+              ``timm/resnet50,pretrained=True`` and ``torchvision/fcn_resnet50,weights=DEFAULT`` fetch weights;
+            - ``transformers/FOLDER``: what `save_pretrained` of transformers wrote, or a name on its hub;
+            - ``@FOLDER``: a folder written by smp's `save_pretrained`, which itself says what architecture it holds;
             - ``package.module:function``: a function without required arguments that returns an `nn.Module`. Modules
               in the current folder are found.
 
@@ -63,6 +72,14 @@ def build_model(text: str) -> nn.Module:
         from interactify import zoo
 
         return zoo.load()
+    family, slash, rest = name.partition("/")
+    if slash and family in FAMILIES:
+        if not rest or (at and not checkpoint):
+            raise ModelError(
+                f"Expected {family}/NAME, and a file of weights after the @ if there is one; got {text!r}."
+            )
+        named, *written = _parts(rest)
+        return FAMILIES[family](named, _options(written), Path(checkpoint).expanduser() if at else None)
     if at:
         if not checkpoint:
             raise ModelError(f"Expected a file of weights or a folder after the @ of {text!r}, got nothing.")
@@ -80,20 +97,19 @@ def build_model(text: str) -> nn.Module:
         raise ModelError(f"{name!r} is a file and does not say what network it is for. {_hint(name)}")
     if "/" in name:
         return _from_smp(name, None)
-    guess = _closest(name, ["zoo", *_architectures()])
+    guess = closest(name, ["zoo", *_architectures()])
     raise ModelError(f"Expected a model as {FORMS}; got {text!r}.{guess}")
 
 
 def _from_smp(name: str, path: Path | None) -> nn.Module:
     """Build ARCH/ENCODER with its options, and load what is at `path`."""
-    # A comma inside brackets belongs to a value: decoder_channels=(64,32,16).
-    pair, *written = re.split(r",(?![^(\[{]*[)\]}])", name)
+    pair, *written = _parts(name)
     architecture, slash, encoder = pair.partition("/")
     if not slash or not encoder:
         raise ModelError(f"Expected ARCH/ENCODER, such as unet/resnet34, before the @ or the options; got {pair!r}.")
     architectures = _architectures()
     if architecture.lower() not in architectures:
-        guess = _closest(architecture.lower(), list(architectures))
+        guess = closest(architecture.lower(), list(architectures))
         raise ModelError(f"Unknown architecture {architecture!r}.{guess} There are: {', '.join(architectures)}.")
     kind = architectures[architecture.lower()]
     _check_encoder(encoder)
@@ -148,7 +164,7 @@ def _from_function(name: str) -> nn.Module:
             build = functools.reduce(getattr, function_name.split("."), module)
         except AttributeError as cause:
             names = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]
-            guess = _closest(function_name, names)
+            guess = closest(function_name, names)
             raise ModelError(f"{module_name} has no {function_name!r}.{guess}") from cause
         model = build if isinstance(build, nn.Module) else _called(build, name)
     if not isinstance(model, nn.Module):
@@ -188,6 +204,11 @@ def _architectures() -> dict[str, Callable[..., nn.Module]]:
     return dict(smp.MODEL_ARCHITECTURES_MAPPING)
 
 
+def _parts(name: str) -> list[str]:
+    """A name and its options. A comma inside brackets belongs to a value: decoder_channels=(64,32,16)."""
+    return re.split(r",(?![^(\[{]*[)\]}])", name)
+
+
 def _check_encoder(encoder: str) -> None:
     from segmentation_models_pytorch.encoders import get_encoder_names
 
@@ -202,7 +223,7 @@ def _check_encoder(encoder: str) -> None:
         # smp renames the deprecated timm- encoders by itself.
         if encoder in known or encoder.startswith("timm-"):
             return
-    guess = _closest(encoder, known)
+    guess = closest(encoder, known)
     raise ModelError(f"Unknown encoder {encoder!r}.{guess} Encoders of timm are written as tu-NAME.")
 
 
@@ -227,7 +248,7 @@ def _check_options(kind: Callable[..., nn.Module], encoder: str, options: dict[s
     known = [name for name in inspect.signature(kind).parameters if name not in ("kwargs", "encoder_name")]
     for key in options:
         if key not in known:
-            guess = _closest(key, known)
+            guess = closest(key, known)
             raise ModelError(f"{kind.__name__} has no option {key!r}.{guess} There are: {', '.join(known)}.")
 
 
@@ -241,8 +262,3 @@ def _build(kind: Callable[..., nn.Module], options: dict[str, Any]) -> nn.Module
 
 def _hint(file: str) -> str:
     return f"Write ARCH/ENCODER before it, as in 'unet/resnet34@{file}'."
-
-
-def _closest(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(close)}?" if close else ""

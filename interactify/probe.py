@@ -58,6 +58,7 @@ def probe(
         with torch.inference_mode(False), torch.random.fork_rng(_cuda(like)):
             run = _run(twin, like, said)
             draws = not torch.equal(before, torch.get_rng_state())
+            _check_convolutional(twin, run.watching)
             image, size = run.image, (run.image.shape[-2], run.image.shape[-1])
             found = locate_output(
                 run.raw, size, said.output, said.activation, run.seen, lambda: _more(twin, image.detach())
@@ -66,12 +67,6 @@ def probe(
         if hook is not None:
             hook.remove()
     watching, channels = run.watching, image.shape[1]
-    scripted = any(isinstance(module, torch.jit.ScriptModule) for module in nn.Module.modules(twin))
-    if not watching.convolutions and not scripted:  # inside a script module nothing is seen
-        raise ModelError(
-            f"{type(model).__name__} ran without a single 2-D convolution. Wrap a convolutional segmentation network, "
-            "trained and whole; a head or a transform alone has nothing for a click to move."
-        )
     normalisation = normalisation_of(channels, given, known, watching)
     fixed = run.fixed if said.fixed is None else said.fixed
     resolution = size[0] if run.fixed else said.resolution
@@ -109,6 +104,15 @@ def ready(twin: nn.Module, said: Knowledge) -> nn.Module:
     if said.forward is not None:
         twin.forward = MethodType(said.forward, twin)
     return twin
+
+
+def _check_convolutional(twin: nn.Module, watching: Watching) -> None:
+    scripted = any(isinstance(module, torch.jit.ScriptModule) for module in nn.Module.modules(twin))
+    if not watching.convolutions and not scripted:  # inside a script module nothing is seen
+        raise ModelError(
+            f"{type(twin).__name__} ran without a single 2-D convolution. Wrap a convolutional segmentation network, "
+            "trained and whole; a head or a transform alone has nothing for a click to move."
+        )
 
 
 def _names_for(classes: int, given: Knowledge, known: Knowledge) -> tuple[str, ...]:

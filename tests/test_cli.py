@@ -136,7 +136,7 @@ def test_options_reach_the_network(folder, capsys):
 def test_a_network_without_checkpoint_is_noted(folder, capsys):
     assert cli.main(["inspect", "--model", "unet/resnet18"]) == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith("Unet\n")
+    assert captured.out.startswith("Unet (segmentation_models_pytorch, resnet18 encoder)\n")
     assert captured.err == "interactify: note: no checkpoint named, so the network's weights are random\n"
 
 
