@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from interactify.adapters.generic import stated
 from torch import Tensor, nn
 
+from interactify.adapters.generic import stated
 from interactify.normalisation import IMAGENET
 from interactify.spec import Knowledge
 
@@ -174,16 +174,10 @@ def _hidden_logits(model: nn.Module) -> Callable[[nn.Module, Tensor], Any] | Non
     head = getattr(model, "segmentation_head", None)
     if not isinstance(head, nn.Module) or "forward" in vars(model):
         return None
-    found = [name for name, module in head.named_modules() if _kinds(module)[:1] == ["Activation"]]
-    if not found:
-        return None
-    name = f"segmentation_head.{found[-1]}"
-    last = model.get_submodule(f"{name}.activation")
-    if isinstance(last, nn.Tanh) or _kinds(last)[:1] == ["ArgMax"]:
-        return _ending_before(name, lambda logits: logits)
-    if _kinds(last)[:1] == ["Clamp"]:
-        return _ending_before(name, _log_odds_of_unclamped)
-    return None
+    found = [name for name, module in nn.Module.named_modules(head) if type(module).__name__ == "Activation"]
+    last = getattr(head.get_submodule(found[-1]), "activation", None) if found else None
+    logits_of = _LOGITS_OF.get(type(last).__name__)
+    return None if logits_of is None else _ending_before(f"segmentation_head.{found[-1]}", logits_of)
 
 
 def _ending_before(name: str, logits_of: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Tensor], Any]:
@@ -207,3 +201,11 @@ def _log_odds_of_unclamped(value: Tensor) -> Tensor:
     """
     inside = value.clamp(_CLAMPED, 1 - _CLAMPED)
     return torch.logit(inside) + (value - inside) / (_CLAMPED * (1 - _CLAMPED))
+
+
+# By the activation's class: what logits are made of its input.
+_LOGITS_OF: dict[str, Callable[[Tensor], Tensor]] = {
+    "ArgMax": torch.clone,
+    "Tanh": torch.clone,
+    "Clamp": _log_odds_of_unclamped,
+}
