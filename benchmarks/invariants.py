@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from interactify.adapters import knowledge_of
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import interactify
 from interactify import brs
+from interactify.adapters import knowledge_of
 from interactify.errors import InteractifyError, OptionError
 from interactify.insertion import attach, changed_at
 from interactify.outputs import target_logit, to_logits

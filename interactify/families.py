@@ -41,6 +41,10 @@ def from_torchvision(name: str, options: Options, checkpoint: Path | None) -> nn
     known = list_models(module=segmentation)
     if name not in known:
         raise ModelError(f"torchvision has no segmentation network {name!r}. There are: {', '.join(known)}.")
+    known = ("weights", "weights_backbone", "num_classes", "aux_loss", "progress")
+    for option in options:  # torchvision drops what it does not know
+        if option not in known:
+            raise ModelError(f"{name} has no option {option!r}.{closest(option, known)} There are: {', '.join(known)}.")
     weights = None
     if checkpoint is not None:  # its auxiliary head serves training alone
         weights = {key: value for key, value in read_weights(checkpoint).items() if "aux_classifier." not in key}

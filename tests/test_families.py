@@ -55,7 +55,7 @@ def test_torchvision_with_a_checkpoint_that_has_an_auxiliary_head(tmp_path: Path
         ("timm/lcnet_035@", "file of weights after the @"),
         ("timm/lcnet_035,depth=x", "Can't build timm's lcnet_035"),
         ("torchvision/resnet50", "deeplabv3_resnet50"),
-        ("torchvision/fcn_resnet50,colour=2", "Can't build torchvision's"),
+        ("torchvision/fcn_resnet50,num_clases=2", "Did you mean num_classes"),
         ("transformers/folder@weights.pt", "write transformers/weights.pt"),
     ],
 )
