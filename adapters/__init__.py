@@ -22,6 +22,7 @@ from interactify.spec import Knowledge
 GROUP = "interactify.adapters"
 _BUILT_IN = {
     "smp": "interactify.adapters.smp:Smp",
+    "torchvision": "interactify.adapters.torchvision:Torchvision",
     "generic": "interactify.adapters.generic:Generic",  # the last: it takes everything
 }
 

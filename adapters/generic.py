@@ -1,4 +1,4 @@
-"""Any network: nothing is known before it runs, but for what it carries along as `pretrained_cfg`, or around.
+"""Any network: nothing is known before it runs, but for its `pretrained_cfg`, and a network of a family inside it.
 
 A module around a network of a known family, a LightningModule say, is of no family itself. What holds for the network
 inside holds for it too, unless it is seen to do more than pass the image on.
