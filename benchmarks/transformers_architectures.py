@@ -119,6 +119,7 @@ def _mobilevit() -> nn.Module:
         neck_hidden_sizes=[8, 12, 16, 24, 32, 40, 48],
         output_stride=16,
         aspp_out_channels=32,
+        initializer_range=0.1,  # with the default the signal fades on its way through so narrow a network
         num_labels=CLASSES,
     )
     return MobileViTForSemanticSegmentation(config)
