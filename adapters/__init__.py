@@ -23,6 +23,7 @@ GROUP = "interactify.adapters"
 _BUILT_IN = {
     "smp": "interactify.adapters.smp:Smp",
     "torchvision": "interactify.adapters.torchvision:Torchvision",
+    "transformers": "interactify.adapters.transformers:Transformers",
     "generic": "interactify.adapters.generic:Generic",  # the last: it takes everything
 }
 

@@ -56,7 +56,7 @@ def probe(
     before = torch.get_rng_state()
     try:
         with torch.inference_mode(False), torch.random.fork_rng(_cuda(like)):
-            run = _run(twin, like, said)
+            run = _run(twin, like, said, known.resolution)
             draws = not torch.equal(before, torch.get_rng_state())
             _check_convolutional(twin, run.watching)
             image, size = run.image, (run.image.shape[-2], run.image.shape[-1])
@@ -70,7 +70,7 @@ def probe(
     normalisation = normalisation_of(channels, given, known, watching)
     fixed = run.fixed if said.fixed is None else said.fixed
     resolution = size[0] if run.fixed else said.resolution
-    if run.fixed and given.resolution not in (None, resolution):
+    if run.fixed and given.resolution and _up(given.resolution, said.divisor) != resolution:
         raise OptionError(
             f"{type(model).__name__} takes images of {size[0]}×{size[1]} and no others: leave out "
             f"resolution={given.resolution}."
@@ -174,10 +174,10 @@ class _Run:
     fixed: bool = False
 
 
-def _run(twin: nn.Module, like: Tensor, said: Knowledge) -> _Run:
+def _run(twin: nn.Module, like: Tensor, said: Knowledge, known: int | None) -> _Run:
     """Run the twin on the first kind of image it takes; the failure reported is the first, the likeliest one's."""
     first: Exception | None = None
-    sizes = _sizes(said)
+    sizes = _sizes(said, known)
     for channels in _channel_guesses(twin):
         for size in sizes:
             try:
@@ -192,13 +192,16 @@ def _run(twin: nn.Module, like: Tensor, said: Knowledge) -> _Run:
     ) from first
 
 
-def _sizes(said: Knowledge) -> list[tuple[int, int]]:
-    """Sizes (H, W) to try: what is said first, in multiples of what is said."""
-    own = [(said.resolution, said.resolution)] if said.resolution else []
-    step, least = said.divisor or 1, said.smallest or 1
-    up = [(max(height, least), max(width, least)) for height, width in _SIZES]
-    general = [(-(-height // step) * step, -(-width // step) * step) for height, width in up]
+def _sizes(said: Knowledge, known: int | None) -> list[tuple[int, int]]:
+    """Sizes (H, W) to try: what is said first, then what is `known` of the network, in multiples of what is said."""
+    step, least = said.divisor, said.smallest or 1
+    own = [(_up(side, step), _up(side, step)) for side in (said.resolution, known) if side]
+    general = [(_up(max(height, least), step), _up(max(width, least), step)) for height, width in _SIZES]
     return list(dict.fromkeys([*own, *general] if said.fixed else [*general[:2], *own, *general[2:]]))
+
+
+def _up(side: int, step: int | None) -> int:
+    return -(-side // (step or 1)) * (step or 1)
 
 
 def _once(twin: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:

@@ -1,0 +1,85 @@
+"""One map of classes from the queries of MaskFormer and its kin: each query has a class, and a mask of where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Queries(NamedTuple):
+    """Where a family keeps the classes and masks of its queries, and how its image processor makes one map of them."""
+
+    classes: str = "class_queries_logits"
+    masks: str = "masks_queries_logits"
+    null: bool = True  # the last class is "nothing"
+    masks_first: bool = False  # masks are brought to the image's size before they are added up, or their sum is
+
+
+_QUERIES = {
+    "MaskFormerForInstanceSegmentation": Queries(),
+    "Mask2FormerForUniversalSegmentation": Queries(masks_first=True),
+    "OneFormerForUniversalSegmentation": Queries(),
+    "EomtForUniversalSegmentation": Queries(masks_first=True),
+    "EomtDinov3ForUniversalSegmentation": Queries(masks_first=True),
+    "DetrForSegmentation": Queries("logits", "pred_masks"),
+    "ConditionalDetrForSegmentation": Queries("logits", "pred_masks", null=False),
+}
+# "the task is semantic" in CLIP's vocabulary, between its marks for start and end: what OneFormer is asked.
+_SEMANTIC_TASK = (49406, 518, 10549, 533, 29119, 1550, 49407)
+_FLOOR = 1e-30  # keeps gradients of the logarithm within single precision; no trained network's scores come near it
+
+
+def queries_of(model: nn.Module) -> Queries | None:
+    """How a model of transformers answers with queries; None where it doesn't."""
+    return next((_QUERIES[base.__name__] for base in type(model).__mro__ if base.__name__ in _QUERIES), None)
+
+
+def semantic(queries: Queries) -> Callable[[nn.Module, Tensor], dict[str, Any]]:
+    """A forward that adds the semantic map to what the model returns."""
+
+    def forward(model: nn.Module, image: Tensor) -> dict[str, Any]:
+        asked = {}
+        if hasattr(model.config, "task_seq_len"):  # OneFormer's
+            length = model.config.task_seq_len
+            tokens = torch.tensor((*_SEMANTIC_TASK, *(0,) * length)[:length], device=image.device)
+            asked = {"task_inputs": tokens.expand(image.shape[0], -1)}
+        # The class's forward: the twin's own is this function.
+        raw = type(model).forward(model, pixel_values=image, return_dict=True, **asked)
+        classes, masks = raw[queries.classes], raw[queries.masks]
+        size = (image.shape[-2], image.shape[-1])
+        return {**raw, "semantic": log_scores(classes, masks, size, queries)}
+
+    return forward
+
+
+def log_scores(classes: Tensor, masks: Tensor, size: tuple[int, int], queries: Queries) -> Tensor:
+    """Classes (N, Q, K + 1) and masks (N, Q, h, w) of queries, both logits → logits of classes (N, K, H, W).
+
+    A class's score at a pixel is Σ over queries of P(class | query) · P(pixel | query), as in Cheng et al., "Per-Pixel
+    Classification is Not All You Need for Semantic Segmentation", NeurIPS 2021, section 3.4. Scores are not
+    probabilities, but shares of them are: the logarithm of the score is a logit for a softmax over the classes. It has
+    the score's argmax, and a gradient also where the score is very small.
+
+    With a single class the share would be 1 everywhere: then it is the log-odds that any query claims the pixel.
+    """
+    if classes.dtype != torch.float64:
+        classes, masks = classes.float(), masks.float()
+    given = classes.softmax(-1)[..., : -1 if queries.null else None]
+    if queries.masks_first:
+        masks = _resized(masks, size)
+    if given.shape[-1] == 1:
+        claims = given[..., None] * masks.sigmoid()
+        nobody = torch.log1p(-claims.clamp(max=1 - torch.finfo(claims.dtype).eps)).sum(1, keepdim=True)
+        return (_FLOOR - torch.expm1(nobody)).log() - nobody
+    scores = torch.einsum("nqk,nqhw->nkhw", given, masks.sigmoid())
+    return (_resized(scores, size) + _FLOOR).log()
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
