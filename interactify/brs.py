@@ -184,6 +184,13 @@ def _gradient(corrective: Tensor, held: Tensor, values: Tensor) -> Tensor:
             "The network recomputes layers in its backward pass (activation checkpointing), where these variables are "
             "no longer in place. Switch that off in the model, or use variables='input'."
         ) from cause
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as cause:  # the network's own operations: written over in place, or without a gradient here
+        raise ModelError(
+            f"The network runs, but has no gradient: {cause}. Let it write over nothing that its gradient needs "
+            "(inplace=False), and if it computes in half precision, try model.float()."
+        ) from cause
     if through_network is None:
         raise ModelError(NO_GRADIENT)
     if not held.requires_grad:

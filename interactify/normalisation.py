@@ -51,10 +51,11 @@ def _default(
     if stated is not None and known.whole:
         return stated
     inside = watching.arithmetic
-    if any(name.startswith(("sub", "div", "true_divide")) for name, _ in inside):
+    scaled_down = [name for name, constant in inside if name.startswith("mul") and 0 < constant < 1 / _BYTES]
+    if scaled_down or any(name.startswith(("sub", "div", "true_divide")) for name, _ in inside):
         first, constant = inside[0]
         scaled_up = first.startswith("mul") and constant > _BYTES
-        bytes_ = not scaled_up and any(constant > _BYTES for _, constant in inside)
+        bytes_ = not scaled_up and (bool(scaled_down) or any(constant > _BYTES for _, constant in inside))
         seen = " and ".join(dict.fromkeys(name for name, _ in inside))
         reads = "pixels from 0 to 255" if bytes_ else "pixels in [0, 1]"
         return 0.0, 1 / 255 if bytes_ else 1.0, f"it normalises inside: {seen} before its first convolution; {reads}"

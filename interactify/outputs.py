@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -15,13 +16,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from interactify.activation import Activation, BeforeActivation, depths_of, judged_by_values, read_from_graph
+from interactify.activation import (
+    Activation,
+    BeforeActivation,
+    applied,
+    are_exclusive,
+    depths_of,
+    judged_by_values,
+    read_from_graph,
+)
 from interactify.errors import ModelError, OptionError
 
 Output = str | int | Callable[[Any], Tensor] | None
 
 # Names that main outputs go by, best first: torchvision, transformers, detection-like dicts.
 _MAIN = ("out", "logits", "masks", "mask", "pred", "prediction", "output", "segmentation")
+_DEEPEST = 4  # steps to a map: objects may lead back to themselves
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,8 @@ class OutputSpec:
 
     def pick(self, raw: Any, seen: BeforeActivation | None = None) -> tuple[Tensor, Activation]:
         """The map, (N, K, h, w), and what has been applied to it: nothing, where the pass was `seen` making it."""
-        value = _picked(self.picked_by, raw) if self.picked_by is not None else _follow(raw, self.path)
-        if not isinstance(value, Tensor) or value.ndim not in (3, 4):
+        value = _picked(self.picked_by, raw, seen) if self.picked_by is not None else _follow(raw, self.path)
+        if not isinstance(value, Tensor) or value.ndim not in (2, 3, 4):
             found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ModelError(
                 f"Expected a map (N, K, H, W) at output {self.name!r}, got {found}. Choose it with output=…."
@@ -52,7 +62,7 @@ class OutputSpec:
         activation = self.activation
         if activation != "none" and seen is not None and (before := seen.before(value)) is not None:
             value, activation = before[0], "none"
-        return (value if value.ndim == 4 else value.unsqueeze(1)), activation
+        return _batched(value), activation
 
     @property
     def name(self) -> str:
@@ -83,7 +93,7 @@ def locate_output(
     """
     others: list[str] = []
     if callable(output):
-        chosen: tuple[tuple[str | int, ...], Any] = ((), _picked(output, raw))
+        chosen: tuple[tuple[str | int, ...], Any] = ((), _picked(output, raw, seen))
     elif output is not None:
         path = _path(output, raw)
         chosen = (path, _follow(raw, path))
@@ -116,9 +126,9 @@ def _with_activation(
 ) -> OutputSpec:
     """Complete a spec by what has been applied to its map: given, seen, read from the graph, or judged."""
     before = seen.before(value) if seen is not None else None
-    if before is not None and not torch.equal(_applied(*before), value):
+    if before is not None and not _agree(*before, value):
         before = None  # changed since
-    value = value if value.ndim == 4 else value.unsqueeze(1)
+    value = _batched(value)
     if given is not None:
         activation, sure = given, "as given"
     elif before is not None:
@@ -130,12 +140,23 @@ def _with_activation(
         if judged_by_values(values) != "none":
             values += [found.pick(another)[0] for another in again()]
         activation, sure = judged_by_values(values), f"judged by its values on {len(values)} images"
+    if activation == "softmax" and not are_exclusive(value):
+        activation = "sigmoid"  # some of the classes only: the probability of each is what is left
     bypassed = before is not None and before[1] == activation
     return replace(found, classes=value.shape[1], activation=activation, sure=sure, bypassed=bypassed)
 
 
-def _applied(logits: Tensor, activation: Activation) -> Tensor:
-    return logits.sigmoid() if activation == "sigmoid" else logits.softmax(1)
+def _agree(logits: Tensor, activation: Activation, value: Tensor) -> bool:
+    """Whether a map is still what was seen to be made of these logits."""
+    expected, tolerance = applied(logits, activation), max(1e-5, 2 * torch.finfo(value.dtype).eps)
+    return expected.shape == value.shape and torch.allclose(expected.to(value.dtype), value, rtol=0, atol=tolerance)
+
+
+def _batched(value: Tensor) -> Tensor:
+    """A map (N, K, h, w), from (N, h, w), or from (K, h, w) or (h, w) where the batch of one was squeezed away."""
+    if value.ndim == 2:
+        return value[None, None]
+    return value if value.ndim == 4 else value.unsqueeze(1 if value.shape[0] == 1 else 0)
 
 
 def to_logits(spec: OutputSpec, raw: Any, size: tuple[int, int], seen: BeforeActivation | None = None) -> Tensor:
@@ -231,13 +252,18 @@ def _leaves(raw: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[
         for field in fields(raw):
             yield from _leaves(getattr(raw, field.name), (*path, field.name))
     elif isinstance(raw, (tuple, list)):
-        for index, value in enumerate(raw):
-            yield from _leaves(value, (*path, index))
+        names = getattr(raw, "_fields", range(len(raw)))  # of a named tuple
+        for name, value in zip(names, raw, strict=True):
+            yield from _leaves(value, (*path, name))
+    elif hasattr(raw, "__dict__") and not callable(raw) and len(path) < _DEEPEST:  # an object of the user's own
+        for name, value in vars(raw).items():
+            yield from _leaves(value, (*path, name))
 
 
-def _picked(pick: Callable[[Any], Tensor], raw: Any) -> Any:
+def _picked(pick: Callable[[Any], Tensor], raw: Any, seen: BeforeActivation | None = None) -> Any:
     try:
-        return pick(raw)
+        with seen or nullcontext():
+            return pick(raw)
     except Exception as cause:  # the user's own function decides what it raises
         raise ModelError(
             f"output=… failed on what the network returned, {describe_raw(raw)}: {type(cause).__name__}: {cause}."
@@ -273,12 +299,11 @@ def _follow(raw: Any, path: tuple[str | int, ...]) -> Any:
 
 
 def _is_map(value: Tensor, size: tuple[int, int]) -> bool:
-    if value.ndim not in (3, 4) or not value.is_floating_point() or min(value.shape[-2:]) < 2:
-        return False
-    if value.ndim == 3 and value.shape[0] != 1:
+    if value.ndim not in (2, 3, 4) or not value.is_floating_point() or min(value.shape[-2:]) < 2:
         return False
     ratios = value.shape[-2] / size[0], value.shape[-1] / size[1]
-    return 0.5 < ratios[0] / ratios[1] < 2
+    slack = 2.0 if value.ndim == 4 else 1.1  # fewer dimensions may be tokens or boxes
+    return 1 / slack < ratios[0] / ratios[1] < slack
 
 
 def _preference(path: tuple[str | int, ...], value: Tensor, depth: int) -> tuple[int, int, int, int]:

@@ -149,7 +149,7 @@ class ScaleBias:
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         def change(x: Tensor) -> Tensor:
             scale, bias = values.to(x.dtype)[:, None, :, None, None]
-            return x * (1 + scale) + bias
+            return x.clone() * (1 + scale) + bias  # kept for the gradient, while the network may write over its own
 
         with changed_at(network.twin, self.layer, change):
             return network.twin(image.clone())  # some networks write over their input
