@@ -60,7 +60,13 @@ class Knowledge:
         >>> Knowledge(divisor=32, resolution=224).updated(Knowledge(divisor=8)).divisor
         8
         """
-        held = {name: value for name, value in vars(other).items() if value not in (None, "", (), {}, False)}
+        empty = (str, tuple, Mapping)
+        held = {
+            name: value
+            for name, value in vars(other).items()
+            if value is not None and not (isinstance(value, empty) and not value)
+        }
+        held["whole"] = self.whole or other.whole
         points = {**self.points, **other.points}
         return replace(self, **{**held, "points": points})
 

@@ -126,6 +126,7 @@ def wrap(
     class_names: Sequence[str] = (),
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
+    bgr: bool | None = None,
     resolution: int | None = None,
     divisor: int | None = None,
     stem: str | None = None,
@@ -154,6 +155,7 @@ def wrap(
         class_names: one for each class, in order; for `target`.
         mean, std: normalisation of images in [0, 1], a number or one for each channel; by default what the network
             states or its family is trained with, else ImageNet's for 3 channels, none for others.
+        bgr: True for a network that reads blue, green, red.
         resolution: longest side, in pixels, at which the network sees a photo; by default what the network states, else
             the photo's own, up to 1024.
         divisor: what the network needs height and width to be divisible by; photos are padded to it. By default 32, or
@@ -190,6 +192,8 @@ def wrap(
         raise OptionError(f"Expected max_evaluations to be a whole number of 1 or more, got {max_evaluations!r}.")
     if activation not in (None, "none", "sigmoid", "softmax"):
         raise OptionError(f"Expected activation to be 'none', 'sigmoid' or 'softmax', got {activation!r}.")
+    if bgr is not None and not isinstance(bgr, bool):
+        raise OptionError(f"Expected bgr to be True or False, got {bgr!r}.")
     twin = twin_of(model)
     known = knowledge_of(inside(model), adapter)
     given = Knowledge(
@@ -200,6 +204,7 @@ def wrap(
         points=_checked(points),
         mean=mean,
         std=std,
+        bgr=bgr,
         resolution=resolution,
         divisor=divisor,
     )
@@ -218,7 +223,7 @@ def wrap(
 
 
 def _checked(points: Mapping[str, str] | None) -> dict[str, str]:
-    named = dict(points or {})
+    named = dict(points) if isinstance(points, Mapping) else {} if points is None else {"": ""}
     if not set(named) <= {"A", "B", "C"} or not all(isinstance(name, str) for name in named.values()):
         raise OptionError(f"Expected points to map 'A', 'B' or 'C' to names of modules, got {points!r}.")
     return named
