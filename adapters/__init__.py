@@ -1,7 +1,8 @@
 """What is known of a family of networks before one of it is run: a small file for each family.
 
 An adapter says where things are; it refines nothing. To add a family, write an object with a `name`, `recognises` and
-`knows`, and name it in your distribution's entry points; nothing here has to change:
+`knows`, and name it in your distribution's entry points; nothing here has to change. It goes before our own adapters,
+and can't take the name of one of them:
 
     [project.entry-points."interactify.adapters"]
     mine = "my_package.interactify_adapter:MyAdapter"
@@ -22,6 +23,7 @@ from interactify.spec import Knowledge
 GROUP = "interactify.adapters"
 _BUILT_IN = {
     "smp": "interactify.adapters.smp:Smp",
+    "timm": "interactify.adapters.timm:Timm",
     "torchvision": "interactify.adapters.torchvision:Torchvision",
     "transformers": "interactify.adapters.transformers:Transformers",
     "generic": "interactify.adapters.generic:Generic",  # the last: it takes everything
@@ -82,7 +84,10 @@ def knowledge_of(model: nn.Module, choice: str | Adapter | None = None) -> Knowl
     except Exception as cause:  # another distribution's code, or a network that is not what it seems
         raise _failed(adapter.name, "knows", cause) from cause
     if not isinstance(known, Knowledge):
-        raise AdapterError(f"Expected adapter {adapter.name!r} to know a Knowledge, got {type(known).__name__}.")
+        raise AdapterError(
+            f"Expected knows(model) of adapter {adapter.name!r} to return an interactify.adapters.Knowledge, got "
+            f"{type(known).__name__}. wrap(adapter='generic') goes without it."
+        )
     return known
 
 
@@ -102,14 +107,16 @@ def _loaded(name: str) -> Adapter:
         module, _, kind = _BUILT_IN[name].partition(":")
         return _made(getattr(importlib.import_module(module), kind), name)
     try:
-        found = _third_parties()[name].load()
-    except Exception as cause:  # whatever importing another distribution raises
-        raise _failed(name, "importing it", cause) from cause
-    return _made(found, name)
+        return _made(_third_parties()[name].load(), f"what {_third_parties()[name].value} names")
+    except Exception as cause:  # whatever importing another distribution, or making its adapter, raises
+        raise _failed(name, "loading", cause) from cause
 
 
 def _made(found: object, called: str) -> Adapter:
-    made = found() if isinstance(found, type) else found
+    try:
+        made = found() if isinstance(found, type) else found
+    except TypeError as cause:  # a class that is no adapter, or one that needs arguments
+        raise OptionError(f"Expected an adapter that is made without arguments, got {called}: {cause}.") from cause
     if not isinstance(getattr(made, "name", None), str) or not all(
         callable(getattr(made, member, None)) for member in ("recognises", "knows")
     ):

@@ -1,0 +1,89 @@
+"""timm's classifiers as dense networks, and what their `pretrained_cfg` says of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from math import lcm
+from typing import Any
+
+from torch import nn
+
+from interactify.adapters.dense import class_map
+from interactify.adapters.generic import is_from, stated
+from interactify.spec import Knowledge
+
+_DIVISOR = 32  # what photos are padded to anyway
+
+
+class Timm:
+    """Classifiers answer with a class map, their head applied at every position; encoders with their own maps."""
+
+    name = "timm"
+
+    def recognises(self, model: nn.Module) -> bool:
+        # Architectures of a user's own that are registered there follow its conventions without inheriting anything.
+        return is_from(model, "timm") or (_is_classifier(model) and hasattr(model, "pretrained_cfg"))
+
+    def knows(self, model: nn.Module) -> Knowledge:
+        config = getattr(model, "pretrained_cfg", None)
+        called = config.get("architecture") if isinstance(config, Mapping) else None
+        said = replace(stated(model), family=f"timm {called or type(model).__name__}", divisor=_divisor(model))
+        if not _is_classifier(model):
+            return said
+        headless = getattr(model, "num_classes", None) == 0
+        does = (
+            "its features at every position: it has no classifier" if headless else "its head applied at every position"
+        )
+        return replace(
+            said,
+            family=f"{said.family}, {does}",
+            forward=class_map,
+            activation="none",
+            class_names=() if headless else _class_names(model),
+        )
+
+
+def _is_classifier(model: nn.Module) -> bool:
+    """Whether the model's forward is its head after its features, and not replaced by an encoder's or a user's own."""
+    defined = [
+        next((place for place, kind in enumerate(type(model).__mro__) if name in vars(kind)), None)
+        for name in ("forward", "forward_features", "forward_head")
+    ]
+    forward, *parts = (place for place in defined if place is not None)
+    return len(parts) == 2 and forward >= min(parts) and "forward" not in vars(model)
+
+
+def _divisor(model: nn.Module) -> int | None:
+    """What keeps positions and pixels aligned, where that is not a divisor of 32: strides of 64, patches of 14."""
+    try:
+        strides = {int(info["reduction"]) for info in model.feature_info}  # type: ignore[union-attr]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    needed = lcm(*strides) if strides else 1
+    return None if _DIVISOR % needed == 0 else needed
+
+
+def _class_names(model: Any) -> tuple[str, ...]:
+    """What the weights' own configuration calls its classes, else ImageNet's synonyms: "tabby, tabby cat"."""
+    config = getattr(model, "pretrained_cfg", None)
+    config = config if isinstance(config, Mapping) else {}
+    classes, names = getattr(model, "num_classes", None), config.get("label_names")
+    if names and len(names) == classes:
+        described = config.get("label_descriptions")
+        described = described if isinstance(described, Mapping) else {}
+        listed = [names[k] for k in sorted(names)] if isinstance(names, Mapping) else names
+        return tuple(str(described.get(name, name)) for name in listed)
+    if classes != config.get("num_classes"):  # a head of the user's own, though it may count as many
+        return ()
+    return _imagenet(classes)
+
+
+@functools.cache
+def _imagenet(classes: int) -> tuple[str, ...]:
+    """Names of the ImageNet subset that has so many classes; none where there is no such subset."""
+    from timm.data import ImageNetInfo, infer_imagenet_subset  # only a timm model leads here
+
+    subset = infer_imagenet_subset({"num_classes": classes})
+    return tuple(ImageNetInfo(subset).label_descriptions()) if subset else ()
