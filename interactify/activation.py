@@ -72,8 +72,8 @@ class BeforeActivation(TorchFunctionMode):
         source = args[0] if args else kwargs.get("input", kwargs.get("tensors"))
         overwritten = source.clone() if func in _SIGMOIDS_IN_PLACE and isinstance(source, Tensor) else None
         out = func(*args, **kwargs)
-        if out is source or func is Tensor.__setitem__:  # written over: no longer what was seen to be made
-            self._known.pop(id(source), None)
+        if (out is source and func not in _MOVES) or func is Tensor.__setitem__:
+            self._known.pop(id(source), None)  # written over: no longer what was seen to be made
         if overwritten is not None:
             self._remember(out, _constantly(overwritten), "sigmoid")
         elif out is source:
