@@ -173,9 +173,10 @@ def _default_settings(config: Any) -> tuple[str, dict[str, Any]]:
             break
     for kind in kinds:
         if getattr(kind, "image_mean", None) is not None:
-            return kind.__name__, _set(kind)
+            return kind.__name__.removesuffix("Pil").removesuffix("Fast"), _set(kind)
     for kind in kinds:  # older ones set them when they are made, which is quick; OneFormer's would ask the network
-        if "image_mean" in kind.__init__.__code__.co_varnames and "repo_path" not in kind.__init__.__code__.co_varnames:
+        taken = kind.__init__.__code__.co_varnames
+        if "image_mean" in taken and "repo_path" not in taken:
             return kind.__name__, _set(kind())
     return "", {}
 
