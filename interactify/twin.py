@@ -57,13 +57,13 @@ def inside(model: nn.Module) -> nn.Module:
 
 
 def independent_copy_of(model: nn.Module) -> nn.Module:
-    """Copy a model, weights and all: mode and `requires_grad` as they are, nothing shared.
+    """Copy a model, weights and all: mode and `requires_grad` as they are, nothing shared; out of its wrappers.
 
     Raises:
         ModelError: where `model` is not an `nn.Module`, or can't be copied.
     """
     _check(model)
-    return _copied(model, {})
+    return _copied(inside(model), {})
 
 
 def _check(model: object) -> None:

@@ -80,7 +80,7 @@ class Interactive:
             f"target      {self._target_text()}",
             f"zoom-in     {'from the second click on, where it shows the object larger' if self.zoom else 'off'}",
         ]
-        return describe(self.spec, type(self._model).__name__, chosen)
+        return describe(self.spec, type(inside(self._model)).__name__, chosen)
 
     def insertion_points(self) -> InsertionPoints:
         """All places where variables could act, as `wrap(variables="scale_bias@NAME")` names them; prints as a table.

@@ -17,6 +17,7 @@ from test_twin import same, snapshot
 from torch import Tensor, nn
 
 import interactify
+from interactify.errors import ModelError
 from interactify.variables import variables_named
 from interactify.view import sample
 
@@ -189,3 +190,191 @@ def test_awkward(name: str) -> None:
     net.describe()
     assert net.unwrap() is model
     assert same(before, snapshot(model))
+
+
+# ---- side outputs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("order", "path"),
+    [
+        (lambda fused, sides: [*sides, fused], (6,)),
+        (lambda fused, sides: (*sides[:3], fused, *sides[3:]), (3,)),
+        (lambda fused, sides: {"d1": sides[0], "d0": fused, "rest": sides[1:]}, ("d0",)),
+        (lambda fused, sides: (sides, fused), (1,)),
+        (lambda fused, sides: (sides[0], torch.stack(sides).mean(0)), (1,)),
+    ],
+    ids=["last", "in the middle", "in a dict", "beside a list", "a mean"],
+)
+def test_the_fused_map_is_found_wherever_it_stands(order: Any, path: tuple[Any, ...]) -> None:
+    model = networks.seeded(lambda: awkward.U2(order))
+    net = interactify.wrap(model, resolution=64)
+    assert net.spec.output.path == path and net.spec.output.activation == "sigmoid"
+    session = net.session(networks.random_photo(64, 64))
+    with torch.no_grad():
+        raw = model(session.first.frame.image)
+    for step in path:
+        raw = raw[step]
+    assert torch.allclose(torch.sigmoid(session.result.logits), raw, atol=1e-6)
+
+
+def test_describe_says_which_map_and_how_sure() -> None:
+    text = interactify.wrap(networks.seeded(awkward.U2)).describe()
+    assert "at '0' probabilities (sigmoid), read before it; seen while it ran; input size" in text
+    assert "also        1, 2, 3, 4, 5, 6 (other maps it returns; output=… takes one)" in text
+    given = interactify.wrap(networks.seeded(awkward.U2), output=2, activation="none").describe()
+    assert "at '2' logits; as given" in given
+    judged = interactify.wrap(networks.seeded(shaped(lambda z: (torch.tanh(z) + 1) / 2))).describe()
+    assert "probabilities (sigmoid), undone numerically; judged by its values on 4 images" in judged
+    plain = interactify.wrap(networks.seeded(lambda: awkward.DeeplySupervised())).describe()
+    assert "at '3' logits; " in plain
+
+
+SATURATING: dict[str, tuple[Callable[[Tensor], Tensor], int, bool]] = {
+    "sigmoid": (torch.sigmoid, 1, True),
+    "sigmoid in place": (lambda z: z.sigmoid_(), 1, True),
+    "softmax": (lambda z: F.softmax(z, 1), 2, True),
+    "the second of a softmax": (lambda z: F.softmax(z, 1)[:, 1:], 2, True),
+    "cat of 1 - p and p": (joined, 1, True),
+    "resized": (lambda z: F.interpolate(torch.sigmoid(z), scale_factor=2.0), 1, True),
+    "(H, W)": (lambda z: torch.sigmoid(z).squeeze(), 1, True),
+    "numerically": (lambda z: torch.sigmoid(z) * 1.0, 1, False),
+}
+
+
+@pytest.mark.parametrize("name", SATURATING)
+def test_saturated_probabilities_still_follow_clicks(name: str) -> None:
+    """Probabilities of exactly 0 and 1 have lost their logits; what was read before them has not."""
+    activate, classes, kept = SATURATING[name]
+    model = networks.seeded(shaped(lambda z: activate(z * 60), classes))
+    photo = networks.random_photo(64, 64)
+    net = interactify.wrap(model, mean=0.0, std=1.0)
+    session = net.session(photo)
+    with torch.no_grad():
+        own = model(torch.from_numpy(photo).permute(2, 0, 1)[None] / 255)
+    object_ = own.reshape(-1, *own.shape[-2:])[-1]
+    object_ = object_[:: object_.shape[0] // 64, :: object_.shape[1] // 64]
+    assert torch.allclose(torch.from_numpy(session.result.probability.copy()), object_, atol=1e-5)
+    image = session.first.frame.image
+    for extreme in (0.0, 1.0):
+        y, x = (object_ == extreme).nonzero()[0].tolist()
+        values = torch.zeros_like(image).requires_grad_(True)
+        target = classes - 1 if classes > 1 else net.spec.output.classes - 1
+        logits = net.network.logits(image, net.variables, values, [], target)
+        (gradient,) = torch.autograd.grad(logits[0, 0, y, x], values)
+        assert bool(torch.isfinite(gradient).all())
+        assert bool((gradient != 0).any()) == kept, "read before it; else the reason why that is done has gone"
+        if kept:
+            assert float(logits[0, 0, y, x].detach().abs()) > 16
+            fresh = net.session(photo)
+            assert fresh.click(x=x, y=y, positive=extreme == 0.0).satisfied
+
+
+def test_what_a_map_holds_can_be_said() -> None:
+    """Logits that all lie in [0, 1], and probabilities that don't look like it."""
+
+    def flat(z: Tensor) -> Tensor:
+        return torch.sigmoid(z) * 0.5 + 0.25
+
+    photo = networks.random_photo()
+    model = networks.seeded(shaped(flat))
+    assert interactify.wrap(model).spec.output.activation == "sigmoid"
+    net = interactify.wrap(model, activation="none", mean=0.0, std=1.0)
+    with torch.no_grad():
+        own = model(torch.from_numpy(photo).permute(2, 0, 1)[None] / 255)
+    assert torch.allclose(net.session(photo).result.logits, own, atol=1e-6)
+    sigmoid = interactify.wrap(model, activation="sigmoid", mean=0.0, std=1.0).session(photo).result.probability
+    assert np.allclose(sigmoid, own[0, 0], atol=1e-6)
+    logits = networks.seeded(shaped(torch.sigmoid))
+    assert interactify.wrap(logits, activation="sigmoid").spec.output.sure == "as given"
+
+
+def test_a_function_that_picks_the_map_is_seen_through() -> None:
+    model = networks.seeded(shaped(lambda z: {"p": torch.softmax(z * 60, 1)}, 2))
+    net = interactify.wrap(model, output=lambda raw: raw["p"][:, 1])
+    assert net.spec.output.bypassed and net.spec.output.classes == 1
+    session = net.session(networks.random_photo())
+    x, y = 60, 30
+    assert session.click(x=x, y=y, positive=not bool(session.result.mask[y, x])).satisfied
+
+
+# ---- wrappers, precision, and what can't be helped -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrapping",
+    [torch.compile, nn.DataParallel, lambda model: torch.compile(nn.DataParallel(model))],
+    ids=["compiled", "data parallel", "both"],
+)
+def test_wrappers_of_torch(wrapping: Callable[[nn.Module], nn.Module]) -> None:
+    inner = networks.seeded(networks.Plain)
+    model = wrapping(inner)
+    before = snapshot(inner)
+    net = interactify.wrap(model, variables="scale_bias@deep")
+    photo = networks.random_photo()
+    plain = interactify.wrap(inner, variables="scale_bias@deep")
+    assert net.unwrap() is model and type(net.network.twin) is networks.Plain
+    assert net.describe().splitlines()[0] == "Plain"
+    assert torch.equal(net.session(photo).result.logits, plain.session(photo).result.logits)
+    positive = not bool(plain.session(photo).result.mask[30, 60])
+    clicked = [each.session(photo).click(x=60, y=30, positive=positive).logits for each in (net, plain)]
+    assert torch.equal(*clicked)
+    wider = interactify.reconfigure_stem(model)
+    image = networks.random_tensor(1, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(wider(torch.cat([image, torch.zeros(1, 2, 64, 96)], 1)), inner(image))
+    assert same(before, snapshot(inner))
+    with pytest.raises(ModelError, match="Try: deep"):
+        interactify.wrap(model, variables="scale_bias@module.deep")
+
+
+def test_a_model_compiled_in_place() -> None:
+    model = networks.seeded(networks.Plain)
+    expected = interactify.wrap(model).session(PHOTO).result.logits
+    model.compile()
+    net = interactify.wrap(model)
+    assert torch.equal(net.session(PHOTO).result.logits, expected)
+    assert net.unwrap() is model and model._compiled_call_impl is not None
+
+
+class NoHalfHere(networks.Plain):
+    """Uses an operation that has no kernel in half precision on a CPU."""
+
+    def read(self, x: Tensor) -> Tensor:
+        return self.stem(x @ torch.linalg.inv(torch.eye(x.shape[-1], dtype=x.dtype) * 2) * 2)
+
+
+def test_half_precision_without_kernels_says_so() -> None:
+    interactify.wrap(networks.seeded(NoHalfHere))
+    with pytest.raises(ModelError, match=r"Half|float16"):
+        interactify.wrap(networks.seeded(NoHalfHere).half())
+
+
+class WritesOverItsGradient(networks.Plain):
+    """Runs, but can't be trained: what the gradient needs is written over."""
+
+    def rest(self, first: Tensor) -> Tensor:
+        warm = torch.sigmoid(first)
+        out = super().rest(warm)
+        warm.add_(1)
+        return out
+
+
+def test_a_network_that_runs_but_has_no_gradient_says_so() -> None:
+    session = interactify.wrap(networks.seeded(WritesOverItsGradient)).session(PHOTO)
+    with pytest.raises(ModelError, match=r"no gradient: .*inplace=False"):
+        session.click(x=60, y=30, positive=not bool(session.result.mask[30, 60]))
+    assert session.interactions == ()
+
+
+def test_clicks_at_a_layer_right_before_writing_in_place() -> None:
+    """The hook's own result is what is written over then, at a module that returns a list, too."""
+    for build, layer in ((awkward.InPlace, "up"), (awkward.InPlace, "deep"), (awkward.ListsWithNone, "levels")):
+        model = networks.seeded(build)
+        before = snapshot(model)
+        net = interactify.wrap(model, variables=f"scale_bias@{layer}", zoom=False)
+        session = net.session(PHOTO)
+        first = session.result.logits
+        result = session.click(x=60, y=30, positive=not bool(session.result.mask[30, 60]))
+        assert result.satisfied and not torch.equal(result.logits, first)
+        assert same(before, snapshot(model))
