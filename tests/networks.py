@@ -27,6 +27,17 @@ def seeded(build: Callable[[], Any], seed: int = 0, evaluating: bool = True) -> 
     return model
 
 
+def acquaint(model: nn.Module, side: int, channels: int = 3) -> None:
+    """Give batch norms the statistics of random pictures, side × side: with those they start with, signals die out."""
+    norms = [module for module in nn.Module.modules(model) if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None
+    with torch.no_grad():
+        model.train()(F.interpolate(torch.randn(4, channels, 9, 9), (side, side), mode="bicubic"))
+    for norm in norms:
+        norm.momentum = 0.1
+
+
 def _centre(model: Plain) -> None:
     """Spread the logits of a random picture around 0 as a trained network's are, so that masks hold both labels."""
     seen: list[Tensor] = []
