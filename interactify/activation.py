@@ -227,13 +227,17 @@ def depths_of(values: Sequence[Tensor]) -> list[int]:
     """
     if len(values) < 2:
         return [0] * len(values)
-    depths = []
-    for value in values:
-        nodes, waiting = set(), [value.grad_fn]
-        while waiting:
-            node = waiting.pop()
-            if node is not None and node not in nodes:
-                nodes.add(node)
-                waiting.extend(following for following, _ in node.next_functions)
-        depths.append(sum(type(node).__name__.startswith("Convolution") for node in nodes))
-    return depths
+    made_of = [ancestors_of(value) for value in values]
+    return [sum(type(node).__name__.startswith("Convolution") for node in nodes) for nodes in made_of]
+
+
+def ancestors_of(value: Tensor) -> set[Any]:
+    """Every operation a tensor was made by, as nodes of the autograd graph; empty where none was kept."""
+    nodes: set[Any] = set()
+    waiting: list[Any] = [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in nodes:
+            nodes.add(node)
+            waiting.extend(before for before, _ in node.next_functions)
+    return nodes

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from interactify.activation import BeforeActivation
+from interactify.activation import BeforeActivation, ancestors_of
 from interactify.adapters import knowledge_of
 from interactify.errors import ModelError, OptionError
 from interactify.following import Watching, following, mark_input
@@ -80,7 +80,7 @@ def probe(
         stem=tuple(watching.found),
         used_again=tuple(dict.fromkeys(watching.others)),
         output=found,
-        layers=tuple(run.layers.values()),
+        layers=_reaching(run, found.pick(run.raw)[0]),
         mean=normalisation.mean,
         std=normalisation.std,
         normalisation=normalisation.source,
@@ -96,6 +96,15 @@ def probe(
         class_names=_names_for(found.classes, given, known),
         points=said.points,
         classes_seen=tuple(dict.fromkeys(type(m).__name__ for m in nn.Module.modules(twin))),
+    )
+
+
+def _reaching(run: _Run, output: Tensor) -> tuple[Layer, ...]:
+    """The layers, and whether they reach the output: they count as reaching it where no gradient tells."""
+    reached = ancestors_of(output)
+    return tuple(
+        replace(layer, reaches=any(node is None or node in reached for node in run.nodes[name]) or not reached)
+        for name, layer in run.layers.items()
     )
 
 
@@ -171,6 +180,7 @@ class _Run:
     watching: Watching
     seen: BeforeActivation
     layers: dict[str, Layer]
+    nodes: dict[str, list[Any]]
     fixed: bool = False
 
 
@@ -210,9 +220,10 @@ def _once(twin: nn.Module, like: Tensor, channels: int, size: tuple[int, int], n
     with torch.enable_grad():
         image = pixels.requires_grad_(True).clone()  # not a leaf: some networks write over their input
         watching, seen, layers = Watching(image, named=named), BeforeActivation(), dict[str, Layer]()
-        with _recorded(twin, watching, layers), following(watching), seen:
+        nodes: dict[str, list[Any]] = {}
+        with _recorded(twin, watching, layers, nodes), following(watching), seen:
             raw = twin(image)
-    return _Run(image, raw, watching, seen, layers)
+    return _Run(image, raw, watching, seen, layers, nodes)
 
 
 def _takes_others(twin: nn.Module, image: Tensor) -> bool:
@@ -234,8 +245,10 @@ def _channel_guesses(twin: nn.Module) -> list[int]:
 
 
 @contextmanager
-def _recorded(twin: nn.Module, watching: Watching, layers: dict[str, Layer]) -> Iterator[None]:
-    """Note each module's map as it comes, and tell `watching` where the pass is."""
+def _recorded(
+    twin: nn.Module, watching: Watching, layers: dict[str, Layer], nodes: dict[str, list[Any]]
+) -> Iterator[None]:
+    """Note each module's map as it comes, and where it stands in the graph; tell `watching` where the pass is."""
     inside: list[str] = []
 
     def enter(name: str) -> Any:
@@ -256,6 +269,7 @@ def _recorded(twin: nn.Module, watching: Watching, layers: dict[str, Layer]) -> 
                 earlier = layers.pop(name, None)  # a module called again counts where it ran last
                 varies = earlier is not None and (earlier.varies or earlier.shape[0] != channels)
                 layers[name] = Layer(name, type(module).__name__, (channels, h, w), varies)
+                nodes.setdefault(name, []).append(layer.grad_fn)
 
         return hook
 

@@ -75,13 +75,15 @@ class Knowledge:
 class Layer:
     """A place inside the network where variables can be put: a module whose (last) output is a map (C, h, w).
 
-    `varies`: it runs several times in a pass, with other numbers of channels.
+    `varies`: it runs several times in a pass, with other numbers of channels. `reaches`: the output that is meant was
+    made of this map; a head beside it, for edges or for training, was not.
     """
 
     name: str
     kind: str
     shape: tuple[int, int, int]
     varies: bool = False
+    reaches: bool = True
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class ModelSpec:
 
     def _found_points(self) -> dict[str, Layer]:
         named = [layer for layer in self.layers if layer.name and min(layer.shape[1:]) > 1 and not layer.varies]
-        named = [layer for layer in named if layer.shape[0] != self.output.classes]
+        named = [layer for layer in named if layer.reaches and layer.shape[0] != self.output.classes]
         if not named:
             return {}
         coarsest = min(layer.shape[1] * layer.shape[2] for layer in named)

@@ -298,6 +298,30 @@ def test_a_function_that_picks_the_map_is_seen_through() -> None:
     assert session.click(x=x, y=y, positive=not bool(session.result.mask[y, x])).satisfied
 
 
+class HeadBeside(networks.Plain):
+    """A head for something else runs last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beside = nn.Sequential(awkward.conv(8, 8), nn.ReLU(inplace=True), nn.Conv2d(8, 5, 1))
+
+    def forward(self, x: Tensor) -> Any:
+        first = self.read(x)
+        return {"out": self.rest(first), "edges": self.beside(first)}
+
+
+def test_insertion_points_lead_to_the_map_that_is_meant() -> None:
+    net = interactify.wrap(networks.seeded(HeadBeside))
+    reaching = {layer.name: layer.reaches for layer in net.spec.layers}
+    assert not any(reaching[name] for name in ("beside", "beside.0", "beside.1", "beside.2"))
+    assert all(reaching[name] for name in ("stem", "down", "deep", "up", "act", "head"))
+    assert [layer.name for layer in net.spec.insertion_points().values()] == ["deep", "up", "up"]
+    edges = interactify.wrap(networks.seeded(HeadBeside), output="edges").spec
+    assert [layer.name for layer in edges.layers if layer.reaches and layer.name] == [
+        *("stem", "beside.0", "beside.1", "beside.2", "beside")
+    ]
+
+
 # ---- wrappers, precision, and what can't be helped -------------------------------------------------------------------
 
 
