@@ -142,7 +142,10 @@ def _holds(model: nn.Module, found: dict[str, Any]) -> str:
         points={letter: layer.name for letter, layer in net.spec.insertion_points().items()},
         adapter=net.spec.family,
     )
+    if _state(model) != before:
+        return "the model is not as it was after wrapping"
     own = target_logit(to_logits(net.spec.output, _run(model, image), size), target, net.spec.output.activation)
+    before = _state(model)  # some models hook themselves when they are run
     scale = float(own.abs().max())
     if not torch.allclose(mine, own, rtol=0, atol=1e-4 * scale if net.spec.output.activation != "none" else 0):
         return f"before a click: differs by {float((mine - own).abs().max()):.3g} of {scale:.3g}"
