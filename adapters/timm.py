@@ -15,6 +15,8 @@ from interactify.adapters.generic import is_from, stated
 from interactify.spec import Knowledge
 
 _DIVISOR = 32  # what photos are padded to anyway
+# Their convolutions are not padded: of less than this nothing is left at the end.
+_UNPADDED = {"InceptionV3": 75, "InceptionV4": 75, "InceptionResnetV2": 75}
 
 
 class Timm:
@@ -29,7 +31,12 @@ class Timm:
     def knows(self, model: nn.Module) -> Knowledge:
         config = getattr(model, "pretrained_cfg", None)
         called = config.get("architecture") if isinstance(config, Mapping) else None
-        said = replace(stated(model), family=f"timm {called or type(model).__name__}", divisor=_divisor(model))
+        said = replace(
+            stated(model),
+            family=f"timm {called or type(model).__name__}",
+            divisor=_divisor(model),
+            smallest=_smallest(model, config),
+        )
         if not _is_classifier(model):
             return said
         headless = getattr(model, "num_classes", None) == 0
@@ -42,6 +49,7 @@ class Timm:
             forward=class_map,
             activation="none",
             class_names=() if headless else _class_names(model),
+            points=_points(model),
         )
 
 
@@ -63,6 +71,22 @@ def _divisor(model: nn.Module) -> int | None:
         return None
     needed = lcm(*strides) if strides else 1
     return None if _DIVISOR % needed == 0 else needed
+
+
+def _smallest(model: nn.Module, config: Any) -> int | None:
+    unpadded = [_UNPADDED[kind.__name__] for kind in type(model).__mro__ if kind.__name__ in _UNPADDED]
+    stated_size = config.get("min_input_size") if isinstance(config, Mapping) else None
+    return max([*unpadded, *(stated_size or ())[-2:]], default=None)
+
+
+def _points(model: Any) -> dict[str, str]:
+    """A: the backbone's last stage. Where it lays channels last, a map of theirs is found by running it instead."""
+    try:
+        last = model.feature_info[-1]["module"]
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return {}
+    channels_last = str(getattr(model, "output_fmt", "")).endswith("NHWC")
+    return {} if channels_last or last not in dict(nn.Module.named_modules(model)) else {"A": last}
 
 
 def _class_names(model: Any) -> tuple[str, ...]:
