@@ -57,11 +57,12 @@ class InsertionPoints(tuple[InsertionPoint, ...]):
 def insertion_points(network: Network) -> InsertionPoints:
     """Run the network once more, on an image of zeros, and see which operations depend on which layer's map.
 
-    A layer counts that returns a map (N, C, h, w) of more than one pixel, with the same channels each time it runs, and
-    does something.
+    A layer counts that returns a map (N, C, h, w) of more than one pixel, with the same channels each time it runs, of
+    which the output is made.
     """
     spec = network.spec
-    layers = [layer for layer in spec.layers if layer.name and min(layer.shape[1:]) > 1 and not layer.varies]
+    layers = [layer for layer in spec.layers if layer.name and layer.reaches and not layer.varies]
+    layers = [layer for layer in layers if min(layer.shape[1:]) > 1]
     layers = [layer for layer in layers if layer.kind != "Identity" or layer in spec.insertion_points().values()]
     letters = {layer.name: letter for letter, layer in spec.insertion_points().items()}
     image = torch.zeros(1, spec.channels, *spec.probed, dtype=spec.dtype, device=spec.device)

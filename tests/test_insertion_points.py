@@ -72,6 +72,19 @@ def test_a_skip_past_a_layer_is_not_behind_it() -> None:
     assert points["gate"].share == pytest.approx(head / (STEM + aside + head))
 
 
+def test_a_head_beside_the_output_is_no_candidate() -> None:
+    class TwoHeads(networks.Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.beside = nn.Conv2d(8, 4, 1)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"out": super().forward(x), "edges": self.beside(self.read(x))}
+
+    points = points_of(networks.seeded(TwoHeads))
+    assert "beside" not in points and "up" in points
+
+
 def test_own_autograd_functions_hide_nothing() -> None:
     class Hidden(networks.Plain):
         def __init__(self) -> None:
