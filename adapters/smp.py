@@ -134,18 +134,26 @@ def _scaled(values: Sequence[float], scale: float) -> tuple[float, ...]:
 def _size(model: nn.Module) -> Knowledge:
     """What height and width must be divisible by, and at least; whether one size is all that goes."""
     encoder, decoder = getattr(model, "encoder", None), getattr(model, "decoder", None)
-    stride = getattr(encoder, "output_stride", None)
+    stride, kinds = getattr(encoder, "output_stride", None), _kinds(decoder)
+    least = _least_of_timm(model)
     if not getattr(model, "requires_divisible_input_shape", True) or not isinstance(stride, int):
-        return Knowledge()
-    kinds = _kinds(decoder)
+        return Knowledge(smallest=least or None)
     if "DPTDecoder" in kinds:  # it halves the last of its maps until it lies at 1/4, 1/8, 1/16, … of the image
         stride = math.lcm(stride, 2 ** (len(decoder.reassemble_blocks) + 1))  # type: ignore[union-attr]
     vit = getattr(encoder, "model", None)
     size = getattr(getattr(vit, "patch_embed", None), "img_size", None)
     if getattr(vit, "dynamic_img_size", None) is False and size and size[0] == size[1]:
         return Knowledge(divisor=stride, resolution=int(size[0]), fixed=True)
-    smallest = 8 * stride if "PANDecoder" in kinds else None  # it halves the deepest map three times more
-    return Knowledge(divisor=stride, smallest=smallest)
+    if "PANDecoder" in kinds:  # it halves the deepest map three times more
+        least = max(least, 8 * stride)
+    return Knowledge(divisor=stride, smallest=least or None)
+
+
+def _least_of_timm(model: nn.Module) -> int:
+    """The least height and width that one of timm's encoders takes; 0 where any that is usual will do."""
+    settings = _timm_settings(model)
+    unpadded = str(settings.get("architecture", "")).startswith(("inception_v", "inception_resnet"))
+    return max([75 if unpadded else 0, *(settings.get("min_input_size") or ())[-2:]])
 
 
 def _points(model: nn.Module) -> dict[str, str]:

@@ -228,6 +228,14 @@ def test_sizes_are_what_the_network_takes(name: str, options: dict[str, Any], di
     assert f"multiples of {divisor}" in net.describe()
 
 
+def test_an_encoder_without_padding_is_given_what_it_needs():
+    model = networks.seeded(lambda: smp.Unet("tu-inception_v3", encoder_weights=None))
+    with torch.no_grad(), pytest.raises(RuntimeError):
+        model(torch.rand(1, 3, 64, 96))
+    net = interactify.wrap(model)
+    assert net.session(picture()).first.frame.image.shape[-2:] == (96, 96)
+
+
 def test_a_transformer_that_takes_one_size_is_given_it():
     net = interactify.wrap(network("DPT", dynamic_img_size=False))
     assert (net.spec.resolution, net.spec.smallest) == (224, 224)
