@@ -34,7 +34,7 @@ class Timm:
         said = replace(
             stated(model),
             family=f"timm {called or type(model).__name__}",
-            divisor=_divisor(model),
+            divisor=None if isinstance(config, Mapping) and config.get("fixed_input_size") else _divisor(model),
             smallest=_smallest(model, config),
         )
         if not _is_classifier(model):

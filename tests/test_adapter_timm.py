@@ -322,6 +322,8 @@ def test_what_the_configuration_states() -> None:
 
 def test_sizes() -> None:
     assert interactify.wrap(build("selecsls42", num_classes=CLASSES)).spec.divisor == 64
+    # Its stride is 64, but it takes 224 × 224 alone.
+    assert knowledge_of(build("levit_128s")).divisor is None
     unpadded = interactify.wrap(build("inception_v3", num_classes=CLASSES), resolution=64)
     assert unpadded.session(networks.random_photo(20, 64)).result.mask.shape == (20, 64)
 
