@@ -73,6 +73,7 @@ def _of_the_one_inside(model: nn.Module) -> Knowledge:
     inside = "" if known.normalisation.endswith(" inside") else f", of the {type(child).__name__} inside"
     return replace(
         known,
+        family=known.family.partition(", its ")[0],
         forward=None,
         stem=None if known.stem is None else f"{name}.{known.stem}",
         output=None,

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import interactify
 from interactify import brs
 from interactify.adapters import knowledge_of
-from interactify.errors import InteractifyError, OptionError
+from interactify.errors import InteractifyError, NonFiniteError, OptionError
 from interactify.insertion import attach, changed_at
-from interactify.outputs import target_logit, to_logits
+from interactify.outputs import resized, target_logit, to_logits
 from interactify.wrap import Interactive
 
 SIZE = (45, 61)  # pixels: odd both ways, and no multiple of any stride
@@ -83,7 +84,10 @@ def checked(build: Callable[[], nn.Module]) -> Finding:
     try:
         model = built(build)
         finding.parameters = sum(p.numel() for p in model.parameters())
-        finding.reason = _holds(model, finding.found)
+        try:
+            finding.reason = _holds(model, finding.found)
+        except NonFiniteError as cause:
+            finding.reason = _short(cause)
         if finding.reason and _revived(model):
             finding.reason = _holds(model, finding.found)
             finding.found["revived"] = True
@@ -108,10 +112,11 @@ def _revived(model: nn.Module) -> bool:
         norm.train()
         norm.momentum = None
     alive = False
-    for size in ((128, 160), (224, 224), (256, 256)):
+    for size in ((64, 64), (128, 160), (224, 224), (256, 256)):
         try:
             with torch.no_grad():
-                model(torch.rand(2, 3, *size))
+                coarse = F.interpolate(torch.randn(4, 3, 8, 10), size=size, mode="bilinear")
+                model(coarse + torch.randn(4, 3, *size) + 0.2)  # the photo is noise, a real one is smooth
             alive = bool(norms)
             break
         except Exception:  # a size it does not take
@@ -144,7 +149,8 @@ def _holds(model: nn.Module, found: dict[str, Any]) -> str:
     )
     if _state(model) != before:
         return "the model is not as it was after wrapping"
-    own = target_logit(to_logits(net.spec.output, _run(model, image), size), target, net.spec.output.activation)
+    own = target_logit(to_logits(net.spec.output, _run(model, image)), target, net.spec.output.activation)
+    own = resized(own, size)
     before = _state(model)  # some models hook themselves when they are run
     scale = float(own.abs().max())
     if not torch.allclose(mine, own, rtol=0, atol=1e-4 * scale if net.spec.output.activation != "none" else 0):

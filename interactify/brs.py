@@ -115,6 +115,7 @@ def _refine(
     points, labels = _checked(points, labels, start)
 
     inside: list[bool] = []
+    finite_before: list[bool] = []
 
     def objective(x: Tensor) -> Evaluation:
         values = x.detach().to(start.dtype).view(start.shape).requires_grad_(True)
@@ -128,11 +129,14 @@ def _refine(
         total = corrective.detach() + held.detach()
         # One transfer tells both: whether the click is settled, and whether any number is broken.
         reached, finite = torch.stack([energy.reached(clicked.detach(), labels), _finite(logits, total)]).tolist()
+        if not finite and finite_before:  # a step too far: the line search comes back from there
+            return Evaluation(total.new_tensor(torch.inf).to(x.dtype), torch.zeros_like(x), False, None)
         if not finite:
             raise NonFiniteError(
                 "The network returned NaN or infinity while a click was refined; nothing was changed. Check its "
                 "weights and input normalisation, or use float32 instead of half precision."
             )
+        finite_before.append(True)
         gradient = None
         if not reached:
             gradient = _gradient(corrective, held, values).reshape(-1).to(x.dtype)

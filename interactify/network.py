@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from interactify.activation import BeforeActivation
 from interactify.errors import ModelError, NonFiniteError
 from interactify.interactions import Click
-from interactify.outputs import class_index, target_logit, to_logits
+from interactify.outputs import class_index, resized, target_logit, to_logits
 from interactify.probe import mark_stem
 from interactify.spec import ModelSpec
 from interactify.view import SMALLEST, View
@@ -52,7 +52,7 @@ class Network:
 
     @torch.no_grad()
     def plain_logits(self, image: Tensor) -> Tensor:
-        """The network's own answer, (1, K, h', w')."""
+        """The network's own answer to an image (1, C, h', w'): (1, K, h, w), on its own grid."""
         try:
             with self._own_random_state(), self._reading() as seen:
                 raw = self.twin(image.clone())  # some networks write over their input
@@ -61,7 +61,7 @@ class Network:
                 f"The network failed on an image {tuple(image.shape)}: {type(cause).__name__}: {cause}. It may need "
                 "another size: try resolution=… or divisor=… in wrap()."
             ) from cause
-        logits = to_logits(self.spec.output, raw, (image.shape[-2], image.shape[-1]), seen)
+        logits = to_logits(self.spec.output, raw, seen)
         if not bool(torch.isfinite(logits).all()):
             raise NonFiniteError(
                 f"The network returned NaN or infinity for this photo, before any click ({image.dtype}). Check its "
@@ -75,8 +75,12 @@ class Network:
         """Log-odds (1, 1, h', w') of the target class under the variables' values, differentiable in them."""
         with self._own_random_state(), self._reading() as seen:
             raw = variables.run(self, image, values, clicks)
-        logits = to_logits(self.spec.output, raw, (image.shape[-2], image.shape[-1]), seen)
-        return target_logit(logits, target, self.spec.output.activation)
+        return self.log_odds(to_logits(self.spec.output, raw, seen), target, image)
+
+    def log_odds(self, logits: Tensor, target: int | None, image: Tensor) -> Tensor:
+        """Log-odds (1, 1, h', w') of the target class, as large as the image, from logits (1, K, h, w)."""
+        odds = target_logit(logits, target, self.spec.output.activation)
+        return resized(odds, (image.shape[-2], image.shape[-1]))
 
     def _reading(self) -> AbstractContextManager[BeforeActivation | None]:
         """How a pass is seen where its logits are read before a sigmoid or softmax at its end."""

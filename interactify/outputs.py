@@ -1,4 +1,4 @@
-"""Whatever a network returns → logits (N, K, h, w) of the size of its input.
+"""Whatever a network returns → logits (N, K, h, w).
 
 Networks return tensors, tuples, dicts and objects, of logits or of probabilities. `OutputSpec` says which map is
 meant and what has been done to it; `to_logits` gives one form to all of them.
@@ -159,12 +159,11 @@ def _batched(value: Tensor) -> Tensor:
     return value if value.ndim == 4 else value.unsqueeze(1 if value.shape[0] == 1 else 0)
 
 
-def to_logits(spec: OutputSpec, raw: Any, size: tuple[int, int], seen: BeforeActivation | None = None) -> Tensor:
-    """Logits (N, K, H, W) at the network's input size, in float32 or better; differentiable.
+def to_logits(spec: OutputSpec, raw: Any, seen: BeforeActivation | None = None) -> Tensor:
+    """Logits (N, K, h, w) on the network's own grid, in float32 or better; differentiable.
 
     Where the pass was `seen`, they are read before the activation. Elsewhere probabilities are undone (log-odds for a
-    sigmoid, logarithm for a softmax), clamped away from 0 and 1 by no more than their own precision has there. Smaller
-    maps are resized bilinearly.
+    sigmoid, logarithm for a softmax), clamped away from 0 and 1 by no more than their own precision has there.
     """
     value, activation = spec.pick(raw, seen)
     if value.dtype in (torch.float16, torch.bfloat16):
@@ -173,9 +172,17 @@ def to_logits(spec: OutputSpec, raw: Any, size: tuple[int, int], seen: BeforeAct
         limits = torch.finfo(value.dtype)
         value = value.clamp(limits.tiny, 1 - limits.eps / 2)
         value = torch.logit(value) if activation == "sigmoid" else value.log()
-    if tuple(value.shape[-2:]) != size:
-        value = F.interpolate(value, size=size, mode="bilinear", align_corners=False)
     return value
+
+
+def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (N, K, H, W) of `size`, bilinearly; themselves where they have it.
+
+    What is resized is the log-odds of one class, not the logits of all: of a thousand classes that is most of the work.
+    """
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 def target_logit(logits: Tensor, target: int | None, activation: Activation) -> Tensor:

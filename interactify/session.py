@@ -19,7 +19,6 @@ from torch import Tensor
 from interactify import brs
 from interactify.errors import InteractionError
 from interactify.interactions import Click, checked
-from interactify.outputs import target_logit
 from interactify.photo import PhotoLike, read_photo, to_uint8
 from interactify.result import Result
 from interactify.view import View
@@ -69,7 +68,7 @@ class Session:
         self.pixels = read_photo(photo, network.spec.channels)
         frame = self._frame(whole((self.pixels.shape[1], self.pixels.shape[2])))
         self._plain = network.plain_logits(frame.image)
-        result = Result(self._target_of(self._plain, ()), frame.view, frame.window)
+        result = Result(network.log_odds(self._plain, self._class(()), frame.image), frame.view, frame.window)
         self.first = Step((), frame, frame.start, result)
         self.steps: tuple[Step, ...] = ()
         self.undone: tuple[Step, ...] = ()
@@ -167,9 +166,6 @@ class Session:
         image = network.image(self.pixels[:, rows, columns], view)
         return Frame(window, view, image, self.net.variables.start(network, image))
 
-    def _target_of(self, logits: Tensor, clicks: tuple[Click, ...]) -> Tensor:
-        return target_logit(logits, self._class(clicks), self.net.network.spec.output.activation)
-
     def _class(self, clicks: tuple[Click, ...]) -> int | None:
         """What a positive click means: the class asked for, or that under the first click (of two, the second)."""
         classes = self._plain.shape[1]
@@ -180,7 +176,12 @@ class Session:
         if not clicks:
             return None
         point = self.first.frame.view.points_to_network([(clicks[0].x, clicks[0].y)])
-        return int(brs.sample(self._plain, point)[0, :, 0].argmax())
+        # From the image's pixels to the map's, whose centres lie at whole numbers too.
+        high, wide = self._plain.shape[-2:]
+        scale = torch.tensor([wide / self.first.frame.image.shape[-1], high / self.first.frame.image.shape[-2]])
+        on_grid = ((point + 0.5) * scale.to(point) - 0.5).clamp(min=0)
+        on_grid = torch.minimum(on_grid, torch.tensor([wide - 1, high - 1]).to(on_grid))
+        return int(brs.sample(self._plain, on_grid)[0, :, 0].argmax())
 
     def _refined(self, clicks: tuple[Click, ...]) -> Step:
         started = time.perf_counter()

@@ -263,8 +263,21 @@ def test_numbers_that_turn_bad_on_the_way(solver: str) -> None:
     def fragile(values: Tensor) -> Tensor:
         return blurred(values) + torch.where(values.abs().max() > 1e-3, float("nan"), 0.0)
 
-    with pytest.raises(NonFiniteError):
-        brs.refine(fragile, start(), POINTS, LABELS, solver=solver)
+    result = brs.refine(fragile, start(), POINTS, LABELS, solver=solver)
+    assert torch.isfinite(result.logits).all() and not result.reached
+    assert result.energy <= brs.refine(fragile, start(), POINTS, LABELS, max_evaluations=1).energy
+
+
+def test_a_step_too_far_is_shortened() -> None:
+    """A network that overflows far from its start, and not where the click is satisfied."""
+
+    def overflowing(values: Tensor) -> Tensor:
+        return blurred(values) * torch.where(values.abs().max() > 1.5 * needed, torch.inf, 1.0)
+
+    free = brs.refine(blurred, start(), POINTS, LABELS)
+    needed = float(free.values.abs().max())
+    result = brs.refine(overflowing, start(), POINTS, LABELS)
+    assert result.reached and torch.isfinite(result.logits).all()
 
 
 def test_a_gradient_that_is_no_number() -> None:

@@ -76,7 +76,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     """Name, network, wrapped network, and what the network answers to the photo's image; once for all tests of it."""
     model = networks.seeded(NETWORKS[request.param])
     with torch.no_grad():
-        net = interactify.wrap(model, mean=IMAGENET[0], std=IMAGENET[1])
+        net = interactify.wrap(model, mean=IMAGENET[0], std=IMAGENET[1], resolution=96)
         return request.param, model, net, main_map(model(IMAGE))
 
 
@@ -107,7 +107,8 @@ def test_session_before_any_click(case: Case) -> None:
         assert torch.equal(result.logits, own)
         assert np.array_equal(result.mask, (own[0, 0] > 0).numpy())
     else:
-        assert torch.allclose(net.network.plain_logits(IMAGE).softmax(1), probability_map(own, name), atol=1e-5)
+        plain = net.network.plain_logits(IMAGE)
+        assert torch.allclose(plain.softmax(1), probability_map(own, name), atol=1e-5)
     for target in range(min(own.shape[1], 3)):
         result = net.session(PHOTO, target=target).result
         expected = probability(own, name, target)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import interactify
 from interactify.errors import ModelError, OptionError
-from interactify.outputs import class_index, locate_output, target_logit, to_logits
+from interactify.outputs import class_index, locate_output, resized, target_logit, to_logits
 
 SIZE = (12, 20)
 
@@ -45,7 +45,7 @@ def test_finding_the_map(name: str, raw: Any, path: Any, classes: int) -> None:
     spec = locate_output(raw(z), SIZE)
     assert (spec.path, spec.classes) == (path, classes)
     expected = z[:, :1] if classes == 1 else z
-    assert torch.equal(to_logits(spec, raw(z), SIZE), expected)
+    assert torch.equal(to_logits(spec, raw(z)), expected)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_no_map(raw: Any) -> None:
 def test_naming_the_map(output: Any, raw: Any) -> None:
     z = leaf(1, 1, *SIZE)
     spec = locate_output(raw(z), SIZE, output)
-    assert torch.equal(to_logits(spec, raw(z), SIZE), z)
+    assert torch.equal(to_logits(spec, raw(z)), z)
 
 
 @pytest.mark.parametrize("output", ["nowhere", "a.b", 7, "a.0.0.0.0.0", 2.5, ["a"]])
@@ -152,7 +152,7 @@ def test_probabilities_are_undone() -> None:
     for activate in (torch.sigmoid, lambda v: torch.softmax(v, 1)):
         raw = activate(z)
         spec = locate_output(raw, SIZE)
-        logits = to_logits(spec, raw, SIZE)
+        logits = to_logits(spec, raw)
         for k in range(4):
             back = torch.sigmoid(target_logit(logits, k, spec.activation))
             assert torch.allclose(back, raw[:, k : k + 1], atol=1e-12)
@@ -162,7 +162,7 @@ def test_probabilities_are_undone() -> None:
 def test_saturated_probabilities_are_finite_logits(dtype: torch.dtype) -> None:
     raw = torch.tensor([0.0, 1.0, 0.5, 0.25]).view(1, 1, 2, 2).to(dtype).expand(1, 1, 2, 2)
     spec = locate_output(raw, (2, 2))
-    logits = to_logits(spec, raw, (2, 2))
+    logits = to_logits(spec, raw)
     assert logits.dtype == torch.float32
     assert torch.isfinite(logits).all()
     assert (logits[0, 0, 0, 0] < -8) and (logits[0, 0, 0, 1] > 8 or dtype != torch.float32)
@@ -174,7 +174,7 @@ def test_small_probabilities_keep_a_gradient() -> None:
     z = torch.full((1, 1, *SIZE), -25.0, requires_grad=True)
     raw = torch.sigmoid(z)
     spec = locate_output(torch.sigmoid(leaf(1, 1, *SIZE)), SIZE)
-    logits = to_logits(spec, raw, SIZE)
+    logits = to_logits(spec, raw)
     (gradient,) = torch.autograd.grad(logits.sum(), z)
     assert torch.allclose(gradient, torch.ones_like(gradient), rtol=1e-3)
     assert torch.allclose(logits, z, rtol=1e-3)
@@ -185,7 +185,7 @@ def test_small_probabilities_keep_a_gradient() -> None:
 
 def test_smaller_maps_are_resized_bilinearly() -> None:
     z = networks.random_tensor(2, 3, 3, 5)
-    logits = to_logits(locate_output(z, SIZE), z, SIZE)
+    logits = resized(to_logits(locate_output(z, SIZE), z), SIZE)
     assert logits.shape == (2, 3, *SIZE)
     # Pixel centres: output pixel 7 of 20 lies at (7 + 0.5)·5/20 − 0.5 = 1.375 of the small map; row 5 of 12 at 0.875.
     top, bottom = (torch.lerp(z[:, :, row, 1], z[:, :, row, 2], 0.375) for row in (0, 1))
