@@ -143,7 +143,7 @@ def test_one_of_each_module(module: str) -> None:
     # Before a click: what the unwrapped network says, resized.
     own = position_by_position(model, frame.image)
     assert own.shape[1] == net.spec.output.classes == CLASSES and min(own.shape[2:]) > 1
-    expected = log_odds(F.interpolate(own, size=mine.shape[-2:], mode="bilinear", align_corners=False), TARGET)
+    expected = F.interpolate(log_odds(own, TARGET), size=mine.shape[-2:], mode="bilinear", align_corners=False)
     assert torch.allclose(mine.double(), expected, rtol=1e-3, atol=1e-4 * float(own.abs().max()))
 
     # The clicked logit has a gradient at the input.
