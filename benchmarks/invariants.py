@@ -88,7 +88,8 @@ def checked(build: Callable[[], nn.Module]) -> Finding:
         except NonFiniteError as cause:
             finding.reason = _short(cause)
         for least in (0.1, 0.5, 0.01):
-            if finding.reason and _revived(model, least):
+            if finding.reason:
+                _revive(model, least)
                 finding.reason = _holds(model, finding.found)
                 finding.found["revived"] = True
     except Unbuildable as cause:
@@ -99,17 +100,15 @@ def checked(build: Callable[[], nn.Module]) -> Finding:
     return finding
 
 
-def _revived(model: nn.Module, least: float) -> bool:
-    """Give batch norms the statistics of the photo itself, where there are any.
+def _revive(model: nn.Module, least: float) -> None:
+    """Give batch norms the statistics of the photo itself; where there are none, scale each layer's output to 1.
 
-    With the statistics that they start with, the signal of a deep random network can fade to nothing, or explode: then
-    it is the weights that fail, which no trained network has. No variance is taken to be below `least`: dividing by less
-    than there is, layer after layer, makes chaos of its own.
+    As they start, the signal of a deep random network can fade to nothing, or explode: then it is the weights that
+    fail, which no trained network has. No variance is taken to be below `least`: dividing by less than there is, layer
+    after layer, makes chaos of its own.
     """
     norms = [module for module in nn.Module.modules(model) if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     norms = [module for module in norms if module.track_running_stats]
-    if not norms:
-        return False
     net = _wrapped(model)
     image = net.network.image(_photo(net.spec.channels), net.network.view(SIZE))
 
@@ -118,12 +117,20 @@ def _revived(model: nn.Module, least: float) -> bool:
         norm.running_mean.copy_(seen.mean(1))  # type: ignore[union-attr, operator]
         norm.running_var.copy_(seen.var(1, correction=0).clamp_min(least))  # type: ignore[union-attr, operator]
 
+    def scale(layer: nn.Module, args: Any, out: Tensor) -> Tensor:
+        deviation = out.std().clamp_min(1e-6)
+        for parameter in layer.parameters():
+            parameter.div_(deviation)
+        return out / deviation
+
     handles = [norm.register_forward_pre_hook(take) for norm in norms]
+    if not norms:
+        layers = [layer for layer in nn.Module.modules(model) if type(layer) in (nn.Conv2d, nn.Linear)]
+        handles = [layer.register_forward_hook(scale) for layer in layers]
     with torch.no_grad():
         _run(model, image)
     for handle in handles:
         handle.remove()
-    return True
 
 
 def _photo(channels: int) -> Tensor:
