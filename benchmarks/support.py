@@ -177,11 +177,12 @@ def sweep(waiting: list[Job], workers: int, seconds: float, parameters: float) -
 
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
-    """What was found so far, by job; a later line goes before an earlier one."""
-    if not path.exists():
-        return {}
-    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    return {f"{entry['kind']} {entry['name']}": entry for entry in lines}
+    """What was found so far, by job: what is recorded in support.json, and this file's lines, the later the better."""
+    summary = path.with_suffix(".json")
+    entries = json.loads(summary.read_text(encoding="utf-8"))["networks"] if summary.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    entries += [json.loads(line) for line in lines if line.strip()]
+    return {f"{entry['kind']} {entry['name']}": entry for entry in entries}
 
 
 def versions() -> dict[str, str]:
@@ -207,7 +208,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
     parser.add_argument("--parameters", type=float, default=1.5e9, help="limit for one network, where that can be told")
     parser.add_argument("--seconds", type=float, default=240, help="limit for one network")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines, appended to")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines, appended to as it goes")
     parser.add_argument("--report", action="store_true", help="only write the pages from the results")
     given = parser.parse_args()
     if not given.report:

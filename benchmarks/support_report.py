@@ -27,9 +27,8 @@ def write(entries: list[Entry], versions: dict[str, str]) -> None:
     (ROOT / "docs" / "support-list.md").write_text(full_list(entries), encoding="utf-8")
     summary = {
         "versions": versions,
-        "dates": sorted({entry["date"] for entry in entries}),
         "kinds": {kind: {"works": works(own), "of": len(own)} for kind, own in _by(entries, "kind").items()},
-        "networks": [{key: value for key, value in entry.items() if key != "date"} for entry in entries],
+        "networks": entries,
     }
     text = json.dumps(summary, indent=None, separators=(",", ":"))
     (ROOT / "benchmarks" / "results" / "support.json").write_text(text.replace("},{", "},\n{") + "\n", encoding="utf-8")
