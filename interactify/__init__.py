@@ -7,6 +7,7 @@ result = session.click(x=120, y=80)
 
 from interactify import brs, energy, errors, evaluation, optim, zoo
 from interactify.errors import (
+    AdapterError,
     CheckpointError,
     InteractifyError,
     InteractionError,
@@ -21,17 +22,20 @@ from interactify.maps import interaction_maps
 from interactify.result import Result
 from interactify.session import Session
 from interactify.session_file import load_session
+from interactify.spec import Knowledge
 from interactify.stem import ReconfiguredStem, reconfigure_stem
 from interactify.wrap import Interactive, wrap
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdapterError",
     "CheckpointError",
     "Click",
     "InteractifyError",
     "InteractionError",
     "Interactive",
+    "Knowledge",
     "ModelError",
     "NonFiniteError",
     "OptionError",
