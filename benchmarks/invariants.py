@@ -22,7 +22,10 @@ from interactify.outputs import resized, target_logit, to_logits
 from interactify.wrap import Interactive
 
 SIZE = (45, 61)  # pixels: odd both ways, and no multiple of any stride
+LARGER = (161, 213)
 _BLOCK = 1 << 16
+# Photo, and least variance: which random weights come alive is found by trying.
+_REVIVALS = (*((SIZE, least) for least in (0.1, 0.5, 0.01, 0.2)), *((LARGER, least) for least in (0.1, 0.01)))
 
 
 @dataclass
@@ -87,10 +90,10 @@ def checked(build: Callable[[], nn.Module]) -> Finding:
             finding.reason = _holds(model, finding.found)
         except NonFiniteError as cause:
             finding.reason = _short(cause)
-        for least in (0.1, 0.5, 0.01):
+        for size, least in _REVIVALS:
             if finding.reason:
-                _revive(model, least)
-                finding.reason = _holds(model, finding.found)
+                _revive(model, least, size)
+                finding.reason = _holds(model, finding.found, size)
                 finding.found["revived"] = True
     except Unbuildable as cause:
         finding.reason = str(cause)
@@ -100,7 +103,7 @@ def checked(build: Callable[[], nn.Module]) -> Finding:
     return finding
 
 
-def _revive(model: nn.Module, least: float) -> None:
+def _revive(model: nn.Module, least: float, size: tuple[int, int]) -> None:
     """Give batch norms the statistics of the photo itself; where there are none, scale each layer's output to 1.
 
     As they start, the signal of a deep random network can fade to nothing, or explode: then it is the weights that
@@ -109,8 +112,8 @@ def _revive(model: nn.Module, least: float) -> None:
     """
     norms = [module for module in nn.Module.modules(model) if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     norms = [module for module in norms if module.track_running_stats]
-    net = _wrapped(model)
-    image = net.network.image(_photo(net.spec.channels), net.network.view(SIZE))
+    net = _wrapped(model, size)
+    image = net.network.image(_photo(net.spec.channels, size), net.network.view(size))
 
     def take(norm: nn.Module, args: tuple[Any, ...]) -> None:
         seen = args[0].transpose(0, 1).flatten(1)
@@ -133,20 +136,20 @@ def _revive(model: nn.Module, least: float) -> None:
         handle.remove()
 
 
-def _photo(channels: int) -> Tensor:
+def _photo(channels: int, size: tuple[int, int]) -> Tensor:
     """Smooth noise (C, H, W) in [0, 1], the same each time."""
     generator = torch.Generator().manual_seed(0)
-    coarse = F.interpolate(torch.rand(1, channels, 6, 8, generator=generator), size=SIZE, mode="bilinear")[0]
-    return (0.8 * coarse + 0.2 * torch.rand(channels, *SIZE, generator=generator)).clamp(0, 1)
+    coarse = F.interpolate(torch.rand(1, channels, 6, 8, generator=generator), size=size, mode="bilinear")[0]
+    return (0.8 * coarse + 0.2 * torch.rand(channels, *size, generator=generator)).clamp(0, 1)
 
 
-def _holds(model: nn.Module, found: dict[str, Any]) -> str:
+def _holds(model: nn.Module, found: dict[str, Any], photo_size: tuple[int, int] = SIZE) -> str:
     before = _state(model)
-    net = _wrapped(model)
+    net = _wrapped(model, photo_size)
     classes = net.spec.output.classes
     target = min(1, classes - 1)
-    session = net.session(_photo(net.spec.channels), target=target)
-    if session.result.mask.shape != SIZE:
+    session = net.session(_photo(net.spec.channels, photo_size), target=target)
+    if session.result.mask.shape != photo_size:
         return f"a mask of {session.result.mask.shape}"
     image, mine = session.first.frame.image, session.result.logits
     size = (image.shape[-2], image.shape[-1])
@@ -178,10 +181,10 @@ def _holds(model: nn.Module, found: dict[str, Any]) -> str:
     return ""
 
 
-def _wrapped(model: nn.Module) -> Interactive:
+def _wrapped(model: nn.Module, size: tuple[int, int]) -> Interactive:
     """At the photo's own size; networks that insist on another keep theirs."""
     try:
-        return interactify.wrap(model, resolution=max(SIZE), max_evaluations=1, zoom=False)
+        return interactify.wrap(model, resolution=max(size), max_evaluations=1, zoom=False)
     except OptionError:
         return interactify.wrap(model, max_evaluations=1, zoom=False)
 

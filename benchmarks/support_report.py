@@ -47,13 +47,15 @@ def page(entries: list[Entry], versions: dict[str, str]) -> str:
         "",
         "Made by `python -m benchmarks.support`, which builds every architecture with random weights and checks it;",
         "nothing here is claimed that was not run. Where the signal fades or explodes in random weights, batch norms",
-        "get the statistics of the photo first. A network counts where all of this holds, on a photo of 45×61 pixels:",
+        "get the statistics of the photo first, if need be of a larger one (161×213). A network counts where all of",
+        "this holds, on a photo of 45×61 pixels:",
         "",
         "- before a click the wrapped network's output is the original's, and afterwards the model is as it was:",
         "  weights, buffers, mode, `requires_grad`, no hook left;",
         "- the gradient of the clicked logits is finite and not zero, at the input and each default insertion point;",
         "- one refinement of two clicks lowers the energy, and a second one gives the same values to the last bit.",
         "",
+        f"{sum(bool(entry['found'].get('revived')) for entry in entries)} of {len(entries)} had to be given statistics.",
         f"Run on {' to '.join(dict.fromkeys((dates[0], dates[-1])))} with "
         + ", ".join(f"{package} {number}" for package, number in versions.items())
         + ".",
