@@ -42,6 +42,7 @@ def works(entries: list[Entry]) -> int:
 def page(entries: list[Entry], versions: dict[str, str]) -> str:
     """The page with a row for each family, and each failure with its reason."""
     dates = sorted({entry["date"] for entry in entries})
+    revived = sum(bool(entry["found"].get("revived")) for entry in entries)
     lines = [
         "# Which networks work",
         "",
@@ -55,7 +56,7 @@ def page(entries: list[Entry], versions: dict[str, str]) -> str:
         "- the gradient of the clicked logits is finite and not zero, at the input and each default insertion point;",
         "- one refinement of two clicks lowers the energy, and a second one gives the same values to the last bit.",
         "",
-        f"{sum(bool(entry['found'].get('revived')) for entry in entries)} of {len(entries)} had to be given statistics.",
+        f"{revived} of {len(entries)} had to be given statistics.",
         f"Run on {' to '.join(dict.fromkeys((dates[0], dates[-1])))} with "
         + ", ".join(f"{package} {number}" for package, number in versions.items())
         + ".",
