@@ -32,6 +32,7 @@ TORCHVISION = (
     *("deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "deeplabv3_resnet101", "fcn_resnet50", "fcn_resnet101"),
     "lraspp_mobilenet_v3_large",
 )
+_ABOVE = "above the limit"
 _JOBS_PER_PROCESS = 40  # memory that packages keep is given back
 
 
@@ -99,9 +100,7 @@ def _work(connection: Connection, limit: float) -> None:
     while (job := connection.recv()) is not None:
         count = _parameters(job)
         if count > limit:
-            connection.send(
-                Finding(f"{count / 1e9:.1f} G parameters, above the limit of {limit / 1e9:.1f} G", count, 0.01)
-            )
+            connection.send(Finding(f"{count / 1e6:.0f} M parameters, {_ABOVE} of {limit / 1e6:.0f} M", count, 0.01))
         else:
             connection.send(checked(build(job)))
 
@@ -222,10 +221,12 @@ def main() -> None:
         given.results.parent.mkdir(exist_ok=True)
         with given.results.open("a", encoding="utf-8") as file, tqdm(total=len(wanted), unit="network") as progress:
             for job, finding in sweep(wanted, given.workers, given.seconds, given.parameters):
+                progress.update()
+                if _ABOVE in finding.reason:  # not run is neither works nor fails
+                    continue
                 entry = {**asdict(job), **asdict(finding), "date": date.today().isoformat()}
                 file.write(json.dumps(entry) + "\n")
                 file.flush()
-                progress.update()
                 if finding.reason:
                     progress.write(f"{job.key}: {finding.reason}")
     from benchmarks.support_report import write

@@ -16,7 +16,7 @@ TITLES = {
     "tu": "segmentation_models_pytorch: Unet with timm's convolutional encoders (`tu-…`)",
     "torchvision": "torchvision: segmentation models",
     "transformers": "transformers: segmentation models with convolutional or hybrid stems",
-    "timm-others": "timm: transformers, mixers and hybrids, as far as they read the image by a convolution",
+    "timm-others": "timm: transformers, mixers and hybrids, those of up to 30 M parameters that were tried",
 }
 
 
