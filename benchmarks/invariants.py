@@ -16,9 +16,10 @@ from torch.overrides import TorchFunctionMode
 import interactify
 from interactify import brs
 from interactify.adapters import knowledge_of
+from interactify.classes import target_logit
 from interactify.errors import InteractifyError, NonFiniteError, OptionError
 from interactify.insertion import attach, changed_at
-from interactify.outputs import resized, target_logit, to_logits
+from interactify.outputs import resized, to_logits
 from interactify.wrap import Interactive
 
 SIZE = (45, 61)  # pixels: odd both ways, and no multiple of any stride

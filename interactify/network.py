@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from interactify.activation import BeforeActivation
+from interactify.classes import class_index, target_logit
 from interactify.errors import ModelError, NonFiniteError
 from interactify.interactions import Click
-from interactify.outputs import class_index, resized, target_logit, to_logits
+from interactify.outputs import resized, to_logits
 from interactify.probe import mark_stem
 from interactify.spec import ModelSpec
 from interactify.view import SMALLEST, View

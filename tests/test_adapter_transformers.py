@@ -20,8 +20,8 @@ from benchmarks.transformers_architectures import CLASSES, transformers_architec
 from interactify import brs
 from interactify.adapters import adapter_for, knowledge_of
 from interactify.adapters.queries import Queries, log_scores
+from interactify.classes import target_logit
 from interactify.errors import ModelError, OptionError
-from interactify.outputs import target_logit
 from interactify.wrap import Interactive
 
 transformers = pytest.importorskip("transformers")

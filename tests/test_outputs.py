@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import interactify
+from interactify.classes import class_index, target_logit
 from interactify.errors import ModelError, OptionError
-from interactify.outputs import class_index, locate_output, resized, target_logit, to_logits
+from interactify.outputs import locate_output, resized, to_logits
 
 SIZE = (12, 20)
 
