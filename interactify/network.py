@@ -17,6 +17,7 @@ from interactify.interactions import Click
 from interactify.outputs import resized, to_logits
 from interactify.probe import mark_stem
 from interactify.spec import ModelSpec
+from interactify.suffix import Suffixes
 from interactify.view import SMALLEST, View
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ class Network:
         self.stem_is_named = stem is not None
         if stem is not None:
             mark_stem(twin, stem)
+        self.weights = [*nn.Module.parameters(twin), *nn.Module.buffers(twin)]
+        self.suffixes = Suffixes()
+
+    def version(self) -> int:
+        """A number that changes whenever the weights are trained on, so that what was computed of them is not kept."""
+        return sum(tensor._version for tensor in self.weights if not tensor.is_inference())
 
     def view(self, size: tuple[int, int]) -> View:
         """How a photo, or a window of one, of (H, W) pixels lies in this network's input."""
@@ -62,21 +69,19 @@ class Network:
                 f"The network failed on an image {tuple(image.shape)}: {type(cause).__name__}: {cause}. It may need "
                 "another size: try resolution=… or divisor=… in wrap()."
             ) from cause
-        logits = to_logits(self.spec.output, raw, seen)
-        if not bool(torch.isfinite(logits).all()):
-            raise NonFiniteError(
-                f"The network returned NaN or infinity for this photo, before any click ({image.dtype}). Check its "
-                "weights and the mean= and std= it expects, or use float32."
-            )
-        return logits
+        return finite(to_logits(self.spec.output, raw, seen))
 
     def logits(
         self, image: Tensor, variables: Variables, values: Tensor, clicks: Sequence[Click], target: int | None
     ) -> Tensor:
         """Log-odds (1, 1, h', w') of the target class under the variables' values, differentiable in them."""
+        return self.log_odds(self.class_logits(image, variables, values, clicks), target, image)
+
+    def class_logits(self, image: Tensor, variables: Variables, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+        """Logits (1, K, h, w), on the network's own grid, under the variables' values, differentiable in them."""
         with self._own_random_state(), self._reading() as seen:
             raw = variables.run(self, image, values, clicks)
-        return self.log_odds(to_logits(self.spec.output, raw, seen), target, image)
+            return to_logits(self.spec.output, raw, seen)
 
     def log_odds(self, logits: Tensor, target: int | None, image: Tensor) -> Tensor:
         """Log-odds (1, 1, h', w') of the target class, as large as the image, from logits (1, K, h, w)."""
@@ -97,6 +102,16 @@ class Network:
         with _drawing, torch.random.fork_rng(devices):  # the state is global: one at a time
             torch.manual_seed(0)
             yield
+
+
+def finite(logits: Tensor) -> Tensor:
+    """The logits of a photo before any click, where they are numbers. Raises NonFiniteError elsewhere."""
+    if not bool(torch.isfinite(logits).all()):
+        raise NonFiniteError(
+            f"The network returned NaN or infinity for this photo, before any click ({logits.dtype}). Check its "
+            "weights and the mean= and std= it expects, or use float32."
+        )
+    return logits
 
 
 _drawing = threading.Lock()

@@ -21,6 +21,7 @@ from interactify.errors import InteractionError
 from interactify.interactions import Click, checked
 from interactify.photo import PhotoLike, read_photo, to_uint8
 from interactify.result import Result
+from interactify.suffix import Suffix
 from interactify.view import View
 from interactify.window import Window, next_window, whole
 
@@ -30,12 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A window of the photo as the network sees it: `image` (1, C, h', w') normalised, `start` the identity."""
+    """A window of the photo as the network sees it.
+
+    `image` is (1, C, h', w'), normalised, `start` the variables' identity, `suffix` what depends on them.
+    """
 
     window: Window
     view: View
     image: Tensor
     start: Tensor
+    suffix: Suffix
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +72,7 @@ class Session:
         self.target = net.target if target is None else network.target(target)
         self.pixels = read_photo(photo, network.spec.channels)
         frame = self._frame(whole((self.pixels.shape[1], self.pixels.shape[2])))
-        self._plain = network.plain_logits(frame.image)
+        self._plain = frame.suffix.plain()
         result = Result(network.log_odds(self._plain, self._class(()), frame.image), frame.view, frame.window)
         self.first = Step((), frame, frame.start, result)
         self.steps: tuple[Step, ...] = ()
@@ -164,7 +169,8 @@ class Session:
         view = network.view(size)
         rows, columns = window.slices
         image = network.image(self.pixels[:, rows, columns], view)
-        return Frame(window, view, image, self.net.variables.start(network, image))
+        start = self.net.variables.start(network, image)
+        return Frame(window, view, image, start, Suffix(network, self.net.variables, image, start))
 
     def _class(self, clicks: tuple[Click, ...]) -> int | None:
         """What a positive click means: the class asked for, or that under the first click (of two, the second)."""
@@ -200,7 +206,7 @@ class Session:
         target = self._class(clicks)
 
         def forward(values: Tensor) -> Tensor:
-            return net.network.logits(frame.image, net.variables, values, seen, target)
+            return net.network.log_odds(frame.suffix(values, seen), target, frame.image)
 
         refinement = brs.refine(
             forward,

@@ -1,6 +1,7 @@
 """What BRS may move. Each kind of variable is the identity at its start: at zero the network answers as ever.
 
-To add one: a class with the four members of `Variables`, and a line in `KINDS`.
+To add one: a class with the members of `Variables`, and a line in `KINDS`. With `reads_clicks = False` it promises that
+its `run` does not look at the clicks, so that what the network computes ahead of it is kept from click to click.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Input:
     """
 
     name: str = "input"
+    reads_clicks: bool = False
 
     def prepare(self, network: Network) -> None: ...
 
@@ -69,6 +71,7 @@ class Maps:
     """The interaction maps of the stem reconfigured with image kernels, (1, C, h, w) (Jang & Kim 2019, 3.3)."""
 
     name: str = "maps"
+    reads_clicks: bool = False
 
     def prepare(self, network: Network) -> None:
         if not network.spec.stem:
@@ -127,6 +130,7 @@ class ScaleBias:
 
     layer: str
     bias_cost: float = 10.0
+    reads_clicks: bool = False
 
     @property
     def name(self) -> str:

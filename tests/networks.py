@@ -293,6 +293,12 @@ class Failing(Plain):
         super().__init__()
         self.switch, self.how = Switch(), how
 
+    def turn(self, on: bool) -> None:
+        """Break, or be whole again; as far as anyone can tell, the weights were trained on in between."""
+        self.switch.on = on
+        with torch.no_grad():
+            next(self.parameters()).mul_(1)
+
     def forward(self, x: Tensor) -> Tensor:
         out = super().forward(x)
         if not self.switch.on:

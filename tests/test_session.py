@@ -343,11 +343,11 @@ def test_a_network_that_breaks_in_the_middle(how: str, variables: str) -> None:
     session.click(x=60, y=40)
     session.undo()
     before = state(session), session.steps, session.undone
-    model.switch.on = True
+    model.turn(on=True)
     with pytest.raises(NonFiniteError):
         session.click(x=5, y=5)
     assert (state(session), session.steps, session.undone) == before
-    model.switch.on = False
+    model.turn(on=False)
     clicked = session.click(x=60, y=40)
     assert torch.equal(clicked.logits, before[2][0].result.logits), "as if nothing had happened"
 
@@ -357,7 +357,7 @@ def test_a_network_that_raises_in_the_middle() -> None:
     session = interactify.wrap(model, max_evaluations=4).session(networks.random_photo())
     session.click(x=30, y=20)
     before = state(session), session.steps, session.undone
-    model.switch.on = True
+    model.turn(on=True)
     with pytest.raises((InteractifyError, RuntimeError)):
         session.click(x=5, y=5)
     assert (state(session), session.steps, session.undone) == before

@@ -1,0 +1,165 @@
+"""The suffix of a network for one image: what depends on the variables is run, everything else is kept.
+
+The pass that gives the image's plain logits is recorded on a tape (`tape.py`), so a suffix costs nothing to make, and
+a tape is exact for its image, whatever way the network's code takes there. Tracing a network once for all images of a
+shape would save nothing: each image's prefix has to be run once anyway, and while that happens it is recorded.
+
+Where a pass can't be recorded, or a tape fails its self-check, the whole network is run, which is always right.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from interactify.interactions import Click
+from interactify.recording import Learnt, Recorded, Unrecordable, record
+from interactify.tape import Diverged, Tape
+
+if TYPE_CHECKING:
+    from interactify.network import Network
+    from interactify.variables import Variables
+
+Key = tuple[str, tuple[int, ...]]  # the variables' name and the image's shape
+
+
+@dataclass
+class Suffixes:
+    """What is known of a network's suffixes from earlier images, by variables and shape.
+
+    Attributes:
+        learnt: how the network writes in place.
+        checked: where a tape has been found to give what the whole network gives.
+        whole: where the whole network is run, and why.
+    """
+
+    learnt: dict[Key, Learnt] = field(default_factory=dict)
+    checked: set[Key] = field(default_factory=set)
+    whole: dict[Key, str] = field(default_factory=dict)
+
+
+class Suffix:
+    """What an evaluation runs for one image (1, C, h', w'): from the variables' values to logits (1, K, h, w)."""
+
+    def __init__(self, network: Network, variables: Variables, image: Tensor, start: Tensor) -> None:
+        self.network, self.variables, self.image, self.start = network, variables, image, start
+        self.diverged = 0  # evaluations where the network took another way, and was run as a whole
+        self._key: Key = (variables.name, tuple(image.shape))
+        self._tape: Tape | None = None
+        self._failed = ""
+        self._made_for: tuple[object, ...] = ()
+        self._reads_clicks = getattr(variables, "reads_clicks", True)
+        if network.spec.draws:
+            network.suffixes.whole.setdefault(self._key, "it draws random numbers in each pass")
+
+    def plain(self) -> Tensor:
+        """The network's own logits for the image, before any click, and the suffix made ready.
+
+        Raises:
+            ModelError: the network fails on the image.
+            NonFiniteError: it returns NaN or infinity.
+        """
+        from interactify.network import finite  # which holds what is known of suffixes
+
+        if not self._reads_clicks and self.whole is None:
+            recorded = self._recorded(self.start, ())
+            if recorded is not None:
+                return finite(recorded.logits.detach())
+        logits = self.network.plain_logits(self.image)
+        self._remember()
+        return logits
+
+    def __call__(self, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+        """Logits (1, K, h, w) under the values, differentiable in them; `clicks` are in network pixels.
+
+        The same as the whole network's, and so is their gradient, to within rounding.
+        """
+        if self.whole is None and (self._tape is None or self._made_for != self._now(clicks)):
+            recorded = self._recorded(values, clicks)
+            if recorded is not None and not recorded.recomputes:
+                return recorded.logits
+        if self.whole is not None or self._tape is None:
+            logits = self._whole(values, clicks)
+            self._remember()
+            return logits
+        try:
+            logits = self._tape(values)
+        except Diverged:
+            self.diverged += 1
+            return self._whole(values, clicks)
+        if self._key in self.network.suffixes.checked or torch.equal(values.detach(), self.start):
+            return logits
+        return self._checked(logits, values, clicks)
+
+    @property
+    def whole(self) -> str | None:
+        """Why the whole network is run; None where it is not."""
+        return self.network.suffixes.whole.get(self._key)
+
+    @property
+    def kept(self) -> int:
+        """Bytes kept for this image, its own pixels included, the network's weights not."""
+        own = {_pointer(tensor) for tensor in self.network.weights}
+        if self._tape is None:
+            return self.image.untyped_storage().nbytes()
+        image = self.image.untyped_storage()
+        counted = any(_pointer(tensor) == image.data_ptr() for tensor in self._tape.constants.values())
+        return self._tape.held(own) + (0 if counted else image.nbytes())
+
+    def _now(self, clicks: Sequence[Click]) -> tuple[object, ...]:
+        """What a tape is made for: the weights, and the clicks where the variables read them."""
+        return self.network.version(), tuple(clicks) if self._reads_clicks else ()
+
+    def _whole(self, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+        return self.network.class_logits(self.image, self.variables, values, clicks)
+
+    def _recorded(self, values: Tensor, clicks: Sequence[Click]) -> Recorded | None:
+        """Run the whole network once, and keep its tape; None where that can't be done, and from then on."""
+        known = self.network.suffixes
+        own = {_pointer(tensor) for tensor in self.network.weights}
+        learnt = known.learnt.setdefault(self._key, Learnt())
+        self._tape = None
+        try:
+            recorded = record(
+                lambda start: self._whole(start, clicks), values, learnt, lambda tensor: _pointer(tensor) in own
+            )
+        except Unrecordable as why:
+            known.whole[self._key] = str(why)
+            return None
+        except (
+            Exception
+        ) as cause:  # the network's own code fails; whether only because it is watched, its next run tells
+            self._failed = f"it fails while it is watched ({type(cause).__name__}: {cause})"
+            return None
+        self._tape, self._made_for = recorded.tape, self._now(clicks)
+        return recorded
+
+    def _remember(self) -> None:
+        """The network has just run well: where it failed while it was watched, it is not watched again."""
+        if self._failed:
+            self.network.suffixes.whole[self._key], self._failed = self._failed, ""
+
+    def _checked(self, logits: Tensor, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+        """The logits, where the whole network gives the same, away from the identity; its own elsewhere, for good."""
+        with torch.no_grad():
+            expected = self._whole(values.detach(), clicks)
+        if not bool(torch.isfinite(expected).all()):
+            return logits  # a step too far: it says nothing; the next evaluation is checked
+        tolerance = 1e-9 if logits.dtype == torch.float64 else 1e-4
+        off = float((logits.detach() - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
+        if off <= tolerance:
+            self.network.suffixes.checked.add(self._key)
+            return logits
+        why = f"running it in part gave other logits than the whole (by {off:.1e} of the largest)"
+        self.network.suffixes.whole[self._key] = why
+        warnings.warn(f"Each evaluation runs the whole network: {why}.", stacklevel=2)
+        return self._whole(values, clicks)
+
+
+def _pointer(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
