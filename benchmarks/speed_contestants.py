@@ -1,0 +1,193 @@
+"""Who is timed: this library by its public API, the published way, and torch's own L-BFGS.
+
+All minimise the same energy of the same clicks from where the last click left the variables, end at the evaluation at
+which every clicked logit is past the margin, without its backward pass, or after 40, and return a mask. What differs
+is what they run for an evaluation and what drives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import fmin_l_bfgs_b
+from torch import Tensor, nn
+
+import interactify
+from benchmarks.speed_cuts import Cut, Head, Whole, inertia, normalised, points_of
+
+MARGIN, AIM, INERTIA, MOST_EVALUATIONS = 3.0, 4.0, 1e-3, 40
+OURS = "interactify"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a click gave: how many evaluations it took, whether the last one reached the goal (and so had no backward
+    pass), the mask (H, W), and which clicks have their label in it.
+    """  # noqa: D205
+
+    evaluations: int
+    settled: bool
+    mask: NDArray[np.bool_]
+    satisfied: tuple[bool, ...]
+
+
+class Contestant(Protocol):
+    """Someone who answers to clicks on one photo at a time."""
+
+    name: str
+
+    def open(self, photo: Tensor) -> None:
+        """Begin on a photo (3, H, W) in [0, 1]: all that can be run before a click, the plain mask included."""
+
+    def click(self, click: interactify.Click) -> Outcome:
+        """Take one more click into account, with all before."""
+
+
+class Ours:
+    """The library, by its public API; one network for all photos, as a user has it."""
+
+    name = OURS
+
+    def __init__(self, model: nn.Module, variables: str, size: int) -> None:
+        # The photo is as large as the network's input, and looked at as a whole: the others know nothing else.
+        self.net = interactify.wrap(
+            model, variables=variables, resolution=size, zoom=False, max_evaluations=MOST_EVALUATIONS
+        )
+
+    def open(self, photo: Tensor) -> None:
+        self.session = self.net.session(photo)
+        self.plain = self.session.result.mask
+
+    def click(self, click: interactify.Click) -> Outcome:
+        result = self.session.click(x=click.x, y=click.y, positive=click.positive)
+        unsatisfied = result.unsatisfied
+        right = tuple(c not in unsatisfied for c in result.clicks)
+        return Outcome(result.evaluations, result.status == "done", result.mask, right)
+
+
+class Settled(Exception):
+    """Every click is past the margin; what the minimisation is left by."""
+
+
+class Exhausted(Exception):
+    """As many evaluations were made as are allowed."""
+
+
+class Problem:
+    """The energy of some clicks over the variables of a cut, and the best point seen."""
+
+    def __init__(self, cut: Cut, kept: Any, clicks: list[interactify.Click], device: torch.device) -> None:
+        self.cut, self.kept = cut, kept
+        self.rows = torch.tensor([int(click.y) for click in clicks], device=device)
+        self.columns = torch.tensor([int(click.x) for click in clicks], device=device)
+        self.signs = torch.tensor([1.0 if click.positive else -1.0 for click in clicks], device=device)
+        self.evaluations = 0
+        self.value = 0.0  # of the last evaluation, on the host
+        self.best: tuple[float, Tensor, Tensor] | None = None
+
+    def energy(self, values: Tensor) -> Tensor:
+        """E of values that require a gradient, 0-d. Raises Settled at the goal."""
+        self.evaluations += 1
+        logits = self.cut.logits(self.kept, values)
+        signed = self.signs * logits[0, 0, self.rows, self.columns]
+        energy = (AIM - signed).relu().square().sum() + INERTIA * inertia(values)
+        # One transfer for both: a careful user waits for the device once.
+        self.value, past = torch.stack([energy.detach(), (signed.detach() >= MARGIN).all().to(energy.dtype)]).tolist()
+        if past or self.best is None or self.value < self.best[0]:
+            self.best = self.value, values.detach().clone(), logits.detach()
+        if past:
+            raise Settled
+        if self.evaluations == MOST_EVALUATIONS:
+            raise Exhausted
+        return energy
+
+
+Driver = Callable[[Problem, Tensor], None]
+
+
+def with_scipy(problem: Problem, start: Tensor) -> None:
+    """SciPy's L-BFGS-B on the host in float64, with the settings of f-BRS's released code."""
+
+    def fun(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        values = torch.from_numpy(x).to(start.device, start.dtype).view(start.shape).requires_grad_(True)
+        energy = problem.energy(values)
+        (gradient,) = torch.autograd.grad(energy, values)
+        return problem.value, gradient.reshape(-1).cpu().numpy().astype(np.float64)
+
+    x0 = start.reshape(-1).cpu().numpy().astype(np.float64)
+    fmin_l_bfgs_b(fun, x0, m=20, factr=0, pgtol=1e-8, maxfun=MOST_EVALUATIONS, maxiter=MOST_EVALUATIONS)
+
+
+def with_torch(problem: Problem, start: Tensor) -> None:
+    """torch.optim.LBFGS with its strong Wolfe line search."""
+    values = start.clone().requires_grad_(True)
+    optimiser = torch.optim.LBFGS(
+        [values],
+        lr=1,
+        max_iter=MOST_EVALUATIONS,
+        max_eval=MOST_EVALUATIONS,
+        history_size=20,
+        tolerance_grad=1e-8,
+        tolerance_change=0,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        energy = problem.energy(values)
+        energy.backward()
+        return energy
+
+    optimiser.step(closure)
+
+
+class Others:
+    """A cut of the network, and a driver."""
+
+    def __init__(self, name: str, cut: Cut, drive: Driver, device: str = "cpu") -> None:
+        self.name, self.cut, self.drive, self.device = name, cut, drive, torch.device(device)
+
+    def open(self, photo: Tensor) -> None:
+        self.kept = self.cut.kept(normalised(photo, self.device))
+        self.values = self.cut.start(self.kept)
+        self.clicks: list[interactify.Click] = []
+        with torch.no_grad():
+            self.plain = (self.cut.logits(self.kept, self.values)[0, 0] > 0).cpu().numpy()
+
+    def click(self, click: interactify.Click) -> Outcome:
+        self.clicks.append(click)
+        problem = Problem(self.cut, self.kept, self.clicks, self.device)
+        settled = False
+        try:
+            self.drive(problem, self.values)
+        except Settled:
+            settled = True
+        except Exhausted:
+            pass
+        assert problem.best is not None
+        _, self.values, logits = problem.best
+        mask = (logits[0, 0] > 0).cpu().numpy()
+        right = tuple(bool(mask[int(c.y), int(c.x)]) == c.positive for c in self.clicks)
+        return Outcome(problem.evaluations, settled, mask, right)
+
+
+def contestants(model: nn.Module, network: str, point: str, size: int, device: str = "cpu") -> list[Contestant]:
+    """Everyone for a network and a place of the variables ("input", "A", "B", "C"), the library first."""
+    variables = "input" if point == "input" else f"scale_bias@{point}"
+    layer = None if point == "input" else points_of(network)[point]
+    forms: list[Cut] = [Whole(model, layer)]
+    if point != "input":  # behind the input lies the whole network
+        forms.append(Head(model, point))
+    drivers: list[tuple[str, Driver]] = [("SciPy", with_scipy), ("torch.optim", with_torch)]
+    rest = [Others(f"{driver}, {cut.form}", cut, drive, device) for driver, drive in drivers for cut in forms]
+    return [Ours(model, variables, size), *rest]
+
+
+def part_of(model: nn.Module, point: str) -> Cut:
+    """The part that depends on the variables, as plainly as it can be run."""
+    return Whole(model, None) if point == "input" else Head(model, point)

@@ -1,0 +1,139 @@
+"""How things are measured: the clock, paired statistics, operations, memory, and the machine they were measured on."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+import interactify
+
+T = TypeVar("T")
+LIBRARIES = ("torch", "numpy", "scipy", "timm", "segmentation-models-pytorch")
+
+
+class Clock:
+    """Seconds of a call; on a GPU, until all that it began there has ended."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def __call__(self, action: Callable[[], T]) -> tuple[float, T]:
+        self._wait()
+        began = time.perf_counter()
+        result = action()
+        self._wait()
+        return time.perf_counter() - began, result
+
+    def _wait(self) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize(self.device)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles, of however many values (linear between them)."""
+    if len(values) == 1:
+        return {"median": values[0], "q1": values[0], "q3": values[0]}
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": middle, "q1": low, "q3": high}
+
+
+def paired(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
+    """The spread of the ratios within each repetition: what slows a whole repetition down cancels out.
+
+    >>> paired([2.0, 30.0, 6.0], [1.0, 10.0, 1.5])["median"]
+    3.0
+    """
+    return spread([a / b for a, b in zip(over, under, strict=True)])
+
+
+def operations(action: Callable[[], object]) -> int:
+    """Floating-point operations of a call, backward passes included, as torch's own counter sees them."""
+    with FlopCounterMode(display=False) as counter:
+        action()
+    return int(counter.get_total_flops())
+
+
+def allocation(action: Callable[[], T], device: str = "cpu") -> tuple[int, int, T]:
+    """What a call allocates: at most at one time, and still at its end, in bytes above what there was; and its result.
+
+    On a GPU the allocator's own counters; on the CPU, its record of every allocation and release, by the profiler.
+    """
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        result = action()
+        torch.cuda.synchronize(device)
+        peak = torch.cuda.max_memory_allocated(device) - before
+        gc.collect()
+        return peak, torch.cuda.memory_allocated(device) - before, result
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        result = action()
+        gc.collect()
+    # Not record.events(): there, what is allocated within an operation is not in the order of time.
+    results: Any = record.profiler.kineto_results  # type: ignore[union-attr]
+    changes = sorted((e.start_ns(), e.nbytes()) for e in results.events() if e.name() == "[memory]")
+    now = most = 0
+    for _, change in changes:
+        now += change
+        most = max(most, now)
+    return most, now, result
+
+
+def peak_operations(device: str = "cpu") -> float:
+    """Floating-point operations a second of the fastest float32 matrix product seen on this device."""
+    best, clock = 0.0, Clock(device)
+    for side in (2048, 4096):
+        a, b = torch.rand(side, side, device=device), torch.rand(side, side, device=device)
+        out = torch.empty_like(a)
+        for _ in range(5):
+            seconds, _ = clock(lambda a=a, b=b, out=out: torch.mm(a, b, out=out))  # type: ignore[misc]
+            best = max(best, 2 * side**3 / seconds)
+    return best
+
+
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """Where and with what the figures were measured."""
+    found: dict[str, Any] = {
+        "date": date.today().isoformat(),
+        "device": device,
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "interactify": interactify.__version__,
+        **{name: version(name) for name in LIBRARIES},
+    }
+    if device.startswith("cuda"):
+        found["gpu"] = torch.cuda.get_device_name(device)
+        found["cuda"] = torch.version.cuda
+        found["cudnn"] = torch.backends.cudnn.version()
+        found["tf32"] = {
+            "convolution": torch.backends.cudnn.allow_tf32,
+            "product": torch.backends.cuda.matmul.allow_tf32,
+        }
+    return found
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
