@@ -413,6 +413,16 @@ def test_a_step_into_infinity_is_taken_back() -> None:
     assert abs(float(solution.x)) < 1e-8
 
 
+Ends = tuple[Tensor, Tensor]  # x and gradient
+
+
+def direction_after(history: History, here: Ends, there: Ends) -> tuple[Tensor, float]:
+    """The history's direction once the step from here to there is taken."""
+    history.write(here, there)
+    gradient = there[1]
+    return history.direction(gradient, float(gradient @ gradient), history.products(gradient).tolist())
+
+
 def test_the_direction_is_that_of_dense_bfgs() -> None:
     """While nothing is forgotten, the direction is -H g with H from the BFGS formula (Nocedal and Wright, 6.17)."""
     n, matrix = 6, quadratic(6, 1e2).energy
@@ -421,7 +431,7 @@ def test_the_direction_is_that_of_dense_bfgs() -> None:
     history, identity = History(10, like=points[0]), torch.eye(n, dtype=torch.float64)
     pairs = [(b - a, hessian @ (b - a)) for a, b in pairwise(points)]
     for (step, change), (a, b) in zip(pairs, pairwise(points), strict=True):
-        direction, slope = history.direction(hessian @ b, before=hessian @ a, step=b - a)
+        direction, slope = direction_after(history, (a, hessian @ a), (b, hessian @ b))
         newest = pairs[: len(history)][-1]
         inverse = identity * (newest[0] @ newest[1]) / (newest[1] @ newest[1])
         for s, y in pairs[: len(history)]:
@@ -435,13 +445,13 @@ def test_the_direction_is_that_of_dense_bfgs() -> None:
 
 def test_the_history_forgets_the_oldest_and_refuses_negative_curvature() -> None:
     history = History(2, like=torch.zeros(3))
-    step = torch.tensor([1.0, 0.0, 0.0])
-    direction, slope = history.direction(-step, before=torch.zeros(3), step=step)  # the gradient fell along the step
+    step, nowhere = torch.tensor([1.0, 0.0, 0.0]), (torch.zeros(3), torch.zeros(3))
+    direction, slope = direction_after(history, nowhere, (step, -step))  # the gradient fell along the step
     assert len(history) == 0
     assert torch.equal(direction, step) and slope == -1.0
     for seed in range(4):
         shift = uniform(3, seed).float()
-        history.direction(2.0 * shift, before=torch.zeros(3), step=shift)
+        direction_after(history, nowhere, (shift, 2.0 * shift))
         assert len(history) == min(seed + 1, 2)
     history.forget()
     assert len(history) == 0

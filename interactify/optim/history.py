@@ -3,11 +3,13 @@
 Liu and Nocedal, 'On the limited memory BFGS method', Math. Programming 45 (1989); the coefficients: Chen, Wang and
 Zhou, 'Large-scale L-BFGS using MapReduce', NIPS 2014. The direction is a combination of the kept steps, the kept
 gradient changes and the gradient; which one follows from their inner products alone. So the long vectors never leave
-the device: two matrix-vector products give the new inner products, one transfer brings them to the host, and one
-product makes the direction.
+the device: two matrix-vector products give the new inner products, which travel to the host with whatever else is
+wanted of a point, and one product makes the direction.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,20 +19,26 @@ from torch import Tensor
 class History:
     """The last `memory` steps s and gradient changes y, and their inner products s·y and y·y (host, float64).
 
+    A pair is written first, as soon as the point at its end is evaluated; `direction` judges it by its inner products,
+    once it is known that the step is taken. A pair that is written meanwhile takes its place.
+
     >>> x, gradient = torch.tensor([1.0, 1.0]), torch.tensor([2.0, 4.0])     # of x₁² + 2 x₂²
     >>> history = History(memory=5, like=x)
-    >>> direction, slope = history.direction(gradient, before=torch.tensor([4.0, 8.0]), step=torch.tensor([-1.0, -1.0]))
+    >>> history.write((torch.tensor([2.0, 2.0]), torch.tensor([4.0, 8.0])), (x, gradient))
+    >>> products = history.products(gradient).tolist()
+    >>> direction, slope = history.direction(gradient, float(gradient @ gradient), products)
     >>> len(history), slope < 0
     (1, True)
     """
 
     def __init__(self, memory: int, like: Tensor) -> None:
-        # One slot more than is kept: a pair is written first and judged by its inner products afterwards.
-        self._rows = torch.empty((memory + 1, 2, like.numel()), dtype=like.dtype, device=like.device)
+        self._most = memory + 1  # one slot more than is kept: for the pair that is written and not yet judged
+        self._rows = like.new_empty((0, 2, like.numel()))  # grows when it is needed: most clicks take few steps
         self._order: list[int] = []  # slots of the kept pairs, oldest first
-        self._written = 0  # slots below this one hold numbers
-        self._step_change = np.zeros((memory + 1, memory + 1))  # s_i · y_j for i no newer than j
-        self._change_change = np.zeros((memory + 1, memory + 1))  # y_i · y_j
+        self._spare = 0  # the slot of the pair written last; it and the kept ones are the first `_written` slots
+        self._written = 0
+        self._step_change = np.zeros((self._most, self._most))  # s_i · y_j for i no newer than j
+        self._change_change = np.zeros((self._most, self._most))  # y_i · y_j
         self._resolution = torch.finfo(like.dtype).eps
 
     def __len__(self) -> int:
@@ -41,48 +49,63 @@ class History:
         """Drop all pairs: the next direction builds on its own pair only."""
         self._order.clear()
 
-    def direction(self, gradient: Tensor, before: Tensor, step: Tensor) -> tuple[Tensor, float]:
-        """Take in the step (n,) from the gradient `before` to `gradient`; give the direction (n,) and its slope.
+    def write(self, here: tuple[Tensor, Tensor], there: tuple[Tensor, Tensor]) -> None:
+        """Write the step and the gradient change between two points, each (x, gradient) of (n,)."""
+        self._spare = min(set(range(self._most)) - set(self._order))
+        self._written = len(self._order) + 1
+        if self._spare == len(self._rows):
+            slots = min(max(1, 2 * len(self._rows)), self._most)
+            grown = self._rows.new_empty((slots, *self._rows.shape[1:]))
+            grown[: len(self._rows)] = self._rows
+            self._rows = grown
+        for row, after, before in zip(self._rows[self._spare], there, here, strict=True):
+            torch.sub(after, before, out=row)
 
-        A pair without positive curvature is not kept. Where rounding makes the direction an ascent, the history
-        is forgotten and steepest descent is returned.
-        """
-        spare = min(set(range(len(self._rows))) - set(self._order))
-        self._rows[spare, 0].copy_(step)
-        torch.sub(gradient, before, out=self._rows[spare, 1])
-        self._written = max(self._written, spare + 1)
+    def products(self, gradient: Tensor) -> Tensor:
+        """The inner products that `direction` needs to judge the written pair and to use it from this gradient."""
         rows = self._rows[: self._written].flatten(0, 1)
         # mv twice, not one mm: matrix products may be set to reduced precision (TF32), which these numbers can't bear.
-        products = torch.cat([rows.mv(rows[2 * spare + 1]), rows.mv(gradient), gradient.dot(gradient).unsqueeze(0)])
-        *pairwise, square = products.tolist()  # the one host synchronisation
-        with_change, with_gradient = np.asarray(pairwise).reshape(2, self._written, 2)
-        self._keep(spare, with_change)
+        return torch.cat([rows.mv(self._rows[self._spare, 1]), rows.mv(gradient)])
+
+    def direction(self, gradient: Tensor, square: float, products: Sequence[float]) -> tuple[Tensor, float]:
+        """Keep the written pair and give the direction (n,) from `gradient`, with its slope; no host synchronisation.
+
+        square is |gradient|², products what `products` gave for the written pair and this gradient. A pair without
+        positive curvature is not kept. Where rounding makes the direction an ascent, the history is forgotten and
+        steepest descent is returned.
+        """
+        with_change, with_gradient = np.asarray(products).reshape(2, self._written, 2)
+        rows = self._rows[: self._written].flatten(0, 1)
+        self._keep(with_change)
         coefficients, own = self._coefficients(with_gradient)
         slope = float(np.vdot(coefficients, with_gradient)) + own * square
         if not (slope < 0.0 and np.isfinite(slope)):
             self.forget()
             return -gradient, -square
-        weights = torch.from_numpy(coefficients.reshape(-1)).to(gradient)
+        # non_blocking: so few numbers are staged at once, and the host need not wait for what other rows have queued.
+        weights = torch.from_numpy(coefficients.reshape(-1)).to(gradient, non_blocking=gradient.is_cuda)
         return torch.addmv(gradient, rows.t(), weights, beta=own), slope
 
-    def _keep(self, slot: int, with_change: np.ndarray) -> None:
-        """Keep the pair in `slot` if its curvature is positive beyond rounding, in place of the oldest if need be."""
+    def _keep(self, with_change: np.ndarray) -> None:
+        """Keep the written pair if its curvature is positive beyond rounding, in place of the oldest if need be."""
+        slot = self._spare
         curvature, square = with_change[slot]
         if not (np.isfinite(with_change).all() and curvature > self._resolution * square):
             return
         self._step_change[: self._written, slot] = with_change[:, 0]
         self._change_change[: self._written, slot] = self._change_change[slot, : self._written] = with_change[:, 1]
         self._order.append(slot)
-        if len(self._order) == len(self._rows):
+        if len(self._order) == self._most:
             self._order.pop(0)
 
     def _coefficients(self, with_gradient: np.ndarray) -> tuple[np.ndarray, float]:
         """The direction as coefficients of the rows (slots, 2) and of the gradient."""
         steps, changes, own = np.zeros(self._written), np.zeros(self._written), -1.0
         gradient_steps, gradient_changes = with_gradient.T
-        step_change, change_change = self._step_change[: self._written], self._change_change[: self._written]
+        step_change = self._step_change[: self._written, : self._written]
+        change_change = self._change_change[: self._written, : self._written]
         for i in reversed(self._order):
-            product = own * gradient_steps[i] + step_change[i, : self._written] @ changes
+            product = own * gradient_steps[i] + step_change[i] @ changes
             steps[i] = product / step_change[i, i]
             changes[i] = -steps[i]
         if self._order:
@@ -91,6 +114,6 @@ class History:
             own, changes = own * scale, changes * scale
         kept = np.zeros(self._written)
         for i in self._order:
-            product = own * gradient_changes[i] + change_change[i, : self._written] @ changes + step_change[:, i] @ kept
+            product = own * gradient_changes[i] + change_change[i] @ changes + step_change[:, i] @ kept
             kept[i] = steps[i] - product / step_change[i, i]
         return np.stack([kept, changes], axis=1), own

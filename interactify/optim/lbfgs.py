@@ -1,17 +1,20 @@
-"""Our own L-BFGS: vectors stay on the device of the variables, a handful of numbers travel to the host.
+"""Our own L-BFGS, for one problem or a batch of them: vectors stay on their device, few numbers travel to the host.
 
-The parts: `History` gives the direction, `WolfeSearch` the step along it, `BestSoFar` keeps the best point and says
-when to stop.
+Every row of a batch descends by itself (`descent.descend`); here their questions are put together and answered in
+rounds. A round is one evaluation of the rows that are not finished, and one transfer to the host.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from .best_so_far import BestSoFar, Point, Stop
-from .history import History
-from .line_search import Trial, Verdict, WolfeSearch
-from .solution import Objective, Solution, check_options
+from .best_so_far import BestSoFar
+from .descent import descend
+from .points import Point, Query, measure
+from .rows import Evaluate, apart
+from .solution import Evaluation, Objective, RowsObjective, Solution, StopAsked, check_options
 
 
 def minimise(
@@ -22,8 +25,9 @@ def minimise(
     memory: int = 20,
     gradient_tolerance: float = 1e-9,
     lower_bound: float | None = None,
+    stop: StopAsked | None = None,
 ) -> Solution:
-    """Minimise from x0 (n,), with one host synchronisation per evaluation and one per iteration.
+    """Minimise from x0 (n,), with one host synchronisation per evaluation.
 
     Args:
         objective: from x to its `Evaluation`; what it raises passes through.
@@ -32,13 +36,14 @@ def minimise(
         memory: how many steps the direction is built from.
         gradient_tolerance: converged where no component of the gradient is larger.
         lower_bound: a value the objective can't fall below, 0 for a sum of squares; it sets the length of the very
-            first step (see `first_step`). Without it, the steps are SciPy's to within rounding.
+            first step (see `descent.first_step`). Without it, the steps are SciPy's to within rounding.
+        stop: asked before every evaluation but the first; a string ends the minimisation with that status.
 
     Returns:
         The `Solution`: the point where the objective was done, else the lowest evaluated.
 
     Raises:
-        OptionError: an option out of range, x0 of another kind or empty.
+        OptionError: an option out of range, x0 of another kind or empty, a gradient missing or of another shape.
         NonFiniteError: no finite value or gradient at x0. Later, such a point is a step too far and is shortened.
 
     >>> import torch
@@ -48,54 +53,108 @@ def minimise(
     (0.0, 'converged')
     """
     check_options(x0, max_evaluations, memory, gradient_tolerance, lower_bound)
-    watch = BestSoFar(objective, max_evaluations)
-    iterations = 0
-    try:
-        here = watch(x0.detach().clone())
-        history = History(min(memory, max_evaluations), like=here.x)
-        direction, slope = -here.gradient, -here.square
-        while here.steepest > gradient_tolerance:
-            step = 1.0 if len(history) else first_step(here, lower_bound)
-            there = search(watch, here, direction, slope, step)
-            if there is None and len(history):  # the history misled: once more, without it
-                history.forget()
-                direction, slope = -here.gradient, -here.square
-                continue
-            if there is None:
-                return watch.solution("stalled", iterations)
-            iterations += 1
-            before, here = here, there
-            if here.steepest > gradient_tolerance:
-                if here.value >= before.value:  # equal to within rounding: further steps would only wander
-                    return watch.solution("stalled", iterations)
-                direction, slope = history.direction(here.gradient, before.gradient, here.x - before.x)
-        return watch.solution("converged", iterations)
-    except Stop as stop:
-        return watch.solution(stop.status, iterations)
+
+    def evaluate(points: Sequence[Tensor], rows: Sequence[int]) -> list[Evaluation]:
+        return [objective(points[0])]
+
+    row = Row(x0, BestSoFar(max_evaluations), memory, gradient_tolerance, lower_bound)
+    return solve(evaluate, [row], stop)[0]
 
 
-def first_step(here: Point, lower_bound: float | None) -> float:
-    """How far to go along the negative gradient while nothing is known of the curvature.
+def minimise_rows(
+    objective: RowsObjective,
+    x0: Tensor,
+    *,
+    max_evaluations: int = 20,
+    memory: int = 20,
+    gradient_tolerance: float = 1e-9,
+    lower_bound: float | None = None,
+    stop: StopAsked | None = None,
+) -> list[Solution]:
+    """Minimise from every row of x0 (B, n) at once, with one host synchronisation per round.
 
-    With a lower bound, twice Polyak's step, 2 (value - bound) / |gradient|²: exact for the square of one residual that
-    is linear in x, and never shorter than 1/L, what a gradient of Lipschitz constant L allows. It reaches a goal in
-    fewer evaluations, often at a higher value than SciPy's. Without a bound, a step of length one, as SciPy takes.
+    The rows share nothing but the evaluations: each has its own history, step length and end, and its result is that of
+    `minimise` on it alone. A row that is finished is not evaluated again.
+
+    Args:
+        objective: from x (b, n), and which rows of x0 these are in ascending order, to their `RowEvaluations`.
+        x0: where to begin, (B, n) float32 or float64 on any device; not changed.
+        max_evaluations: how often each row may be evaluated, exactly.
+        memory, gradient_tolerance, lower_bound: as for `minimise`, for every row.
+        stop: asked before every round but the first; a string ends all unfinished rows with that status.
+
+    Returns:
+        B solutions, in the order of the rows.
+
+    Raises:
+        OptionError: as for `minimise`, and where the objective's answer does not have a row for each row of x.
+        NonFiniteError: no finite value or gradient at the start of any row.
+
+    >>> import torch
+    >>> from interactify.optim import RowEvaluations
+    >>> def objective(x, rows):
+    ...     return RowEvaluations((x**2).sum(1), 2 * x, done=[row == 1 for row in rows], payloads=rows)
+    >>> [solution.status for solution in minimise_rows(objective, torch.tensor([[3.0, 4.0], [1.0, 2.0]]))]
+    ['converged', 'done']
     """
-    if lower_bound is not None and here.value > lower_bound and here.square > 0.0:
-        return 2.0 * (here.value - lower_bound) / here.square
-    return here.square**-0.5 if here.square > 0.0 else 1.0
+    check_options(x0, max_evaluations, memory, gradient_tolerance, lower_bound, shape=("B", "n"))
+    names = range(len(x0)) if len(x0) > 1 else [None]
+    rows = [
+        Row(start, BestSoFar(max_evaluations, name), memory, gradient_tolerance, lower_bound)
+        for start, name in zip(x0, names, strict=True)
+    ]
+    return solve(apart(objective), rows, stop)
 
 
-def search(watch: BestSoFar, here: Point, direction: Tensor, slope: float, step: float) -> Point | None:
-    """The point that a line search from `here` settles on; None where it finds nothing lower."""
-    line = WolfeSearch(Trial(0.0, here.value, slope), step, noise=here.resolution * abs(here.value))
-    lowest: Point | None = None
-    while True:
-        there = watch(here.x.add(direction, alpha=line.step), along=direction)
-        verdict = line.tell(there.value, there.slope if there.finite else float("nan"))
-        if verdict is Verdict.ACCEPT:
-            return there
-        if there.finite and there.value < (lowest or here).value:
-            lowest = there
-        if verdict is Verdict.SETTLE:
-            return lowest
+class Row:
+    """One problem of a batch: `query` is what it wants evaluated next, until it has its `solution`."""
+
+    def __init__(
+        self, x0: Tensor, best: BestSoFar, memory: int, gradient_tolerance: float, lower_bound: float | None
+    ) -> None:
+        self.best = best
+        self._descent = descend(x0.detach().clone(), best, memory, gradient_tolerance, lower_bound)
+        self.query: Query | None = next(self._descent)
+        self.solution: Solution | None = None
+
+    def tell(self, point: Point, payload: object) -> None:
+        """Take in what the query gave; then there is another query or a solution."""
+        self.query = None
+        self.best.offer(point, payload)
+        if point.done:
+            self.end("done")
+            return
+        try:
+            self.query = self._descent.send(point)
+        except StopIteration as returned:
+            self.end(returned.value)
+        else:
+            if not self.best.left:
+                self.end("budget")
+
+    def end(self, status: str) -> None:
+        """Settle on the best point so far and let go of all other vectors."""
+        self._descent.close()
+        self.query, self.solution = None, self.best.solution(status)
+
+
+def solve(evaluate: Evaluate, rows: Sequence[Row], stop: StopAsked | None) -> list[Solution]:
+    """Play rounds until every row has its solution."""
+    begun = False
+    while active := [row for row in range(len(rows)) if rows[row].query is not None]:
+        status = stop() if stop is not None and begun else None
+        if status is None:
+            play(evaluate, rows, active)
+            begun = True
+        else:
+            for row in active:
+                rows[row].end(status)
+    return [row.solution for row in rows if row.solution is not None]
+
+
+def play(evaluate: Evaluate, rows: Sequence[Row], active: Sequence[int]) -> None:
+    """Evaluate what the active rows ask for, and tell them. All payloads but the best are let go with the return."""
+    queries = [query for row in active if (query := rows[row].query) is not None]
+    evaluations = evaluate([query.x for query in queries], active)
+    for row, point, evaluation in zip(active, measure(queries, evaluations), evaluations, strict=True):
+        rows[row].tell(point, evaluation.payload)

@@ -11,8 +11,10 @@ import torch
 from scipy.optimize import fmin_l_bfgs_b
 from torch import Tensor
 
-from .best_so_far import BestSoFar, Stop
-from .solution import Objective, Solution, check_options
+from .best_so_far import BestSoFar
+from .points import Query, measure
+from .rows import Evaluate, apart
+from .solution import Objective, RowsObjective, Solution, StopAsked, check_options
 
 
 def minimise(
@@ -23,6 +25,7 @@ def minimise(
     memory: int = 20,
     gradient_tolerance: float = 1e-9,
     lower_bound: float | None = None,
+    stop: StopAsked | None = None,
 ) -> Solution:
     """Minimise from x0 (n,); every vector takes the way over the host, in float64.
 
@@ -36,27 +39,97 @@ def minimise(
     (0.0, 'converged')
     """
     check_options(x0, max_evaluations, memory, gradient_tolerance, lower_bound)
-    watch = BestSoFar(objective, max_evaluations)
-    iterations = 0
+    return _run(objective, x0, BestSoFar(max_evaluations), memory, gradient_tolerance, stop)
+
+
+def minimise_rows(
+    objective: RowsObjective,
+    x0: Tensor,
+    *,
+    max_evaluations: int = 20,
+    memory: int = 20,
+    gradient_tolerance: float = 1e-9,
+    lower_bound: float | None = None,
+    stop: StopAsked | None = None,
+) -> list[Solution]:
+    """Minimise from every row of x0 (B, n), one after the other: the objective is given one row at a time.
+
+    Arguments, result and errors are those of `lbfgs.minimise_rows`. `stop` is not asked before a row's first
+    evaluation, as there is nothing yet to come back with; once it has answered, every later row has that one only.
+
+    >>> from interactify.optim import RowEvaluations
+    >>> def objective(x, rows):
+    ...     return RowEvaluations((x**2).sum(1), 2 * x, done=[row == 1 for row in rows], payloads=rows)
+    >>> [solution.status for solution in minimise_rows(objective, torch.tensor([[3.0, 4.0], [1.0, 2.0]]))]
+    ['converged', 'done']
+    """
+    check_options(x0, max_evaluations, memory, gradient_tolerance, lower_bound, shape=("B", "n"))
+    evaluate = apart(objective)
+    answer: str | None = None
+
+    def stop_once() -> str | None:
+        nonlocal answer
+        if answer is None and stop is not None:
+            answer = stop()
+        return answer
+
+    solutions = []
+    for row, start in enumerate(x0):
+        best = BestSoFar(max_evaluations, row if len(x0) > 1 else None)
+        solutions.append(_run(_alone(evaluate, row), start, best, memory, gradient_tolerance, stop_once))
+    return solutions
+
+
+def _alone(evaluate: Evaluate, row: int) -> Objective:
+    """One row of a batch's objective."""
+    return lambda x: evaluate([x], [row])[0]
+
+
+class _Stop(Exception):
+    """A signal through SciPy: nothing is left to evaluate. Never leaves this file."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def _run(
+    objective: Objective,
+    x0: Tensor,
+    best: BestSoFar,
+    memory: int,
+    gradient_tolerance: float,
+    stop: StopAsked | None,
+) -> Solution:
+    """SciPy's minimisation, with every evaluation offered to `best`."""
 
     def value_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        point = watch(torch.from_numpy(vector.copy()).to(x0))  # a copy: SciPy writes into its vector again
+        if not best.left:
+            raise _Stop("budget")
+        status = stop() if stop is not None and best.evaluations else None
+        if status is not None:
+            raise _Stop(status)
+        query = Query(torch.from_numpy(vector.copy()).to(x0))  # a copy: SciPy writes into its vector again
+        evaluation = objective(query.x)
+        (point,) = measure([query], [evaluation])
+        best.offer(point, evaluation.payload)
+        if point.done:
+            raise _Stop("done")
         if not point.finite:  # SciPy would interpolate through it and carry it into the variables
-            raise Stop("stalled")
+            raise _Stop("stalled")
         return point.value, point.gradient.to("cpu", torch.float64).numpy()
 
     def count(_: np.ndarray) -> None:
-        nonlocal iterations
-        iterations += 1
+        best.iterations += 1
 
     start = x0.detach().to("cpu", torch.float64).numpy()
-    limit = max_evaluations + 1  # never reached: the watch counts, SciPy would only between iterations
+    limit = best.max_evaluations + 1  # never reached: the count above is exact, SciPy only looks between iterations
     try:
         _, _, outcome = fmin_l_bfgs_b(
             value_and_gradient, start, m=memory, factr=0.0, pgtol=gradient_tolerance,
             maxfun=limit, maxiter=limit, callback=count,
         )  # fmt: skip
-    except Stop as stop:
-        return watch.solution(stop.status, iterations)
+    except _Stop as signal:
+        return best.solution(signal.status)
     converged = float(np.abs(outcome["grad"]).max()) <= gradient_tolerance
-    return watch.solution("converged" if converged else "stalled", iterations)
+    return best.solution("converged" if converged else "stalled")

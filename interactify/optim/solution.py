@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,12 +32,34 @@ Objective = Callable[[Tensor], Evaluation]
 
 
 @dataclass(frozen=True)
+class RowEvaluations:
+    """What the objective of a batch says of b points: an `Evaluation` for each row, held together.
+
+    value: (b,) tensor on the device of x. gradient: (b, n) like x, None only where every row is done. done: b booleans
+    on the host. payloads: b of them; one should not keep the memory of the others alive, as each row keeps its own.
+    """
+
+    value: Tensor
+    gradient: Tensor | None
+    done: Sequence[bool]
+    payloads: Sequence[object]
+
+
+RowsObjective = Callable[[Tensor, Sequence[int]], RowEvaluations]
+"""From x (b, n), and which rows of x0 these are, to their RowEvaluations. Rows that are finished are not asked for."""
+
+StopAsked = Callable[[], str | None]
+"""Asked before every evaluation but the first: a string ends the minimisation with that status, None lets it go on."""
+
+
+@dataclass(frozen=True)
 class Solution:
-    """The point a solver settled on; x, value and payload come from one and the same evaluation.
+    """The point a solver settled on; x (n,), value and payload come from one and the same evaluation.
 
     status: "done" (the objective said so), "converged" (no gradient component above the tolerance), "budget"
-    (evaluations used up) or "stalled" (no lower value along any direction the solver knows). iterations counts
-    accepted steps.
+    (evaluations used up), "stalled" (no lower value along any direction the solver knows), or what `stop` answered:
+    "time" (no time left) or "cancelled" (nobody waits for the result any more). evaluations: how often the objective
+    was asked for this row. iterations counts accepted steps.
     """
 
     x: Tensor
@@ -50,13 +72,21 @@ class Solution:
 
 
 def check_options(
-    x0: Tensor, max_evaluations: int, memory: int, gradient_tolerance: float, lower_bound: float | None
+    x0: Tensor,
+    max_evaluations: int,
+    memory: int,
+    gradient_tolerance: float,
+    lower_bound: float | None,
+    *,
+    shape: tuple[str, ...] = ("n",),
 ) -> None:
     """Raise OptionError before any work where a solver was asked for something it can't do."""
-    if not isinstance(x0, Tensor) or x0.dtype not in (torch.float32, torch.float64) or x0.ndim != 1 or x0.numel() == 0:
+    possible = isinstance(x0, Tensor) and x0.dtype in (torch.float32, torch.float64)
+    if not possible or x0.ndim != len(shape) or x0.numel() == 0:
         came = f"{tuple(x0.shape)} of {x0.dtype}" if isinstance(x0, Tensor) else type(x0).__name__
+        expected = f"({shape[0]},) with n" if len(shape) == 1 else f"({', '.join(shape)}) with {' and '.join(shape)}"
         raise OptionError(
-            f"Expected x0 to be a tensor of shape (n,) with n of 1 or more, float32 or float64, got {came}. "
+            f"Expected x0 to be a tensor of shape {expected} of 1 or more, float32 or float64, got {came}. "
             "Flatten and convert the variables first."
         )
     for name, number in (("max_evaluations", max_evaluations), ("memory", memory)):
