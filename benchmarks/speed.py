@@ -63,7 +63,7 @@ def quick_table(device: str = "cpu") -> list[Case]:
 
 def effort_for(case: Case, quick: bool) -> Effort:
     if quick:
-        return Effort(least=3, most=3)
+        return Effort(least=2, most=2)
     return Effort(least=3 if case.size >= 1024 else 5)
 
 

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 import interactify
 from benchmarks.speed_contestants import OURS, Contestant, Ours, Outcome, contestants, part_of
-from benchmarks.speed_cuts import Cut, built, normalised
+from benchmarks.speed_cuts import Cut, built, normalised, photo_of
 from benchmarks.speed_measure import Clock, allocation, operations, paired, spread
 from interactify.evaluation import next_click
 
@@ -64,14 +62,6 @@ class Played:
         """How many forward passes, how many backward passes."""
         forward = sum(outcome.evaluations for outcome in self.outcomes)
         return forward, forward - sum(outcome.settled for outcome in self.outcomes)
-
-
-def photo_of(size: tuple[int, int]) -> Tensor:
-    """The library's photo of a cat, (3, H, W) in [0, 1], without regard to its proportions."""
-    (path,) = (photo.path for photo in interactify.zoo.photos() if photo.name == "cat")
-    with Image.open(path) as picture:
-        pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None] / 255
-    return F.interpolate(pixels, size=size, mode="bilinear", antialias=True)[0].clamp(0, 1)
 
 
 def script(user_of: Contestant, photo: Tensor, clicks: int) -> list[interactify.Click]:
@@ -137,7 +127,7 @@ class Bare:
 
 def measure_clicks(case: Clicks, effort: Effort, peak: float, device: str = "cpu") -> dict[str, Any]:
     """One row of the table. `peak` is the device's floating-point operations a second."""
-    clock, model, photo = Clock(device), built(case.network, device), photo_of((case.size, case.size))
+    clock, model, photo = Clock(device), built(case.network, case.size, device), photo_of((case.size, case.size))
     everyone = contestants(model, case.network, case.point, case.size, device)
     bare = Bare.of(part_of(model, case.point), normalised(photo, device))
     clicks = script(everyone[-1], photo, case.clicks)

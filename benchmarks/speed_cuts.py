@@ -11,7 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 import interactify
@@ -44,13 +47,24 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
 RANDOM_WEIGHTS = ("Unet/ResNet-34", "DeepLabV3+/ResNet-50")
 
 
-def built(name: str, device: str = "cpu") -> nn.Module:
-    """The network of that name, the same weights each time, in evaluation mode, without gradients for its weights."""
+def photo_of(size: tuple[int, int]) -> Tensor:
+    """The library's photo of a cat, (3, H, W) in [0, 1], without regard to its proportions."""
+    (path,) = (photo.path for photo in interactify.zoo.photos() if photo.name == "cat")
+    with Image.open(path) as picture:
+        pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None] / 255
+    return F.interpolate(pixels, size=size, mode="bilinear", antialias=True)[0].clamp(0, 1)
+
+
+def built(name: str, size: int, device: str = "cpu") -> nn.Module:
+    """The network of that name for photos of size × size, in evaluation mode, without gradients for its weights.
+
+    The weights are the same each time, but for the scale of random ones' last layer, which depends on the size.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = BUILDERS[name]().eval().requires_grad_(False)
         if name in RANDOM_WEIGHTS:
-            spread_logits(model, torch.rand(3, 128, 128))
+            spread_logits(model, photo_of((size, size)))
     return model.to(device)
 
 

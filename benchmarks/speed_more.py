@@ -10,9 +10,9 @@ import numpy as np
 from torch import Tensor
 
 import interactify
-from benchmarks.speed_cases import Effort, Played, photo_of, play, script
+from benchmarks.speed_cases import Effort, Played, play, script
 from benchmarks.speed_contestants import OURS, Contestant, Ours, contestants
-from benchmarks.speed_cuts import built
+from benchmarks.speed_cuts import built, photo_of
 from benchmarks.speed_measure import Clock, paired, spread
 
 ONE_BY_ONE = "one by one"
@@ -47,7 +47,7 @@ class Objects:
 
 def measure_first(case: First, effort: Effort, device: str = "cpu") -> dict[str, Any]:
     """Opening and first click, which no warm-up has made ready, against SciPy on the whole network."""
-    clock, model = Clock(device), built(case.network, device)
+    clock, model = Clock(device), built(case.network, case.size, device)
     photos = {
         "new network": photo_of((case.size, case.size)),
         "new shape": photo_of((case.size * 3 // 4 // 32 * 32, case.size)),
@@ -134,7 +134,7 @@ def others_one_by_one(other: Any, photo: Tensor, clicks: Sequence[interactify.Cl
 
 def measure_objects(case: Objects, effort: Effort, device: str = "cpu") -> dict[str, Any]:
     """Seconds for all objects: one batch, one by one, and the published way one by one."""
-    clock, model, photo = Clock(device), built(case.network, device), photo_of((case.size, case.size))
+    clock, model, photo = Clock(device), built(case.network, case.size, device), photo_of((case.size, case.size))
     ours, *rest = contestants(model, case.network, case.point, case.size, device)
     published = next(each for each in rest if each.name == f"SciPy, {'whole' if case.point == 'input' else 'head'}")
     assert isinstance(ours, Ours)

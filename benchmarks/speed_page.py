@@ -38,10 +38,11 @@ computes gradients for weights. On the input there is nothing to keep, and so no
 but the photos and the clicks; that they run the same network is tested, and that they agree about the clicks is
 checked in every run.
 
-**Networks**: smp's Unet/ResNet-34 and DeepLabV3+/ResNet-50 with random weights (scaled at the last layer so that
-the logits have a deviation of 2 and clicks have something to put right), and the embedded network. **Places**: the
-input, and scale and bias at f-BRS's A, B and C, where `describe()` finds them. **Clicks** are the simulated user's,
-who wants an ellipse in the middle, answering to one of the other contestants' masks; everyone gets the same.
+**Networks**: smp's Unet/ResNet-34 and DeepLabV3+/ResNet-50 with random weights (scaled at the last layer, for each
+size, so that the logits have a deviation of 2 and clicks have something to put right), and the embedded network.
+**Places**: the input, and scale and bias at f-BRS's A, B and C, where `describe()` finds them. **Clicks** are the
+simulated user's, who wants an ellipse in the middle, answering to the masks of one of the other contestants; everyone
+gets the same.
 
 **Timing**: everyone plays a case at least twice to warm up, then all take turns within each repetition, in another
 order each time. Times are medians with quartiles; ratios are medians of the ratios within a repetition, so that what
@@ -106,6 +107,8 @@ def _goals(results: Results) -> str:
     at_input = [case for case in cases if case["case"]["point"] == "input"]
     batches = [case for case in results["objects"].values() if case["case"]["objects"] >= 16]
     cuda = results["machine"]["device"].startswith("cuda")
+    # Graphs hold their memory from the start: on a GPU it is counted with what is kept.
+    memory = "ratio_with_kept" if cuda else "ratio"
     rows = [
         ("overhead", [c["contestants"][OURS]["overhead"]["median"] for c in cases], 1.15 if cuda else 1.10, False),
         ("times faster than SciPy, head, at A, B, C", _ratios(inside, HEAD), 1.2, True),
@@ -123,7 +126,7 @@ def _goals(results: Results) -> str:
             1.01,
             False,
         ),
-        ("memory of a click over one bare pass", [c["memory"]["ratio"] for c in cases], 1.1, False),
+        ("memory of a click over one bare pass", [c["memory"][memory] for c in cases], 1.1, False),
         (
             "first click over the untraced way, at as many evaluations",
             [shape["ratio_alike"]["median"] for c in results["first"].values() for shape in c["shapes"].values()],
