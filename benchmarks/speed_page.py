@@ -58,7 +58,8 @@ until 20 seconds have passed. On a GPU it is synchronised before the clock is re
 - *operations*: floating-point operations of the clicks by `FlopCounterMode`, over those of the bare part for as many
   passes. On a GPU, replayed graphs hide from the counter, and nothing is stated.
 - *share of peak*: the bare part's operations for as many passes ÷ seconds ÷ the fastest float32 matrix product seen
-  on the device (2048³ and 4096³).
+  on the device (2048³ and 4096³). More than 100 % is possible, where a convolution needs fewer operations than are
+  counted, or is better tuned than the product.
 - *memory*: the most that a click needs beyond what there was, over the same of one bare forward and backward pass; in
   brackets, the same with all that is kept for the network and the photo added on both sides. On the CPU by the
   profiler's record of each allocation, on a GPU by its allocator.
