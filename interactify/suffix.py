@@ -4,7 +4,8 @@ The pass that gives the image's plain logits is recorded on a tape (`tape.py`), 
 a tape is exact for its image, whatever way the network's code takes there. Tracing a network once for all images of a
 shape would save nothing: each image's prefix has to be run once anyway, and while that happens it is recorded.
 
-Where a pass can't be recorded, or a tape fails its self-check, the whole network is run, which is always right.
+What is run is the tape as `lowering.py` leaves it. Where that fails the self-check, the tape is run as it was recorded;
+where a pass can't be recorded at all, or its tape fails too, the whole network is run, which is always right.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from interactify.interactions import Click
+from interactify.lowering import Frozen, lowered
 from interactify.recording import Learnt, Recorded, Unrecordable, record
 from interactify.tape import Diverged, Tape
 
@@ -36,11 +38,15 @@ class Suffixes:
         learnt: how the network writes in place.
         checked: where a tape has been found to give what the whole network gives.
         whole: where the whole network is run, and why.
+        unlowered: where the tape is run as it was recorded, and why.
+        frozen: what was made of the weights for inference.
     """
 
     learnt: dict[Key, Learnt] = field(default_factory=dict)
     checked: set[Key] = field(default_factory=set)
     whole: dict[Key, str] = field(default_factory=dict)
+    unlowered: dict[Key, str] = field(default_factory=dict)
+    frozen: Frozen = field(default_factory=Frozen)
 
 
 class Suffix:
@@ -51,6 +57,7 @@ class Suffix:
         self.diverged = 0  # evaluations where the network took another way, and was run as a whole
         self._key: Key = (variables.name, tuple(image.shape))
         self._tape: Tape | None = None
+        self._lowered: Tape | None = None
         self._failed = ""
         self._made_for: tuple[object, ...] = ()
         self._reads_clicks = getattr(variables, "reads_clicks", True)
@@ -88,7 +95,7 @@ class Suffix:
             self._remember()
             return logits
         try:
-            logits = self._tape(values)
+            logits = self._run(self._tape, values)
         except Diverged:
             self.diverged += 1
             return self._whole(values, clicks)
@@ -104,7 +111,7 @@ class Suffix:
     @property
     def kept(self) -> int:
         """Bytes kept for this image, its own pixels included, the network's weights not."""
-        own = {_pointer(tensor) for tensor in self.network.weights}
+        own = {_pointer(tensor) for tensor in (*self.network.weights, *self.network.suffixes.frozen.tensors())}
         if self._tape is None:
             return self.image.untyped_storage().nbytes()
         image = self.image.untyped_storage()
@@ -137,7 +144,25 @@ class Suffix:
             self._failed = f"it fails while it is watched ({type(cause).__name__}: {cause})"
             return None
         self._tape, self._made_for = recorded.tape, self._now(clicks)
+        self._lowered = None
+        if self._key not in known.unlowered:
+            self._lowered = lowered(recorded.tape, known.frozen, lambda tensor: _pointer(tensor) in own)
+            if self._key in known.checked:
+                self._tape = self._lowered  # the other is not needed any more, nor are its constants
         return recorded
+
+    def _run(self, tape: Tape, values: Tensor) -> Tensor:
+        if self._lowered is None or self._lowered is tape:
+            return tape(values)
+        try:
+            return self._lowered(values)
+        except RuntimeError as cause:  # a view of a map that is laid out otherwise, say
+            self._give_up_lowering(f"it fails on what inference allows ({cause})")
+        return tape(values)
+
+    def _give_up_lowering(self, why: str) -> None:
+        self._lowered = None
+        self.network.suffixes.unlowered[self._key] = why
 
     def _remember(self) -> None:
         """The network has just run well: where it failed while it was watched, it is not watched again."""
@@ -154,7 +179,11 @@ class Suffix:
         off = float((logits.detach() - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
         if off <= tolerance:
             self.network.suffixes.checked.add(self._key)
+            self._tape = self._lowered or self._tape
             return logits
+        if self._lowered is not None:
+            self._give_up_lowering(f"what inference allows would change its logits by {off:.1e} of the largest")
+            return self(values, clicks)
         why = f"running it in part gave other logits than the whole (by {off:.1e} of the largest)"
         self.network.suffixes.whole[self._key] = why
         warnings.warn(f"Each evaluation runs the whole network: {why}.", stacklevel=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import nn
 
 from interactify.activation import Activation
@@ -18,6 +19,7 @@ from interactify.photo import PhotoLike
 from interactify.probe import probe, ready
 from interactify.session import Session
 from interactify.spec import Knowledge, ModelSpec, describe
+from interactify.suffix import Suffix
 from interactify.twin import inside, twin_of
 from interactify.variables import Variables, check_variables, variables_named
 
@@ -77,6 +79,7 @@ class Interactive:
             f"variables   {self.variables.name}: {why.get(self.variables.name, 'as asked for')}",
             f"energy      {self.energy.name}, inertia {self.energy.inertia:g}",
             f"solver      {self.solver}, at most {self.max_evaluations} evaluations a click",
+            f"click runs  {self._click_text()}",
             f"target      {self._target_text()}",
             f"zoom-in     {'from the second click on, where it shows the object larger' if self.zoom else 'off'}",
         ]
@@ -102,6 +105,17 @@ class Interactive:
         return (
             f"Interactive({type(self._model).__name__}, variables={self.variables.name!r}, energy={self.energy.name!r})"
         )
+
+    def _click_text(self) -> str:
+        """What an evaluation runs and what is kept for a photo, seen on an image of the size that was probed with."""
+        spec = self.network.spec
+        image = torch.zeros(1, spec.channels, *spec.probed, dtype=spec.dtype, device=spec.device)
+        suffix = Suffix(self.network, self.variables, image, self.variables.start(self.network, image))
+        suffix.plain()
+        if suffix.whole is not None:
+            return f"the whole network: {suffix.whole}"
+        kept = suffix.kept / (image.shape[-2] * image.shape[-1])
+        return f"what depends on the variables; keeps {kept:.3g} MB for each megapixel of a photo that the network sees"
 
     def _target_text(self) -> str:
         if self.target is not None:

@@ -57,6 +57,12 @@ def apart(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
 
 
+def unlowered(net: interactify.Interactive, shape: tuple[int, ...]) -> interactify.Interactive:
+    """A network whose tapes are run as they were recorded."""
+    net.network.suffixes.unlowered[net.variables.name, shape] = "asked for"
+    return net
+
+
 def both(suffix: Suffix, values: Tensor, clicks: list[Click]) -> tuple[float, float]:
     """How far logits and gradient of the suffix are from the whole network's, for a random direction of the logits."""
     found: list[tuple[Tensor, Tensor]] = []
@@ -92,10 +98,53 @@ def test_exact(name: str, dtype: torch.dtype) -> None:
             continue  # convolutions in double precision are slow here
         net = interactify.wrap(model, variables=variables, resolution=64)
         for seed in (1, 2):  # a second photo: nothing of the first is left
+            if dtype == torch.float32:  # lowering changes rounding: see the next test
+                unlowered(net, (1, 3, 64, 64))
             suffix = suffix_of(net, networks.random_photo(64, 64, seed=seed))
             for value in (0.0, 0.02):
                 logits, gradient = both(suffix, somewhere(suffix, seed, value), clicks)
                 assert logits <= within[0] and gradient <= within[1], (variables, seed, value, logits, gradient)
+
+
+@pytest.mark.parametrize("name", TWENTY)
+def test_lowered_in_single_precision(name: str) -> None:
+    """Logits as the whole network's to rounding; the gradient too, but for single units whose choice hangs on it."""
+    net = interactify.wrap(networks.seeded(TWENTY[name]).eval(), resolution=64)
+    suffix = suffix_of(net, networks.random_photo(64, 64, seed=1))
+    at = somewhere(suffix, 1)
+    found, expected = (
+        (run(values), values)
+        for run, values in (
+            (lambda v: suffix(v, []), at.clone().requires_grad_(True)),
+            (lambda v: net.network.class_logits(suffix.image, net.variables, v, []), at.clone().requires_grad_(True)),
+        )
+    )
+    assert apart(found[0].detach(), expected[0].detach()) <= 1e-5
+    cotangent = networks.random_tensor(*found[0].shape, seed=7)
+    gradients = [torch.autograd.grad(logits, values, cotangent)[0].flatten() for logits, values in (found, expected)]
+    gradients = [F.normalize(gradient.double(), dim=0, eps=0.0) for gradient in gradients]
+    assert float(gradients[0] @ gradients[1]) > 0.999
+    assert not net.network.suffixes.unlowered, "the self-check passed"
+
+
+def test_batch_norms_are_folded_once_for_a_network() -> None:
+    model = networks.seeded(of_smp("unet", "resnet34")).eval()
+    norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    net = interactify.wrap(model, resolution=64)
+    frozen = net.network.suffixes.frozen
+    photos = [networks.random_photo(64, 64, seed=seed) for seed in (1, 2)]
+    first = suffix_of(net, photos[0])
+    assert not any(step.function is F.batch_norm for step in first._lowered.steps)
+    assert any(step.function is F.batch_norm for step in first._tape.steps), "kept until it is checked"
+    assert sum(key[0][0] == ("folded", 1e-5) for key in frozen.made) == norms
+    made = {id(tensor) for tensor in frozen.tensors()}
+    suffix_of(net, photos[1])
+    assert {id(tensor) for tensor in frozen.tensors()} == made
+    with torch.no_grad():
+        model.encoder.conv1.weight.mul_(2)
+    changed = suffix_of(net, photos[0])
+    assert max(both(changed, somewhere(changed), [])) < 1e-2
+    assert sum(key[0][0] == ("folded", 1e-5) for key in frozen.made) == norms, "the old ones are dropped"
 
 
 @pytest.mark.parametrize("name", ["the embedded network", "writing in place"])
