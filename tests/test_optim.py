@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from interactify.errors import NonFiniteError, OptionError
-from interactify.optim import SOLVERS, Evaluation, Objective, Solution, lbfgs
+from interactify.optim import (
+    ROW_SOLVERS,
+    SOLVERS,
+    Evaluation,
+    Objective,
+    RowEvaluations,
+    RowsObjective,
+    Solution,
+    lbfgs,
+)
 from interactify.optim.history import History
 from interactify.optim.line_search import Trial, Verdict, WolfeSearch
 
@@ -386,6 +398,388 @@ def test_on_the_device_of_the_variables(solver: str) -> None:
     assert on_device.x.is_cuda
     assert on_device.value <= 1.001 * on_host.value + 1e-12
     assert on_device.evaluations <= 1.2 * on_host.evaluations
+
+
+# ---- several rows at once --------------------------------------------------------------------------------------------
+
+N = 11  # odd, so that the rows of a batch begin at memory addresses of every kind
+SPREAD = torch.linspace(0.1, 3.0, N, dtype=torch.float64)
+VALLEY = torch.tensor([-1.2, 1.0] * 6, dtype=torch.float64)[:N]
+
+
+def saturating(x: Tensor) -> Tensor:
+    """A click's squared error where the sigmoid hardly has a slope left, as in BRS, and its inertia."""
+    return torch.sigmoid(8.0 - SPREAD @ x) ** 2 + 1e-3 * x @ x
+
+
+def walled(x: Tensor) -> Tensor:
+    """No value where the first coordinate is 0.2 or more, as after a first step of length one."""
+    return 1.0 - torch.log(1.0 - 5.0 * x[0]) - 5.0 * x[0] + 0.1 * (x**2).sum()
+
+
+MIXED = [
+    Problem("easy", quadratic(N, 1e0).energy, torch.zeros(N, dtype=torch.float64)),
+    Problem("hard", quadratic(N, 1e4).energy, torch.zeros(N, dtype=torch.float64)),
+    Problem("rosenbrock", rosenbrock(2).energy, VALLEY),
+    Problem("saturating", saturating, torch.zeros(N, dtype=torch.float64)),
+    Problem("done at once", lambda x: (x**2).sum(), uniform(N, 1)),
+    Problem("done after a while", rosenbrock(2).energy, -VALLEY),
+    Problem("stationary", lambda x: (x**2).sum() + 7.0, torch.zeros(N, dtype=torch.float64)),
+    Problem("walled", walled, torch.tensor([-0.5] + [0.1] * (N - 1), dtype=torch.float64)),
+    Problem("uphill", lambda x: -SPREAD @ x, torch.zeros(N, dtype=torch.float64)),
+]  # fmt: skip
+
+
+def mixed_row(row: int, dtype: torch.dtype) -> Objective:
+    """The row's energy alone. "uphill" has a gradient of the wrong sign: no step along it is lower."""
+    problem = MIXED[row]
+
+    def evaluate(x: Tensor) -> Evaluation:
+        plain = differentiable(problem.energy)(x.double())
+        done = problem.name == "done at once" or (problem.name == "done after a while" and bool(plain.value < 8.0))
+        assert plain.gradient is not None
+        gradient = -plain.gradient if problem.name == "uphill" else plain.gradient
+        return Evaluation(plain.value.to(dtype), gradient.to(dtype), done, ("payload", x.clone()))
+
+    return evaluate
+
+
+class Batch:
+    """A batch's objective from its rows' own, so that what a row gives can't depend on the others."""
+
+    def __init__(self, row_objective: Callable[[int], Objective]) -> None:
+        self.row_objective = row_objective
+        self.asked: list[list[int]] = []
+        self.points: dict[int, list[Tensor]] = {}
+        self.values: dict[int, list[float]] = {}
+
+    def __call__(self, x: Tensor, rows: Sequence[int]) -> RowEvaluations:
+        self.asked.append(list(rows))
+        # A copy: sums and products may differ in the last bit with the memory address that their vectors begin at.
+        evaluations = [self.row_objective(row)(point.clone()) for row, point in zip(rows, x, strict=True)]
+        for row, point, evaluation in zip(rows, x, evaluations, strict=True):
+            self.points.setdefault(row, []).append(point.clone())
+            self.values.setdefault(row, []).append(float(evaluation.value))
+        return RowEvaluations(
+            torch.stack([e.value for e in evaluations]),
+            torch.stack([point * torch.nan if e.gradient is None else e.gradient
+                         for point, e in zip(x, evaluations, strict=True)]),
+            [e.done for e in evaluations], [e.payload for e in evaluations],
+        )  # fmt: skip
+
+
+def assert_same(batched: Solution, alone: Solution) -> None:
+    for field in ("value", "done", "evaluations", "iterations", "status"):
+        assert getattr(batched, field) == getattr(alone, field), field
+    assert torch.equal(batched.x, alone.x) and batched.x.dtype == alone.x.dtype
+
+
+both_rows = pytest.mark.parametrize("solver", list(ROW_SOLVERS))
+
+
+@both_rows
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("budget", [1, 2, 5, 60])
+def test_a_row_of_a_batch_is_solved_as_if_alone(solver: str, dtype: torch.dtype, budget: int) -> None:
+    """To the last bit, where the rows of the objective are: every point it was asked for, and the result."""
+    batch, start = Batch(lambda row: mixed_row(row, dtype)), torch.stack([p.start for p in MIXED]).to(dtype)
+    kept = start.clone()
+    solutions = ROW_SOLVERS[solver](batch, start, max_evaluations=budget, memory=4)
+    assert torch.equal(start, kept)
+    for row, (problem, solution) in enumerate(zip(MIXED, solutions, strict=True)):
+        alone, run = measured(mixed_row(row, dtype), kept[row], solver, max_evaluations=budget, memory=4)
+        assert_same(solution, alone)
+        assert len(batch.points[row]) == len(run.copies) == solution.evaluations <= budget, problem.name
+        assert all(torch.equal(a, b) for a, b in zip(batch.points[row], run.copies, strict=True)), problem.name
+        assert torch.equal(solution.payload[1], solution.x), problem.name
+
+
+def test_the_rows_of_that_batch_end_in_every_way() -> None:
+    """Else the test above says little: each kind of end is there, and the wall was met."""
+    batch, start = Batch(lambda row: mixed_row(row, torch.float64)), torch.stack([p.start for p in MIXED])
+    solutions = ROW_SOLVERS["lbfgs"](batch, start, max_evaluations=60, memory=4)
+    ends = {problem.name: solution.status for problem, solution in zip(MIXED, solutions, strict=True)}
+    assert ends == {
+        "easy": "converged", "hard": "budget", "rosenbrock": "budget", "saturating": "converged",
+        "done at once": "done", "done after a while": "done", "stationary": "converged", "walled": "stalled",
+        "uphill": "stalled",
+    }  # fmt: skip
+    named = dict(zip((problem.name for problem in MIXED), count(), strict=False))
+    assert not all(math.isfinite(value) for value in batch.values[named["walled"]])
+    assert solutions[named["walled"]].value == pytest.approx(1.0, abs=1e-15)  # at its minimum to within rounding
+    assert len({solution.evaluations for solution in solutions}) >= 6
+    for row, solution in enumerate(solutions):
+        finite = [value for value in batch.values[row] if math.isfinite(value)]
+        assert solution.value == (finite[-1] if solution.done else min(finite))
+
+
+def test_finished_rows_are_never_asked_for_again_and_the_others_go_in_one_batch() -> None:
+    batch, start = Batch(lambda row: mixed_row(row, torch.float64)), torch.stack([p.start for p in MIXED])
+    solutions = ROW_SOLVERS["lbfgs"](batch, start, max_evaluations=60, memory=4)
+    for turn, asked in enumerate(batch.asked):
+        assert asked == [row for row, solution in enumerate(solutions) if solution.evaluations > turn]
+    assert len(batch.asked) == max(solution.evaluations for solution in solutions)
+
+
+@both_rows
+def test_a_batch_of_one_row(solver: str) -> None:
+    batch = Batch(lambda row: mixed_row(2, torch.float64))
+    (solution,) = ROW_SOLVERS[solver](batch, MIXED[2].start[None], max_evaluations=30, lower_bound=0.0)
+    alone, _ = measured(mixed_row(2, torch.float64), MIXED[2].start, solver, max_evaluations=30, lower_bound=0.0)
+    assert_same(solution, alone)
+    assert batch.asked == [[0]] * 30
+
+
+@both_rows
+@pytest.mark.parametrize("status", ["time", "cancelled"])
+def test_stop_ends_every_unfinished_row_at_its_best_so_far(solver: str, status: str) -> None:
+    """At each moment there is: before the second evaluation, the third, …, and after the last it is not asked."""
+    start = torch.stack([p.start for p in MIXED[:6]])
+    for moment in range(1, 30):
+        batch, turns = Batch(lambda row: mixed_row(row, torch.float64)), count(1)
+        solutions = ROW_SOLVERS[solver](
+            batch, start, max_evaluations=12,
+            stop=lambda turns=turns, moment=moment: status if next(turns) == moment else None,
+        )  # fmt: skip
+        for row, solution in enumerate(solutions):
+            values = batch.values[row]
+            assert solution.evaluations == len(values)
+            assert solution.value == (values[-1] if solution.done else min(v for v in values if math.isfinite(v)))
+            assert torch.equal(solution.payload[1], solution.x)
+            if solver == "lbfgs":
+                stopped = solution.status == status
+                assert solution.evaluations == moment if stopped else solution.evaluations <= min(moment, 12)
+        total = sum(solution.evaluations for solution in solutions)
+        statuses = [solution.status for solution in solutions]
+        if solver == "lbfgs":
+            assert len(batch.asked) == min(moment, 12)
+            assert (status in statuses) == (moment < 12)
+        elif status in statuses:  # rows one after the other: those not begun have their first evaluation only
+            row = statuses.index(status)
+            assert all(solution.evaluations == 1 for solution in solutions[row + 1 :])
+            assert total == moment + len(solutions) - 1
+
+
+@both
+def test_stop_of_a_single_problem(solver: str) -> None:
+    problem, asked = rosenbrock(10), count(1)
+    solution, run = measured(
+        differentiable(problem.energy), problem.start, solver, stop=lambda: "cancelled" if next(asked) == 4 else None
+    )
+    assert (solution.status, solution.evaluations, len(run.values)) == ("cancelled", 4, 4)
+    assert solution.value == min(run.values)
+
+
+@both
+def test_stop_is_not_asked_where_nothing_is_left_to_evaluate(solver: str) -> None:
+    def never() -> str | None:
+        raise AssertionError("asked")
+
+    start = torch.ones(3)
+    SOLVERS[solver](lambda x: Evaluation(x.sum(), None, True), start, stop=never)
+    SOLVERS[solver](lambda x: Evaluation(x.sum(), torch.ones(3), False), start, max_evaluations=1, stop=never)
+
+
+@both_rows
+def test_the_row_whose_start_is_not_finite_is_named(solver: str) -> None:
+    def evaluate(x: Tensor, rows: Sequence[int]) -> RowEvaluations:
+        values = torch.where(torch.tensor([row == 2 for row in rows]), torch.nan, x.square().sum(1))
+        return RowEvaluations(values, 2 * x, [False] * len(rows), [None] * len(rows))
+
+    with pytest.raises(NonFiniteError, match="row 2"):
+        ROW_SOLVERS[solver](evaluate, torch.ones(4, 3))
+
+
+@both_rows
+def test_what_a_batch_raises_passes_through(solver: str) -> None:
+    error, calls = StopIteration("mine"), count(1)
+
+    def evaluate(x: Tensor, rows: Sequence[int]) -> RowEvaluations:
+        if next(calls) == 3:
+            raise error
+        return RowEvaluations(x.square().sum(1), 2 * SPREAD[:3] * x, [False] * len(rows), [None] * len(rows))
+
+    with pytest.raises(StopIteration) as caught:
+        ROW_SOLVERS[solver](evaluate, torch.ones(2, 3, dtype=torch.float64))
+    assert caught.value is error
+
+
+def answer(**parts: object) -> RowsObjective:
+    """An objective of |x|² with some part of its answer replaced by a function of x."""
+
+    def evaluate(x: Tensor, rows: Sequence[int]) -> RowEvaluations:
+        right = {"value": x.square().sum(1), "gradient": 2 * x, "done": [False] * len(x), "payloads": [None] * len(x)}
+        return RowEvaluations(**{name: parts[name](x) if name in parts else right[name] for name in right})
+
+    return evaluate
+
+
+@both_rows
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"value": lambda x: x.square().sum()}, "value"),
+        ({"value": lambda x: x.square().sum(1, keepdim=True)}, "value"),
+        ({"gradient": lambda x: x[:, 1:]}, "gradient"),
+        ({"gradient": lambda x: x.flatten()}, "gradient"),
+        ({"gradient": lambda x: None}, "gradient"),
+        ({"gradient": lambda x: None, "done": lambda x: [False] + [True] * (len(x) - 1)}, "gradient"),
+        ({"done": lambda x: [False] * (len(x) + 1)}, "done"),
+        ({"payloads": lambda x: []}, "payloads"),
+    ],
+)
+def test_an_answer_without_a_row_for_each_row_is_an_error(
+    solver: str, wrong: dict[str, Callable[[Tensor], object]], named: str
+) -> None:
+    with pytest.raises(OptionError, match=named):
+        ROW_SOLVERS[solver](answer(**wrong), torch.ones(3, 4))
+
+
+@both_rows
+def test_no_gradient_is_needed_where_every_row_is_done(solver: str) -> None:
+    solutions = ROW_SOLVERS[solver](
+        answer(gradient=lambda x: None, done=lambda x: [True] * len(x)), torch.arange(6.0).reshape(3, 2)
+    )
+    assert [(s.status, s.value) for s in solutions] == [("done", 1.0), ("done", 13.0), ("done", 41.0)]
+
+
+@both_rows
+@pytest.mark.parametrize(
+    "start", [torch.zeros(0, 3), torch.zeros(3, 0), torch.zeros(3), torch.zeros(2, 3, 1), torch.zeros(2, 3).half()]
+)
+def test_the_start_of_a_batch_is_checked(solver: str, start: Tensor) -> None:
+    with pytest.raises(OptionError, match=r"\(B, n\)"):
+        ROW_SOLVERS[solver](answer(), start)
+
+
+@both_rows
+def test_each_row_holds_its_best_payload_only(solver: str) -> None:
+    class Payload:
+        pass
+
+    alive: weakref.WeakSet[Payload] = weakref.WeakSet()
+    most = 0
+
+    def evaluate(x: Tensor, rows: Sequence[int]) -> RowEvaluations:
+        nonlocal most
+        most = max(most, len(alive))
+        plain = [differentiable(rosenbrock(2).energy)(point) for point in x]
+        payloads = [Payload() for _ in rows]
+        for payload in payloads:
+            alive.add(payload)
+        gradient = torch.stack([e.gradient for e in plain if e.gradient is not None])
+        return RowEvaluations(torch.stack([e.value for e in plain]), gradient, [False] * len(rows), payloads)
+
+    ROW_SOLVERS[solver](evaluate, torch.stack([VALLEY, -VALLEY, 0.5 * VALLEY]), max_evaluations=20)
+    assert most == 3
+
+
+# ---- what it costs ---------------------------------------------------------------------------------------------------
+
+
+class Transfers(TorchFunctionMode):
+    """Counts what would make the host wait for the device."""
+
+    NAMES = frozenset(
+        ("tolist", "item", "numpy", "cpu", "nonzero", "equal", "allclose", "is_nonzero", "__bool__", "__float__",
+         "__int__", "__index__", "__array__")
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if (name := getattr(func, "__name__", "")) in self.NAMES:
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_one_transfer_to_the_host_for_each_round(rows: int) -> None:
+    """However many rows, and though their line searches need different numbers of trials."""
+    start = torch.stack([VALLEY * (1.0 + 0.3 * row) for row in range(rows)])
+    asked: list[int] = []
+
+    def evaluate(x: Tensor, which: Sequence[int]) -> RowEvaluations:
+        asked.append(len(which))
+        with torch.enable_grad():
+            variables = x.detach().requires_grad_()
+            values = torch.stack([rosenbrock(2).energy(row) for row in variables])
+            (gradient,) = torch.autograd.grad(values.sum(), variables)
+        return RowEvaluations(values.detach(), gradient, [False] * len(which), [None] * len(which))
+
+    with Transfers() as transfers:
+        solutions = lbfgs.minimise_rows(evaluate, start, max_evaluations=25)
+    assert transfers.seen == ["tolist"] * 25 and asked == [rows] * 25
+    assert any(solution.iterations < 24 for solution in solutions), "no line search took a second trial"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: it reports its synchronisations")
+@pytest.mark.parametrize("rows", [1, 5])
+def test_one_synchronisation_with_the_device_for_each_round(rows: int) -> None:
+    start = torch.stack([VALLEY * (1.0 + 0.3 * row) for row in range(rows)]).cuda()
+
+    def evaluate(x: Tensor, which: Sequence[int]) -> RowEvaluations:
+        values = (x.square() * SPREAD_ON_DEVICE).square().sum(1)
+        return RowEvaluations(
+            values, 4.0 * SPREAD_ON_DEVICE**2 * x**3, [False] * len(which), [None] * len(which)
+        )  # fmt: skip
+
+    SPREAD_ON_DEVICE = SPREAD.cuda()
+    lbfgs.minimise_rows(evaluate, start, max_evaluations=3)  # libraries are loaded at the first use
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            solutions = lbfgs.minimise_rows(evaluate, start, max_evaluations=10)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    synchronisations = [warning for warning in caught if "synchroniz" in str(warning.message)]
+    assert len(synchronisations) == max(solution.evaluations for solution in solutions)
+
+
+def vectors_alive(n: int) -> int:
+    """How much memory tensors hold, in float64 vectors of n."""
+    storages = {
+        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in gc.get_objects() if type(t) is Tensor
+    }
+    return round(sum(storages.values()) / (8 * n))
+
+
+def held_at_each_evaluation(start: Tensor, done: Sequence[int] = ()) -> list[int]:
+    """Vectors alive whenever the objective is asked, besides those that were alive before."""
+    held: list[int] = []
+    n = start.shape[1]
+    curvatures = torch.linspace(1.0, 10.0, n, dtype=start.dtype)
+
+    def evaluate(x: Tensor, rows: Sequence[int]) -> RowEvaluations:
+        held.append(vectors_alive(n) - before)
+        gradient = curvatures * x
+        return RowEvaluations(
+            0.5 * (gradient * x).sum(1), gradient, [row in done for row in rows], [None] * len(rows)
+        )  # fmt: skip
+
+    gc.collect()
+    before = vectors_alive(n)
+    lbfgs.minimise_rows(evaluate, start, max_evaluations=8, lower_bound=0.0)
+    return held
+
+
+def test_few_vectors_are_held_and_more_only_as_steps_are_remembered() -> None:
+    """The point, then with its gradient, the direction and the trial four; two for each remembered step, doubling."""
+    held = held_at_each_evaluation(torch.full((1, 4000), -0.3, dtype=torch.float64))
+    assert held[:4] == [1, 4, 6, 8]
+    assert max(held) <= 4 + 2 * 8
+
+
+def test_finished_rows_leave_only_their_result() -> None:
+    start = torch.linspace(-0.5, -0.3, 4, dtype=torch.float64)[:, None].repeat(1, 4000)
+    alone = held_at_each_evaluation(start[:1])
+    together = held_at_each_evaluation(start, done=[1, 2, 3])
+    assert together[0] == 8  # four points, and the batch of them
+    assert together[1:] == [vectors + 3 for vectors in alone[1:]]
 
 
 # ---- the parts -------------------------------------------------------------------------------------------------------

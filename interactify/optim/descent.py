@@ -26,6 +26,7 @@ def descend(
     """
     here = yield Query(x0)
     history = History(min(memory, best.max_evaluations), like=x0)
+    del x0  # the start is let go as soon as the row has moved on
     direction, slope = -here.gradient, -here.square
     while here.steepest > gradient_tolerance:
         step = 1.0 if len(history) else first_step(here, lower_bound)
