@@ -5,6 +5,8 @@ Nothing here knows of sessions, photos or networks: `forward` is any function fr
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -36,7 +38,7 @@ class Refinement:
         energy: E at `values`.
         reached: whether every point is where the energy wants it.
         evaluations: how often `forward` was run.
-        status: "done", "converged", "budget" or "stalled".
+        status: "done", "converged", "budget", "stalled", or what `stop` said.
     """
 
     values: Tensor
@@ -57,6 +59,7 @@ def refine(
     inertia: Inertia | None = None,
     solver: str = "lbfgs",
     max_evaluations: int = 40,
+    stop: Callable[[], str | None] | None = None,
 ) -> Refinement:
     """Minimise E = E_C + λ·E_I over the variables of `forward`, from `start`.
 
@@ -71,6 +74,8 @@ def refine(
         inertia: the inertial energy E_I of values, 0-d; the sum of their squares by default.
         solver: "lbfgs" (on the device of `start`) or "scipy" (the reference, on the host in float64).
         max_evaluations: how often `forward` may be run.
+        stop: asked before every evaluation but the first; a text ends the refinement with that status, and the best
+            so far comes back. See `stopping`.
 
     Returns:
         The `Refinement`. Where the energy's goal was reached, the point that reached it; else the lowest seen.
@@ -93,7 +98,30 @@ def refine(
     energy = energy_named(energy)
     check_solver(solver)
     with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient below
-        return _refine(forward, start, points, labels, energy, inertia or _sum_of_squares, solver, max_evaluations)
+        return _refine(
+            forward, start, points, labels, energy, inertia or _sum_of_squares, solver, max_evaluations, stop
+        )
+
+
+def stopping(max_seconds: float | None, cancelled: Callable[[], bool] = lambda: False) -> Callable[[], str | None]:
+    """For `refine(stop=…)`: "time" once `max_seconds` have passed from now, "cancelled" as soon as `cancelled()`.
+
+    >>> stopping(0.0)(), stopping(None)(), stopping(60.0, lambda: True)()
+    ('time', None, 'cancelled')
+    """
+    end = math.inf if max_seconds is None else time.perf_counter() + max_seconds
+
+    def stop() -> str | None:
+        return "cancelled" if cancelled() else "time" if time.perf_counter() >= end else None
+
+    return stop
+
+
+def check_seconds(max_seconds: object) -> None:
+    """Raise OptionError for what is no span of time."""
+    number = isinstance(max_seconds, (int, float)) and not isinstance(max_seconds, bool)
+    if max_seconds is not None and not (number and float(max_seconds) >= 0):  # type: ignore[arg-type]
+        raise OptionError(f"Expected max_seconds to be a number of 0 or more, or None, got {max_seconds!r}.")
 
 
 def check_solver(solver: object) -> None:
@@ -111,6 +139,7 @@ def _refine(
     inertia: Inertia,
     solver: str,
     max_evaluations: int,
+    stop: Callable[[], str | None] | None,
 ) -> Refinement:
     points, labels = _checked(points, labels, start)
 
@@ -143,7 +172,9 @@ def _refine(
         return Evaluation(total.to(x.dtype), gradient, reached, logits.detach())
 
     flat = start.detach().clone().reshape(-1)
-    solution = SOLVERS[solver](objective, flat, max_evaluations=max_evaluations, lower_bound=energy.lower_bound)
+    solution = SOLVERS[solver](
+        objective, flat, max_evaluations=max_evaluations, lower_bound=energy.lower_bound, stop=stop
+    )
     values = solution.x.to(start.dtype).view(start.shape)
     logits = cast(Tensor, solution.payload)
     return Refinement(values, logits, solution.value, solution.done, solution.evaluations, solution.status)

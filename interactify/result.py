@@ -27,7 +27,8 @@ class Result:
         unsatisfied: the clicks that have not.
         overruled: clicks whose pixel was clicked again later, with the other label: the later one holds.
         evaluations: how often the network was run with gradient for this result.
-        status: "done", "converged", "budget" or "stalled" (see `interactify.brs.refine`); "plain" without clicks.
+        status: "done", "converged", "budget" or "stalled" (see `interactify.brs.refine`), "time" or "cancelled"
+            where it was ended before; "plain" without clicks.
         seconds: wall time of the refinement.
     """
 

@@ -6,6 +6,7 @@ appends a step, undo moves one to the redo side; a failed click appends nothing.
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,7 @@ class Session:
         self.first = Step((), frame, frame.start, result)
         self.steps: tuple[Step, ...] = ()
         self.undone: tuple[Step, ...] = ()
+        self._cancelled = threading.Event()
 
     @property
     def result(self) -> Result:
@@ -118,6 +120,13 @@ class Session:
             step = self._refined((*self._last.clicks, click))
         self.steps, self.undone = (*self.steps, step), ()
         return step.result
+
+    def cancel(self) -> None:
+        """From another thread: let the click that is being refined end after the evaluation that is running.
+
+        It comes back with the best so far, its status "cancelled". Where no click is being refined, nothing happens.
+        """
+        self._cancelled.set()
 
     def undo(self) -> Result:
         """Take the last click back; nothing happens where there is none. Returns the result that holds now."""
@@ -191,6 +200,8 @@ class Session:
 
     def _refined(self, clicks: tuple[Click, ...]) -> Step:
         started = time.perf_counter()
+        self._cancelled.clear()
+        stop = brs.stopping(self.net.max_seconds, self._cancelled.is_set)
         net, last = self.net, self._last
         holding, overruled = later_wins(clicks)
         window = last.frame.window
@@ -217,6 +228,7 @@ class Session:
             inertia=net.variables.inertia,
             solver=net.solver,
             max_evaluations=net.max_evaluations,
+            stop=stop,
         )
         result = Result(
             refinement.logits,

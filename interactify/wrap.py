@@ -9,7 +9,7 @@ from torch import nn
 
 from interactify.activation import Activation
 from interactify.adapters import Adapter, knowledge_of
-from interactify.brs import check_solver
+from interactify.brs import check_seconds, check_solver
 from interactify.energy import Energy, energy_named
 from interactify.errors import OptionError
 from interactify.insertion_points import InsertionPoints, insertion_points
@@ -36,6 +36,7 @@ class Interactive:
         solver: str,
         target: int | None,
         max_evaluations: int,
+        max_seconds: float | None,
         zoom: bool,
     ) -> None:
         self._model = model
@@ -45,6 +46,7 @@ class Interactive:
         self.solver = solver
         self.target = target
         self.max_evaluations = max_evaluations
+        self.max_seconds = max_seconds
         self.zoom = zoom
 
     @property
@@ -147,6 +149,7 @@ def wrap(
     points: Mapping[str, str] | None = None,
     adapter: str | Adapter | None = None,
     max_evaluations: int = 40,
+    max_seconds: float | None = None,
     zoom: bool = True,
 ) -> Interactive:
     """Make a segmentation network answer to clicks, without training it.
@@ -179,6 +182,7 @@ def wrap(
         adapter: name of the adapter that knows the network's family, or an adapter; by default the one that recognises
             it. "generic" finds everything by running the network.
         max_evaluations: how often the network may be run for one click.
+        max_seconds: how long a click may take, in seconds; asked between evaluations, and the best so far comes back.
         zoom: from the second click on, look at the part of the photo around object and clicks, where that shows it
             larger; what lies outside keeps its mask.
 
@@ -200,6 +204,7 @@ def wrap(
     chosen_energy = energy_named(energy)
     check_solver(solver)
     check_variables(variables)
+    check_seconds(max_seconds)
     if not isinstance(zoom, bool):
         raise OptionError(f"Expected zoom to be True or False, got {zoom!r}.")
     if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int) or max_evaluations < 1:
@@ -232,6 +237,7 @@ def wrap(
         solver,
         network.target(target),
         max_evaluations,
+        max_seconds,
         zoom,
     )
 

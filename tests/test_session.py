@@ -477,3 +477,37 @@ def test_result_by_hand() -> None:
     assert result.unsatisfied == (wrong,) and not result.satisfied
     assert result.mask.sum() == 1 and result.mask[10, 20]
     assert result.probability[10, 20] == pytest.approx(1 / (1 + np.exp(-2.0)))
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "scipy"])
+def test_a_click_keeps_to_its_time_and_can_be_cancelled(solver: str) -> None:
+    """The evaluation that is running ends, and the best so far comes back; the session goes on from there."""
+    photo = networks.random_photo()
+    hurried = net_of(max_seconds=0.0, solver=solver).session(photo)
+    plain = bool(hurried.result.mask[20, 30])
+    result = hurried.click(x=30, y=20, positive=not plain)
+    assert (result.status, result.evaluations) == ("time", 1) and hurried.interactions == result.clicks
+    assert torch.allclose(result.logits, hurried.first.result.logits, atol=1e-4), "the identity, and no other point"
+
+    session = net_of(max_seconds=60.0, solver=solver).session(photo)
+    seen: list[int] = []
+    suffix = type(session.first.frame.suffix)
+
+    class CancelsAtTheSecond(suffix):  # type: ignore[misc, valid-type]
+        def __call__(self, values: Any, clicks: Any) -> Any:
+            seen.append(1)
+            if len(seen) == 2:
+                session.cancel()
+            return super().__call__(values, clicks)
+
+    session.first.frame.suffix.__class__ = CancelsAtTheSecond
+    session.click(x=30, y=20, positive=not plain)
+    cancelled = session.result
+    assert cancelled.evaluations == 2 and (cancelled.status == "cancelled" or cancelled.satisfied)
+    assert session.click(x=60, y=40).status != "cancelled", "the next click is not"
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), "soon", True])
+def test_a_time_that_is_none(seconds: Any) -> None:
+    with pytest.raises(OptionError, match="max_seconds"):
+        net_of(max_seconds=seconds)
