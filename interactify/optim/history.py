@@ -9,7 +9,7 @@ wanted of a point, and one product makes the direction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -33,7 +33,9 @@ class History:
 
     def __init__(self, memory: int, like: Tensor) -> None:
         self._most = memory + 1  # one slot more than is kept: for the pair that is written and not yet judged
-        self._rows = like.new_empty((0, 2, like.numel()))  # grows when it is needed: most clicks take few steps
+        self._dtype = like.dtype
+        # The slots (k, 2, n), in pieces that double them when they are all taken: most clicks take few steps.
+        self._pieces: list[Tensor] = []
         self._order: list[int] = []  # slots of the kept pairs, oldest first
         self._spare = 0  # the slot of the pair written last; it and the kept ones are the first `_written` slots
         self._written = 0
@@ -53,19 +55,34 @@ class History:
         """Write the step and the gradient change between two points, each (x, gradient) of (n,)."""
         self._spare = min(set(range(self._most)) - set(self._order))
         self._written = len(self._order) + 1
-        if self._spare == len(self._rows):
-            slots = min(max(1, 2 * len(self._rows)), self._most)
-            grown = self._rows.new_empty((slots, *self._rows.shape[1:]))
-            grown[: len(self._rows)] = self._rows
-            self._rows = grown
-        for row, after, before in zip(self._rows[self._spare], there, here, strict=True):
+        slots = sum(map(len, self._pieces))
+        if self._spare == slots:
+            more = min(max(1, slots), self._most - slots)
+            self._pieces.append(there[0].new_empty((more, 2, there[0].numel()), dtype=self._dtype))
+        for row, after, before in zip(self._pair(self._spare), there, here, strict=True):
             torch.sub(after, before, out=row)
 
     def products(self, gradient: Tensor) -> Tensor:
         """The inner products that `direction` needs to judge the written pair and to use it from this gradient."""
-        rows = self._rows[: self._written].flatten(0, 1)
+        change = self._pair(self._spare)[1]
         # mv twice, not one mm: matrix products may be set to reduced precision (TF32), which these numbers can't bear.
-        return torch.cat([rows.mv(self._rows[self._spare, 1]), rows.mv(gradient)])
+        return torch.cat([rows.mv(vector) for vector in (change, gradient) for rows in self._rows()])
+
+    def _pair(self, slot: int) -> Tensor:
+        """The step and the gradient change in a slot, (2, n)."""
+        for piece in self._pieces:
+            if slot < len(piece):
+                return piece[slot]
+            slot -= len(piece)
+        raise IndexError(slot)
+
+    def _rows(self) -> Iterator[Tensor]:
+        """The written slots as matrices (2 k, n), steps and gradient changes in turn."""
+        left = self._written
+        for piece in self._pieces:
+            if left > 0:
+                yield piece[:left].flatten(0, 1)
+            left -= len(piece)
 
     def direction(self, gradient: Tensor, square: float, products: Sequence[float]) -> tuple[Tensor, float]:
         """Keep the written pair and give the direction (n,) from `gradient`, with its slope; no host synchronisation.
@@ -75,7 +92,6 @@ class History:
         steepest descent is returned.
         """
         with_change, with_gradient = np.asarray(products).reshape(2, self._written, 2)
-        rows = self._rows[: self._written].flatten(0, 1)
         self._keep(with_change)
         coefficients, own = self._coefficients(with_gradient)
         slope = float(np.vdot(coefficients, with_gradient)) + own * square
@@ -84,7 +100,11 @@ class History:
             return -gradient, -square
         # non_blocking: so few numbers are staged at once, and the host need not wait for what other rows have queued.
         weights = torch.from_numpy(coefficients.reshape(-1)).to(gradient, non_blocking=gradient.is_cuda)
-        return torch.addmv(gradient, rows.t(), weights, beta=own), slope
+        direction, begin = gradient * own, 0
+        for rows in self._rows():
+            direction.addmv_(rows.t(), weights[begin : begin + len(rows)])
+            begin += len(rows)
+        return direction, slope
 
     def _keep(self, with_change: np.ndarray) -> None:
         """Keep the written pair if its curvature is positive beyond rounding, in place of the oldest if need be."""
