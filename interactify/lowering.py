@@ -4,7 +4,7 @@
   precision, so that neither its pass nor its part of the gradient is run.
 - Convolutions of single precision on a CPU run on channels-last weights and maps.
 
-Both change rounding and nothing else, and the self-check of `suffix.py` sees to that. Where the choice of a rectifier
+Both change rounding and nothing else, and `suffix.py` sees to that. Where the choice of a rectifier
 or a maximum hangs on the last digit, though, it may fall the other way, as it does between two machines: the logits
 then agree to rounding, while the gradient differs where that one unit reaches. What is made of the network's own
 weights is made once for a network, and again when they are trained on.

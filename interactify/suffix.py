@@ -4,8 +4,9 @@ The pass that gives the image's plain logits is recorded on a tape (`tape.py`), 
 a tape is exact for its image, whatever way the network's code takes there. Tracing a network once for all images of a
 shape would save nothing: each image's prefix has to be run once anyway, and while that happens it is recorded.
 
-What is run is the tape as `lowering.py` leaves it. Where that fails the self-check, the tape is run as it was recorded;
-where a pass can't be recorded at all, or its tape fails too, the whole network is run, which is always right.
+What is run is the tape as `lowering.py` leaves it. Where that would change the logits by more than rounding, the tape
+is run as it was recorded; where a pass can't be recorded, or fails the self-check, the whole network is run, which is
+always right.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from interactify.network import Network
     from interactify.variables import Variables
 
+_ROUNDING = 5e-5  # of the largest logit: what lowering may change, in single precision, on an image of noise
 Key = tuple[str, tuple[int, ...]]  # the variables' name and the image's shape
 
 
@@ -38,14 +40,14 @@ class Suffixes:
         learnt: how the network writes in place.
         checked: where a tape has been found to give what the whole network gives.
         whole: where the whole network is run, and why.
-        unlowered: where the tape is run as it was recorded, and why.
+        unlowered: by variables, why tapes are run as they were recorded; "" where they are lowered.
         frozen: what was made of the weights for inference.
     """
 
     learnt: dict[Key, Learnt] = field(default_factory=dict)
     checked: set[Key] = field(default_factory=set)
     whole: dict[Key, str] = field(default_factory=dict)
-    unlowered: dict[Key, str] = field(default_factory=dict)
+    unlowered: dict[str, str] = field(default_factory=dict)
     frozen: Frozen = field(default_factory=Frozen)
 
 
@@ -54,6 +56,7 @@ class Suffix:
 
     def __init__(self, network: Network, variables: Variables, image: Tensor, start: Tensor) -> None:
         self.network, self.variables, self.image, self.start = network, variables, image, start
+        self._weights = {_pointer(weight) for weight in network.weights}
         self.diverged = 0  # evaluations where the network took another way, and was run as a whole
         self._key: Key = (variables.name, tuple(image.shape))
         self._tape: Tape | None = None
@@ -95,7 +98,7 @@ class Suffix:
             self._remember()
             return logits
         try:
-            logits = self._run(self._tape, values)
+            logits = (self._lowered or self._tape)(values)
         except Diverged:
             self.diverged += 1
             return self._whole(values, clicks)
@@ -128,13 +131,10 @@ class Suffix:
     def _recorded(self, values: Tensor, clicks: Sequence[Click]) -> Recorded | None:
         """Run the whole network once, and keep its tape; None where that can't be done, and from then on."""
         known = self.network.suffixes
-        own = {_pointer(tensor) for tensor in self.network.weights}
         learnt = known.learnt.setdefault(self._key, Learnt())
         self._tape = None
         try:
-            recorded = record(
-                lambda start: self._whole(start, clicks), values, learnt, lambda tensor: _pointer(tensor) in own
-            )
+            recorded = record(lambda start: self._whole(start, clicks), values, learnt, self._own)
         except Unrecordable as why:
             known.whole[self._key] = str(why)
             return None
@@ -145,24 +145,39 @@ class Suffix:
             return None
         self._tape, self._made_for = recorded.tape, self._now(clicks)
         self._lowered = None
-        if self._key not in known.unlowered:
-            self._lowered = lowered(recorded.tape, known.frozen, lambda tensor: _pointer(tensor) in own)
+        if not self._unlowered():
+            self._lowered = lowered(recorded.tape, known.frozen, self._own)
             if self._key in known.checked:
                 self._tape = self._lowered  # the other is not needed any more, nor are its constants
         return recorded
 
-    def _run(self, tape: Tape, values: Tensor) -> Tensor:
-        if self._lowered is None or self._lowered is tape:
-            return tape(values)
-        try:
-            return self._lowered(values)
-        except RuntimeError as cause:  # a view of a map that is laid out otherwise, say
-            self._give_up_lowering(f"it fails on what inference allows ({cause})")
-        return tape(values)
+    def _unlowered(self) -> str:
+        """Why this network's tapes are not lowered: on an image of noise its logits would change, or it fails.
 
-    def _give_up_lowering(self, why: str) -> None:
-        self._lowered = None
-        self.network.suffixes.unlowered[self._key] = why
+        Always on the same image, so that what a photo gives does not hang on the photos that were opened before it.
+        """
+        known, network = self.network.suffixes.unlowered, self.network
+        if self.variables.name not in known:
+            spec = network.spec
+            noise = torch.randn(1, spec.channels, *spec.probed, generator=torch.Generator().manual_seed(0))
+            image = noise.to(spec.device, spec.dtype)
+            try:
+                start = self.variables.start(network, image)
+                recorded = record(
+                    lambda values: network.class_logits(image, self.variables, values, ()), start, Learnt(), self._own
+                )
+                with torch.no_grad():
+                    off = _off(lowered(recorded.tape, network.suffixes.frozen, self._own)(start), recorded.logits)
+                known[self.variables.name] = (
+                    "" if off <= _ROUNDING else f"its logits would change by {off:.1e} of the largest"
+                )
+            except Exception as cause:  # the network's own operations, on maps that are laid out otherwise
+                known[self.variables.name] = f"it fails on what inference allows ({type(cause).__name__}: {cause})"
+        return known[self.variables.name]
+
+    def _own(self, tensor: Tensor) -> bool:
+        """Whether a tensor is one of the network's weights."""
+        return _pointer(tensor) in self._weights
 
     def _remember(self) -> None:
         """The network has just run well: where it failed while it was watched, it is not watched again."""
@@ -175,19 +190,22 @@ class Suffix:
             expected = self._whole(values.detach(), clicks)
         if not bool(torch.isfinite(expected).all()):
             return logits  # a step too far: it says nothing; the next evaluation is checked
-        tolerance = 1e-9 if logits.dtype == torch.float64 else 1e-4
-        off = float((logits.detach() - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
-        if off <= tolerance:
+        off = _off(logits.detach(), expected)
+        if off <= (
+            1e-9 if logits.dtype == torch.float64 else 1e-3
+        ):  # a mistake, not rounding, which may grow on its way
             self.network.suffixes.checked.add(self._key)
             self._tape = self._lowered or self._tape
             return logits
-        if self._lowered is not None:
-            self._give_up_lowering(f"what inference allows would change its logits by {off:.1e} of the largest")
-            return self(values, clicks)
         why = f"running it in part gave other logits than the whole (by {off:.1e} of the largest)"
         self.network.suffixes.whole[self._key] = why
         warnings.warn(f"Each evaluation runs the whole network: {why}.", stacklevel=2)
         return self._whole(values, clicks)
+
+
+def _off(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, relative to the largest value."""
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
 
 
 def _pointer(tensor: Tensor) -> int:

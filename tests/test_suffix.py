@@ -57,12 +57,6 @@ def apart(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
 
 
-def unlowered(net: interactify.Interactive, shape: tuple[int, ...]) -> interactify.Interactive:
-    """A network whose tapes are run as they were recorded."""
-    net.network.suffixes.unlowered[net.variables.name, shape] = "asked for"
-    return net
-
-
 def both(suffix: Suffix, values: Tensor, clicks: list[Click]) -> tuple[float, float]:
     """How far logits and gradient of the suffix are from the whole network's, for a random direction of the logits."""
     found: list[tuple[Tensor, Tensor]] = []
@@ -99,7 +93,7 @@ def test_exact(name: str, dtype: torch.dtype) -> None:
         net = interactify.wrap(model, variables=variables, resolution=64)
         for seed in (1, 2):  # a second photo: nothing of the first is left
             if dtype == torch.float32:  # lowering changes rounding: see the next test
-                unlowered(net, (1, 3, 64, 64))
+                net.network.suffixes.unlowered[net.variables.name] = "asked for"
             suffix = suffix_of(net, networks.random_photo(64, 64, seed=seed))
             for value in (0.0, 0.02):
                 logits, gradient = both(suffix, somewhere(suffix, seed, value), clicks)
@@ -124,7 +118,25 @@ def test_lowered_in_single_precision(name: str) -> None:
     gradients = [torch.autograd.grad(logits, values, cotangent)[0].flatten() for logits, values in (found, expected)]
     gradients = [F.normalize(gradient.double(), dim=0, eps=0.0) for gradient in gradients]
     assert float(gradients[0] @ gradients[1]) > 0.999
-    assert not net.network.suffixes.unlowered, "the self-check passed"
+    assert net.network.suffixes.unlowered == {"input": ""}
+
+
+def test_the_same_whatever_was_opened_before() -> None:
+    """What the library learns of a network from one photo changes nothing for the next."""
+    photos = [networks.random_photo(64, 64, seed=seed) for seed in (1, 2)]
+
+    def clicked(net: interactify.Interactive, photo: object) -> Tensor:
+        session = net.session(photo)
+        session.click(x=20, y=20)
+        return session.click(x=50, y=45, positive=False).logits
+
+    for name in ("the embedded network", "torchvision FCN, ResNet-50, auxiliary"):
+        model = networks.seeded(TWENTY[name]).eval()
+        net = interactify.wrap(model, resolution=64, max_evaluations=6, target=0)
+        first, second, again = (clicked(net, photo) for photo in (*photos, photos[0]))
+        other = interactify.wrap(model, resolution=64, max_evaluations=6, target=0)
+        assert torch.equal(clicked(other, photos[1]), second)
+        assert torch.equal(first, again) and torch.equal(clicked(other, photos[0]), first)
 
 
 def test_batch_norms_are_folded_once_for_a_network() -> None:
@@ -354,7 +366,7 @@ def test_the_check_is_made_once_for_a_shape(monkeypatch: pytest.MonkeyPatch) -> 
         suffix = suffix_of(net, networks.random_photo(seed=seed))
         for _ in range(3):
             suffix(somewhere(suffix), [])
-    assert len(runs) == 3, "one recording for each photo, one check"
+    assert len(runs) == 4, "one recording for each photo, one check, one pass over noise to see whether to lower"
 
 
 def test_weights_trained_on_are_seen() -> None:
