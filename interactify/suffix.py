@@ -91,7 +91,8 @@ class Suffix:
         """
         if self.whole is None and (self._tape is None or self._made_for != self._now(clicks)):
             recorded = self._recorded(values, clicks)
-            if recorded is not None and not recorded.recomputes:
+            # A lowered tape is run here too: the same values give the same logits, to the last bit, at every call.
+            if recorded is not None and not recorded.recomputes and self._lowered is None:
                 return recorded.logits
         if self.whole is not None or self._tape is None:
             logits = self._whole(values, clicks)
