@@ -99,7 +99,7 @@ class Suffix:
             self._remember()
             return logits
         try:
-            logits = (self._lowered or self._tape)(values)
+            logits = self._run(self._tape, values)
         except Diverged:
             self.diverged += 1
             return self._whole(values, clicks)
@@ -139,9 +139,7 @@ class Suffix:
         except Unrecordable as why:
             known.whole[self._key] = str(why)
             return None
-        except (
-            Exception
-        ) as cause:  # the network's own code fails; whether only because it is watched, its next run tells
+        except Exception as cause:  # the network's own code: whether it only fails while watched, its next run tells
             self._failed = f"it fails while it is watched ({type(cause).__name__}: {cause})"
             return None
         self._tape, self._made_for = recorded.tape, self._now(clicks)
@@ -151,6 +149,18 @@ class Suffix:
             if self._key in known.checked:
                 self._tape = self._lowered  # the other is not needed any more, nor are its constants
         return recorded
+
+    def _run(self, tape: Tape, values: Tensor) -> Tensor:
+        """The logits of the lowered tape, where there is one that runs; of the one it was made of elsewhere."""
+        if self._lowered is None or self._lowered is tape:
+            return tape(values)
+        try:
+            return self._lowered(values)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError:  # at this size, say, a view of a map that is laid out otherwise
+            self._lowered = None
+        return tape(values)
 
     def _unlowered(self) -> str:
         """Why this network's tapes are not lowered: on an image of noise its logits would change, or it fails.
@@ -192,9 +202,8 @@ class Suffix:
         if not bool(torch.isfinite(expected).all()):
             return logits  # a step too far: it says nothing; the next evaluation is checked
         off = _off(logits.detach(), expected)
-        if off <= (
-            1e-9 if logits.dtype == torch.float64 else 1e-3
-        ):  # a mistake, not rounding, which may grow on its way
+        # Beyond this it is a mistake; rounding may grow on its way through a network.
+        if off <= (1e-9 if logits.dtype == torch.float64 else 1e-3):
             self.network.suffixes.checked.add(self._key)
             self._tape = self._lowered or self._tape
             return logits

@@ -121,6 +121,22 @@ def test_lowered_in_single_precision(name: str) -> None:
     assert net.network.suffixes.unlowered == {"input": ""}
 
 
+def test_a_lowered_tape_that_fails_at_a_size_is_left_for_the_recorded_one() -> None:
+    class SeesTheLayout(Base):
+        """Channels-last maps of this width can't be viewed flat."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            deep = self.deep(self.stem(x))
+            if x.shape[-1] == 96:
+                deep = deep.view(len(deep), -1).view(deep.shape)
+            return self.head(deep)
+
+    net = interactify.wrap(networks.seeded(SeesTheLayout).eval())
+    suffix = suffix_of(net, networks.random_photo(64, 96))
+    assert net.network.suffixes.unlowered == {"input": ""} and suffix._lowered is not None
+    assert max(both(suffix, somewhere(suffix), [])) < 1e-5 and suffix._lowered is None
+
+
 def test_the_same_whatever_was_opened_before() -> None:
     """What the library learns of a network from one photo changes nothing for the next."""
     photos = [networks.random_photo(64, 64, seed=seed) for seed in (1, 2)]
