@@ -95,7 +95,9 @@ def test_exact(name: str, dtype: torch.dtype) -> None:
             if dtype == torch.float32:  # lowering changes rounding: see the next test
                 net.network.suffixes.unlowered[net.variables.name] = "asked for"
             suffix = suffix_of(net, networks.random_photo(64, 64, seed=seed))
-            for value in (0.0, 0.02):
+            # In flat patches of the photo as it is, pixels tie in a maximum: which gets the gradient is the last bit's
+            # choice, that of a batch norm folded into its convolution too.
+            for value in (0.02, 0.01) if dtype == torch.float64 and variables == "input" else (0.0, 0.02):
                 logits, gradient = both(suffix, somewhere(suffix, seed, value), clicks)
                 assert logits <= within[0] and gradient <= within[1], (variables, seed, value, logits, gradient)
 

@@ -144,7 +144,7 @@ def test_model_is_untouched_after_errors() -> None:
             interactify.wrap(model, **options)
     net = interactify.wrap(model, variables="scale_bias@down")
     session = net.session(networks.random_photo())
-    model.switch.on = True
+    model.turn(True)
     with pytest.raises(InteractifyError):
         session.click(x=5, y=5)
     with pytest.raises(InteractifyError):
