@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import CheckpointError
 
 from interactify.energy import Energy, energy_named
-from interactify.errors import InteractionError, ModelError, NonFiniteError, OptionError
-from interactify.optim import SOLVERS, Evaluation
-from interactify.view import sample
+from interactify.errors import InteractionError, OptionError
+from interactify.objective import RowsEnergy, RowsForward
+from interactify.optim import ROW_SOLVERS
 
-NO_GRADIENT = (
-    "The logits do not depend on the variables: no gradient reaches them. Keep forward differentiable (no "
-    "torch.no_grad, no .detach(), no numpy inside)."
-)
 Forward = Callable[[Tensor], Tensor]
 Inertia = Callable[[Tensor], Tensor]
 
@@ -97,9 +92,73 @@ def refine(
     """
     energy = energy_named(energy)
     check_solver(solver)
+    _checked_start(start)
+
+    def row(values: Tensor, rows: Sequence[int]) -> Tensor:
+        return _as_row(forward(values.view(start.shape)))
+
     with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient below
-        return _refine(
-            forward, start, points, labels, energy, inertia or _sum_of_squares, solver, max_evaluations, stop
+        (found,) = _refined(
+            row, start[None], [points], [labels], energy, inertia or _sum_of_squares, solver, max_evaluations, stop, 1
+        )
+    return found
+
+
+def refine_rows(
+    forward: RowsForward,
+    starts: Tensor,
+    points: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    *,
+    energy: str | Energy = "margin",
+    inertia: Inertia | None = None,
+    solver: str = "lbfgs",
+    max_evaluations: int = 40,
+    stop: Callable[[], str | None] | None = None,
+    at_once: int = 1,
+) -> list[Refinement]:
+    """`refine` for B refinements that share the passes of `forward`: objects in a photo, or photos of one size.
+
+    Each row has its own points, minimisation and end; one that is finished is not run again. The result of a row is
+    that of `refine` on it, as far as `forward` gives a row the same logits whoever else is run with it.
+
+    Args:
+        forward: from values (b, …) and b ascending indices, saying which rows these are, to logits (b, 1, h, w).
+        starts: (B, …), where each begins.
+        points, labels: B of each, as for `refine`.
+        energy, inertia, solver, max_evaluations, stop: as for `refine`; the same for every row. "scipy" runs one row
+            after the other.
+        at_once: how many rows `forward` is given at most; memory grows with it.
+
+    Returns:
+        B `Refinement`s, in the order of the rows.
+
+    Raises:
+        As `refine`; OptionError also where starts, points and labels differ in number.
+
+    >>> image = torch.zeros(1, 1, 8, 8)
+    >>> results = interactify.brs.refine_rows(
+    ...     lambda values, rows: image + values - 1, torch.zeros(2, 1, 8, 8),
+    ...     [torch.tensor([[2.0, 3.0]]), torch.tensor([[5.0, 5.0]])], [torch.tensor([True]), torch.tensor([False])],
+    ...     at_once=2,
+    ... )
+    >>> [(result.reached, result.evaluations) for result in results]
+    [(True, 2), (True, 2)]
+    """
+    energy = energy_named(energy)
+    check_solver(solver)
+    _checked_start(starts)
+    if starts.ndim == 0 or not len(starts) == len(points) == len(labels):
+        count = f"{len(starts)}" if starts.ndim else "no"
+        raise OptionError(
+            f"Expected starts (B, …) and B sets of points and of labels, got {count} rows of starts, {len(points)} "
+            f"sets of points and {len(labels)} of labels."
+        )
+    if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
+        raise OptionError(f"Expected at_once to be a whole number of 1 or more, got {at_once!r}.")
+    with torch.inference_mode(False):
+        return _refined(
+            forward, starts, points, labels, energy, inertia or _sum_of_squares, solver, max_evaluations, stop, at_once
         )
 
 
@@ -126,127 +185,58 @@ def check_seconds(max_seconds: object) -> None:
 
 def check_solver(solver: object) -> None:
     """Raise OptionError for what is not the name of a solver."""
-    if not isinstance(solver, str) or solver not in SOLVERS:
-        raise OptionError(f"Expected solver to be one of {', '.join(SOLVERS)}, got {solver!r}.")
+    if not isinstance(solver, str) or solver not in ROW_SOLVERS:
+        raise OptionError(f"Expected solver to be one of {', '.join(ROW_SOLVERS)}, got {solver!r}.")
 
 
-def _refine(
-    forward: Forward,
-    start: Tensor,
-    points: Tensor,
-    labels: Tensor,
+def _refined(
+    forward: RowsForward,
+    starts: Tensor,
+    points: Sequence[Tensor],
+    labels: Sequence[Tensor],
     energy: Energy,
     inertia: Inertia,
     solver: str,
     max_evaluations: int,
     stop: Callable[[], str | None] | None,
-) -> Refinement:
-    points, labels = _checked(points, labels, start)
-
-    inside: list[bool] = []
-    finite_before: list[bool] = []
-
-    def objective(x: Tensor) -> Evaluation:
-        values = x.detach().to(start.dtype).view(start.shape).requires_grad_(True)
-        with torch.enable_grad():
-            logits = _as_map(forward(values))
-            if not inside:  # asked once: looking at points that lie on a device waits for it
-                _check_inside(points, logits)
-                inside.append(True)
-            clicked = sample_squares(logits, points, energy.square)
-            corrective, held = energy.corrective(clicked, labels), energy.inertia * inertia(values)
-        total = corrective.detach() + held.detach()
-        # One transfer tells both: whether the click is settled, and whether any number is broken.
-        reached, finite = torch.stack([energy.reached(clicked.detach(), labels), _finite(logits, total)]).tolist()
-        if not finite and finite_before:  # a step too far: the line search comes back from there
-            return Evaluation(total.new_tensor(torch.inf).to(x.dtype), torch.zeros_like(x), False, None)
-        if not finite:
-            raise NonFiniteError(
-                "The network returned NaN or infinity while a click was refined; nothing was changed. Check its "
-                "weights and input normalisation, or use float32 instead of half precision."
-            )
-        finite_before.append(True)
-        gradient = None
-        if not reached:
-            gradient = _gradient(corrective, held, values).reshape(-1).to(x.dtype)
-        return Evaluation(total.to(x.dtype), gradient, reached, logits.detach())
-
-    flat = start.detach().clone().reshape(-1)
-    solution = SOLVERS[solver](
+    at_once: int,
+) -> list[Refinement]:
+    asked = [_checked(*each, starts) for each in zip(points, labels, strict=True)]
+    objective = RowsEnergy(
+        forward, starts[0], [each[0] for each in asked], [each[1] for each in asked], energy, inertia, at_once
+    )
+    flat = starts.detach().clone().reshape(len(starts), -1)
+    solutions = ROW_SOLVERS[solver](
         objective, flat, max_evaluations=max_evaluations, lower_bound=energy.lower_bound, stop=stop
     )
-    values = solution.x.to(start.dtype).view(start.shape)
-    logits = cast(Tensor, solution.payload)
-    return Refinement(values, logits, solution.value, solution.done, solution.evaluations, solution.status)
+    return [
+        Refinement(
+            solution.x.to(starts.dtype).view(starts.shape[1:]),
+            cast(Tensor, solution.payload),
+            solution.value,
+            solution.done,
+            solution.evaluations,
+            solution.status,
+        )
+        for solution in solutions
+    ]
 
 
-def sample_squares(logits: Tensor, points: Tensor, square: int) -> Tensor:
-    """Logits (n, (2·square + 1)²) of the square around each point; at a border it is the part inside that counts.
-
-    A point on the outermost row repeats that row instead of sampling nothing, so that no click is ever lost.
-    """
-    around = torch.arange(-square, square + 1, device=points.device, dtype=points.dtype)
-    offsets = torch.stack(torch.meshgrid(around, around, indexing="xy"), -1).view(1, -1, 2)
-    spread = (points[:, None] + offsets).view(-1, 2)
-    limit = torch.tensor([logits.shape[-1] - 1, logits.shape[-2] - 1], device=points.device, dtype=points.dtype)
-    spread = torch.minimum(spread.clamp(min=0), limit)
-    return sample(logits, spread)[0, 0].view(len(points), -1)
-
-
-def _check_inside(points: Tensor, logits: Tensor) -> None:
-    limit = logits.shape[-1] - 0.5, logits.shape[-2] - 0.5
-    if bool((points >= points.new_tensor(limit)).any()):
-        raise InteractionError(f"A point lies outside the logits, which are {tuple(logits.shape[-2:])} (h, w) pixels.")
-
-
-def _as_map(logits: Tensor) -> Tensor:
-    if isinstance(logits, Tensor) and logits.ndim == 2:
-        logits = logits[None, None]
-    if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[:2] != (1, 1):
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(f"Expected forward to return logits (1, 1, h, w) or (h, w), got {found}.")
-    if not logits.requires_grad:
-        raise ModelError(NO_GRADIENT)
-    return logits
-
-
-def _gradient(corrective: Tensor, held: Tensor, values: Tensor) -> Tensor:
-    """The gradient of E_C + λ E_I; asked for apart, so that logits which do not depend on the values are noticed."""
-    try:
-        (through_network,) = torch.autograd.grad(corrective, values, allow_unused=True)
-    except CheckpointError as cause:
-        raise ModelError(
-            "The network recomputes layers in its backward pass (activation checkpointing), where these variables are "
-            "no longer in place. Switch that off in the model, or use variables='input'."
-        ) from cause
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except RuntimeError as cause:  # the network's own operations: written over in place, or without a gradient here
-        raise ModelError(
-            f"The network runs, but has no gradient: {cause}. Let it write over nothing that its gradient needs "
-            "(inplace=False), and if it computes in half precision, try model.float()."
-        ) from cause
-    if through_network is None:
-        raise ModelError(NO_GRADIENT)
-    if not held.requires_grad:
-        return through_network
-    (of_inertia,) = torch.autograd.grad(held, values, allow_unused=True)
-    return through_network if of_inertia is None else through_network + of_inertia
-
-
-def _finite(logits: Tensor, total: Tensor) -> Tensor:
-    # The sum of a map is finite where all of it is, short of overflow, and costs one pass and no second map.
-    precise = torch.promote_types(logits.dtype, torch.float32)
-    return torch.isfinite(logits.detach().sum(dtype=precise)) & torch.isfinite(total)
+def _as_row(logits: object) -> Tensor:
+    """One row's logits as a batch; what is no map is left for `RowsEnergy` to refuse."""
+    return cast(Tensor, logits[None, None] if isinstance(logits, Tensor) and logits.ndim == 2 else logits)
 
 
 def _sum_of_squares(values: Tensor) -> Tensor:
     return values.square().sum()
 
 
-def _checked(points: Tensor, labels: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+def _checked_start(start: Tensor) -> None:
     if not isinstance(start, Tensor) or start.dtype not in (torch.float32, torch.float64):
         raise OptionError("Expected start to be a float32 or float64 tensor: the variables' values to begin from.")
+
+
+def _checked(points: Tensor, labels: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
     try:
         points, labels = torch.as_tensor(points), torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError) as cause:

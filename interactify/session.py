@@ -21,27 +21,14 @@ from interactify import brs
 from interactify.errors import InteractionError
 from interactify.interactions import Click, checked
 from interactify.photo import PhotoLike, read_photo, to_uint8
+from interactify.request import Frame, Request, later_wins
 from interactify.result import Result
 from interactify.suffix import Suffix
-from interactify.view import View
+from interactify.view import sample
 from interactify.window import Window, next_window, whole
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """A window of the photo as the network sees it.
-
-    `image` is (1, C, h', w'), normalised, `start` the variables' identity, `suffix` what depends on them.
-    """
-
-    window: Window
-    view: View
-    image: Tensor
-    start: Tensor
-    suffix: Suffix
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,53 +183,61 @@ class Session:
         scale = torch.tensor([wide / self.first.frame.image.shape[-1], high / self.first.frame.image.shape[-2]])
         on_grid = ((point + 0.5) * scale.to(point) - 0.5).clamp(min=0)
         on_grid = torch.minimum(on_grid, torch.tensor([wide - 1, high - 1]).to(on_grid))
-        return int(brs.sample(self._plain, on_grid)[0, :, 0].argmax())
+        return int(sample(self._plain, on_grid)[0, :, 0].argmax())
 
     def _refined(self, clicks: tuple[Click, ...]) -> Step:
-        started = time.perf_counter()
         self._cancelled.clear()
         stop = brs.stopping(self.net.max_seconds, self._cancelled.is_set)
-        net, last = self.net, self._last
-        holding, overruled = later_wins(clicks)
-        window = last.frame.window
-        if net.zoom:
-            window = next_window(window, last.result.mask, holding, net.spec.resolution)
-        frame = last.frame if window == last.frame.window else self.frame(window)
-        # Back in an earlier window, go on from where it was left; in a new one, from the identity.
-        values = next((s.values for s in reversed(self.steps) if s.frame.window == window), frame.start)
-        inside = [c for c in holding if window.holds(c)]
-        offset = np.array([window.left, window.top], float)
-        points = frame.view.points_to_network(np.array([(c.x, c.y) for c in inside], float) - offset)
-        seen = [Click(float(x), float(y), c.positive) for (x, y), c in zip(points.tolist(), inside, strict=True)]
-        target = self._class(clicks)
-
-        def forward(values: Tensor) -> Tensor:
-            return net.network.log_odds(frame.suffix(values, seen), target, frame.image)
-
+        request = self.request(clicks)
+        net = self.net
         refinement = brs.refine(
-            forward,
-            values,
-            points,
-            torch.tensor([c.positive for c in inside]),
+            request.logits,
+            request.start,
+            request.points,
+            request.labels,
             energy=net.energy,
             inertia=net.variables.inertia,
             solver=net.solver,
             max_evaluations=net.max_evaluations,
             stop=stop,
         )
+        return self.settled(request, refinement)
+
+    def request(self, clicks: tuple[Click, ...]) -> Request:
+        """What is to be refined so that all these clicks hold, the newest last."""
+        begun = time.perf_counter()
+        net, last = self.net, self._last
+        holding, overruled = later_wins(clicks)
+        window = last.frame.window
+        if net.zoom and self.steps:  # several clicks at the beginning are answered where all of them are seen
+            window = next_window(window, last.result.mask, holding, net.spec.resolution)
+        frame = last.frame if window == last.frame.window else self.frame(window)
+        # Back in an earlier window, go on from where it was left; in a new one, from the identity.
+        values = next((s.values for s in reversed(self.steps) if s.frame.window == window), frame.start)
+        inside = tuple(c for c in holding if window.holds(c))
+        offset = np.array([window.left, window.top], float)
+        points = frame.view.points_to_network(np.array([(c.x, c.y) for c in inside], float) - offset)
+        return Request(
+            clicks, holding, overruled, frame, values, points, tuple(c.positive for c in inside), self._class(clicks),
+            begun,
+        )  # fmt: skip
+
+    def settled(self, request: Request, refinement: brs.Refinement) -> Step:
+        """The step that a refinement of a request of this session leads to; it is not taken yet."""
+        last, window = self._last, request.frame.window
         result = Result(
             refinement.logits,
-            frame.view,
+            request.frame.view,
             window,
             outside_of(last, window, self.first),
-            holding,
-            overruled,
+            request.holding,
+            request.overruled,
             refinement.evaluations,
             refinement.status,
-            time.perf_counter() - started,
+            time.perf_counter() - request.begun,
             last.result.mask,
         )
-        return Step(clicks, frame, refinement.values, result)
+        return Step(request.clicks, request.frame, refinement.values, result)
 
     def restore(self, steps: tuple[Step, ...], undone: tuple[Step, ...]) -> None:
         """Put a saved history into a session that has none yet."""
@@ -256,10 +251,3 @@ def outside_of(last: Step, window: Window, first: Step) -> Result | None:
     if window == first.frame.window:
         return None
     return last.result.outside if window == last.frame.window else last.result
-
-
-def later_wins(clicks: tuple[Click, ...]) -> tuple[tuple[Click, ...], tuple[Click, ...]]:
-    """Clicks that hold, and those whose pixel was clicked again later with the other label."""
-    final = {(c.x, c.y): c.positive for c in clicks}
-    holding = tuple(c for c in clicks if final[c.x, c.y] == c.positive)
-    return holding, tuple(c for c in clicks if final[c.x, c.y] != c.positive)

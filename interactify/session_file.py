@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from interactify.errors import CheckpointError, InteractifyError
 from interactify.interactions import Click, checked
 from interactify.photo import PhotoLike, read_photo
+from interactify.request import later_wins
 from interactify.result import Result
-from interactify.session import Session, Step, later_wins, outside_of
+from interactify.session import Session, Step, outside_of
 from interactify.whole_file import write_whole
 from interactify.window import Window
 

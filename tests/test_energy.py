@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from interactify.brs import sample_squares
 from interactify.energy import ENERGIES, Margin, MeanPerPolarity, SumOfSquares, energy_named
 from interactify.errors import OptionError
+from interactify.objective import sample_squares
 
 LN3 = math.log(3.0)  # sigmoid(ln 3) = 3/4, sigmoid(-ln 3) = 1/4
 

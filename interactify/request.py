@@ -1,0 +1,72 @@
+"""What a refinement is asked for: which clicks hold, in which window of the photo, from where, for which class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from interactify.interactions import Click
+from interactify.suffix import Suffix
+from interactify.view import View
+from interactify.window import Window
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A window of the photo as the network sees it.
+
+    `image` is (1, C, h', w'), normalised, `start` the variables' identity, `suffix` what depends on them.
+    """
+
+    window: Window
+    view: View
+    image: Tensor
+    start: Tensor
+    suffix: Suffix
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is to be refined: `holding` of the clicks, from `start`, in one frame.
+
+    `points` (n, 2) are those inside the frame's window, in network pixels, with one of `positive` for each; `target` is
+    the class they speak of, and `begun` when the person waited from (`time.perf_counter`).
+    """
+
+    clicks: tuple[Click, ...]
+    holding: tuple[Click, ...]
+    overruled: tuple[Click, ...]
+    frame: Frame
+    start: Tensor
+    points: Tensor
+    positive: tuple[bool, ...]
+    target: int | None
+    begun: float
+
+    @property
+    def labels(self) -> Tensor:
+        """(n,) bool."""
+        return torch.tensor(self.positive)
+
+    @cached_property
+    def seen(self) -> list[Click]:
+        """The clicks inside the window, in network pixels."""
+        return [
+            Click(float(x), float(y), positive)
+            for (x, y), positive in zip(self.points.tolist(), self.positive, strict=True)
+        ]
+
+    def logits(self, values: Tensor) -> Tensor:
+        """Log-odds (1, 1, h', w') of the target under the values, differentiable in them."""
+        suffix = self.frame.suffix
+        return suffix.network.log_odds(suffix(values, self.seen), self.target, self.frame.image)
+
+
+def later_wins(clicks: tuple[Click, ...]) -> tuple[tuple[Click, ...], tuple[Click, ...]]:
+    """Clicks that hold, and those whose pixel was clicked again later with the other label."""
+    final = {(c.x, c.y): c.positive for c in clicks}
+    holding = tuple(c for c in clicks if final[c.x, c.y] == c.positive)
+    return holding, tuple(c for c in clicks if final[c.x, c.y] != c.positive)
