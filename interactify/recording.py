@@ -121,6 +121,7 @@ class _Recorder(TorchFunctionMode):
         self._sharing: dict[int, list[weakref.ref[Tensor]]] = {}  # by storage: tensors that depend on the variables
         self._makers: dict[int, int] = {}  # by storage: the number of the call that made what is constant
         self._overwritten: dict[int, Any] = {}  # storages of constants that were copied and written over; held
+        self._made: dict[int, int] = {}  # by slot: bytes
         self._size = 0
         self.recomputes = False
         self._new_slot(start)
@@ -239,6 +240,7 @@ class _Recorder(TorchFunctionMode):
         if slot is None:
             slot, self._size = self._size, self._size + 1
         reference, pointer = weakref.ref(tensor), _storage(tensor)
+        self._made[slot] = tensor.numel() * tensor.element_size()
         self._slots[id(tensor)] = (reference, slot, tensor.requires_grad)
         self._storages[slot] = pointer
         self._sharing.setdefault(pointer, []).append(reference)
@@ -264,7 +266,11 @@ class _Recorder(TorchFunctionMode):
         if changed and self._learnt.keeps:
             self._learnt.keeps = False
             return None
-        return Tape(tuple(self._steps), self._constants, result, self._size, self._mode, self._device, self._storages)
+        sizes = self._made.values()
+        return Tape(
+            tuple(self._steps), self._constants, result, self._size, self._mode, self._device, self._storages,
+            max(sizes), sum(sizes),
+        )  # fmt: skip
 
 
 def _storage(tensor: Tensor) -> int:

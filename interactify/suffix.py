@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from interactify.variables import Variables
 
 _ROUNDING = 5e-5  # of the largest logit: what lowering may change, in single precision, on an image of noise
+_FAST = 32 * 2**20  # bytes of one map: larger ones are fetched from the system anew each time, which takes longer
 Key = tuple[str, tuple[int, ...]]  # the variables' name and the image's shape
 
 
@@ -41,6 +42,8 @@ class Suffixes:
         checked: where a tape has been found to give what the whole network gives.
         whole: where the whole network is run, and why.
         unlowered: by variables, why tapes are run as they were recorded; "" where they are lowered.
+        batched: where rows have been found to give together what they give alone.
+        alone: where rows are run one by one, and why.
         frozen: what was made of the weights for inference.
     """
 
@@ -48,6 +51,8 @@ class Suffixes:
     checked: set[Key] = field(default_factory=set)
     whole: dict[Key, str] = field(default_factory=dict)
     unlowered: dict[str, str] = field(default_factory=dict)
+    batched: set[Key] = field(default_factory=set)
+    alone: dict[Key, str] = field(default_factory=dict)
     frozen: Frozen = field(default_factory=Frozen)
 
 
@@ -106,6 +111,45 @@ class Suffix:
         if self._key in self.network.suffixes.checked or torch.equal(values.detach(), self.start):
             return logits
         return self._checked(logits, values, clicks)
+
+    @property
+    def shared(self) -> bool:
+        """Whether the same is kept whatever the clicks are."""
+        return not self._reads_clicks
+
+    def rows(self, values: Tensor) -> Tensor | None:
+        """Logits (b, 1, K, h, w) under values (b, …), each row's those of a call; None where rows run one by one."""
+        known = self.network.suffixes
+        tape = self._lowered or self._tape
+        if not self.shared or self.whole is not None or tape is None or self._made_for != self._now(()):
+            return None
+        if self._key in known.alone:
+            return None
+        try:
+            logits: Tensor = torch.vmap(tape)(values)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as cause:  # Diverged, or an operation of the network's that takes no rows
+            known.alone[self._key] = f"{type(cause).__name__}: {cause}"
+            return None
+        if self._key not in known.batched and not torch.equal(values[0].detach(), self.start):
+            with torch.no_grad():
+                off = _off(logits[0].detach(), self(values[0].detach(), ()))
+            if off > (1e-9 if logits.dtype == torch.float64 else 1e-3):
+                known.alone[self._key] = f"rows gave other logits together than alone (by {off:.1e} of the largest)"
+                return None
+            known.batched.add(self._key)
+        return logits
+
+    def at_once(self) -> int:
+        """How many rows to run together: on a CPU, as many as keep the largest map in fast memory; on a GPU, in its."""
+        tape = self._lowered or self._tape
+        if tape is None or not self.shared:
+            return 1
+        if self.image.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.image.device)
+            return max(1, min(64, free // max(1, 4 * tape.made)))
+        return max(1, min(16, _FAST // max(1, tape.largest)))
 
     @property
     def whole(self) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -94,6 +94,7 @@ class Tape:
         mode: what most steps run under.
         device: the type of the device.
         storages: for each slot, a number that slots over the same memory share.
+        largest, made: bytes of the largest tensor that a run makes, and of all of them.
     """
 
     steps: tuple[Step, ...]
@@ -103,6 +104,8 @@ class Tape:
     mode: Mode
     device: str
     storages: Mapping[int, int] = field(default_factory=dict)
+    largest: int = 0
+    made: int = 0
 
     def __call__(self, values: Tensor, constants: Mapping[int, Tensor] | None = None) -> Tensor:
         """The logits (1, K, h, w) for values, differentiable in them; with other constants, if given.
@@ -175,7 +178,7 @@ class Tape:
                 needed.add(slot)
                 groups.add(self.storages.get(slot, -1 - slot))
         constants = {slot: tensor for slot, tensor in self.constants.items() if slot in needed}
-        return Tape(tuple(reversed(kept)), constants, self.result, self.size, self.mode, self.device, self.storages)
+        return replace(self, steps=tuple(reversed(kept)), constants=constants)
 
     def uses(self) -> dict[int, int]:
         """How often each slot is read, or is the result."""

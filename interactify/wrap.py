@@ -9,14 +9,17 @@ from torch import nn
 
 from interactify.activation import Activation
 from interactify.adapters import Adapter, knowledge_of
+from interactify.batch import refine
 from interactify.brs import check_seconds, check_solver
 from interactify.energy import Energy, energy_named
 from interactify.errors import OptionError
 from interactify.insertion_points import InsertionPoints, insertion_points
+from interactify.interactions import Click
 from interactify.network import Network
 from interactify.outputs import Output
 from interactify.photo import PhotoLike
 from interactify.probe import probe, ready
+from interactify.result import Result
 from interactify.session import Session
 from interactify.spec import Knowledge, ModelSpec, describe
 from interactify.suffix import Suffix
@@ -69,6 +72,39 @@ class Interactive:
             OptionError: a target that is none of the network's classes.
         """
         return Session(self, photo, target)
+
+    def refine(
+        self,
+        images: PhotoLike | Sequence[PhotoLike],
+        interactions: Sequence[Sequence[Click]],
+        *,
+        target: int | str | None = None,
+    ) -> list[Result]:
+        """Refine many at once: many objects in one photo, or many photos, without a session.
+
+        Objects of one photo share what the network computes ahead of the variables, and run together, as many as fit
+        into fast memory. Each is answered by itself, as a new session on the photo would answer its first click.
+
+        Args:
+            images: one photo, for all, or a list with a photo for each set of interactions. A photo that is there
+                several times, as the same object, is opened once. What a photo can be: see `session`.
+            interactions: for each object a list of clicks, all answered at once, over the whole photo. An empty list
+                gives the network's own prediction.
+            target: as for `session`.
+
+        Returns:
+            A `Result` for each set of interactions, in their order. `max_seconds` holds for each photo.
+
+        Raises:
+            InteractionError: clicks outside their photo, or as many sets as there are not photos; before any work.
+            PhotoError, ModelError, NonFiniteError, OptionError: as `session` and `Session.click`.
+
+        >>> net = interactify.wrap(interactify.zoo.load())
+        >>> objects = [[interactify.Click(10, 20)], [interactify.Click(50, 30), interactify.Click(70, 5, False)]]
+        >>> [result.satisfied for result in net.refine(np.zeros((60, 80, 3), np.uint8), objects)]
+        [True, True]
+        """
+        return refine(self, images, interactions, target)
 
     def describe(self) -> str:
         """A few lines: what was found of the network, what was chosen and why."""
