@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import interactify
+from interactify.following import Convolution
 from interactify.interactions import Click
 from interactify.network import Network
 from interactify.suffix import Suffix
+from interactify.tape import Tape
 from tests import awkward, networks
 
 
@@ -417,3 +419,31 @@ def test_what_is_not_needed_is_not_run() -> None:
         interactify.wrap(networks.seeded(WithASide), variables="scale_bias@stem"), networks.random_photo()
     )
     assert sum(step.function is torch.conv2d for step in suffix._tape.steps) == 2
+
+
+def test_convolutions_in_groups_stay_as_they_are() -> None:
+    """Channels-last is several times slower for them; with many of them, nothing is moved at all."""
+
+    def lowered_tape(model: nn.Module) -> Tape:
+        suffix = suffix_of(interactify.wrap(networks.seeded(lambda: model).eval()), networks.random_photo())
+        assert suffix._lowered is not None
+        return suffix._lowered
+
+    def layouts(tape: Tape) -> dict[int, set[bool]]:
+        """By groups, whether the weights are channels-last."""
+        found: dict[int, set[bool]] = {}
+        for step in tape.steps:
+            if step.function is torch.conv2d:
+                call = Convolution(*step.args, **step.kwargs)
+                weight = tape.constants[call.weight.slot]  # type: ignore[attr-defined]
+                last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+                if weight.shape[1] > 1 and weight.shape[-1] > 1:
+                    found.setdefault(call.groups, set()).add(last)
+        return found
+
+    def stack(*groups: int) -> nn.Module:
+        inner = [nn.Conv2d(8, 8, 3, padding=1, groups=each) for each in groups]
+        return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *inner, nn.Conv2d(8, 1, 1))
+
+    assert layouts(lowered_tape(stack(1, 4, 1))) == {1: {True}, 4: {False}}
+    assert layouts(lowered_tape(stack(4, 4, 1))) == {1: {False}, 4: {False}}
