@@ -18,19 +18,21 @@ from torch.overrides import TorchFunctionMode
 from interactify.errors import NonFiniteError, OptionError
 from interactify.optim import (
     ROW_SOLVERS,
-    SOLVERS,
     Evaluation,
     Objective,
     RowEvaluations,
     RowsObjective,
     Solution,
     lbfgs,
+    scipy,
 )
 from interactify.optim.best_so_far import BestSoFar
 from interactify.optim.descent import search
 from interactify.optim.history import History
 from interactify.optim.line_search import Trial, Verdict, WolfeSearch
 from interactify.optim.points import Point, measure
+
+SOLVERS = {"lbfgs": lbfgs.minimise, "scipy": scipy.minimise}
 
 # ---- the problems both solvers are measured on -----------------------------------------------------------------------
 

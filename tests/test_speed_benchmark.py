@@ -232,7 +232,6 @@ def test_the_kept_page_is_the_newest_results() -> None:
     assert all(part in text for part in parts) and bool(parts) == ("None are kept here yet" not in text)
 
 
-@pytest.mark.skipif(not hasattr(interactify.Interactive, "refine"), reason="needs Interactive.refine")
 def test_objects_in_one_batch_are_those_one_by_one() -> None:
     case = speed_more.Objects("embedded", "B", SIZE, 3)
     found = speed_more.measure_objects(case, speed_cases.Effort(1, 1))

@@ -17,7 +17,7 @@ from interactify import brs, optim
 from interactify.energy import ENERGIES
 from interactify.errors import InteractifyError, ModelError, OptionError
 from interactify.interactions import Click
-from interactify.optim import Evaluation, Solution
+from interactify.optim import Evaluation, RowsObjective, Solution
 from interactify.view import View
 
 KINDS = ["input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C", "scale_bias@down"]
@@ -63,11 +63,16 @@ def objective_of(
     """The very function that `brs.refine` gives its solver, by way of a solver that only keeps it."""
     kept: list[Callable[[Tensor], Evaluation]] = []
 
-    def solver(objective: Callable[[Tensor], Evaluation], x0: Tensor, **options: Any) -> Solution:
-        kept.append(objective)
-        return Solution(x0, 0.0, torch.zeros(1, 1, 64, 64), False, 0, 0, "budget")
+    def solver(objective: RowsObjective, x0: Tensor, **options: Any) -> list[Solution]:
+        def alone(x: Tensor) -> Evaluation:
+            rows = objective(x[None], [0])
+            gradient = None if rows.gradient is None else rows.gradient[0]
+            return Evaluation(rows.value[0], gradient, rows.done[0], rows.payloads[0])
 
-    monkeypatch.setitem(optim.SOLVERS, "keep", solver)
+        kept.append(alone)
+        return [Solution(x0[0], 0.0, torch.zeros(1, 1, 64, 64), False, 0, 0, "budget")]
+
+    monkeypatch.setitem(optim.ROW_SOLVERS, "keep", solver)
     points = torch.tensor([[c.x, c.y] for c in clicks], dtype=torch.float64)
     labels = torch.tensor([c.positive for c in clicks])
     start = net.variables.start(net.network, image)

@@ -8,16 +8,14 @@ from typing import Final
 from . import lbfgs, scipy
 from .solution import Evaluation, Objective, RowEvaluations, RowsObjective, Solution, StopAsked
 
-SOLVERS: Final[dict[str, Callable[..., Solution]]] = {"lbfgs": lbfgs.minimise, "scipy": scipy.minimise}
-"""Solvers by name: "lbfgs" stays on the variables' device, "scipy" is the reference it is measured against."""
-
 ROW_SOLVERS: Final[dict[str, Callable[..., list[Solution]]]] = {
     "lbfgs": lbfgs.minimise_rows,
     "scipy": scipy.minimise_rows,
 }
-"""The same for the rows of a batch: "lbfgs" evaluates them together, "scipy" one after the other."""
+"""Solvers of a batch's rows by name: "lbfgs" stays on the variables' device and evaluates the rows together, "scipy" is
+the reference it is measured against and takes one row after the other."""
 
 __all__ = [
-    "ROW_SOLVERS", "SOLVERS", "Evaluation", "Objective", "RowEvaluations", "RowsObjective", "Solution", "StopAsked",
+    "ROW_SOLVERS", "Evaluation", "Objective", "RowEvaluations", "RowsObjective", "Solution", "StopAsked",
     "lbfgs", "scipy",
 ]  # fmt: skip
