@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from interactify.activation import BeforeActivation
 from interactify.classes import class_index, target_logit
-from interactify.errors import ModelError, NonFiniteError
+from interactify.errors import ModelError, NonFiniteError, OptionError
 from interactify.interactions import Click
 from interactify.outputs import resized, to_logits
 from interactify.probe import mark_stem
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 class Network:
     """A twin and what is known of it. Holds no state of any session."""
 
-    def __init__(self, twin: nn.Module, spec: ModelSpec, stem: str | None = None) -> None:
+    def __init__(self, twin: nn.Module, spec: ModelSpec, stem: str | None = None, precision: str = "float32") -> None:
         self.twin = twin
         self.spec = spec
+        self.autocast = autocast_named(precision, spec)
         self.stem_is_named = stem is not None
         if stem is not None:
             mark_stem(twin, stem)
@@ -62,14 +63,14 @@ class Network:
     def plain_logits(self, image: Tensor) -> Tensor:
         """The network's own answer to an image (1, C, h', w'): (1, K, h, w), on its own grid."""
         try:
-            with self._own_random_state(), self._reading() as seen:
+            with self._own_random_state(), self._precision(), self._reading() as seen:
                 raw = self.twin(image.clone())  # some networks write over their input
         except Exception as cause:  # the user's own code, on a size it may not take
             raise ModelError(
                 f"The network failed on an image {tuple(image.shape)}: {type(cause).__name__}: {cause}. It may need "
                 "another size: try resolution=… or divisor=… in wrap()."
             ) from cause
-        return finite(to_logits(self.spec.output, raw, seen))
+        return finite(self._logits(raw, seen))
 
     def logits(
         self, image: Tensor, variables: Variables, values: Tensor, clicks: Sequence[Click], target: int | None
@@ -79,9 +80,14 @@ class Network:
 
     def class_logits(self, image: Tensor, variables: Variables, values: Tensor, clicks: Sequence[Click]) -> Tensor:
         """Logits (1, K, h, w), on the network's own grid, under the variables' values, differentiable in them."""
-        with self._own_random_state(), self._reading() as seen:
+        with self._own_random_state(), self._precision(), self._reading() as seen:
             raw = variables.run(self, image, values, clicks)
-            return to_logits(self.spec.output, raw, seen)
+        return self._logits(raw, seen)
+
+    def _logits(self, raw: Any, seen: BeforeActivation | None) -> Tensor:
+        """The logits in the raw output, in the precision that the network's own weights have."""
+        logits = to_logits(self.spec.output, raw, seen)
+        return logits if self.autocast is None else logits.to(self.spec.dtype)
 
     def log_odds(self, logits: Tensor, target: int | None, image: Tensor) -> Tensor:
         """Log-odds (1, 1, h', w') of the target class, as large as the image, from logits (1, K, h, w)."""
@@ -91,6 +97,11 @@ class Network:
     def _reading(self) -> AbstractContextManager[BeforeActivation | None]:
         """How a pass is seen where its logits are read before a sigmoid or softmax at its end."""
         return BeforeActivation() if self.spec.output.bypassed else nullcontext()
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.spec.device.type, self.autocast)
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:
@@ -102,6 +113,25 @@ class Network:
         with _drawing, torch.random.fork_rng(devices):  # the state is global: one at a time
             torch.manual_seed(0)
             yield
+
+
+PRECISIONS: Final = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def autocast_named(precision: str, spec: ModelSpec) -> torch.dtype | None:
+    """What convolutions and matrix products are computed in under autocast; None for the network's own precision.
+
+    Raises OptionError for another name, or where the network does not compute in float32.
+    """
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise OptionError(f"Expected precision to be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    dtype = PRECISIONS[precision]
+    if dtype is not None and spec.dtype != torch.float32:
+        raise OptionError(
+            f"precision={precision!r} is for networks in float32; this one is in {str(spec.dtype).split('.')[-1]}. "
+            "Leave precision out, or call model.float() first."
+        )
+    return dtype
 
 
 def finite(logits: Tensor) -> Tensor:

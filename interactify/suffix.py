@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from interactify.network import Network
     from interactify.variables import Variables
 
-_ROUNDING = 5e-5  # of the largest logit: what lowering may change, in single precision, on an image of noise
+# Of the largest logit: what lowering may change on an image of noise, in single precision or as autocast computes; and
+# beyond what it is a mistake if a part of the network gives something else than the whole, since rounding may grow.
+_ROUNDING = {None: 5e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+_MISTAKEN = {None: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 _FAST = 32 * 2**20  # bytes of one map: larger ones are fetched from the system anew each time, which takes longer
 Key = tuple[str, tuple[int, ...]]  # the variables' name and the image's shape
 
@@ -135,7 +138,7 @@ class Suffix:
         if self._key not in known.batched and not torch.equal(values[0].detach(), self.start):
             with torch.no_grad():
                 off = _off(logits[0].detach(), self(values[0].detach(), ()))
-            if off > (1e-9 if logits.dtype == torch.float64 else 1e-3):
+            if off > self._mistaken:
                 known.alone[self._key] = f"rows gave other logits together than alone (by {off:.1e} of the largest)"
                 return None
             known.batched.add(self._key)
@@ -224,11 +227,15 @@ class Suffix:
                 with torch.no_grad():
                     off = _off(lowered(recorded.tape, network.suffixes.frozen, self._own)(start), recorded.logits)
                 known[self.variables.name] = (
-                    "" if off <= _ROUNDING else f"its logits would change by {off:.1e} of the largest"
+                    "" if off <= _ROUNDING[network.autocast] else f"its logits would change by {off:.1e} of the largest"
                 )
             except Exception as cause:  # the network's own operations, on maps that are laid out otherwise
                 known[self.variables.name] = f"it fails on what inference allows ({type(cause).__name__}: {cause})"
         return known[self.variables.name]
+
+    @property
+    def _mistaken(self) -> float:
+        return 1e-9 if self.image.dtype == torch.float64 else _MISTAKEN[self.network.autocast]
 
     def _own(self, tensor: Tensor) -> bool:
         """Whether a tensor is one of the network's weights."""
@@ -246,8 +253,7 @@ class Suffix:
         if not bool(torch.isfinite(expected).all()):
             return logits  # a step too far: it says nothing; the next evaluation is checked
         off = _off(logits.detach(), expected)
-        # Beyond this it is a mistake; rounding may grow on its way through a network.
-        if off <= (1e-9 if logits.dtype == torch.float64 else 1e-3):
+        if off <= self._mistaken:
             self.network.suffixes.checked.add(self._key)
             self._tape = self._lowered or self._tape
             return logits

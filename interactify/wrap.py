@@ -118,6 +118,7 @@ class Interactive:
             f"energy      {self.energy.name}, inertia {self.energy.inertia:g}",
             f"solver      {self.solver}, at most {self.max_evaluations} evaluations a click",
             f"click runs  {self._click_text()}",
+            *([f"precision   autocast to {str(cast).split('.')[-1]}"] if (cast := self.network.autocast) else []),
             f"target      {self._target_text()}",
             f"zoom-in     {'from the second click on, where it shows the object larger' if self.zoom else 'off'}",
         ]
@@ -187,6 +188,7 @@ def wrap(
     max_evaluations: int = 40,
     max_seconds: float | None = None,
     zoom: bool = True,
+    precision: str = "float32",
 ) -> Interactive:
     """Make a segmentation network answer to clicks, without training it.
 
@@ -221,6 +223,9 @@ def wrap(
         max_seconds: how long a click may take, in seconds; asked between evaluations, and the best so far comes back.
         zoom: from the second click on, look at the part of the photo around object and clicks, where that shows it
             larger; what lies outside keeps its mask.
+        precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
+            in float32 on hardware that is faster so. The variables and the energy stay in float32. "float16" has a
+            narrow range, in which small gradients may vanish.
 
     Returns:
         An `Interactive`: `.session(photo)` to click, `.describe()` to see what was found, `.unwrap()` for the model.
@@ -264,7 +269,7 @@ def wrap(
         divisor=divisor,
     )
     spec = probe(model, given, known, twin=ready(twin, known))
-    network = Network(twin, spec, stem or known.stem)
+    network = Network(twin, spec, stem or known.stem, precision)
     return Interactive(
         model,
         network,
