@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from interactify.variables import Variables
 
 
+_version_of = attrgetter("_version")
+
+
 class Network:
     """A twin and what is known of it. Holds no state of any session."""
 
@@ -35,11 +39,12 @@ class Network:
         if stem is not None:
             mark_stem(twin, stem)
         self.weights = [*nn.Module.parameters(twin), *nn.Module.buffers(twin)]
+        self._versioned = [tensor for tensor in self.weights if not tensor.is_inference()]
         self.suffixes = Suffixes()
 
     def version(self) -> int:
         """A number that changes whenever the weights are trained on, so that what was computed of them is not kept."""
-        return sum(tensor._version for tensor in self.weights if not tensor.is_inference())
+        return sum(map(_version_of, self._versioned))
 
     def view(self, size: tuple[int, int]) -> View:
         """How a photo, or a window of one, of (H, W) pixels lies in this network's input."""

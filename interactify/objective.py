@@ -16,7 +16,7 @@ from torch.utils.checkpoint import CheckpointError
 from interactify.energy import Energy
 from interactify.errors import InteractionError, ModelError, NonFiniteError
 from interactify.optim import RowEvaluations
-from interactify.view import sample
+from interactify.view import Corners
 
 NO_GRADIENT = (
     "The logits do not depend on the variables: no gradient reaches them. Keep forward differentiable (no "
@@ -45,7 +45,8 @@ class RowsEnergy:
     energy: Energy
     inertia: Callable[[Tensor], Tensor]
     at_once: int
-    _seen: set[int] = field(default_factory=set)  # rows that have been evaluated, so that their points are inside
+    _seen: set[int] = field(default_factory=set)  # rows that have been evaluated
+    _corners: dict[tuple[int, torch.Size], Corners] = field(default_factory=dict)  # where a row's maps are read
 
     def __call__(self, x: Tensor, rows: Sequence[int]) -> RowEvaluations:
         """The evaluations of the rows at x (b, n)."""
@@ -68,13 +69,14 @@ class RowsEnergy:
 
     def _together(self, x: Tensor, rows: Sequence[int]) -> RowEvaluations:
         values = x.detach().to(self.like.dtype).view(-1, *self.like.shape).requires_grad_(True)
+        twin = values.detach().requires_grad_(True)
         with torch.enable_grad():
             logits = self._maps(values, rows)
             clicked = [self._clicked(one, row) for one, row in zip(_apart(logits), rows, strict=True)]
             corrective = [
                 self.energy.corrective(seen, self.labels[row]) for seen, row in zip(clicked, rows, strict=True)
             ]
-            held = [self.energy.inertia * self.inertia(one) for one in _apart(values)]
+            held = [self.energy.inertia * self.inertia(one) for one in _apart(twin)]
         totals = [(own.detach() + kept.detach()) for own, kept in zip(corrective, held, strict=True)]
         # One transfer tells both of every row: whether its clicks are settled, and whether any number is broken.
         told = [
@@ -94,7 +96,7 @@ class RowsEnergy:
         wanted = [i for i in range(len(rows)) if finite[i] and not reached[i]]
         gradient = None
         if wanted:
-            gradient = _gradient([corrective[i] for i in wanted], [held[i] for i in wanted], values)
+            gradient = _gradient([corrective[i] for i in wanted], [held[i] for i in wanted], values, twin)
             gradient = gradient.reshape(x.shape).to(x.dtype)
         elif not all(reached):
             gradient = torch.zeros_like(x)
@@ -118,22 +120,21 @@ class RowsEnergy:
 
     def _clicked(self, logits: Tensor, row: int) -> Tensor:
         """Logits (n, s) at one row's points, from its map (1, h, w)."""
-        if row not in self._seen:  # asked once: looking at points that lie on a device waits for it
+        key = row, logits.shape
+        if key not in self._corners:  # asked once: looking at points that lie on a device waits for it
             _check_inside(self.points[row], logits)
-        return sample_squares(logits[None], self.points[row], self.energy.square)
+            self._corners[key] = squares(logits[None], self.points[row], self.energy.square)
+        return self._corners[key](logits[None])[0, 0].view(len(self.points[row]), -1)
 
 
-def sample_squares(logits: Tensor, points: Tensor, square: int) -> Tensor:
-    """Logits (n, (2·square + 1)²) of the square around each point; at a border it is the part inside that counts.
+def squares(logits: Tensor, points: Tensor, square: int) -> Corners:
+    """Where to read the square of (2·square + 1)² pixels around each point; at a border the part inside counts.
 
     A point on the outermost row repeats that row instead of sampling nothing, so that no click is ever lost.
     """
     around = torch.arange(-square, square + 1, device=points.device, dtype=points.dtype)
     offsets = torch.stack(torch.meshgrid(around, around, indexing="xy"), -1).view(1, -1, 2)
-    spread = (points[:, None] + offsets).view(-1, 2)
-    limit = torch.tensor([logits.shape[-1] - 1, logits.shape[-2] - 1], device=points.device, dtype=points.dtype)
-    spread = torch.minimum(spread.clamp(min=0), limit)
-    return sample(logits, spread)[0, 0].view(len(points), -1)
+    return Corners.around((points[:, None] + offsets).view(-1, 2), logits)
 
 
 def _apart(batch: Tensor) -> Sequence[Tensor]:
@@ -155,10 +156,14 @@ def _broken(row: int | None) -> NonFiniteError:
     )
 
 
-def _gradient(corrective: Sequence[Tensor], held: Sequence[Tensor], values: Tensor) -> Tensor:
-    """The gradient of E_C + λ E_I; asked for apart, so that logits which do not depend on the values are noticed."""
+def _gradient(corrective: Sequence[Tensor], held: Sequence[Tensor], values: Tensor, twin: Tensor) -> Tensor:
+    """The gradient of E_C + λ E_I: of the first in `values`, of the second in their `twin`.
+
+    Two leaves, so that logits which do not depend on the values are noticed, and yet one backward pass.
+    """
+    inertias = [each for each in held if each.requires_grad]
     try:
-        (through_network,) = torch.autograd.grad(list(corrective), values, allow_unused=True)
+        through_network, of_inertia = torch.autograd.grad([*corrective, *inertias], [values, twin], allow_unused=True)
     except CheckpointError as cause:
         raise ModelError(
             "The network recomputes layers in its backward pass (activation checkpointing), where these variables are "
@@ -173,10 +178,6 @@ def _gradient(corrective: Sequence[Tensor], held: Sequence[Tensor], values: Tens
         ) from cause
     if through_network is None:
         raise ModelError(NO_GRADIENT)
-    inertias = [each for each in held if each.requires_grad]
-    if not inertias:
-        return through_network
-    (of_inertia,) = torch.autograd.grad(inertias, values, allow_unused=True)
     return through_network if of_inertia is None else through_network + of_inertia
 
 

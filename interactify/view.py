@@ -154,14 +154,35 @@ def sample(maps: Tensor, points: Tensor) -> Tensor:
     >>> sample(maps, torch.tensor([[2.0, 1.0], [0.5, 0.5]])).tolist()
     [[[5.0, 2.0]]]
     """
-    left, right, across = _neighbours(points[:, 0], maps.shape[-1], maps)
-    upper, lower, down = _neighbours(points[:, 1], maps.shape[-2], maps)
-    rows = torch.stack([upper, lower])[:, None]  # (2, 1, n)
-    columns = torch.stack([left, right])[None]  # (1, 2, n)
-    # One indexing for all four corners: its gradient fills one map, in a fixed order also where clicks share pixels.
-    corners = maps[:, :, rows, columns].to(_working(maps.dtype))  # (N, K, 2, 2, n)
-    beside = _mix(corners[..., 0, :], corners[..., 1, :], across)  # (N, K, 2, n)
-    return _mix(beside[..., 0, :], beside[..., 1, :], down).to(maps.dtype)
+    return Corners.around(points, maps)(maps)
+
+
+@dataclass(frozen=True, eq=False)
+class Corners:
+    """Where `sample` reads for some points, worked out once for all maps of one size and kind.
+
+    `rows` (2, 1, n) and `columns` (1, 2, n) are the four pixels around each point, `across` and `down` (n,) how far it
+    lies towards the second ones.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    across: Tensor
+    down: Tensor
+
+    @classmethod
+    def around(cls, points: Tensor, maps: Tensor) -> Corners:
+        """Those of points (n, 2) in maps like these."""
+        left, right, across = _neighbours(points[:, 0], maps.shape[-1], maps)
+        upper, lower, down = _neighbours(points[:, 1], maps.shape[-2], maps)
+        return cls(torch.stack([upper, lower])[:, None], torch.stack([left, right])[None], across, down)
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """The maps at the points, (N, K, n)."""
+        # One indexing for all four corners: its gradient fills one map, in a fixed order where clicks share pixels too.
+        corners = maps[:, :, self.rows, self.columns].to(_working(maps.dtype))  # (N, K, 2, 2, n)
+        beside = _mix(corners[..., 0, :], corners[..., 1, :], self.across)  # (N, K, 2, n)
+        return _mix(beside[..., 0, :], beside[..., 1, :], self.down).to(maps.dtype)
 
 
 def _points(points: Tensor | np.ndarray | list) -> Tensor:
