@@ -17,6 +17,7 @@ from interactify.errors import ModelError, NonFiniteError, OptionError
 from interactify.interactions import Click
 from interactify.outputs import resized, to_logits
 from interactify.probe import mark_stem
+from interactify.running import Running
 from interactify.spec import ModelSpec
 from interactify.suffix import Suffixes
 from interactify.view import SMALLEST, View
@@ -31,7 +32,14 @@ _version_of = attrgetter("_version")
 class Network:
     """A twin and what is known of it. Holds no state of any session."""
 
-    def __init__(self, twin: nn.Module, spec: ModelSpec, stem: str | None = None, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        twin: nn.Module,
+        spec: ModelSpec,
+        stem: str | None = None,
+        precision: str = "float32",
+        compiles: bool = False,
+    ) -> None:
         self.twin = twin
         self.spec = spec
         self.autocast = autocast_named(precision, spec)
@@ -41,10 +49,15 @@ class Network:
         self.weights = [*nn.Module.parameters(twin), *nn.Module.buffers(twin)]
         self._versioned = [tensor for tensor in self.weights if not tensor.is_inference()]
         self.suffixes = Suffixes()
+        self.running = Running(compiles, self._pointers)
 
     def version(self) -> int:
         """A number that changes whenever the weights are trained on, so that what was computed of them is not kept."""
         return sum(map(_version_of, self._versioned))
+
+    def _pointers(self) -> set[int]:
+        """Where in memory the weights are, and what was made of them."""
+        return {tensor.untyped_storage().data_ptr() for tensor in (*self.weights, *self.suffixes.frozen.tensors())}
 
     def view(self, size: tuple[int, int]) -> View:
         """How a photo, or a window of one, of (H, W) pixels lies in this network's input."""

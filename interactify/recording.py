@@ -19,12 +19,12 @@ from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
 from interactify.activation import ancestors_of
-from interactify.tape import Function, Mode, Ref, Step, Tape, tensors_in, with_refs
+from interactify.tape import Function, Mode, Ref, Step, Tape, refs_in, tensors_in, with_refs
 
 # Functions whose result's shape hangs on values.
 _SHAPED_BY_VALUES = {
     *("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive", "bincount", "repeat_interleave"),
-    *("__getitem__", "_unique2", "where"),
+    *("_unique2", "where"),
 }
 # What tells of a tensor nothing that hangs on its values.
 _TELLING = {
@@ -217,7 +217,7 @@ class _Recorder(TorchFunctionMode):
             raise Unrecordable(f"it leaves torch in the middle of a pass ({name})")
         outs = tuple(self._slot(tensor) for tensor in made)
         expected = () if made or out is None else (out,)
-        shapes = tuple(tensor.shape for tensor in made) if name in _SHAPED_BY_VALUES else None
+        shapes = tuple(tensor.shape for tensor in made) if _shaped_by_values(name, args) else None
         self._steps.append(Step(func, args, kwargs, outs, writes, Mode.now(self._device), expected, shapes))
         for slot in writes:  # what shares memory with it may need a gradient from now on
             for tensor in [r() for r in self._sharing.get(self._storages[slot], ())]:
@@ -271,6 +271,12 @@ class _Recorder(TorchFunctionMode):
             tuple(self._steps), self._constants, result, self._size, self._mode, self._device, self._storages,
             max(sizes), sum(sizes),
         )  # fmt: skip
+
+
+def _shaped_by_values(name: str, args: tuple[Any, ...]) -> bool:
+    if name == "__getitem__":  # by numbers and slices it takes the same part each time
+        return any(True for _ in refs_in(args[1:]))
+    return name in _SHAPED_BY_VALUES and not (name == "where" and len(args) > 1)
 
 
 def _storage(tensor: Tensor) -> int:

@@ -200,14 +200,14 @@ class Suffix:
     def _run(self, tape: Tape, values: Tensor) -> Tensor:
         """The logits of the lowered tape, where there is one that runs; of the one it was made of elsewhere."""
         if self._lowered is None or self._lowered is tape:
-            return tape(values)
+            return self.network.running(self._key, tape, values)
         try:
-            return self._lowered(values)
+            return self.network.running(self._key, self._lowered, values)
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError:  # at this size, say, a view of a map that is laid out otherwise
             self._lowered = None
-        return tape(values)
+        return self.network.running(self._key, tape, values)
 
     def _unlowered(self) -> str:
         """Why this network's tapes are not lowered: on an image of noise its logits would change, or it fails.

@@ -118,6 +118,7 @@ class Interactive:
             f"energy      {self.energy.name}, inertia {self.energy.inertia:g}",
             f"solver      {self.solver}, at most {self.max_evaluations} evaluations a click",
             f"click runs  {self._click_text()}",
+            *([f"run         {how}"] if (how := self.network.running.text(self.spec.device.type)) else []),
             *([f"precision   autocast to {str(cast).split('.')[-1]}"] if (cast := self.network.autocast) else []),
             f"target      {self._target_text()}",
             f"zoom-in     {'from the second click on, where it shows the object larger' if self.zoom else 'off'}",
@@ -189,6 +190,7 @@ def wrap(
     max_seconds: float | None = None,
     zoom: bool = True,
     precision: str = "float32",
+    compile: bool = False,
 ) -> Interactive:
     """Make a segmentation network answer to clicks, without training it.
 
@@ -226,6 +228,8 @@ def wrap(
         precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
             in float32 on hardware that is faster so. The variables and the energy stay in float32. "float16" has a
             narrow range, in which small gradients may vanish.
+        compile: run the part that depends on the variables by torch.compile. The first click on a photo of a new
+            shape waits until that is done, up to minutes; worth it for many photos of one shape.
 
     Returns:
         An `Interactive`: `.session(photo)` to click, `.describe()` to see what was found, `.unwrap()` for the model.
@@ -269,7 +273,7 @@ def wrap(
         divisor=divisor,
     )
     spec = probe(model, given, known, twin=ready(twin, known))
-    network = Network(twin, spec, stem or known.stem, precision)
+    network = Network(twin, spec, stem or known.stem, precision, compile)
     return Interactive(
         model,
         network,
