@@ -38,7 +38,7 @@ def table(device: str = "cpu") -> list[Case]:
     pixels = [
         *(Clicks(n, point, size) for size in (256, 512) for n in BUILDERS for point in ("input", "A", "B", "C")),
         *(Clicks(n, "B", 1024) for n in BUILDERS),
-        *(Clicks(n, "input", 1024) for n in (UNET, EMBEDDED)),
+        Clicks(EMBEDDED, "input", 1024),
     ]
     clicks = [Clicks(EMBEDDED, "input", 256, 20), Clicks(EMBEDDED, "B", 256, 20), Clicks(DEEPLAB, "B", 256, 5)]
     first = [*(First(n, point, 256) for n in BUILDERS for point in ("input", "B")), First(DEEPLAB, "B", 512)]
@@ -64,7 +64,7 @@ def quick_table(device: str = "cpu") -> list[Case]:
 def effort_for(case: Case, quick: bool) -> Effort:
     if quick:
         return Effort(least=2, most=2)
-    return Effort(least=3 if case.size >= 1024 else 5)
+    return Effort(least=2 if case.size >= 1024 else 3 if case.size >= 512 else 5)
 
 
 def measured(case: Case, effort: Effort, peak: float, device: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def refine(
     found: dict[int, Result] = {}
     with torch.inference_mode(False):
         for positions in together.values():
-            session = Session(net, photos[positions[0]], target)
+            session = Session(net, photos[positions[0]], target, ready=False)
             asked = [position for position in positions if clicks[position]]
             found.update((position, session.result) for position in positions)
             found.update(zip(asked, _objects(session, [clicks[position] for position in asked]), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,8 @@ from interactify.interactions import Click
 from interactify.suffix import Suffix
 from interactify.view import View
 from interactify.window import Window
+
+Run = Callable[[Suffix, Tensor, Sequence[Click]], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +62,10 @@ class Request:
             for (x, y), positive in zip(self.points.tolist(), self.positive, strict=True)
         ]
 
-    def logits(self, values: Tensor) -> Tensor:
-        """Log-odds (1, 1, h', w') of the target under the values, differentiable in them."""
+    def logits(self, values: Tensor, run: Run) -> Tensor:
+        """Log-odds (1, 1, h', w') of the target under the values, differentiable in them, as `run` runs the suffix."""
         suffix = self.frame.suffix
-        return suffix.network.log_odds(suffix(values, self.seen), self.target, self.frame.image)
+        return suffix.network.log_odds(run(suffix, values, self.seen), self.target, self.frame.image)
 
 
 def later_wins(clicks: tuple[Click, ...]) -> tuple[tuple[Click, ...], tuple[Click, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from interactify.interactions import Click, checked
 from interactify.photo import PhotoLike, read_photo, to_uint8
 from interactify.request import Frame, Request, later_wins
 from interactify.result import Result
+from interactify.resumed import LastPass
 from interactify.suffix import Suffix
 from interactify.view import sample
 from interactify.window import Window, next_window, whole
@@ -50,9 +52,14 @@ class Session:
     ((60, 80), True, ())
     """
 
-    def __init__(self, net: Interactive, photo: PhotoLike, target: int | str | None = None) -> None:
+    def __init__(
+        self, net: Interactive, photo: PhotoLike, target: int | str | None = None, *, ready: bool = True
+    ) -> None:
+        """With `ready`, the pass that the first click begins with is run too: the click need not wait for it."""
         with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient to come
             self._begin(net, photo, target)
+            if ready:
+                self._run.ready(self.first.frame.suffix)
 
     def _begin(self, net: Interactive, photo: PhotoLike, target: int | str | None) -> None:
         network = net.network
@@ -66,6 +73,7 @@ class Session:
         self.steps: tuple[Step, ...] = ()
         self.undone: tuple[Step, ...] = ()
         self._cancelled = threading.Event()
+        self._run = LastPass()
 
     @property
     def result(self) -> Result:
@@ -191,7 +199,7 @@ class Session:
         request = self.request(clicks)
         net = self.net
         refinement = brs.refine(
-            request.logits,
+            partial(request.logits, run=self._run),
             request.start,
             request.points,
             request.labels,

@@ -97,7 +97,7 @@ class Suffix:
 
         The same as the whole network's, and so is their gradient, to within rounding.
         """
-        if self.whole is None and (self._tape is None or self._made_for != self._now(clicks)):
+        if self.whole is None and (self._tape is None or self._made_for != self.made_for(clicks)):
             recorded = self._recorded(values, clicks)
             # A lowered tape is run here too: the same values give the same logits, to the last bit, at every call.
             if recorded is not None and not recorded.recomputes and self._lowered is None:
@@ -124,7 +124,7 @@ class Suffix:
         """Logits (b, 1, K, h, w) under values (b, …), each row's those of a call; None where rows run one by one."""
         known = self.network.suffixes
         tape = self._lowered or self._tape
-        if not self.shared or self.whole is not None or tape is None or self._made_for != self._now(()):
+        if not self.shared or self.whole is not None or tape is None or self._made_for != self.made_for(()):
             return None
         if self._key in known.alone:
             return None
@@ -155,6 +155,11 @@ class Suffix:
         return max(1, min(16, _FAST // max(1, tape.largest)))
 
     @property
+    def made(self) -> int:
+        """Bytes of all that a pass makes; 0 where the whole network is run."""
+        return 0 if self._tape is None or self.whole is not None else self._tape.made
+
+    @property
     def whole(self) -> str | None:
         """Why the whole network is run; None where it is not."""
         return self.network.suffixes.whole.get(self._key)
@@ -169,7 +174,7 @@ class Suffix:
         counted = any(_pointer(tensor) == image.data_ptr() for tensor in self._tape.constants.values())
         return self._tape.held(own) + (0 if counted else image.nbytes())
 
-    def _now(self, clicks: Sequence[Click]) -> tuple[object, ...]:
+    def made_for(self, clicks: Sequence[Click]) -> tuple[object, ...]:
         """What a tape is made for: the weights, and the clicks where the variables read them."""
         return self.network.version(), tuple(clicks) if self._reads_clicks else ()
 
@@ -189,7 +194,7 @@ class Suffix:
         except Exception as cause:  # the network's own code: whether it only fails while watched, its next run tells
             self._failed = f"it fails while it is watched ({type(cause).__name__}: {cause})"
             return None
-        self._tape, self._made_for = recorded.tape, self._now(clicks)
+        self._tape, self._made_for = recorded.tape, self.made_for(clicks)
         self._lowered = None
         if not self._unlowered():
             self._lowered = lowered(recorded.tape, known.frozen, self._own)

@@ -20,6 +20,7 @@ from interactify.outputs import Output
 from interactify.photo import PhotoLike
 from interactify.probe import probe, ready
 from interactify.result import Result
+from interactify.resumed import ROOM
 from interactify.session import Session
 from interactify.spec import Knowledge, ModelSpec, describe
 from interactify.suffix import Suffix
@@ -154,8 +155,12 @@ class Interactive:
         suffix.plain()
         if suffix.whole is not None:
             return f"the whole network: {suffix.whole}"
-        kept = suffix.kept / (image.shape[-2] * image.shape[-1])
-        return f"what depends on the variables; keeps {kept:.3g} MB for each megapixel of a photo that the network sees"
+        pixels = image.shape[-2] * image.shape[-1]
+        text = f"what depends on the variables; keeps {suffix.kept / pixels:.3g} MB for each megapixel that it sees"
+        if suffix.shared and suffix.made:
+            limit = f"if that is less than {ROOM / 1e6:.0f} in all"
+            text += f", and {suffix.made / pixels:.3g} MB, {limit}, to go on from the last click"
+        return text
 
     def _target_text(self) -> str:
         if self.target is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import interactify
 from interactify import brs
 from interactify.errors import InteractifyError, InteractionError, NonFiniteError, OptionError
 from interactify.interactions import Click
+from interactify.resumed import LastPass
 from tests import networks
 
 OBJECTS = [[Click(10, 10)], [Click(80, 40, False)], [Click(40, 30), Click(5, 60, False)], [], [Click(95, 0)]]
@@ -25,7 +27,12 @@ def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> inte
         return session.result
     request = session.request(tuple(clicks))
     found = brs.refine(
-        request.logits, request.start, request.points, request.labels, energy=net.energy, inertia=net.variables.inertia
+        partial(request.logits, run=LastPass()),
+        request.start,
+        request.points,
+        request.labels,
+        energy=net.energy,
+        inertia=net.variables.inertia,
     )
     return session.settled(request, found).result
 
