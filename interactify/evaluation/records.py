@@ -122,7 +122,7 @@ class Evaluation:
         >>> Evaluation((Record("a", [0.5, 0.95], [True], [3], [0.1], [0.0], [0.4, 0.9], [1]),), 20).summary()["noc_90"]
         1.0
         """
-        steps = [k for k in (0, 1, 2, 3, 5, 10, 20) if k <= self.clicks]
+        steps = self._steps
         has_boundary = all(r.boundary for r in self.records)
         return {
             "objects": len(self.records),
@@ -150,8 +150,7 @@ class Evaluation:
         return [clicks_to(r.curve, threshold, self.clicks) for r in self.records]
 
     def __str__(self) -> str:
-        steps = [k for k in (0, 1, 2, 3, 5, 10, 20) if k <= self.clicks]
-        curve = "  ".join(f"@{k} {self.iou_after(k):.3f}" for k in steps)
+        curve = "  ".join(f"@{k} {self.iou_after(k):.3f}" for k in self._steps)
         never = ", ".join(f"{self.failures(q / 100)} under {q}" for q in (80, 85, 90))
         return (
             f"{len(self.records)} photos, at most {self.clicks} clicks\n"
@@ -160,6 +159,10 @@ class Evaluation:
             f"clicks satisfied {self.satisfied:.2%}, {self.evaluations_per_click:.1f} evaluations and "
             f"{self.seconds_per_click * 1000:.0f} ms a click"
         )
+
+    @property
+    def _steps(self) -> list[int]:
+        return sorted({k for k in (0, 1, 2, 3, 5, 10, 20) if k <= self.clicks} | {self.clicks})
 
     def _by_click(self, of: Callable[[Record], Sequence[float]], *, split: bool = True) -> list[float]:
         """What a prediction took, shared among the clicks it answered; or, not split, the same for each of them."""
