@@ -84,6 +84,9 @@ def test_davis(tmp_path):
     picture(tmp_path / "gt/bear_00077.png", labels(_38=np.s_[1:3, 1:4], _128=np.s_[4, 4]))
     (sample,) = davis(tmp_path)
     assert sample.name == "bear_00077" and int((sample.truth == 1).sum()) == 7 and not (sample.truth == -1).any()
+    coloured = np.stack([labels(_128=np.s_[1:3, 1:4]), 0 * TRIMAP, labels(_64=np.s_[4, 4])], 2)
+    picture(tmp_path / "gt/bear_00077.png", coloured)
+    assert int(next(iter(davis(tmp_path))).truth.sum()) == 7
 
 
 def matlab(path: Path, field: str, values: np.ndarray) -> None:
@@ -103,6 +106,9 @@ def test_sbd_every_instance_is_an_object(tmp_path):
     assert [s.name for s in samples] == ["2008_000033#1", "2008_000033#2", "2008_000003#1", "2008_000003#2"]
     assert [int(s.truth.sum()) for s in samples] == [6, 15, 6, 15]
     assert {s.name for s in sbd(tmp_path, "train")} == {"2008_000099#1", "2008_000099#2"}
+    (tmp_path / "train.txt").write_text("2008_000099\n2008_000099\n")
+    with pytest.raises(OptionError, match="two photos called 2008_000099"):
+        sbd(tmp_path, "train")
     (tmp_path / "inst/2008_000003.mat").write_bytes(b"no such thing")
     with pytest.raises(OptionError, match="no file of SBD"):
         list(sbd(tmp_path))
@@ -227,6 +233,17 @@ def test_a_folder_of_masks_label_maps_and_palettes(tmp_path):
     with pytest.raises(OptionError, match="from 1 up"):
         folder(tmp_path).every(0)
     assert [s.name for s in pickle.loads(pickle.dumps(folder(tmp_path)))] == named  # workers are sent them
+
+
+def test_masks_that_are_none(tmp_path):
+    picture(tmp_path / "images/a.png")
+    picture(tmp_path / "masks/a.jpg", TRIMAP)
+    with pytest.raises(OptionError, match="with losses"):
+        list(folder(tmp_path))
+    (tmp_path / "masks/a.jpg").unlink()
+    (tmp_path / "masks/a.png").write_bytes(b"nothing")
+    with pytest.raises(OptionError, match="can't be read"):
+        list(folder(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["grabcut", "berkeley", "davis", "sbd", "coco", "folder"])

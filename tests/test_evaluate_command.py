@@ -65,11 +65,11 @@ def kept(out: Path) -> list[Record]:
 
 def test_the_report_says_what_was_measured(finished):
     report = json.loads((finished / "report.json").read_text())
-    assert [record["name"] for record in report["records"]] == ["one", "two#1", "two#2"]
+    assert [record["name"] for record in report["records"]] == ["one#1", "two#1", "two#2"]
     assert report["summary"]["objects"] == 3 and report["summary"]["satisfied"] == 1.0
     assert report["configuration"]["user"] == "Centre()" and report["configuration"]["clicks"] == 3
     rows = list(csv.DictReader((finished / "objects.csv").open()))
-    assert [row["object"] for row in rows] == ["one", "two#1", "two#2"]
+    assert [row["object"] for row in rows] == ["one#1", "two#1", "two#2"]
     for row, record in zip(rows, report["records"], strict=True):
         assert float(row["iou_3"]) == pytest.approx(record["curve"][-1], abs=1e-5)
         assert int(row["evaluations"]) == sum(record["evaluations"])
@@ -180,7 +180,7 @@ def test_two_processes_give_what_one_gives(finished, data, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "NoC@85" in done.stdout and done.stdout.splitlines()[-1] == str(tmp_path / "report.html")
     assert untimed(kept(tmp_path)) == untimed(kept(finished))
-    for name in ("one", "two#2"):
+    for name in ("one#1", "two#2"):
         assert (tmp_path / f"masks/{name}.png").read_bytes() == (finished / f"masks/{name}.png").read_bytes()
 
 
@@ -209,7 +209,7 @@ def test_killed_for_good_at_any_moment_the_run_goes_on(finished, data, tmp_path)
         (["--every", "0"], "from 1 up"),
         (["--device", "abacus"], "abacus"),
         (["--energy", "nuclear"], "nuclear"),
-        (["--strokes", "nowhere"], "strokes"),
+        (["--strokes", "nowhere"], "no folder nowhere"),
     ],
 )
 def test_what_is_refused_is_refused_in_one_line(data, tmp_path, capsys, words, message):

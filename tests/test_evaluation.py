@@ -314,14 +314,18 @@ def test_what_evaluate_refuses():
         evaluate(Painter(grid("#..")), [sample(truth)], progress=False)
 
 
-def test_several_clicks_before_one_prediction(photo):
+def test_several_clicks_before_one_prediction(photo, tmp_path):
     import interactify
 
-    session = interactify.wrap(interactify.zoo.load()).session(photo)
+    net = interactify.wrap(interactify.zoo.load())
+    session = net.session(photo)
     clicks = [Click(55, 30), Click(3, 3, False), Click(90, 60, False)]
     result = session.add(clicks)
     assert result.satisfied and session.interactions == tuple(clicks) and len(session.steps) == 1
     assert session.add([]) is result
+    assert np.array_equal(net.refine(photo, [clicks])[0].mask, result.mask)
+    loaded = interactify.load_session(session.save(tmp_path / "s.npz"), net, photo)
+    assert len(loaded.steps) == 1 and np.array_equal(loaded.result.mask, result.mask)
     for refused in ([Click(55, 30), Click(1000, 0)], Click(1, 1), [(1, 1)], "ab"):
         with pytest.raises(InteractionError):
             session.add(refused)

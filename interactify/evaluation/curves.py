@@ -80,7 +80,7 @@ def svg(lines: Sequence[Line], clicks: int) -> str:
             'stroke-linejoin="round"/>'
         )
         for k, value in enumerate(mean):
-            note = f"{line.name} after {k} clicks: {value:.3f}"
+            note = escape(f"{line.name} after {k} clicks: {value:.3f}")
             parts.append(
                 f'<circle cx="{x(k)}" cy="{y(value)}" r="3" fill="{line.colour}"><title>{note}</title></circle>'
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,14 @@ class Dataset:
     name: str
     photos: tuple[AnnotatedPhoto, ...]
 
+    def __post_init__(self) -> None:
+        counts = Counter(photo.name for photo in self.photos)
+        twice = [name for name, count in counts.items() if count > 1]
+        if twice:  # records could not be told apart
+            raise OptionError(
+                f"The data set {self.name} has two photos called {twice[0]}. Rename one, or name it once."
+            )
+
     def __iter__(self) -> Iterator[Sample]:
         for photo in self.photos:
             yield from photo
@@ -77,19 +86,34 @@ def read_labels(path: Path) -> NDArray[np.integer]:
     Raises:
         OptionError: the file is no picture, or in colour.
     """
+    image = _opened(path)
+    if image.mode == "1":
+        return np.array(image.convert("L"))
+    values = np.array(image)
+    if values.ndim == 3:
+        colours = read_colours(path)
+        if (colours != colours[..., :1]).any():
+            raise OptionError(f"The mask {path} is in colour. Give a grey picture of labels, or one with a palette.")
+        values = colours[..., 0]
+    return values
+
+
+def read_colours(path: Path) -> NDArray[np.uint8]:
+    """A picture as (H, W, 3) red, green and blue, whatever its mode.
+
+    Raises:
+        OptionError: the file is no picture.
+    """
+    return np.array(_opened(path).convert("RGB"))
+
+
+def _opened(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
-            if image.mode == "1":
-                return np.array(image.convert("L"))
-            values = np.array(image)
+            image.load()
+            return image
     except OSError as cause:
         raise OptionError(f"The mask {path} can't be read ({cause}). Give a PNG or BMP of labels.") from cause
-    if values.ndim == 3:
-        colours = values[..., : 3 if values.shape[2] > 3 else values.shape[2]]  # without alpha
-        if image.mode not in ("RGB", "RGBA", "LA") or (image.mode != "LA" and (colours != colours[..., :1]).any()):
-            raise OptionError(f"The mask {path} is in colour. Give a grey picture of labels, or one with a palette.")
-        values = values[..., 0]
-    return values
 
 
 def truth_of(object_: NDArray[np.bool_], unknown: NDArray[np.bool_] | None = None) -> Truth:

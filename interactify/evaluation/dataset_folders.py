@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from interactify.errors import OptionError
-from interactify.evaluation.dataset import AnnotatedPhoto, Dataset, Truth, pictures, read_labels, truth_of
+from interactify.evaluation.dataset import AnnotatedPhoto, Dataset, Truth, pictures, read_colours, read_labels, truth_of
 
 Reader = Callable[[Path], Mapping[str, Truth]]
 
@@ -108,10 +108,12 @@ def _trimap(path: Path) -> dict[str, Truth]:
 
 
 def _not_black(path: Path) -> dict[str, Truth]:
-    return {"": truth_of(read_labels(path) > 0)}
+    return {"": truth_of(read_colours(path).max(axis=2) > 0)}
 
 
 def _mask_or_labels(path: Path) -> dict[str, Truth]:
+    if path.suffix.lower() in (".jpg", ".jpeg", ".webp"):
+        raise OptionError(f"The mask {path} is compressed with losses, so its labels are not exact. Give a PNG or BMP.")
     values = read_labels(path)
     present = [int(value) for value in np.unique(values)]
     if set(present) <= {0, 128, 255}:

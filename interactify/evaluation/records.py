@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from interactify.evaluation.metrics import area_under_curve, clicks_to, continued, failures, number_of_clicks
+from interactify.evaluation.metrics import area_under_curve, continued, failures, number_of_clicks
 
 
 @dataclass(frozen=True)
@@ -145,15 +145,11 @@ class Evaluation:
             },
         }
 
-    def clicks_to(self, threshold: float) -> list[int | None]:
-        """For each record the clicks it took to that IoU, None where it never got there."""
-        return [clicks_to(r.curve, threshold, self.clicks) for r in self.records]
-
     def __str__(self) -> str:
         curve = "  ".join(f"@{k} {self.iou_after(k):.3f}" for k in self._steps)
         never = ", ".join(f"{self.failures(q / 100)} under {q}" for q in (80, 85, 90))
         return (
-            f"{len(self.records)} photos, at most {self.clicks} clicks\n"
+            f"{len(self.records)} objects, at most {self.clicks} clicks\n"
             f"IoU after k clicks  {curve}\n"
             f"NoC@80 {self.noc(0.80):.2f}  NoC@85 {self.noc(0.85):.2f}  NoC@90 {self.noc(0.90):.2f}  never: {never}\n"
             f"clicks satisfied {self.satisfied:.2%}, {self.evaluations_per_click:.1f} evaluations and "

@@ -71,12 +71,20 @@ class Strokes:
             background.
         spacing: see `strokes`.
         then: who corrects what the strokes left wrong; the name of a user, or one.
+        polarities: see `strokes`.
+
+    Raises:
+        OptionError: there is no such folder; or, when it is a photo's turn, no strokes for it.
     """
 
     root: Path
     spacing: float = 20
     then: str | SimulatedUser = "centre"
     polarities: Mapping[int, bool] = field(default_factory=lambda: dict(POLARITIES))
+
+    def __post_init__(self) -> None:
+        if not Path(self.root).is_dir():
+            raise OptionError(f"There is no folder {self.root} with strokes.")
 
     def turn(self, sample: Sample, mask: Mask, clicked: Mask, left: int) -> tuple[Gesture, ...]:
         if clicked.any():
