@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from interactify import Click, InteractionError, OptionError
@@ -298,6 +299,20 @@ def test_figures_of_a_run():
     assert summary["failures_90"] == 2 and summary["iou_after"]["20"] == 0.53
     assert Record.from_json(records[0].to_json()) == records[0]
     assert "NoC@85 10.50" in str(run)
+
+
+def test_a_sample_may_name_its_class(photo):
+    import interactify
+
+    torch.manual_seed(0)
+    net = interactify.wrap(torch.nn.Conv2d(3, 4, 3, padding=1), mean=0, std=1, target=0)
+    asked = net.session(photo, target=2).result.mask
+    truth = np.zeros(photo.shape[:2], np.int8)
+    for target, mask in ((2, asked), (None, net.session(photo).result.mask)):
+        run = evaluate(net, [Sample("a", photo, truth, target)], clicks=0, progress=False)
+        assert run.records[0].boundary == [boundary_iou(truth, mask)]
+        run = evaluate(net, [Sample("a", photo, mask.astype(np.int8), target)], progress=False)
+        assert run.records[0].curve == [1.0]
 
 
 def test_what_evaluate_refuses():

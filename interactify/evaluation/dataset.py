@@ -19,11 +19,20 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 @dataclass(frozen=True)
 class Sample:
-    """A photo and its true mask: (H, W) int8 with 1 object, 0 background, -1 unknown."""
+    """A photo and the true mask of one object in it.
+
+    Attributes:
+        name: unique in its data set.
+        photo: whatever `Interactive.session` opens.
+        truth: (H, W) int8: 1 object, 0 background, -1 unknown.
+        target: the class that a positive click means, for a network of several; None for what the network was
+            wrapped for.
+    """
 
     name: str
     photo: Path | NDArray[np.uint8]
     truth: Truth
+    target: int | str | None = None
 
 
 @dataclass(frozen=True)

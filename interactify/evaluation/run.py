@@ -63,7 +63,7 @@ def click_through(
     net: Interactive, sample: Sample, clicks: int, user: SimulatedUser
 ) -> tuple[Record, NDArray[np.bool_]]:
     """One object, from the network's own prediction to the last click: the record, and the final mask (H, W)."""
-    session = net.session(sample.photo)
+    session = net.session(sample.photo) if sample.target is None else net.session(sample.photo, target=sample.target)
     truth, mask = sample.truth, session.result.mask
     if truth.shape != mask.shape:
         raise OptionError(
