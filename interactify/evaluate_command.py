@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,11 @@ def evaluate(given: argparse.Namespace, options: dict[str, Any]) -> None:
         threads=given.threads,
         device=given.device,
     )
-    outcome = run(campaign, workers=_cores() if given.workers is None else given.workers)
+    try:
+        outcome = run(campaign, workers=_cores() if given.workers is None else given.workers)
+    except KeyboardInterrupt:
+        print(f"interactify: note: what is done is kept in {campaign.out}; the same command goes on", file=sys.stderr)
+        raise
     print(outcome.evaluation)
     for path in write_report(outcome):
         print(path)

@@ -14,6 +14,8 @@ from PIL import Image
 from interactify.errors import OptionError
 
 Truth = NDArray[np.int8]
+"""(H, W): 1 object, 0 background, -1 unknown."""
+Mask = NDArray[np.bool_]
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from interactify.errors import OptionError
-
-Mask = NDArray[np.bool_]
+from interactify.evaluation.dataset import Mask
 
 
 def mask_of_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Mask:

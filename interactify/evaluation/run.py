@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from interactify.errors import OptionError
-from interactify.evaluation.dataset import Dataset, Sample
+from interactify.evaluation.dataset import Dataset, Mask, Sample
 from interactify.evaluation.metrics import boundary_iou, collateral_change, iou
 from interactify.evaluation.records import Evaluation, Record
 from interactify.evaluation.simulated_user import SimulatedUser, user_named
@@ -59,9 +58,7 @@ def evaluate(
     return Evaluation(tuple(records), clicks)
 
 
-def click_through(
-    net: Interactive, sample: Sample, clicks: int, user: SimulatedUser
-) -> tuple[Record, NDArray[np.bool_]]:
+def click_through(net: Interactive, sample: Sample, clicks: int, user: SimulatedUser) -> tuple[Record, Mask]:
     """One object, from the network's own prediction to the last click: the record, and the final mask (H, W)."""
     session = net.session(sample.photo) if sample.target is None else net.session(sample.photo, target=sample.target)
     truth, mask = sample.truth, session.result.mask

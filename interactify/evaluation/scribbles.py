@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,9 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, find_objects, label
 
 from interactify.errors import OptionError
-from interactify.evaluation.simulated_user import Gesture, Mask, SimulatedUser, user_named
+from interactify.evaluation.dataset import Mask, Sample
+from interactify.evaluation.simulated_user import Gesture, SimulatedUser, user_named
 from interactify.interactions import Click
-
-if TYPE_CHECKING:
-    from interactify.evaluation.dataset import Sample
 
 EIGHT = np.ones((3, 3), bool)
 POLARITIES: Mapping[int, bool] = {1: True, 2: False}  # as in the strokes that come with GrabCut

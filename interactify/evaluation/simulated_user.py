@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, label
 
 from interactify.errors import OptionError
+from interactify.evaluation.dataset import Mask, Sample, Truth
 from interactify.interactions import Click
 
-if TYPE_CHECKING:
-    from interactify.evaluation.dataset import Sample
-
-Truth = NDArray[np.int8]
-Mask = NDArray[np.bool_]
 Gesture = tuple[Click, ...]
 """One movement of the hand, which counts as one click: a click alone, or those along a stroke."""
 
