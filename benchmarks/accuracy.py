@@ -40,8 +40,11 @@ def summary(run: Evaluation) -> dict[str, Any]:
         "photos": len(run.records),
         "clicks": run.clicks,
         "iou_after": {k: round(run.iou_after(k), 4) for k in (0, 1, 2, 3, 5, 10, 20) if k <= run.clicks},
-        "noc_85": round(run.noc(0.85), 3),
-        "noc_90": round(run.noc(0.90), 3),
+        "boundary_iou_after": {k: round(run.boundary_iou_after(k), 4) for k in (0, 1, 3, 5, 10, 20) if k <= run.clicks},
+        **{f"noc_{q}": round(run.noc(q / 100), 3) for q in (80, 85, 90)},
+        **{f"failures_{q}": run.failures(q / 100) for q in (80, 85, 90)},
+        "area_under_curve": round(run.area_under_curve, 4),
+        "collateral_change": round(run.collateral, 6),
         "satisfied": round(run.satisfied, 4),
         "evaluations_per_click": round(run.evaluations_per_click, 2),
         "seconds_per_click": round(run.seconds_per_click, 4),
@@ -67,6 +70,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="GrabCut50", help="folder below it with images/ and masks/")
     parser.add_argument("--clicks", type=int, default=20)
     parser.add_argument("--every", type=int, default=1, help="take every n-th photo")
+    parser.add_argument("--user", default="centre", help="who clicks: centre, jitter, pairs")
     parser.add_argument("--rows", nargs="*", default=["default"], help=f"of: {'; '.join(ROWS)}; or: all")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "accuracy.json")
     given = parser.parse_args()
@@ -75,9 +79,10 @@ def main() -> None:
     results: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
     for name in names:
         net = interactify.wrap(interactify.zoo.load(), **ROWS[name])
-        run = evaluate(net, samples, clicks=given.clicks)
+        run = evaluate(net, samples, clicks=given.clicks, user=given.user)
         print(f"{name}\n{run}\n")
         key = f"{given.dataset}, every {given.every}, {given.clicks} clicks"
+        key += "" if given.user == "centre" else f", user {given.user}"
         row = {"summary": summary(run), "machine": machine(), "records": [asdict(record) for record in run.records]}
         results.setdefault(key, {})[name] = row
         given.out.parent.mkdir(parents=True, exist_ok=True)

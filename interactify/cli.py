@@ -1,4 +1,4 @@
-"""The command line: demo, segment, inspect. What goes wrong is one line; heavy imports wait until they are needed."""
+"""The command line. What goes wrong is one line; heavy imports wait until they are needed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from interactify import evaluate_command
 from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError
 
 if TYPE_CHECKING:
@@ -23,6 +24,13 @@ package.module:function, which builds and returns a network"""
 
 CLICK_HELP = """a click at pixel x, y (x to the right, y down); with a minus before x it says that the pixel does not
 belong to the object (-120,80; at the left border -0,80). Repeat it: clicks are made in the order given"""
+
+
+# The arguments of `interactify.wrap` that the command line takes.
+OPTIONS = (
+    *("target", "output", "variables", "energy", "solver", "mean", "std", "resolution", "divisor", "activation"),
+    *("adapter", "stem"),
+)
 
 
 class ClickArgument(NamedTuple):
@@ -142,6 +150,17 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--points", action="store_true", help="also list every layer that variables could act at")
     _add_network_options(inspect)
     inspect.set_defaults(command=_inspect)
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="let a simulated user click through a data set; writes a report",
+        description="Writes report.html and report.md, objects.csv, report.json and the final masks. The same command "
+        "takes an interrupted run up.",
+        allow_abbrev=False,
+    )
+    evaluate_command.add_arguments(evaluate)
+    _add_network_options(evaluate)
+    evaluate.set_defaults(command=_evaluate)
     return parser
 
 
@@ -207,29 +226,30 @@ def _inspect(given: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate(given: argparse.Namespace) -> int:
+    _note_random_weights(given.model)
+    evaluate_command.evaluate(given, _options(given))
+    return 0
+
+
 def _network(given: argparse.Namespace) -> Interactive:
     from interactify.models import build_model
     from interactify.wrap import wrap
 
-    names: tuple[str, ...] = (
-        "target",
-        "output",
-        "variables",
-        "energy",
-        "solver",
-        "mean",
-        "std",
-        "resolution",
-        "divisor",
-        "activation",
-    )
-    names = (*names, "adapter", "stem")
-    chosen = {name: value for name in names if (value := getattr(given, name)) is not None}
-    net = wrap(build_model(given.model), **chosen)
-    fetched = given.model.startswith("transformers/") or "pretrained=True" in given.model or "weights=" in given.model
-    if "/" in given.model and "@" not in given.model and not fetched:
-        print("interactify: note: no checkpoint named, so the network's weights are random", file=sys.stderr)
+    net = wrap(build_model(given.model), **_options(given))
+    _note_random_weights(given.model)
     return net
+
+
+def _options(given: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `interactify.wrap` that were given."""
+    return {name: value for name in OPTIONS if (value := getattr(given, name)) is not None}
+
+
+def _note_random_weights(model: str) -> None:
+    fetched = model.startswith("transformers/") or "pretrained=True" in model or "weights=" in model
+    if "/" in model and "@" not in model and not fetched:
+        print("interactify: note: no checkpoint named, so the network's weights are random", file=sys.stderr)
 
 
 def _coordinate(text: str, click: str) -> float:

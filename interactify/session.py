@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,9 +111,28 @@ class Session:
             InteractionError: outside the photo, or not a number. The session is as it was.
             NonFiniteError: the network returned NaN or infinity. The session is as it was.
         """
-        click = checked(Click(x, y, positive), self.size)
+        return self.add([Click(x, y, positive)])
+
+    def add(self, clicks: Sequence[Click]) -> Result:
+        """Say several things at once, and refine until all of them are so: one step, which one undo takes back.
+
+        Args:
+            clicks: in photo pixels, in the order they were meant; none leaves everything as it is.
+
+        Returns, raises: as `click`; where one of the clicks is refused, none is taken.
+
+        >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
+        >>> result = session.add([interactify.Click(40, 30), interactify.Click(5, 5, positive=False)])
+        >>> result.satisfied, len(session.interactions), session.undo().clicks
+        (True, 2, ())
+        """
+        if not isinstance(clicks, (list, tuple)):
+            raise InteractionError(f"Expected a list of clicks, [Click(…), …], got {type(clicks).__name__}.")
+        added = tuple(checked(click, self.size) for click in clicks)
+        if not added:
+            return self.result
         with torch.inference_mode(False):
-            step = self._refined((*self._last.clicks, click))
+            step = self._refined((*self._last.clicks, *added))
         self.steps, self.undone = (*self.steps, step), ()
         return step.result
 

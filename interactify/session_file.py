@@ -36,7 +36,7 @@ def save_session(session: Session, path: str | Path) -> Path:
             arrays[f"{name}_{index}_logits"] = step.result.logits.cpu().numpy()
             steps.append({"side": name, **_described(step)})
     header = {"format": FORMAT, "settings": _settings(session), "photo": _digest([session.pixels])}
-    header |= {"network": _fingerprint(net.unwrap()), "steps": steps}
+    header |= {"network": fingerprint(net.unwrap()), "steps": steps}
     # Weights do not tell ReLU from softplus; what the network says of this photo does.
     arrays["plain"] = session.first.result.logits.cpu().numpy()
     buffer = io.BytesIO()
@@ -62,7 +62,7 @@ def load_session(path: str | Path, net: Interactive, photo: PhotoLike) -> Sessio
     pixels = read_photo(photo, net.spec.channels)
     if header["photo"] != _digest([pixels]):
         raise CheckpointError(f"{path} was saved for another photo. Give the photo it was made on, unchanged.")
-    if header["network"] != _fingerprint(net.unwrap()):
+    if header["network"] != fingerprint(net.unwrap()):
         raise CheckpointError(f"{path} was saved for a network with other weights. Load those, then the session.")
     try:
         session = Session(net, pixels, header["settings"].get("target"))
@@ -175,7 +175,8 @@ def _settings(session: Session) -> dict[str, Any]:
     }
 
 
-def _fingerprint(model: nn.Module) -> str:
+def fingerprint(model: nn.Module) -> str:
+    """A digest of all of a network's weights and buffers."""
     return _digest([tensor for _, tensor in sorted(model.state_dict().items()) if isinstance(tensor, Tensor)])
 
 

@@ -1,7 +1,48 @@
-"""Measuring: the simulated user, the metrics, and a run over a data set."""
+"""Measuring: simulated users, the metrics, data sets in their published layouts, runs over them, and reports."""
 
-from interactify.evaluation.metrics import iou, number_of_clicks
-from interactify.evaluation.run import Evaluation, Record, Sample, evaluate, folder
-from interactify.evaluation.simulated_user import next_click
+from interactify.evaluation.dataset import AnnotatedPhoto, Dataset, Sample
+from interactify.evaluation.dataset_coco import coco
+from interactify.evaluation.dataset_folders import berkeley, davis, folder, grabcut
+from interactify.evaluation.dataset_sbd import sbd
+from interactify.evaluation.datasets import dataset_named
+from interactify.evaluation.metrics import (
+    area_under_curve,
+    boundary_iou,
+    collateral_change,
+    failures,
+    iou,
+    number_of_clicks,
+)
+from interactify.evaluation.records import Evaluation, Record
+from interactify.evaluation.run import evaluate
+from interactify.evaluation.scribbles import Strokes, strokes
+from interactify.evaluation.simulated_user import Centre, Jitter, Pairs, SimulatedUser, next_click
 
-__all__ = ["Evaluation", "Record", "Sample", "evaluate", "folder", "iou", "next_click", "number_of_clicks"]
+__all__ = [
+    "AnnotatedPhoto",
+    "Centre",
+    "Dataset",
+    "Evaluation",
+    "Jitter",
+    "Pairs",
+    "Record",
+    "Sample",
+    "SimulatedUser",
+    "Strokes",
+    "area_under_curve",
+    "berkeley",
+    "boundary_iou",
+    "coco",
+    "collateral_change",
+    "dataset_named",
+    "davis",
+    "evaluate",
+    "failures",
+    "folder",
+    "grabcut",
+    "iou",
+    "next_click",
+    "number_of_clicks",
+    "sbd",
+    "strokes",
+]

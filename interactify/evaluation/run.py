@@ -2,133 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from interactify.errors import OptionError
-from interactify.evaluation.metrics import iou, number_of_clicks
-from interactify.evaluation.simulated_user import next_click
+from interactify.evaluation.dataset import Dataset, Mask, Sample
+from interactify.evaluation.metrics import boundary_iou, collateral_change, iou
+from interactify.evaluation.records import Evaluation, Record
+from interactify.evaluation.simulated_user import SimulatedUser, user_named
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A photo and its true mask: (H, W) int8 with 1 object, 0 background, -1 unknown."""
-
-    name: str
-    photo: Path | NDArray[np.uint8]
-    truth: NDArray[np.int8]
-
-
-@dataclass(frozen=True)
-class Record:
-    """What happened on one photo: `curve[k]` is the IoU after k clicks, the other lists have an entry a click."""
-
-    name: str
-    curve: list[float]
-    satisfied: list[bool] = field(default_factory=list)
-    evaluations: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Records of a run, and the figures papers give."""
-
-    records: tuple[Record, ...]
-    clicks: int
-
-    def iou_after(self, clicks: int) -> float:
-        """Mean IoU after that many clicks; a photo that was perfect before keeps its IoU."""
-        return float(np.mean([r.curve[min(clicks, len(r.curve) - 1)] for r in self.records]))
-
-    def noc(self, threshold: float) -> float:
-        """NoC@threshold, with `clicks` for each failure."""
-        return number_of_clicks([r.curve for r in self.records], threshold, self.clicks)
-
-    @property
-    def satisfied(self) -> float:
-        """Share of clicks after which every click had its label."""
-        return float(np.mean([s for r in self.records for s in r.satisfied] or [True]))
-
-    @property
-    def evaluations_per_click(self) -> float:
-        """Mean number of network evaluations for a click."""
-        return float(np.mean([e for r in self.records for e in r.evaluations] or [0]))
-
-    @property
-    def seconds_per_click(self) -> float:
-        """Median wall time of a click, the simulated user and reading the photo not counted."""
-        return float(np.median([s for r in self.records for s in r.seconds] or [0.0]))
-
-    def __str__(self) -> str:
-        steps = [k for k in (0, 1, 2, 3, 5, 10, 20) if k <= self.clicks]
-        curve = "  ".join(f"@{k} {self.iou_after(k):.3f}" for k in steps)
-        return (
-            f"{len(self.records)} photos, at most {self.clicks} clicks\n"
-            f"IoU after k clicks  {curve}\n"
-            f"NoC@85 {self.noc(0.85):.2f}  NoC@90 {self.noc(0.90):.2f}\n"
-            f"clicks satisfied {self.satisfied:.2%}, {self.evaluations_per_click:.1f} evaluations and "
-            f"{self.seconds_per_click * 1000:.0f} ms a click"
-        )
-
-
-def folder(root: str | Path) -> Iterator[Sample]:
-    """Photos in `root`/images with masks of the same stem in `root`/masks: 0 background, 255 object, 128 unknown.
-
-    Raises:
-        OptionError: where there are no such folders, or a photo without a mask.
-    """
-    root = Path(root)
-    photos = sorted(p for p in (root / "images").glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp"))
-    if not photos:
-        raise OptionError(f"Expected photos in {root / 'images'} and masks in {root / 'masks'}; found none.")
-    for photo in photos:
-        mask = root / "masks" / f"{photo.stem}.png"
-        if not mask.exists():
-            raise OptionError(f"{photo} has no mask {mask}.")
-        values = np.array(Image.open(mask).convert("L"))
-        truth = np.zeros(values.shape, np.int8)
-        truth[values == 255] = 1
-        truth[values == 128] = -1
-        yield Sample(photo.stem, photo, truth)
-
-
-def evaluate(net: Interactive, dataset: Iterable[Sample], *, clicks: int = 20, progress: bool = True) -> Evaluation:
-    """Let the simulated user click on every photo.
+def evaluate(
+    net: Interactive,
+    dataset: Iterable[Sample],
+    *,
+    clicks: int = 20,
+    user: str | SimulatedUser = "centre",
+    progress: bool = True,
+) -> Evaluation:
+    """Let a simulated user click on every photo.
 
     Args:
         net: a wrapped network.
         dataset: samples, such as `interactify.evaluation.folder(root)` gives.
-        clicks: how many at most for each photo.
+        clicks: how many at most for each object.
+        user: who clicks: "centre", the user of the literature; "jitter", who misses the centre; "pairs", who clicks
+            twice before each prediction; or one with options, such as `Jitter(spread=1, seed=3)` or `Strokes(folder)`.
         progress: show a bar.
 
     Returns:
         Its `str` is a summary; `.records` hold every click.
+
+    Raises:
+        OptionError: a user or a number of clicks that is none, before any work; a truth of another size than its photo.
+        PhotoError: a photo that can't be read.
+
+    >>> truth = np.zeros((60, 80), np.int8); truth[20:40, 20:60] = 1
+    >>> sample = interactify.evaluation.Sample("grey", np.full((60, 80, 3), 90, np.uint8), truth)
+    >>> run = evaluate(interactify.wrap(interactify.zoo.load()), [sample], clicks=2, progress=False)
+    >>> len(run.records[0].curve), run.satisfied
+    (3, 1.0)
     """
+    check_clicks(clicks)
+    user = user_named(user)
+    photos: Iterable[Iterable[Sample]] = dataset.photos if isinstance(dataset, Dataset) else [[s] for s in dataset]
     records = []
-    for sample in tqdm(list(dataset), desc="photos", disable=not progress):
-        session = net.session(sample.photo)
-        clicked = np.zeros(sample.truth.shape, bool)
-        record = Record(sample.name, [iou(sample.truth, session.result.mask)])
-        for _ in range(clicks):
-            click = next_click(sample.truth, session.result.mask, clicked)
-            if click is None:
-                break
-            clicked[int(click.y), int(click.x)] = True
-            result = session.click(click.x, click.y, click.positive)
-            record.curve.append(iou(sample.truth, result.mask))
-            record.satisfied.append(result.satisfied)
-            record.evaluations.append(result.evaluations)
-            record.seconds.append(result.seconds)
-        records.append(record)
+    for photo in tqdm(photos, desc="photos", disable=not progress):
+        records += [click_through(net, sample, clicks, user)[0] for sample in photo]
     return Evaluation(tuple(records), clicks)
+
+
+def click_through(net: Interactive, sample: Sample, clicks: int, user: SimulatedUser) -> tuple[Record, Mask]:
+    """One object, from the network's own prediction to the last click: the record, and the final mask (H, W)."""
+    session = net.session(sample.photo) if sample.target is None else net.session(sample.photo, target=sample.target)
+    truth, mask = sample.truth, session.result.mask
+    if truth.shape != mask.shape:
+        raise OptionError(
+            f"The truth of {sample.name} is {truth.shape[1]} wide and {truth.shape[0]} high, its photo {mask.shape[1]} "
+            f"and {mask.shape[0]}. They have to have one size."
+        )
+    clicked = np.zeros(truth.shape, bool)
+    record = Record(sample.name, [iou(truth, mask)], boundary=[boundary_iou(truth, mask)])
+    while (left := clicks - len(record.clicks)) > 0:
+        gestures = user.turn(sample, mask, clicked, left)
+        if not gestures:
+            break
+        said = [click for gesture in gestures for click in gesture]
+        clicked[[int(c.y) for c in said], [int(c.x) for c in said]] = True
+        result = session.click(said[0].x, said[0].y, said[0].positive) if len(said) == 1 else session.add(said)
+        before, mask = mask, result.mask
+        waiting = len(gestures) - 1  # while they are given, the person sees the mask of before
+        record.curve.extend([record.curve[-1]] * waiting + [iou(truth, mask)])
+        record.boundary.extend([record.boundary[-1]] * waiting + [boundary_iou(truth, mask)])
+        record.clicks.extend([[int(c.x), int(c.y), c.positive] for c in gesture] for gesture in gestures)
+        record.predictions.append(len(gestures))
+        record.satisfied.append(result.satisfied)
+        record.evaluations.append(result.evaluations)
+        record.seconds.append(result.seconds)
+        record.collateral.append(collateral_change(truth, before, mask, said))
+    return record, mask
+
+
+def check_clicks(clicks: int) -> None:
+    """Raise OptionError for a number of clicks that is none."""
+    if not isinstance(clicks, int) or isinstance(clicks, bool) or clicks < 0:
+        raise OptionError(f"Expected a number of clicks from 0 up, got {clicks!r}.")

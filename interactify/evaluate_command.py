@@ -1,0 +1,61 @@
+"""`interactify evaluate`: its arguments, which import nothing heavy, and what it does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes beside the network's options."""
+    parser.add_argument(
+        "--dataset", metavar="NAME", default="folder", help="grabcut, berkeley, davis, sbd, coco, folder (the default)"
+    )
+    parser.add_argument("--root", metavar="DIR", required=True, help="the data set's folder, in its published layout")
+    parser.add_argument("--report", metavar="DIR", required=True, help="folder for results and report")
+    parser.add_argument("--clicks", type=int, metavar="N", default=20, help="at most for each object (%(default)s)")
+    parser.add_argument("--every", type=int, metavar="N", default=1, help="take each N-th photo")
+    parser.add_argument("--user", metavar="NAME", default="centre", help="who clicks: centre, jitter, pairs")
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="of jittered clicks (%(default)s)")
+    parser.add_argument("--strokes", metavar="DIR", help="drawn strokes that the user begins with, NAME.png")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (by default one for each core)")
+    parser.add_argument("--threads", type=int, metavar="N", default=1, help="of each process (%(default)s)")
+    parser.add_argument("--device", metavar="NAME", default="cpu", help="cpu, or cuda: all GPUs are used")
+
+
+def evaluate(given: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Run what is not done yet, print the figures and write the report; `options` are those of `interactify.wrap`."""
+    from interactify.evaluation.campaign import Campaign, run
+    from interactify.evaluation.report import write_report
+    from interactify.evaluation.scribbles import Strokes
+    from interactify.evaluation.simulated_user import Jitter, user_named
+
+    user = Jitter(seed=given.seed) if given.user == "jitter" else user_named(given.user)
+    campaign = Campaign(
+        dataset=given.dataset,
+        root=Path(given.root),
+        out=Path(given.report),
+        model=given.model,
+        options=options,
+        clicks=given.clicks,
+        every=given.every,
+        user=user if given.strokes is None else Strokes(Path(given.strokes), then=user),
+        threads=given.threads,
+        device=given.device,
+    )
+    try:
+        outcome = run(campaign, workers=_cores() if given.workers is None else given.workers)
+    except KeyboardInterrupt:
+        print(f"interactify: note: what is done is kept in {campaign.out}; the same command goes on", file=sys.stderr)
+        raise
+    print(outcome.evaluation)
+    for path in write_report(outcome):
+        print(path)
+
+
+def _cores() -> int:
+    """The cores this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,139 @@
+"""What a data set is here: photos with the truths of their objects, opened one at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from interactify.errors import OptionError
+
+Truth = NDArray[np.int8]
+"""(H, W): 1 object, 0 background, -1 unknown."""
+Mask = NDArray[np.bool_]
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A photo and the true mask of one object in it.
+
+    Attributes:
+        name: unique in its data set.
+        photo: whatever `Interactive.session` opens.
+        truth: (H, W) int8: 1 object, 0 background, -1 unknown.
+        target: the class that a positive click means, for a network of several; None for what the network was
+            wrapped for.
+    """
+
+    name: str
+    photo: Path | NDArray[np.uint8]
+    truth: Truth
+    target: int | str | None = None
+
+
+@dataclass(frozen=True)
+class AnnotatedPhoto:
+    """A photo whose truths are read when it is its turn; iterating gives a `Sample` for each object.
+
+    Attributes:
+        name: unique in its data set.
+        photo: its file.
+        read: gives the truths, (H, W) int8 each, by the name of the object; "" where a photo has one object only.
+    """
+
+    name: str
+    photo: Path
+    read: Callable[[], Mapping[str, Truth]]
+
+    def __iter__(self) -> Iterator[Sample]:
+        for key, truth in self.read().items():
+            yield Sample(f"{self.name}#{key}" if key else self.name, self.photo, truth)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Photos in a fixed order; iterating gives a `Sample` for each object, and opens one photo at a time."""
+
+    name: str
+    photos: tuple[AnnotatedPhoto, ...]
+
+    def __post_init__(self) -> None:
+        counts = Counter(photo.name for photo in self.photos)
+        twice = [name for name, count in counts.items() if count > 1]
+        if twice:  # records could not be told apart
+            raise OptionError(
+                f"The data set {self.name} has two photos called {twice[0]}. Rename one, or name it once."
+            )
+
+    def __iter__(self) -> Iterator[Sample]:
+        for photo in self.photos:
+            yield from photo
+
+    def every(self, n: int) -> Dataset:
+        """Each n-th photo, the first one included.
+
+        Raises:
+            OptionError: n is no whole number from 1 up.
+        """
+        if not isinstance(n, int) or n < 1:
+            raise OptionError(f"Expected to take every n-th photo with n from 1 up, got {n!r}.")
+        return Dataset(self.name, self.photos[::n])
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The picture files in a folder, by name; none where there is no such folder."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES and path.is_file())
+
+
+def read_labels(path: Path) -> NDArray[np.integer]:
+    """A picture of labels as (H, W) whole numbers: grey values, or a palette's indices.
+
+    Raises:
+        OptionError: the file is no picture, or in colour.
+    """
+    image = _opened(path)
+    if image.mode == "1":
+        return np.array(image.convert("L"))
+    values = np.array(image)
+    if values.ndim == 3:
+        colours = read_colours(path)
+        if (colours != colours[..., :1]).any():
+            raise OptionError(f"The mask {path} is in colour. Give a grey picture of labels, or one with a palette.")
+        values = colours[..., 0]
+    return values
+
+
+def read_colours(path: Path) -> NDArray[np.uint8]:
+    """A picture as (H, W, 3) red, green and blue, whatever its mode.
+
+    Raises:
+        OptionError: the file is no picture.
+    """
+    return np.array(_opened(path).convert("RGB"))
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except OSError as cause:
+        raise OptionError(f"The mask {path} can't be read ({cause}). Give a PNG or BMP of labels.") from cause
+
+
+def truth_of(object_: NDArray[np.bool_], unknown: NDArray[np.bool_] | None = None) -> Truth:
+    """Make a truth (H, W) int8 of two masks: -1 where unknown, 1 for the object, 0 elsewhere.
+
+    >>> truth_of(np.array([[True, False]]), np.array([[False, True]]))
+    array([[ 1, -1]], dtype=int8)
+    """
+    truth = object_.astype(np.int8)
+    if unknown is not None:
+        truth[unknown] = -1
+    return truth
