@@ -56,7 +56,8 @@ times until 20 seconds have passed. On a GPU it is synchronised before the clock
   that ends a click has no backward pass, so that less than 1 is possible; *of passes made* counts the forward and
   backward passes that were really made.
 - *operations*: floating-point operations of the clicks by `FlopCounterMode`, over those of the bare part for as many
-  passes. Less than 1 where a click went on from the pass that the last one, or the opening, ended with. On a GPU, replayed graphs hide from the counter, and nothing is stated.
+  passes. Less than 1 where a click went on from the pass that the last one, or the opening, ended with. On a GPU,
+  replayed graphs hide from the counter, and nothing is stated.
 - *share of peak*: the bare part's operations for as many passes ÷ seconds ÷ the fastest float32 matrix product seen
   on the device (2048³ and 4096³). More than 100 % is possible, where a convolution needs fewer operations than are
   counted, or is better tuned than the product.
