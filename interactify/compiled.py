@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from interactify.tape import Nested, Ref, Tape, tensors_in
+from interactify.tape import Nested, Ref, Step, Tape, tensors_in
 
 Run = Callable[..., Tensor]
 """From values and constants to logits."""
@@ -42,21 +42,43 @@ def graph_of(tape: Tape) -> fx.GraphModule:
         args = tuple(_placed(value, nodes) for value in step.args)
         kwargs = {name: _placed(value, nodes) for name, value in step.kwargs.items()}
         made = graph.call_function(step.function, args, kwargs)
-        if len(step.outs) == 1:
-            nodes[step.outs[0]] = made
-        else:
-            nodes.update((slot, graph.call_function(_item, (made, place))) for place, slot in enumerate(step.outs))
+        nodes.update((slot, graph.call_function(_item, (made, place))) for place, slot in enumerate(step.outs))
     graph.output(nodes[tape.result])
     return fx.GraphModule(torch.nn.Module(), graph)
 
 
+# What autocast leaves alone: whether it is on there makes no difference.
+_CASTS_AND_VIEWS = {
+    "to",
+    "float",
+    "double",
+    "contiguous",
+    "clone",
+    "detach",
+    "view",
+    "reshape",
+    "__getitem__",
+    "__get__",
+}
+
+
 def uncompilable(tape: Tape) -> str:
-    """Why a tape can't be one graph; "" where it can."""
+    """Why a tape can't be one graph for the compiler; "" where it can."""
+    others = [step for step in tape.steps if step.mode != tape.mode]
+    if any(step.mode.gradients != tape.mode.gradients or _name(step) not in _CASTS_AND_VIEWS for step in others):
+        return "it switches gradients or autocast within a pass"
+    return waits_for_values(tape)
+
+
+def waits_for_values(tape: Tape) -> str:
+    """Why a tape can't run without looking at what it has computed; "" where it can."""
     if any(step.expected or step.shapes is not None for step in tape.steps):
         return "which way the network takes hangs on values"
-    if any(step.mode != tape.mode for step in tape.steps):
-        return "it switches gradients or autocast within a pass"
     return ""
+
+
+def _name(step: Step) -> str:
+    return str(getattr(step.function, "__name__", ""))
 
 
 def signature(tape: Tape) -> tuple[object, ...]:
@@ -95,5 +117,5 @@ def _placed(value: Any, nodes: Mapping[int, Any]) -> Any:
 
 
 def _item(made: Any, place: int) -> Tensor:
-    """One of several tensors that a function returned."""
-    return list(tensors_in(made))[place]
+    """One of the tensors that a function returned."""
+    return made if isinstance(made, Tensor) else list(tensors_in(made))[place]

@@ -14,6 +14,7 @@ weights is made once for a network, and again when they are trained on.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,6 +33,7 @@ class Frozen:
     """What was made of a network's weights, by their identity and version; they are held, so that none comes again."""
 
     made: dict[tuple[object, ...], tuple[tuple[Tensor | None, ...], tuple[Tensor, ...]]] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)  # sessions of one network share it
 
     def get(
         self, sources: tuple[Tensor | None, ...], settings: object, make: Callable[[], tuple[Tensor, ...]], keep: bool
@@ -41,16 +43,25 @@ class Frozen:
             return make()
         key = (settings, *(id(source) for source in sources))
         versions = tuple(-1 if source is None or source.is_inference() else source._version for source in sources)
-        known = self.made.get((key, versions))
-        if known is None:
-            for old in [found for found in self.made if found[0] == key]:
-                del self.made[old]  # of weights before they were trained on
-            known = self.made[key, versions] = (sources, make())
-        return known[1]
+        with self._lock:
+            known = self.made.get((key, versions))
+            if known is None:
+                for old in [found for found in self.made if found[0] == key]:
+                    self._drop(old)  # of weights before they were trained on
+                known = self.made[key, versions] = (sources, make())
+            return known[1]
+
+    def _drop(self, old: tuple[object, ...]) -> None:
+        """Let go of one, and of what was made of it."""
+        _, gone = self.made.pop(old)
+        for key, (sources, _) in list(self.made.items()):
+            if key in self.made and any(source is tensor for source in sources for tensor in gone):
+                self._drop(key)
 
     def tensors(self) -> list[Tensor]:
         """All that was made."""
-        return [tensor for _, made in self.made.values() for tensor in made]
+        with self._lock:
+            return [tensor for _, made in self.made.values() for tensor in made]
 
 
 @dataclass

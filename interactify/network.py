@@ -49,7 +49,7 @@ class Network:
         self.weights = [*nn.Module.parameters(twin), *nn.Module.buffers(twin)]
         self._versioned = [tensor for tensor in self.weights if not tensor.is_inference()]
         self.suffixes = Suffixes()
-        self.running = Running(compiles, self._pointers)
+        self.running = Running(compiles, self.autocast, self._pointers)
 
     def version(self) -> int:
         """A number that changes whenever the weights are trained on, so that what was computed of them is not kept."""

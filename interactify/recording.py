@@ -9,6 +9,7 @@ from nowhere. Then there is no tape, and `Unrecordable` says why.
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -267,8 +268,10 @@ class _Recorder(TorchFunctionMode):
             self._learnt.keeps = False
             return None
         sizes = self._made.values()
+        # A network's own autocast begins within the pass: what most steps run under is entered once.
+        ((mode, _),) = Counter(step.mode for step in self._steps).most_common(1)
         return Tape(
-            tuple(self._steps), self._constants, result, self._size, self._mode, self._device, self._storages,
+            tuple(self._steps), self._constants, result, self._size, mode, self._device, self._storages,
             max(sizes), sum(sizes),
         )  # fmt: skip
 

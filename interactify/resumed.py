@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,14 +42,15 @@ class LastPass:
     def ready(self, suffix: Suffix) -> None:
         """Run the pass that the first click on a photo begins with, so that the click need not."""
         if suffix.shared and 0 < suffix.made <= ROOM:
-            with torch.enable_grad():
+            with torch.enable_grad(), suppress(torch.cuda.OutOfMemoryError):  # the click may find what this did not
                 self(suffix, suffix.start.clone().requires_grad_(True), ())
 
     def __call__(self, suffix: Suffix, values: Tensor, clicks: Sequence[Click]) -> Tensor:
         """What the suffix gives: logits (1, K, h, w), differentiable in the values."""
         now = suffix.made_for(clicks)
         last, self._kept = self._kept, None
-        if last is not None and last.suffix is suffix and last.made_for == now and torch.equal(last.values, values):
+        same = last is not None and last.suffix is suffix and last.made_for == now and suffix.whole is None
+        if last is not None and same and torch.equal(last.values, values):
             self._kept = last
             resumed: Tensor = _Resumed.apply(values, last)
             return resumed

@@ -22,16 +22,15 @@ from torch import Tensor
 from interactify.interactions import Click
 from interactify.lowering import Frozen, lowered
 from interactify.recording import Learnt, Recorded, Unrecordable, record
+from interactify.running import mistaken, off_by
 from interactify.tape import Diverged, Tape
 
 if TYPE_CHECKING:
     from interactify.network import Network
     from interactify.variables import Variables
 
-# Of the largest logit: what lowering may change on an image of noise, in single precision or as autocast computes; and
-# beyond what it is a mistake if a part of the network gives something else than the whole, since rounding may grow.
+# Of the largest logit: what lowering may change on an image of noise, in single precision or as autocast computes.
 _ROUNDING = {None: 5e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-_MISTAKEN = {None: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 _FAST = 32 * 2**20  # bytes of one map: larger ones are fetched from the system anew each time, which takes longer
 Key = tuple[str, tuple[int, ...]]  # the variables' name and the image's shape
 
@@ -137,7 +136,7 @@ class Suffix:
             return None
         if self._key not in known.batched and not torch.equal(values[0].detach(), self.start):
             with torch.no_grad():
-                off = _off(logits[0].detach(), self(values[0].detach(), ()))
+                off = off_by(logits[0].detach(), self(values[0].detach(), ()))
             if off > self._mistaken:
                 known.alone[self._key] = f"rows gave other logits together than alone (by {off:.1e} of the largest)"
                 return None
@@ -230,7 +229,7 @@ class Suffix:
                     lambda values: network.class_logits(image, self.variables, values, ()), start, Learnt(), self._own
                 )
                 with torch.no_grad():
-                    off = _off(lowered(recorded.tape, network.suffixes.frozen, self._own)(start), recorded.logits)
+                    off = off_by(lowered(recorded.tape, network.suffixes.frozen, self._own)(start), recorded.logits)
                 known[self.variables.name] = (
                     "" if off <= _ROUNDING[network.autocast] else f"its logits would change by {off:.1e} of the largest"
                 )
@@ -240,7 +239,7 @@ class Suffix:
 
     @property
     def _mistaken(self) -> float:
-        return 1e-9 if self.image.dtype == torch.float64 else _MISTAKEN[self.network.autocast]
+        return mistaken(self.image.dtype, self.network.autocast)
 
     def _own(self, tensor: Tensor) -> bool:
         """Whether a tensor is one of the network's weights."""
@@ -257,7 +256,7 @@ class Suffix:
             expected = self._whole(values.detach(), clicks)
         if not bool(torch.isfinite(expected).all()):
             return logits  # a step too far: it says nothing; the next evaluation is checked
-        off = _off(logits.detach(), expected)
+        off = off_by(logits.detach(), expected)
         if off <= self._mistaken:
             self.network.suffixes.checked.add(self._key)
             self._tape = self._lowered or self._tape
@@ -266,11 +265,6 @@ class Suffix:
         self.network.suffixes.whole[self._key] = why
         warnings.warn(f"Each evaluation runs the whole network: {why}.", stacklevel=2)
         return self._whole(values, clicks)
-
-
-def _off(found: Tensor, expected: Tensor) -> float:
-    """The largest difference, relative to the largest value."""
-    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
 
 
 def _pointer(tensor: Tensor) -> int:

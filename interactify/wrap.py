@@ -150,9 +150,10 @@ class Interactive:
     def _click_text(self) -> str:
         """What an evaluation runs and what is kept for a photo, seen on an image of the size that was probed with."""
         spec = self.network.spec
-        image = torch.zeros(1, spec.channels, *spec.probed, dtype=spec.dtype, device=spec.device)
-        suffix = Suffix(self.network, self.variables, image, self.variables.start(self.network, image))
-        suffix.plain()
+        with torch.inference_mode(False):  # in which nothing could be recorded
+            image = torch.zeros(1, spec.channels, *spec.probed, dtype=spec.dtype, device=spec.device)
+            suffix = Suffix(self.network, self.variables, image, self.variables.start(self.network, image))
+            suffix.plain()
         if suffix.whole is not None:
             return f"the whole network: {suffix.whole}"
         pixels = image.shape[-2] * image.shape[-1]

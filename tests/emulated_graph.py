@@ -43,6 +43,12 @@ class _Capture(TorchDispatchMode):
 class _Stream:
     def wait_stream(self, _other: object) -> None: ...
 
+    def wait_event(self, _event: object) -> None: ...
+
+
+class _Event:
+    def record(self, _stream: object) -> None: ...
+
 
 @pytest.fixture
 def emulated(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
@@ -62,6 +68,7 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
         "CUDAGraph": graph,
         "graph": capture,
         "graph_pool_handle": lambda: None,
+        "Event": _Event,
         "Stream": lambda _device: _Stream(),
         "current_stream": lambda _device: _Stream(),
         "stream": lambda _stream: nullcontext(),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import interactify
 from interactify import running
-from interactify.compiled import Compiled, signature, uncompilable
+from interactify.compiled import Compiled, signature, uncompilable, waits_for_values
 from interactify.cuda_graph import CudaGraph
 from interactify.suffix import Suffix
 from interactify.tape import Mode, Tape
@@ -79,6 +79,21 @@ def test_compiled_clicks_are_clicks() -> None:
     assert "run         compiled" in net.describe()
 
 
+def test_autocast_is_compiled_too() -> None:
+    net = interactify.wrap(interactify.zoo.load(), precision="bfloat16")
+    suffix = suffix_of(net, networks.random_photo(64, 64))
+    tape = tape_of(suffix)
+    assert tape.mode.autocast == torch.bfloat16 and not uncompilable(tape)
+    found = Compiled(tape, backend="eager")(tape, somewhere(suffix))
+    assert torch.equal(found, tape(somewhere(suffix)))
+
+
+@pytest.mark.parametrize("given", ["no", 1, None])
+def test_compile_is_yes_or_no(given: object) -> None:
+    with pytest.raises(interactify.OptionError, match="compile"):
+        interactify.wrap(interactify.zoo.load(), compile=given)  # type: ignore[arg-type]
+
+
 def test_a_compiler_that_fails_is_named_and_gone_without(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: object, **_options: object) -> object:
         raise RuntimeError("no C++ compiler here\nand a long trace")
@@ -95,8 +110,10 @@ def test_ways_that_hang_on_values_are_not_one_graph() -> None:
     tape = tape_of(opened("functional"))
     step = tape.steps[0]
     assert "hangs on values" in uncompilable(replace(tape, steps=(replace(step, expected=(True,)), *tape.steps[1:])))
-    other = replace(step, mode=Mode(gradients=False, autocast=None))
-    assert "switches" in uncompilable(replace(tape, steps=(other, *tape.steps[1:])))
+    at = next(i for i, step in enumerate(tape.steps) if step.function is torch.conv2d)
+    other = replace(tape.steps[at], mode=Mode(gradients=True, autocast=torch.bfloat16))
+    mixed = replace(tape, steps=(*tape.steps[:at], other, *tape.steps[at + 1 :]))
+    assert "switches" in uncompilable(mixed) and not waits_for_values(mixed)
 
 
 @pytest.mark.parametrize("variables", ["input", "scale_bias@A", "scale_bias@B"])
@@ -129,25 +146,81 @@ def test_a_replay_in_between_does_no_harm(emulated: list[Graph]) -> None:
     assert [each.replays for each in emulated] == [2, 1], "the first one's gradient was worked out step by step"
 
 
+class OnAGpu(Tape):
+    """A tape that says it lies on a GPU, and knows how often it was run step by step."""
+
+    def __call__(self, values: Tensor, constants: object = None) -> Tensor:
+        seen.append(1)
+        return replaced(self, "cpu")(values, constants)  # type: ignore[arg-type]
+
+
+seen: list[int] = []
+
+
+def replaced(tape: Tape, device: str) -> Tape:
+    fields = {name: getattr(tape, name) for name in tape.__dataclass_fields__} | {"device": device}
+    return (OnAGpu if device == "cuda" else Tape)(**fields)
+
+
+def on_a_gpu(suffix: Suffix) -> Tape:
+    return replaced(tape_of(suffix), "cuda")
+
+
 def test_passes_are_captured_once_a_shape_has_been_run_often(emulated: list[Graph]) -> None:
-    suffix = opened("the embedded network")
-    tape = replace(tape_of(suffix), device="cuda", steps=(), mode=Mode(True, None))
-
-    class Stepped(Tape):
-        """The tape as it is, that says it lies on a GPU."""
-
-        def __call__(self, values: Tensor, constants: object = None) -> Tensor:
-            return tape_of(suffix)(values, constants)  # type: ignore[arg-type]
-
-    tape = Stepped(**{name: getattr(tape, name) for name in tape.__dataclass_fields__})
-    run = running.Running(False, set)
-    values = somewhere(suffix)
+    net = interactify.wrap(interactify.zoo.load())
+    suffix = suffix_of(net, networks.random_photo(64, 64))
+    tape, values = on_a_gpu(suffix), somewhere(suffix)
+    run = running.Running(False, None, net.network._pointers)
     for _ in range(running._PATIENCE):
         run("shape", tape, values)
     assert not emulated and "from evaluation" in run.text("cuda")
+    run("shape", tape, values)
+    assert [each.replays for each in emulated] == [2, 1], "compared once, and run"
+    seen.clear()
     logits = run("shape", tape, values)
-    assert len(emulated) == 2 and emulated[0].replays == 1
-    assert torch.allclose(logits, tape_of(suffix)(values), atol=1e-5)
+    assert not seen and torch.allclose(logits, tape_of(suffix)(values), atol=1e-5)
+
+
+def test_graphs_are_captured_anew_once_the_weights_were_trained_on(emulated: list[Graph]) -> None:
+    """What was folded of the old weights lies elsewhere, and is gone."""
+    model = interactify.zoo.load()
+    net = interactify.wrap(model)
+    run = running.Running(False, None, net.network._pointers)
+    for factor in (1.0, 1.3):
+        with torch.no_grad():
+            model.encoder.model.conv1.weight.mul_(factor)
+        suffix = suffix_of(net, networks.random_photo(64, 64))
+        values = somewhere(suffix)
+        for _ in range(running._PATIENCE + 1):
+            logits = run("shape", on_a_gpu(suffix), values)
+        assert torch.allclose(logits, tape_of(suffix)(values), atol=1e-5)
+        assert len(emulated) == (2 if factor == 1.0 else 4)
+
+
+def test_a_graph_that_gives_something_else_is_not_used(emulated: list[Graph], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Graph, "replay", lambda self: None)  # as if nothing had been captured
+    monkeypatch.setattr(running, "_PATIENCE", 0)
+    suffix = opened("the embedded network")
+    run = running.Running(False, None, suffix.network._pointers)
+    logits = run("shape", on_a_gpu(suffix), somewhere(suffix))
+    assert torch.equal(logits, tape_of(suffix)(somewhere(suffix)))
+    assert "it gives other logits or gradients" in run.text("cuda")
+
+
+def test_few_shapes_are_held_and_what_keeps_changing_is_left_alone(
+    emulated: list[Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_PATIENCE", 0)
+    net = interactify.wrap(interactify.zoo.load(), variables="scale_bias@C")
+    sizes = ((64, 64), (64, 96), (96, 64), (96, 96), (64, 128), (128, 64))
+    suffixes = [suffix_of(net, networks.random_photo(*size)) for size in sizes]
+    run = running.Running(False, None, net.network._pointers)
+    for size, suffix in zip(sizes, suffixes, strict=True):
+        run(size, on_a_gpu(suffix), suffix.start)
+    assert sum(known.runner is not None for known in run._shapes.values()) == running._SHAPES
+    for suffix in (*suffixes, *suffixes):
+        run("all in one", on_a_gpu(suffix), suffix.start)
+    assert "differs from photo to photo" in run.text("cuda")
 
 
 def test_what_cannot_be_captured_is_run_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +236,7 @@ def test_what_cannot_be_captured_is_run_step_by_step(monkeypatch: pytest.MonkeyP
             calls.append(values)
             return values
 
-    run = running.Running(False, set)
+    run = running.Running(False, None, set)
     tape = Seen((), {}, 0, 1, Mode(True, None), "cuda")
     for _ in range(3):
         run("shape", tape, torch.zeros(1))
@@ -181,10 +254,12 @@ def test_clicks_on_a_gpu_are_those_on_a_cpu(variables: str) -> None:
     for device in ("cuda", "cpu"):
         net = interactify.wrap(interactify.zoo.load().to(device), variables=variables, max_evaluations=8)
         session = net.session(photo)
-        clicks = [(20, 30, False), (50, 10, True), (10, 50, True)]
+        clicks = [(20, 30, False), (50, 10, True), (10, 50, True), (40, 40, False), (30, 5, True), (5, 30, False)]
         results.append([session.click(x=x, y=y, positive=p).probability for x, y, p in clicks])
         if device == "cuda":
             assert "CUDA graphs, from" in net.describe()
+            runners = [known.runner for known in net.network.running._shapes.values()]
+            assert any(runner is not None and runner._turn > 2 for runner in runners), "captured and replayed"
     assert all(np.abs(a - b).max() < 2e-2 for a, b in zip(*results, strict=True))
 
 
@@ -201,6 +276,6 @@ def test_what_waits_for_the_gpu_is_not_captured() -> None:
 
     net = interactify.wrap(Waits().cuda())
     session = net.session(networks.random_photo(64, 64))
-    for x in range(10):
-        session.click(x=5 * x, y=5 * x)
+    for x in range(12):  # each at least one evaluation that does not go on from another
+        session.click(x=5 * x, y=5 * x, positive=x % 2 == 0)
     assert "step by step, not by CUDA graphs: which way the network takes hangs on values" in net.describe()

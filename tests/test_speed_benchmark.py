@@ -13,8 +13,10 @@ import torch
 
 import interactify
 from benchmarks import speed, speed_cases, speed_contestants, speed_measure, speed_more, speed_page
+from benchmarks.speed_cases import Clicks, measure_memory
 from benchmarks.speed_contestants import OURS, Ours, Problem, Settled
 from benchmarks.speed_cuts import BUILDERS, RANDOM_WEIGHTS, Head, Whole, built, inertia, normalised, photo_of, points_of
+from interactify import resumed
 from interactify.energy import Margin
 
 SIZE = 64
@@ -248,3 +250,13 @@ def test_objects_one_by_one_forget_each_other() -> None:
         there, back = one_by_one(each, photo, clicks), one_by_one(each, photo, clicks[::-1])
         assert (there[0] == back[1]).all() and (there[1] == back[0]).all()
         assert all(bool(mask[click.y, click.x]) == click.positive for mask, click in zip(there, clicks, strict=True))
+
+
+@pytest.mark.parametrize("point", ["input", "A", "B"])
+def test_a_click_needs_no_more_memory_than_one_bare_pass(point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its peak at most 1.1 times one forward and backward pass of the same part, nothing of it run before."""
+    monkeypatch.setattr(resumed, "ROOM", 0)
+    model, photo = built("embedded", 128), photo_of((128, 128))
+    click = interactify.Click(64, 64, positive=False)
+    found = measure_memory(Clicks("embedded", point, 128), photo, click, model, "cpu")
+    assert found["click"] > 0 and found["ratio"] <= 1.1

@@ -107,22 +107,29 @@ def test_exact(name: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("name", TWENTY)
 def test_lowered_in_single_precision(name: str) -> None:
     """Logits as the whole network's to rounding; the gradient too, but for single units whose choice hangs on it."""
-    net = interactify.wrap(networks.seeded(TWENTY[name]).eval(), resolution=64)
-    suffix = suffix_of(net, networks.random_photo(64, 64, seed=1))
-    at = somewhere(suffix, 1)
-    found, expected = (
-        (run(values), values)
-        for run, values in (
-            (lambda v: suffix(v, []), at.clone().requires_grad_(True)),
-            (lambda v: net.network.class_logits(suffix.image, net.variables, v, []), at.clone().requires_grad_(True)),
+    model = networks.seeded(TWENTY[name]).eval()
+    for variables in ("input", *(f"scale_bias@{letter}" for letter in interactify.wrap(model).spec.insertion_points())):
+        net = interactify.wrap(model, resolution=64, variables=variables)
+        suffix = suffix_of(net, networks.random_photo(64, 64, seed=1))
+        at = somewhere(suffix, 1)
+        found, expected = (
+            (run(values), values)
+            for run, values in (
+                (lambda v, s=suffix: s(v, []), at.clone().requires_grad_(True)),
+                (
+                    lambda v, s=suffix, n=net: n.network.class_logits(s.image, n.variables, v, []),
+                    at.clone().requires_grad_(True),
+                ),
+            )
         )
-    )
-    assert apart(found[0].detach(), expected[0].detach()) <= 1e-5
-    cotangent = networks.random_tensor(*found[0].shape, seed=7)
-    gradients = [torch.autograd.grad(logits, values, cotangent)[0].flatten() for logits, values in (found, expected)]
-    gradients = [F.normalize(gradient.double(), dim=0, eps=0.0) for gradient in gradients]
-    assert float(gradients[0] @ gradients[1]) > 0.999
-    assert net.network.suffixes.unlowered == {"input": ""}
+        assert apart(found[0].detach(), expected[0].detach()) <= 1e-5, variables
+        cotangent = networks.random_tensor(*found[0].shape, seed=7)
+        gradients = [
+            torch.autograd.grad(logits, values, cotangent)[0].flatten() for logits, values in (found, expected)
+        ]
+        gradients = [F.normalize(gradient.double(), dim=0, eps=0.0) for gradient in gradients]
+        assert float(gradients[0] @ gradients[1]) > 0.999, variables
+        assert net.network.suffixes.unlowered == {net.variables.name: ""}
 
 
 def test_a_lowered_tape_that_fails_at_a_size_is_left_for_the_recorded_one() -> None:
@@ -179,26 +186,45 @@ def test_batch_norms_are_folded_once_for_a_network() -> None:
     assert sum(key[0][0] == ("folded", 1e-5) for key in frozen.made) == norms, "the old ones are dropped"
 
 
+def session_of(name: str, variables: str, evaluations: int) -> list[Tensor]:
+    """Three clicks in a row, undo and another one, on two photos, in double precision."""
+    net = interactify.wrap(
+        networks.seeded(TWENTY[name]).eval().double(),
+        variables=variables,
+        max_evaluations=evaluations,
+        resolution=64,
+        target=0,
+    )
+    results = []
+    for seed in (1, 2):
+        session = net.session(networks.random_photo(64, 64, seed=seed))
+        for x, y, positive in ((20, 30, True), (60, 20, False), (40, 50, True)):
+            results.append(session.click(x=x, y=y, positive=positive).logits)
+        results += [session.undo().logits, session.click(x=10, y=60, positive=False).logits]
+    return results
+
+
+def check_session(name: str, variables: str, evaluations: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_tapes = session_of(name, variables, evaluations)
+    with monkeypatch.context() as patched:
+        patched.setattr(Suffix, "whole", "asked for")
+        expected = session_of(name, variables, evaluations)
+    assert all(apart(a, b) < 1e-6 for a, b in zip(with_tapes, expected, strict=True)), variables
+
+
 @pytest.mark.parametrize("name", ["the embedded network", "writing in place"])
 @pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@B"])
 def test_three_clicks_undo_and_a_second_photo(name: str, variables: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A whole session with the tapes gives what it gives where each evaluation runs the whole network."""
+    check_session(name, variables, 4, monkeypatch)
 
-    def played() -> list[Tensor]:
-        model = networks.seeded(TWENTY[name]).eval().double()
-        net = interactify.wrap(model, variables=variables, max_evaluations=4, resolution=64)
-        results = []
-        for seed in (1, 2):
-            session = net.session(networks.random_photo(64, 64, seed=seed))
-            for x, y, positive in ((20, 30, True), (60, 20, False), (40, 50, True)):
-                results.append(session.click(x=x, y=y, positive=positive).logits)
-            results += [session.undo().logits, session.click(x=10, y=60, positive=False).logits]
-        return results
 
-    with_tapes = played()
-    monkeypatch.setattr(Suffix, "whole", "asked for")
-    for found, expected in zip(with_tapes, played(), strict=True):
-        assert apart(found, expected) < 1e-6
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TWENTY)
+def test_sessions_on_all_twenty_at_all_points(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for letter in interactify.wrap(networks.seeded(TWENTY[name]).eval()).spec.insertion_points():
+        check_session(name, f"scale_bias@{letter}", 3, monkeypatch)
+    check_session(name, "input", 3, monkeypatch)
 
 
 @pytest.mark.parametrize("letter", ["A", "B", "C"])
