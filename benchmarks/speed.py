@@ -40,7 +40,7 @@ def table(device: str = "cpu") -> list[Case]:
         *(Clicks(n, "B", 1024) for n in BUILDERS),
         Clicks(EMBEDDED, "input", 1024),
     ]
-    clicks = [Clicks(EMBEDDED, "input", 256, 20), Clicks(EMBEDDED, "B", 256, 20), Clicks(DEEPLAB, "B", 256, 5)]
+    clicks = [Clicks(EMBEDDED, "input", 256, 20), Clicks(DEEPLAB, "B", 256, 5)]
     first = [*(First(n, point, 256) for n in BUILDERS for point in ("input", "B")), First(DEEPLAB, "B", 512)]
     counts = (1, 4, 16, 32, 64) if device.startswith("cuda") else (1, 4, 16, 64)
     objects = [Objects(EMBEDDED, point, 256, count) for point in ("input", "B") for count in counts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,9 +13,11 @@ from interactify import brs
 from interactify.errors import InteractionError
 from interactify.interactions import Click, checked
 from interactify.photo import PhotoLike, read_photo
-from interactify.request import Request
+from interactify.request import Request, Run
 from interactify.result import Result
+from interactify.resumed import Beginning
 from interactify.session import Session
+from interactify.side_by_side import side_by_side
 from interactify.suffix import Suffix
 
 if TYPE_CHECKING:
@@ -51,25 +54,55 @@ def _objects(session: Session, clicks: Sequence[tuple[Click, ...]]) -> list[Resu
     """The results of several sets of clicks on one photo, each from the photo's beginning."""
     if not clicks:
         return []
-    net, requests = session.net, [session.request(each) for each in clicks]
-    frame = session.first.frame
+    requests = [session.request(each) for each in clicks]
+    at_once = session.first.frame.suffix.at_once()
+    found = _in_passes(session, requests, at_once) if at_once > 1 else _side_by_side(session, requests)
+    return [session.settled(request, each).result for request, each in zip(requests, found, strict=True)]
+
+
+def _side_by_side(session: Session, requests: Sequence[Request]) -> list[brs.Refinement]:
+    """Each object by itself, several at the same time; where they begin alike, the first pass is run for all."""
+    net, suffix = session.net, session.first.frame.suffix
+    run: Run = Beginning(suffix) if suffix.shared and suffix.whole is None else _anew
+    stop = brs.stopping(net.max_seconds)
+
+    def refined(request: Request) -> brs.Refinement:
+        with torch.inference_mode(False):  # each thread has a mode of its own
+            return brs.refine(
+                partial(request.logits, run=run),
+                request.start,
+                request.points,
+                request.labels,
+                energy=net.energy,
+                inertia=net.variables.inertia,
+                solver=net.solver,
+                max_evaluations=net.max_evaluations,
+                stop=stop,
+            )
+
+    with side_by_side(min(len(requests), suffix.side_by_side())) as pool:
+        return list((map if pool is None else pool.map)(refined, requests))
+
+
+def _anew(suffix: Suffix, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+    """A pass of its own: where the variables read the clicks, what is kept of a photo hangs on them."""
+    return Suffix(suffix.network, suffix.variables, suffix.image, suffix.start)(values, clicks)
+
+
+def _in_passes(session: Session, requests: Sequence[Request], at_once: int) -> list[brs.Refinement]:
+    """Objects that share the network's passes, `at_once` of them: what a GPU is for."""
+    net, frame = session.net, session.first.frame
     network, suffix = net.network, frame.suffix
 
     def forward(values: Tensor, rows: Sequence[int]) -> Tensor:
         logits = suffix.rows(values) if len(rows) > 1 else None
         if logits is None:
-            return torch.cat([own[row](requests[row], one) for row, one in zip(rows, values.unbind(0), strict=True)])
-        maps = [
-            network.log_odds(one, requests[row].target, frame.image)
-            for row, one in zip(rows, logits.unbind(0), strict=True)
-        ]
-        return torch.cat(maps)
+            alone = zip(rows, values.unbind(0), strict=True)
+            return torch.cat([requests[row].logits(one, Suffix.__call__) for row, one in alone])
+        together = zip(rows, logits.unbind(0), strict=True)
+        return torch.cat([network.log_odds(one, requests[row].target, frame.image) for row, one in together])
 
-    # Where the variables read the clicks, what is kept hangs on them: each object keeps its own.
-    own = [
-        _Alone(suffix if suffix.shared else Suffix(network, net.variables, frame.image, frame.start)) for _ in clicks
-    ]
-    refinements = brs.refine_rows(
+    return brs.refine_rows(
         forward,
         frame.start.expand(len(requests), *frame.start.shape),
         [request.points for request in requests],
@@ -79,22 +112,8 @@ def _objects(session: Session, clicks: Sequence[tuple[Click, ...]]) -> list[Resu
         solver=net.solver,
         max_evaluations=net.max_evaluations,
         stop=brs.stopping(net.max_seconds),
-        at_once=suffix.at_once(),
+        at_once=at_once,
     )
-    return [
-        session.settled(request, refinement).result for request, refinement in zip(requests, refinements, strict=True)
-    ]
-
-
-class _Alone:
-    """One object's pass by itself."""
-
-    def __init__(self, suffix: Suffix) -> None:
-        self._suffix = suffix
-
-    def __call__(self, request: Request, values: Tensor) -> Tensor:
-        logits = self._suffix(values, request.seen)
-        return self._suffix.network.log_odds(logits, request.target, request.frame.image)
 
 
 def _photos(images: PhotoLike | Sequence[PhotoLike], count: int) -> list[PhotoLike]:

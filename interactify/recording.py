@@ -267,12 +267,11 @@ class _Recorder(TorchFunctionMode):
         if changed and self._learnt.keeps:
             self._learnt.keeps = False
             return None
-        sizes = self._made.values()
         # A network's own autocast begins within the pass: what most steps run under is entered once.
         ((mode, _),) = Counter(step.mode for step in self._steps).most_common(1)
         return Tape(
             tuple(self._steps), self._constants, result, self._size, mode, self._device, self._storages,
-            max(sizes), sum(sizes),
+            sum(self._made.values()),
         )  # fmt: skip
 
 

@@ -68,16 +68,32 @@ class LastPass:
         return logits
 
 
+class Beginning:
+    """The pass that all objects of a photo begin with: run once, and its gradient taken for each, in any thread."""
+
+    def __init__(self, suffix: Suffix) -> None:
+        with torch.enable_grad():
+            values = suffix.start.clone().requires_grad_(True)
+            self._pass = _Pass(suffix, suffix.made_for(()), values, suffix(values, ()))
+
+    def __call__(self, suffix: Suffix, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+        """What the suffix gives: logits (1, K, h, w), differentiable in the values."""
+        if suffix is self._pass.suffix and torch.equal(values, self._pass.values):
+            begun: Tensor = _Resumed.apply(values, self._pass, True)
+            return begun
+        return suffix(values, clicks)
+
+
 class _Resumed(torch.autograd.Function):
     """The logits of a pass that was run before, whose gradient is taken through that pass."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, last: _Pass) -> Tensor:
-        ctx.last = last
+    def forward(ctx: Any, values: Tensor, last: _Pass, again: bool = False) -> Tensor:
+        ctx.last, ctx.again = last, again
         return last.logits.detach()
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
         last = ctx.last
-        (gradient,) = torch.autograd.grad(last.logits, last.values, cotangents[0])
-        return gradient, None
+        (gradient,) = torch.autograd.grad(last.logits, last.values, cotangents[0], retain_graph=ctx.again)
+        return gradient, None, None

@@ -94,7 +94,7 @@ class Tape:
         mode: what most steps run under.
         device: the type of the device.
         storages: for each slot, a number that slots over the same memory share.
-        largest, made: bytes of the largest tensor that a run makes, and of all of them.
+        made: bytes of all tensors that a run makes.
     """
 
     steps: tuple[Step, ...]
@@ -104,7 +104,6 @@ class Tape:
     mode: Mode
     device: str
     storages: Mapping[int, int] = field(default_factory=dict)
-    largest: int = 0
     made: int = 0
 
     def __call__(self, values: Tensor, constants: Mapping[int, Tensor] | None = None) -> Tensor:

@@ -83,8 +83,9 @@ class Interactive:
     ) -> list[Result]:
         """Refine many at once: many objects in one photo, or many photos, without a session.
 
-        Objects of one photo share what the network computes ahead of the variables, and run together, as many as fit
-        into fast memory. Each is answered by itself, as a new session on the photo would answer its first click.
+        Objects of one photo share what the network computes ahead of the variables, and the pass they begin with. On
+        a CPU they are refined side by side, one thread for each; on a GPU they run together, as many as fit
+        into its memory. Each is answered by itself, as a new session on the photo would answer its first click.
 
         Args:
             images: one photo, for all, or a list with a photo for each set of interactions. A photo that is there
@@ -256,8 +257,9 @@ def wrap(
     check_solver(solver)
     check_variables(variables)
     check_seconds(max_seconds)
-    if not isinstance(zoom, bool):
-        raise OptionError(f"Expected zoom to be True or False, got {zoom!r}.")
+    for name, switch in (("zoom", zoom), ("compile", compile)):
+        if not isinstance(switch, bool):
+            raise OptionError(f"Expected {name} to be True or False, got {switch!r}.")
     if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int) or max_evaluations < 1:
         raise OptionError(f"Expected max_evaluations to be a whole number of 1 or more, got {max_evaluations!r}.")
     if activation not in (None, "none", "sigmoid", "softmax"):

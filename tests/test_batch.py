@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import interactify
 from interactify import brs
 from interactify.errors import InteractifyError, InteractionError, NonFiniteError, OptionError
 from interactify.interactions import Click
-from interactify.resumed import LastPass
+from interactify.resumed import Beginning, LastPass
+from interactify.suffix import Suffix
 from tests import networks
 
 OBJECTS = [[Click(10, 10)], [Click(80, 40, False)], [Click(40, 30), Click(5, 60, False)], [], [Click(95, 0)]]
@@ -38,7 +40,14 @@ def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> inte
 
 
 @pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C"])
-def test_objects_are_answered_as_they_are_alone(variables: str) -> None:
+@pytest.mark.parametrize("way", ["in passes", "side by side"])
+def test_objects_are_answered_as_they_are_alone(variables: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In passes over several, as on a GPU, and in threads, as on a CPU."""
+    if way == "in passes":
+        monkeypatch.setattr(Suffix, "at_once", lambda suffix: 5 if suffix.shared else 1)
+    else:
+        monkeypatch.setattr(Suffix, "side_by_side", lambda _suffix: 3)
+    threads = torch.get_num_threads()
     net, photo = interactify.wrap(interactify.zoo.load(), variables=variables), networks.random_photo()
     together = net.refine(photo, OBJECTS)
     assert len(together) == len(OBJECTS)
@@ -47,7 +56,37 @@ def test_objects_are_answered_as_they_are_alone(variables: str) -> None:
         assert result.clicks == expected.clicks and result.evaluations == expected.evaluations
         assert np.abs(result.probability - expected.probability).max() <= 1e-4
     suffixes = net.network.suffixes
-    assert not suffixes.alone and bool(suffixes.batched) == (variables != "kernels")
+    assert not suffixes.alone and bool(suffixes.batched) == (variables != "kernels" and way == "in passes")
+    assert torch.get_num_threads() == threads
+
+
+def test_objects_of_a_photo_share_the_pass_they_begin_with() -> None:
+    net, photo = interactify.wrap(interactify.zoo.load()), networks.random_photo()
+    net.refine(photo, OBJECTS)  # what is checked at the first use is checked
+    counts = []
+    for objects in (OBJECTS[:1], OBJECTS[:1] * 4):
+        with FlopCounterMode(display=False) as counter:
+            suffix = net.session(photo).first.frame.suffix
+            run = Beginning(suffix)
+            for _ in objects:
+                run(suffix, suffix.start.clone().requires_grad_(True), ())
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
+
+
+def test_an_error_in_a_thread_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Suffix, "side_by_side", lambda _suffix: 2)
+    net, photo = interactify.wrap(interactify.zoo.load()), networks.random_photo()
+    called: list[int] = []
+
+    def broken(*_args: object, **_options: object) -> brs.Refinement:
+        called.append(torch.get_num_threads())
+        raise NonFiniteError("broken")
+
+    monkeypatch.setattr(brs, "refine", broken)
+    with pytest.raises(NonFiniteError, match="broken"):
+        net.refine(photo, OBJECTS)
+    assert called and set(called) == {1}
 
 
 def test_a_click_is_the_first_of_a_session() -> None:
@@ -75,7 +114,8 @@ class OneByOne(networks.Plain):
         return out * 2 if float(out.max()) > -1e9 else out
 
 
-def test_a_network_that_takes_no_rows() -> None:
+def test_a_network_that_takes_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Suffix, "at_once", lambda _suffix: 5)
     net, photo = interactify.wrap(networks.seeded(OneByOne)), networks.random_photo()
     results = net.refine(photo, OBJECTS)
     for result, clicks in zip(results, OBJECTS, strict=True):
