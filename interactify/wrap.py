@@ -83,9 +83,9 @@ class Interactive:
     ) -> list[Result]:
         """Refine many at once: many objects in one photo, or many photos, without a session.
 
-        Objects of one photo share what the network computes ahead of the variables, and the pass they begin with. On
-        a CPU they are refined side by side, one thread for each; on a GPU they run together, as many as fit
-        into its memory. Each is answered by itself, as a new session on the photo would answer its first click.
+        Objects of one photo share all that does not depend on the variables, and the pass they begin with. On a CPU
+        they are refined side by side, a thread for each; on a GPU as many run together as fit into its memory. Each is
+        answered by itself, as a new session on the photo would answer its first click.
 
         Args:
             images: one photo, for all, or a list with a photo for each set of interactions. A photo that is there
@@ -160,8 +160,7 @@ class Interactive:
         pixels = image.shape[-2] * image.shape[-1]
         text = f"what depends on the variables; keeps {suffix.kept / pixels:.3g} MB for each megapixel that it sees"
         if suffix.shared and suffix.made:
-            limit = f"if that is less than {ROOM / 1e6:.0f} in all"
-            text += f", and {suffix.made / pixels:.3g} MB, {limit}, to go on from the last click"
+            return f"{text}, and {suffix.made / pixels:.3g} (up to {ROOM / 1e6:.0f} MB in all) to go on from the last click"
         return text
 
     def _target_text(self) -> str:
