@@ -160,7 +160,8 @@ class Interactive:
         pixels = image.shape[-2] * image.shape[-1]
         text = f"what depends on the variables; keeps {suffix.kept / pixels:.3g} MB for each megapixel that it sees"
         if suffix.shared and suffix.made:
-            return f"{text}, and {suffix.made / pixels:.3g} (up to {ROOM / 1e6:.0f} MB in all) to go on from the last click"
+            made = f"{suffix.made / pixels:.3g} (up to {ROOM / 1e6:.0f} MB in all)"
+            return f"{text}, and {made} to go on from the last click"
         return text
 
     def _target_text(self) -> str:
