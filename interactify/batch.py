@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +15,7 @@ from interactify.photo import PhotoLike, read_photo
 from interactify.request import Request, Run
 from interactify.result import Result
 from interactify.resumed import Beginning
-from interactify.session import Session
+from interactify.session import Session, refined
 from interactify.side_by_side import side_by_side
 from interactify.suffix import Suffix
 
@@ -62,31 +61,22 @@ def _objects(session: Session, clicks: Sequence[tuple[Click, ...]]) -> list[Resu
 
 def _side_by_side(session: Session, requests: Sequence[Request]) -> list[brs.Refinement]:
     """Each object by itself, several at the same time; where they begin alike, the first pass is run for all."""
-    net, suffix = session.net, session.first.frame.suffix
-    run: Run = Beginning(suffix) if suffix.shared and suffix.whole is None else _anew
-    stop = brs.stopping(net.max_seconds)
+    suffix = session.first.frame.suffix
+    beginning = Beginning(suffix) if suffix.shared and suffix.whole is None else None
+    stop = brs.stopping(session.net.max_seconds)
 
-    def refined(request: Request) -> brs.Refinement:
+    def each(request: Request) -> brs.Refinement:
         with torch.inference_mode(False):  # each thread has a mode of its own
-            return brs.refine(
-                partial(request.logits, run=run),
-                request.start,
-                request.points,
-                request.labels,
-                energy=net.energy,
-                inertia=net.variables.inertia,
-                solver=net.solver,
-                max_evaluations=net.max_evaluations,
-                stop=stop,
-            )
+            return refined(session.net, request, beginning or _of_its_own(suffix), stop)
 
     with side_by_side(min(len(requests), suffix.side_by_side())) as pool:
-        return list((map if pool is None else pool.map)(refined, requests))
+        return list((map if pool is None else pool.map)(each, requests))
 
 
-def _anew(suffix: Suffix, values: Tensor, clicks: Sequence[Click]) -> Tensor:
-    """A pass of its own: where the variables read the clicks, what is kept of a photo hangs on them."""
-    return Suffix(suffix.network, suffix.variables, suffix.image, suffix.start)(values, clicks)
+def _of_its_own(suffix: Suffix) -> Run:
+    """For one object: where the variables read the clicks, what is kept of a photo hangs on them."""
+    own = suffix if suffix.shared else Suffix(suffix.network, suffix.variables, suffix.image, suffix.start)
+    return lambda _shared, values, clicks: own(values, clicks)
 
 
 def _in_passes(session: Session, requests: Sequence[Request], at_once: int) -> list[brs.Refinement]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from interactify import brs
 from interactify.errors import InteractionError
 from interactify.interactions import Click, checked
 from interactify.photo import PhotoLike, read_photo, to_uint8
-from interactify.request import Frame, Request, later_wins
+from interactify.request import Frame, Request, Run, later_wins
 from interactify.result import Result
 from interactify.resumed import LastPass
 from interactify.suffix import Suffix
@@ -217,19 +217,7 @@ class Session:
         self._cancelled.clear()
         stop = brs.stopping(self.net.max_seconds, self._cancelled.is_set)
         request = self.request(clicks)
-        net = self.net
-        refinement = brs.refine(
-            partial(request.logits, run=self._run),
-            request.start,
-            request.points,
-            request.labels,
-            energy=net.energy,
-            inertia=net.variables.inertia,
-            solver=net.solver,
-            max_evaluations=net.max_evaluations,
-            stop=stop,
-        )
-        return self.settled(request, refinement)
+        return self.settled(request, refined(self.net, request, self._run, stop))
 
     def request(self, clicks: tuple[Click, ...]) -> Request:
         """What is to be refined so that all these clicks hold, the newest last."""
@@ -272,6 +260,21 @@ class Session:
         if self.steps or self.undone:
             raise InteractionError("A session is restored into a new one only; this one has clicks already.")
         self.steps, self.undone = steps, undone
+
+
+def refined(net: Interactive, request: Request, run: Run, stop: Callable[[], str | None]) -> brs.Refinement:
+    """Minimise what a request asks for, as the network was wrapped to; `run` runs the suffix."""
+    return brs.refine(
+        partial(request.logits, run=run),
+        request.start,
+        request.points,
+        request.labels,
+        energy=net.energy,
+        inertia=net.variables.inertia,
+        solver=net.solver,
+        max_evaluations=net.max_evaluations,
+        stop=stop,
+    )
 
 
 def outside_of(last: Step, window: Window, first: Step) -> Result | None:

@@ -154,8 +154,12 @@ class Suffix:
         return max(1, min(64, free // (4 * self.made)))
 
     def side_by_side(self) -> int:
-        """How many passes to run at the same time: on a CPU one for each thread, within bounded memory."""
-        if self.image.device.type != "cpu":
+        """How many passes to run at the same time: on a CPU one for each thread, within bounded memory.
+
+        Whole networks run one after the other: what they take is not known, and drawing random numbers is the
+        process's own.
+        """
+        if self.image.device.type != "cpu" or self.whole is not None:
             return 1
         return max(1, min(torch.get_num_threads(), _TOGETHER // max(1, self.made)))
 

@@ -74,6 +74,23 @@ def test_objects_of_a_photo_share_the_pass_they_begin_with() -> None:
     assert counts[0] == counts[1] > 0
 
 
+def test_where_the_variables_read_the_clicks_each_object_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for an object, and not for each of its evaluations."""
+    recorded: list[int] = []
+    record = Suffix._recorded
+    monkeypatch.setattr(Suffix, "_recorded", lambda *given: recorded.append(1) or record(*given))
+    net = interactify.wrap(interactify.zoo.load(), variables="kernels", max_evaluations=6)
+    results = net.refine(networks.random_photo(), OBJECTS[:3])
+    assert len(recorded) == 3 < sum(result.evaluations for result in results)
+
+
+def test_networks_that_draw_are_run_one_after_the_other() -> None:
+    suffix = interactify.wrap(interactify.zoo.load()).session(networks.random_photo()).first.frame.suffix
+    assert suffix.side_by_side() == torch.get_num_threads()
+    suffix.network.suffixes.whole[suffix._key] = "it draws random numbers in each pass"
+    assert suffix.side_by_side() == 1
+
+
 def test_an_error_in_a_thread_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Suffix, "side_by_side", lambda _suffix: 2)
     net, photo = interactify.wrap(interactify.zoo.load()), networks.random_photo()
