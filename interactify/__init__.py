@@ -13,6 +13,7 @@ from interactify.errors import (
     InteractionError,
     ModelError,
     NonFiniteError,
+    NotEnoughMemoryError,
     OptionError,
     PhotoError,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Knowledge",
     "ModelError",
     "NonFiniteError",
+    "NotEnoughMemoryError",
     "OptionError",
     "PhotoError",
     "ReconfiguredStem",

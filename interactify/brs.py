@@ -16,6 +16,7 @@ from torch import Tensor
 
 from interactify.energy import Energy, energy_named
 from interactify.errors import InteractionError, OptionError
+from interactify.memory import within_memory
 from interactify.objective import RowsEnergy, RowsForward
 from interactify.optim import ROW_SOLVERS
 
@@ -77,6 +78,7 @@ def refine(
 
     Raises:
         NonFiniteError: `forward` returned NaN or infinity.
+        NotEnoughMemoryError: it asked for more memory than there is.
         InteractionError: points or labels of another shape, none of them, not finite, or outside the map.
         ModelError: `forward` returned something else, or nothing that depends on the values.
         OptionError: an unknown energy or solver.
@@ -206,9 +208,10 @@ def _refined(
         forward, starts[0], [each[0] for each in asked], [each[1] for each in asked], energy, inertia, at_once
     )
     flat = starts.detach().clone().reshape(len(starts), -1)
-    solutions = ROW_SOLVERS[solver](
-        objective, flat, max_evaluations=max_evaluations, lower_bound=energy.lower_bound, stop=stop
-    )
+    with within_memory():
+        solutions = ROW_SOLVERS[solver](
+            objective, flat, max_evaluations=max_evaluations, lower_bound=energy.lower_bound, stop=stop
+        )
     return [
         Refinement(
             solution.x.to(starts.dtype).view(starts.shape[1:]),

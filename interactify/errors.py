@@ -27,6 +27,10 @@ class NonFiniteError(InteractifyError, ArithmeticError):
     """The network returned NaN or infinity; no mask is made from it."""
 
 
+class NotEnoughMemoryError(InteractifyError, MemoryError):
+    """A device, or the host, has not the memory that a network needs to be run."""
+
+
 class OptionError(InteractifyError, ValueError):
     """An option with a value the library does not know."""
 

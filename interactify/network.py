@@ -15,6 +15,7 @@ from interactify.activation import BeforeActivation
 from interactify.classes import class_index, target_logit
 from interactify.errors import ModelError, NonFiniteError, OptionError
 from interactify.interactions import Click
+from interactify.memory import ran_out
 from interactify.outputs import resized, to_logits
 from interactify.probe import mark_stem
 from interactify.running import Running
@@ -84,6 +85,8 @@ class Network:
             with self._own_random_state(), self._precision(), self._reading() as seen:
                 raw = self.twin(image.clone())  # some networks write over their input
         except Exception as cause:  # the user's own code, on a size it may not take
+            if ran_out(cause):
+                raise
             raise ModelError(
                 f"The network failed on an image {tuple(image.shape)}: {type(cause).__name__}: {cause}. It may need "
                 "another size: try resolution=… or divisor=… in wrap()."

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import CheckpointError
 
 from interactify.energy import Energy
 from interactify.errors import InteractionError, ModelError, NonFiniteError
+from interactify.memory import ran_out
 from interactify.optim import RowEvaluations
 from interactify.view import Corners
 
@@ -169,9 +170,9 @@ def _gradient(corrective: Sequence[Tensor], held: Sequence[Tensor], values: Tens
             "The network recomputes layers in its backward pass (activation checkpointing), where these variables are "
             "no longer in place. Switch that off in the model, or use variables='input'."
         ) from cause
-    except torch.cuda.OutOfMemoryError:
-        raise
     except RuntimeError as cause:  # the network's own operations: written over in place, or without a gradient here
+        if ran_out(cause):
+            raise
         raise ModelError(
             f"The network runs, but has no gradient: {cause}. Let it write over nothing that its gradient needs "
             "(inplace=False), and if it computes in half precision, try model.float()."

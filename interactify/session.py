@@ -22,6 +22,7 @@ from torch import Tensor
 from interactify import brs
 from interactify.errors import InteractionError
 from interactify.interactions import Click, checked
+from interactify.memory import within_memory
 from interactify.photo import PhotoLike, read_photo, to_uint8
 from interactify.request import Frame, Request, Run, later_wins
 from interactify.result import Result
@@ -57,7 +58,8 @@ class Session:
         self, net: Interactive, photo: PhotoLike, target: int | str | None = None, *, ready: bool = True
     ) -> None:
         """With `ready`, the pass that the first click begins with is run too: the click need not wait for it."""
-        with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient to come
+        # A caller's inference mode would forbid every gradient to come.
+        with torch.inference_mode(False), within_memory():
             self._begin(net, photo, target)
             if ready:
                 self._run.ready(self.first.frame.suffix)
@@ -110,6 +112,7 @@ class Session:
         Raises:
             InteractionError: outside the photo, or not a number. The session is as it was.
             NonFiniteError: the network returned NaN or infinity. The session is as it was.
+            NotEnoughMemoryError: the network asked for more memory than there is. The session is as it was.
         """
         return self.add([Click(x, y, positive)])
 

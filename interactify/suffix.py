@@ -21,6 +21,7 @@ from torch import Tensor
 
 from interactify.interactions import Click
 from interactify.lowering import Frozen, lowered
+from interactify.memory import ran_out
 from interactify.recording import Learnt, Recorded, Unrecordable, record
 from interactify.running import mistaken, off_by
 from interactify.tape import Diverged, Tape
@@ -129,9 +130,9 @@ class Suffix:
             return None
         try:
             logits: Tensor = torch.vmap(tape)(values)
-        except torch.cuda.OutOfMemoryError:
-            raise
         except Exception as cause:  # Diverged, or an operation of the network's that takes no rows
+            if ran_out(cause):
+                raise
             known.alone[self._key] = f"{type(cause).__name__}: {cause}"
             return None
         if self._key not in known.batched and not torch.equal(values[0].detach(), self.start):
@@ -217,9 +218,9 @@ class Suffix:
             return self.network.running(self._key, tape, values)
         try:
             return self.network.running(self._key, self._lowered, values)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except RuntimeError:  # at this size, say, a view of a map that is laid out otherwise
+        except RuntimeError as cause:  # at this size, say, a view of a map that is laid out otherwise
+            if ran_out(cause):
+                raise
             self._lowered = None
         return self.network.running(self._key, tape, values)
 

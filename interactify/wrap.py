@@ -70,6 +70,7 @@ class Interactive:
             PhotoError: what is given can't be read as a photo.
             ModelError: the network fails on it.
             NonFiniteError: the network returns NaN or infinity for it.
+            NotEnoughMemoryError: it needs more memory than there is.
             OptionError: a target that is none of the network's classes.
         """
         return Session(self, photo, target)

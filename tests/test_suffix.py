@@ -209,7 +209,17 @@ def check_session(name: str, variables: str, evaluations: int, monkeypatch: pyte
     with monkeypatch.context() as patched:
         patched.setattr(Suffix, "whole", "asked for")
         expected = session_of(name, variables, evaluations)
-    assert all(apart(a, b) < 1e-6 for a, b in zip(with_tapes, expected, strict=True)), variables
+        differences = [apart(a, b) for a, b in zip(with_tapes, expected, strict=True)]
+        if max(differences) < 1e-6:
+            return
+        # Some random networks make much of little: where the whole network by itself does, on a photo whose last bit
+        # differs, its tape can't do better.
+        prepared = Network.image
+        patched.setattr(Network, "image", lambda *given: prepared(*given) * (1 + 1e-15))
+        nudged = session_of(name, variables, evaluations)
+    own = [apart(a, b) for a, b in zip(nudged, expected, strict=True)]
+    assert max(differences) < 10 * max(own), (variables, differences, own)
+    assert max(own) < 1e-2, (variables, own)
 
 
 @pytest.mark.parametrize("name", ["the embedded network", "writing in place"])
