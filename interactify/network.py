@@ -78,6 +78,11 @@ class Network:
         image = ((image.flip(1) if self.spec.bgr else image) - mean) / std
         return image.to(self.spec.device, self.spec.dtype)
 
+    def photo(self, image: Tensor) -> Tensor:
+        """The pixels (1, C, h', w'), in [0, 1], of which `image` made what the network reads."""
+        mean, std = (torch.tensor(each).view(-1, 1, 1).to(image) for each in (self.spec.mean, self.spec.std))
+        return image * std + mean
+
     @torch.no_grad()
     def plain_logits(self, image: Tensor) -> Tensor:
         """The network's own answer to an image (1, C, h', w'): (1, K, h, w), on its own grid."""

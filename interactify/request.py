@@ -9,7 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from interactify.guided_filter import GuidedFilter
 from interactify.interactions import Click
+from interactify.propagation import Propagation, Spread, guide_of
 from interactify.suffix import Suffix
 from interactify.view import View
 from interactify.window import Window
@@ -21,7 +23,8 @@ Run = Callable[[Suffix, Tensor, Sequence[Click]], Tensor]
 class Frame:
     """A window of the photo as the network sees it.
 
-    `image` is (1, C, h', w'), normalised, `start` the variables' identity, `suffix` what depends on them.
+    `image` is (1, C, h', w'), normalised, `start` the variables' identity, `suffix` what depends on them, and
+    `propagation` how a correction follows the picture.
     """
 
     window: Window
@@ -29,6 +32,17 @@ class Frame:
     image: Tensor
     start: Tensor
     suffix: Suffix
+    propagation: Propagation
+
+    @cached_property
+    def guide(self) -> Tensor:
+        """What a click's correction follows, (1, C, h', w') in [0, 1]."""
+        return guide_of(self.suffix.network.photo(self.image))
+
+    @cached_property
+    def along(self) -> GuidedFilter | None:
+        """The filter along the edges of the guide."""
+        return self.propagation.filter(self.guide)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +50,8 @@ class Request:
     """What is to be refined: `holding` of the clicks, from `start`, in one frame.
 
     `points` (n, 2) are those inside the frame's window, in network pixels, with one of `positive` for each; `target` is
-    the class they speak of, and `begun` when the person waited from (`time.perf_counter`).
+    the class they speak of, `spread` how the corrected map follows the picture, and `begun` when the person waited from
+    (`time.perf_counter`).
     """
 
     clicks: tuple[Click, ...]
@@ -47,6 +62,7 @@ class Request:
     points: Tensor
     positive: tuple[bool, ...]
     target: int | None
+    spread: Spread
     begun: float
 
     @property

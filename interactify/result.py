@@ -77,6 +77,10 @@ class Result:
             f"{self.evaluations} evaluations, {self.seconds * 1000:.0f} ms)"
         )
 
+    def window_logits(self, window: Window) -> Tensor:
+        """Log-odds (1, h, w) of the photo's pixels in a window, between -10 and 10."""
+        return self._photo_logits()[window.slices][None].clamp(-10, 10)
+
     def _photo_logits(self) -> Tensor:
         seen = self.view.to_photo(self.logits)[0, 0]
         if self.outside is None:

@@ -24,6 +24,7 @@ from interactify.errors import InteractionError
 from interactify.interactions import Click, checked
 from interactify.memory import within_memory
 from interactify.photo import PhotoLike, read_photo, to_uint8
+from interactify.propagation import Spread
 from interactify.request import Frame, Request, Run, later_wins
 from interactify.result import Result
 from interactify.resumed import LastPass
@@ -197,7 +198,8 @@ class Session:
         rows, columns = window.slices
         image = network.image(self.pixels[:, rows, columns], view)
         start = self.net.variables.start(network, image)
-        return Frame(window, view, image, start, Suffix(network, self.net.variables, image, start))
+        suffix = Suffix(network, self.net.variables, image, start)
+        return Frame(window, view, image, start, suffix, self.net.propagation)
 
     def _class(self, clicks: tuple[Click, ...]) -> int | None:
         """What a positive click means: the class asked for, or that under the first click (of two, the second)."""
@@ -236,16 +238,27 @@ class Session:
         inside = tuple(c for c in holding if window.holds(c))
         offset = np.array([window.left, window.top], float)
         points = frame.view.points_to_network(np.array([(c.x, c.y) for c in inside], float) - offset)
-        return Request(
-            clicks, holding, overruled, frame, values, points, tuple(c.positive for c in inside), self._class(clicks),
-            begun,
-        )  # fmt: skip
+        labels, target = tuple(c.positive for c in inside), self._class(clicks)
+        spread = Spread(None, None)
+        if frame.propagation.active:
+            before = self._believed(frame, target)
+            spread = frame.propagation.spread(frame.guide, frame.view.content_size, frame.along, before, points, labels)
+        return Request(clicks, holding, overruled, frame, values, points, labels, target, spread, begun)
+
+    def _believed(self, frame: Frame, target: int | None) -> Tensor:
+        """Log-odds (1, 1, h', w') of the target in a frame, as they are before the newest click."""
+        last = self._last
+        if last is self.first and frame is last.frame:  # only now it is known which class is meant
+            return self.net.network.log_odds(self._plain, target, frame.image)
+        if frame is last.frame:
+            return last.result.logits
+        return frame.view.to_network(last.result.window_logits(frame.window))
 
     def settled(self, request: Request, refinement: brs.Refinement) -> Step:
         """The step that a refinement of a request of this session leads to; it is not taken yet."""
         last, window = self._last, request.frame.window
         result = Result(
-            refinement.logits,
+            request.spread(refinement.logits),
             request.frame.view,
             window,
             outside_of(last, window, self.first),
@@ -277,6 +290,7 @@ def refined(net: Interactive, request: Request, run: Run, stop: Callable[[], str
         solver=net.solver,
         max_evaluations=net.max_evaluations,
         stop=stop,
+        reader=request.spread.reader,
     )
 
 

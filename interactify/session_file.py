@@ -166,6 +166,7 @@ def _settings(session: Session) -> dict[str, Any]:
         "energy": repr(net.energy),
         "solver": net.solver,
         "zoom": net.zoom,
+        "propagation": repr(net.propagation),
         "max_evaluations": net.max_evaluations,
         "target": session.target,
         "view": [list(size) for size in (view.photo_size, view.content_size, view.network_size)],

@@ -19,6 +19,7 @@ from interactify.network import Network
 from interactify.outputs import Output
 from interactify.photo import PhotoLike
 from interactify.probe import probe, ready
+from interactify.propagation import Propagation, propagation_named
 from interactify.result import Result
 from interactify.resumed import ROOM
 from interactify.session import Session
@@ -42,6 +43,7 @@ class Interactive:
         max_evaluations: int,
         max_seconds: float | None,
         zoom: bool,
+        propagation: Propagation,
     ) -> None:
         self._model = model
         self.network = network
@@ -52,6 +54,7 @@ class Interactive:
         self.max_evaluations = max_evaluations
         self.max_seconds = max_seconds
         self.zoom = zoom
+        self.propagation = propagation
 
     @property
     def spec(self) -> ModelSpec:
@@ -123,6 +126,7 @@ class Interactive:
             f"click runs  {self._click_text()}",
             *([f"run         {how}"] if (how := self.network.running.text(self.spec.device.type)) else []),
             *([f"precision   autocast to {str(cast).split('.')[-1]}"] if (cast := self.network.autocast) else []),
+            f"follows     {self.propagation}",
             f"target      {self._target_text()}",
             f"zoom-in     {'from the second click on, where it shows the object larger' if self.zoom else 'off'}",
         ]
@@ -197,6 +201,7 @@ def wrap(
     max_evaluations: int = 40,
     max_seconds: float | None = None,
     zoom: bool = True,
+    propagation: str | Propagation = "colour",
     precision: str = "float32",
     compile: bool = False,
 ) -> Interactive:
@@ -233,6 +238,8 @@ def wrap(
         max_seconds: how long a click may take, in seconds; asked between evaluations, and the best so far comes back.
         zoom: from the second click on, look at the part of the photo around object and clicks, where that shows it
             larger; what lies outside keeps its mask.
+        propagation: how the rest of the picture follows: "colour" (along edges, and to what has the object's colours in
+            this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), or a `Propagation`.
         precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
             in float32 on hardware that is faster so. The variables and the energy stay in float32. "float16" has a
             narrow range, in which small gradients may vanish.
@@ -255,6 +262,7 @@ def wrap(
     Interactive(Unet, variables='input', energy='margin')
     """
     chosen_energy = energy_named(energy)
+    chosen_propagation = propagation_named(propagation)
     check_solver(solver)
     check_variables(variables)
     check_seconds(max_seconds)
@@ -293,6 +301,7 @@ def wrap(
         max_evaluations,
         max_seconds,
         zoom,
+        chosen_propagation,
     )
 
 

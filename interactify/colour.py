@@ -1,0 +1,90 @@
+"""What object and rest look like in one photo: colours, learnt from the mask so far and from the clicks.
+
+GrabCut's idea (Rother, Kolmogorov & Blake, SIGGRAPH 2004): a picture's own colours tell its object from the rest better
+than any network that has never seen it. Histograms stand here in place of mixtures of Gaussians: they are counted in
+one pass, have no beginning that would have to be drawn, and are the same each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+BINS = {1: 64, 2: 32, 3: 16}  # along each channel of a guide, by how many it has
+LEAST = 20.0  # pixels: of a colour seen less often than this, little is believed
+FLOOR = 2e-6  # of a class's pixels: what a colour never seen there counts for
+MOST = 3.0  # log-odds: no colour says more
+NEAR = 1 / 75  # of the guide's shorter side: how far around a click its colour is taken for the click's
+CERTAIN = 0.01  # of the guide's pixels: what the surroundings of one click count for
+
+
+def evidence(logits: Tensor, guide: Tensor, content: tuple[int, int], points: Tensor, labels: Sequence[bool]) -> Tensor:
+    """What each pixel's colour says about object or rest.
+
+    Args:
+        logits: (1, 1, h, w) log-odds of the object as they are believed so far.
+        guide: (1, C, h, w) in [0, 1], C from 1 to 3: the picture.
+        content: (h', w'): what lies below and to the right of it is padding, from which nothing is learnt.
+        points: (n, 2) clicks in the guide's pixels, x then y.
+        labels: of each click, True for the object.
+
+    Returns:
+        (1, 1, h, w) log-odds within ±3, of the guide's dtype and device: log p(colour | object) / p(colour | rest),
+        less the fewer pixels have a colour. Counted on the host, where sums have an order.
+
+    >>> guide = torch.zeros(1, 1, 40, 40); guide[..., 20:] = 1.0  # dark to the left, bright to the right
+    >>> unsure = torch.full((1, 1, 40, 40), -0.5)
+    >>> said = evidence(unsure, guide, (40, 40), torch.tensor([[30.0, 10.0], [5.0, 30.0]]), [True, False])
+    >>> bool((said[..., 20:] > 0).all()), bool((said[..., :20] < 0).all())
+    (True, True)
+    """
+    height, width = guide.shape[-2:]
+    host = guide[0].detach().cpu().float()
+    object_share = torch.sigmoid(logits[0, 0].detach().cpu().float())
+    rest_share = 1 - object_share
+    near = max(1.0, NEAR * min(height, width))
+    certain = CERTAIN * height * width
+    across, down = torch.arange(width, dtype=torch.float32), torch.arange(height, dtype=torch.float32)
+    for (x, y), positive in zip(points.tolist(), labels, strict=True):
+        apart = (across[None] - x).square() + (down[:, None] - y).square()
+        around, about = torch.exp(-apart / (2 * near**2)), torch.exp(-apart / (2 * (3 * near) ** 2))
+        around = around * (certain / around.sum())
+        kept, given = 1 - about, around
+        if positive:
+            object_share, rest_share = object_share + given, rest_share * kept
+        else:
+            object_share, rest_share = object_share * kept, rest_share + given
+    for share in (object_share, rest_share):
+        share[content[0] :], share[:, content[1] :] = 0, 0
+    bins, place = _places(host)
+    seen = torch.stack(
+        [_smoothed(torch.bincount(place, share.flatten().double(), bins.numel()).view(bins.shape))
+         for share in (object_share, rest_share)]
+    )  # fmt: skip
+    share = seen / seen.flatten(1).sum(1).clamp(min=1e-12).view(2, *[1] * bins.ndim)
+    count = seen.sum(0)
+    said = torch.log((share[0] + FLOOR) / (share[1] + FLOOR)) * (count / (count + LEAST))
+    return said.clamp(-MOST, MOST).flatten()[place].view(1, 1, height, width).to(guide)
+
+
+def _places(guide: Tensor) -> tuple[Tensor, Tensor]:
+    """A histogram's shape, as an empty tensor of it, and the bin (h·w,) of each pixel of a guide (C, h, w)."""
+    channels = len(guide)
+    bins = BINS[channels]
+    along = (guide * bins).long().clamp(0, bins - 1).flatten(1)
+    place = along[0]
+    for channel in along[1:]:
+        place = place * bins + channel
+    return torch.empty((bins,) * channels), place
+
+
+def _smoothed(histogram: Tensor) -> Tensor:
+    """A histogram in which neighbouring colours count for each other, by [1/4, 1/2, 1/4] along each channel."""
+    for axis in range(histogram.ndim):
+        first, last = histogram.narrow(axis, 0, 1), histogram.narrow(axis, histogram.shape[axis] - 1, 1)
+        lower = torch.cat([first, histogram.narrow(axis, 0, histogram.shape[axis] - 1)], axis)
+        upper = torch.cat([histogram.narrow(axis, 1, histogram.shape[axis] - 1), last], axis)
+        histogram = 0.5 * histogram + 0.25 * (lower + upper)
+    return histogram

@@ -1,0 +1,140 @@
+"""How what a click says follows the picture: colours that belong to the object, and edges where it ends.
+
+A network never trained for clicks gives soft maps, and its answer to one pixel spreads as its own filters do, not as
+the object lies. So its log-odds z become G(z + w·c): c is what each pixel's colour says (`colour.py`), learnt anew at
+each click from the mask before it, and G the guided filter (`guided_filter.py`), which moves borders to edges. Both
+are fixed while a click is refined, and G is linear: what is minimised is seen through them, and clicks are satisfied
+in the mask that is shown. Before the first click nothing is added: the network's own prediction is shown as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interactify.colour import evidence
+from interactify.errors import OptionError
+from interactify.guided_filter import GuidedFilter
+from interactify.objective import Reader
+from interactify.view import Corners
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """How far a click's correction follows the picture.
+
+    Attributes:
+        name: "none", "edges" or "colour".
+        colour: w, the weight of the colours' log-odds; 0 for none.
+        radius: of the guided filter, in network pixels; 0 for none.
+        edge: of the guided filter: the square of the contrast, of photos in [0, 1], that makes an edge.
+    """
+
+    name: str
+    colour: float = 0.0
+    radius: int = 0
+    edge: float = 1e-3
+
+    def __str__(self) -> str:
+        edges = f"edges (guided filter, radius {self.radius})" if self.radius else ""
+        colours = f"the object's colours in the photo, weight {self.colour:g}" if self.colour else ""
+        return " and ".join(filter(None, (colours, edges))) or "the network's map as it is"
+
+    @property
+    def active(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.colour or self.radius)
+
+    def filter(self, guide: Tensor) -> GuidedFilter | None:
+        """The filter along the edges of a guide (1, C, h, w), the same for every click on it."""
+        return GuidedFilter(guide, self.radius, self.edge) if self.radius else None
+
+    def spread(
+        self,
+        guide: Tensor,
+        content: tuple[int, int],
+        along: GuidedFilter | None,
+        before: Tensor,
+        points: Tensor,
+        labels: Sequence[bool],
+    ) -> Spread:
+        """What holds while one click is refined.
+
+        Args:
+            guide: (1, C, h, w).
+            content: (h', w') of it, what is not padding.
+            along: its filter.
+            before: (1, 1, h, w) log-odds of the object before the click.
+            points, labels: all clicks, the newest included, (n, 2) in the guide's pixels, and n.
+        """
+        said = self.colour * evidence(before, guide, content, points, labels) if self.colour else None
+        return Spread(along, said)
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """A change of log-odds maps that is affine in them: G(z + s)."""
+
+    along: GuidedFilter | None
+    said: Tensor | None
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """The map (1, 1, h, w) that is shown for a network's log-odds (1, 1, h, w)."""
+        added = logits if self.said is None else logits + self.said
+        return added if self.along is None else self.along(added)
+
+    def reader(self, points: Tensor) -> Reader | None:
+        """What is shown at points (m, 2), from the network's log-odds, without making the rest of the map."""
+        reading: Reader
+        if self.along is not None:
+            reading = self.along.at(points)
+        elif self.said is not None:
+            reading = Corners.around(points, self.said)
+        else:
+            return None
+        if self.said is None:
+            return reading
+        fixed = reading(self.said)
+        return lambda maps: reading(maps) + fixed
+
+
+PROPAGATIONS = {
+    "none": Propagation("none"),
+    "edges": Propagation("edges", radius=4),
+    "colour": Propagation("colour", colour=1.5, radius=4),
+}
+
+
+def propagation_named(propagation: str | Propagation) -> Propagation:
+    """The propagation of that name ("none", "edges", "colour"), or the one given.
+
+    Raises:
+        OptionError: for anything else.
+    """
+    if isinstance(propagation, Propagation):
+        return propagation
+    if isinstance(propagation, str) and propagation in PROPAGATIONS:
+        return PROPAGATIONS[propagation]
+    raise OptionError(
+        f"Expected propagation to be one of {', '.join(PROPAGATIONS)}, or a Propagation; got {propagation!r}."
+    )
+
+
+def guide_of(image: Tensor) -> Tensor:
+    """What a photo (1, C, h, w) in [0, 1] is followed by: itself up to three channels, of more what varies most.
+
+    Of more than three channels (satellites, stains) the three first principal components are taken, each brought to
+    [0, 1].
+    """
+    if image.shape[1] <= 3:
+        return image.clamp(0, 1)
+    flat = image[0].flatten(1)
+    centred = flat - flat.mean(1, keepdim=True)
+    # The eigenvectors of a small matrix: of C x C numbers, whatever the picture's size.
+    _, axes = torch.linalg.eigh(centred @ centred.T)
+    parts = axes[:, -3:].T @ centred
+    least, most = parts.amin(1, keepdim=True), parts.amax(1, keepdim=True)
+    return ((parts - least) / (most - least).clamp(min=1e-6)).view(1, 3, *image.shape[-2:])
