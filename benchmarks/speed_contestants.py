@@ -54,9 +54,15 @@ class Ours:
     name = OURS
 
     def __init__(self, model: nn.Module, variables: str, size: int) -> None:
-        # The photo is as large as the network's input, and looked at as a whole: the others know nothing else.
+        # The photo is as large as the network's input, and looked at as a whole, and the network's map is taken as it
+        # is: the others know nothing else.
         self.net = interactify.wrap(
-            model, variables=variables, resolution=size, zoom=False, max_evaluations=MOST_EVALUATIONS
+            model,
+            variables=variables,
+            resolution=size,
+            zoom=False,
+            propagation="none",
+            max_evaluations=MOST_EVALUATIONS,
         )
 
     def open(self, photo: Tensor) -> None:

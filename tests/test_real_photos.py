@@ -54,7 +54,7 @@ def test_the_model_card_tells_the_truth(data_root):
 @pytest.fixture(scope="module")
 def twenty_clicks(data_root):
     """For each of 20 real clicks: (SciPy's refinement, ours without a bound, ours as it is by default)."""
-    net = interactify.wrap(interactify.zoo.load(), zoom=False)
+    net = interactify.wrap(interactify.zoo.load(), zoom=False, propagation="none")
     unbounded = replace(Margin(), lower_bound=None)
     rows = []
     for sample in list(folder(data_root / "GrabCut50"))[:10]:

@@ -79,7 +79,7 @@ def test_a_result_and_its_arrays() -> None:
 
 def test_the_mask_is_what_the_networks_answer_says() -> None:
     """`logits`, seen at the photo's size, is the mask: variables and prediction have not drifted apart."""
-    net = net_of(zoom=False)
+    net = net_of(zoom=False, propagation="none")
     session = net.session(networks.random_photo())
     for x, y in ((10, 10), (90, 60), (50, 5)):
         result = session.click(x=x, y=y, positive=wrong_here(session, x, y))
