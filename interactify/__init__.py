@@ -13,12 +13,14 @@ from interactify.errors import (
     InteractionError,
     ModelError,
     NonFiniteError,
+    NoPhotoError,
     OptionError,
     PhotoError,
 )
 from interactify.evaluation import evaluate
 from interactify.interactions import Click
 from interactify.maps import interaction_maps
+from interactify.predictor import Predictor
 from interactify.result import Result
 from interactify.session import Session
 from interactify.session_file import load_session
@@ -37,9 +39,11 @@ __all__ = [
     "Interactive",
     "Knowledge",
     "ModelError",
+    "NoPhotoError",
     "NonFiniteError",
     "OptionError",
     "PhotoError",
+    "Predictor",
     "ReconfiguredStem",
     "Result",
     "Session",
