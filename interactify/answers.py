@@ -1,4 +1,4 @@
-"""How a prompt is answered: a box narrows where the network looks, a mask becomes clicks, all are answered at once."""
+"""How a prompt is answered: a box narrows where the network looks, clicks are answered at once, and correct a mask."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from interactify.interactions import Click
 from interactify.photo import PhotoLike
 from interactify.prompts import LOW, Box, Prompt
 from interactify.session import Session
+from interactify.window import MAGNIFIED
 from interactify.wrap import Interactive
 
 SURROUNDINGS: Final = 0.25  # of a box's sides, at each side: what the network sees around the object
 BESIDE: Final = 0.12  # of a box's sides: how far outside it the clicks lie that say so
 FOUND: Final = 0.05  # of a box's pixels: with less, the network has found nothing there, and is told the centre
-SAMPLES: Final = 8  # clicks that a mask becomes, inside and outside each
-SHALLOW: Final = 2.0  # pixels: closer to a mask's border it says nothing certain
-APART: Final = 0.15  # of the longer side: the least distance between two of them
 CERTAIN: Final = 16.0  # logits: 1 - sigmoid is float32's last step below 1; that which is said and not predicted
 
 
@@ -60,24 +58,41 @@ class Opened:
         """(H, W) of the photo, in pixels."""
         return self.session.size
 
+    @property
+    def _class_is_clicked(self) -> bool:
+        """Whether the network knows several classes, none of which was named: then a box needs a click inside."""
+        return self.session.target is None and self.net.spec.output.classes > 2
+
+    @property
+    def _least(self) -> int:
+        """Pixels of the photo that the network looks at, at least: more enlarged there is nothing more to see."""
+        return max(1, (self.net.spec.resolution or 1) // MAGNIFIED)
+
     def answer(self, prompt: Prompt) -> Answer:
         """The object that a prompt speaks of."""
         height, width = self.size
         whole = Box(0, 0, width - 1, height - 1)
         positive = [c for c in prompt.clicks if c.positive]
         region = whole if prompt.box is None else prompt.box.around(positive)
-        window = whole if prompt.box is None or not self.net.zoom else region.grown(SURROUNDINGS, self.size)
-        session = self._looking_at(window, whole)
+        window = (
+            whole if prompt.box is None or not self.net.zoom else region.grown(SURROUNDINGS, self.size, self._least)
+        )
         clicks = prompt.clicks
-        if prompt.mask is not None:
-            clicks = _joined(clicks, _of_mask(prompt.mask, region, self.size))
+        if self._class_is_clicked:  # by the first click
+            clicks = tuple(sorted(clicks, key=lambda click: not click.positive))
         if prompt.box is not None:
-            clicks = _joined(clicks, _beside(region, self.size))
+            clicks = (*clicks, *_beside(region, self.size, taken=clicks))
+        session = self._looking_at(window, whole)
+        centre = [] if prompt.box is None or positive else _centre(region, taken=clicks)
+        if self._class_is_clicked:
+            clicks = (*centre, *clicks)
         logits = self._refined(session, window, clicks)[region.slices]
-        if prompt.box is not None and not any(c.positive for c in clicks) and np.mean(logits > 0) < FOUND:
-            centre = Click((region.left + region.right) // 2, (region.top + region.bottom) // 2)
-            logits = self._refined(session, window, _joined((centre,), clicks))[region.slices]
-        return Answer(logits, region, tuple(_within(region, prompt.clicks)), self.size)
+        if centre and not self._class_is_clicked and np.mean(logits > 0) < FOUND:
+            logits = self._refined(session, window, (*centre, *clicks))[region.slices]
+        said = tuple(_within(region, prompt.clicks))
+        if prompt.mask is not None:
+            logits = _corrected(_on_photo(prompt.mask, self.size)[region.slices], logits, said)
+        return Answer(logits, region, said, self.size)
 
     def _looking_at(self, window: Box, whole: Box) -> Session:
         """A session on that part of the photo. The last one is kept: boxes are followed by corrections in them."""
@@ -120,37 +135,37 @@ def _within(box: Box, clicks: Sequence[Click]) -> list[Click]:
     return [replace(c, x=c.x - box.left, y=c.y - box.top) for c in clicks if box.holds(c)]
 
 
-def _joined(said: tuple[Click, ...], taken: Sequence[Click]) -> tuple[Click, ...]:
-    """What was said, first, and what was made of a box or mask, where it says nothing else of the same pixel."""
-    places = {(c.x, c.y) for c in said}
-    return (*said, *(c for c in taken if (c.x, c.y) not in places))
+def _centre(box: Box, taken: Sequence[Click]) -> list[Click]:
+    """A positive click in the middle of a box, or none where that pixel is taken."""
+    middle = Click((box.left + box.right) // 2, (box.top + box.bottom) // 2)
+    return [] if any((c.x, c.y) == (middle.x, middle.y) for c in taken) else [middle]
 
 
-def _beside(box: Box, size: tuple[int, int]) -> list[Click]:
-    """Negative clicks around a box, at its corners and the middles of its sides, where the photo goes on there."""
+def _beside(box: Box, size: tuple[int, int], taken: Sequence[Click]) -> list[Click]:
+    """Negative clicks around a box, at its corners and the middles of its sides, where the photo goes on there.
+
+    Not at the pixels that are taken: what was said of them holds.
+    """
     beyond = box.grown(BESIDE, size)
     middle = (box.left + box.right) // 2, (box.top + box.bottom) // 2
     xs, ys = (beyond.left, middle[0], beyond.right), (beyond.top, middle[1], beyond.bottom)
     around = dict.fromkeys(Click(x, y, False) for x in xs for y in ys)
-    return [click for click in around if not box.holds(click)]
+    places = {(c.x, c.y) for c in taken}
+    return [click for click in around if not box.holds(click) and (click.x, click.y) not in places]
 
 
-def _of_mask(mask: NDArray[np.float32], region: Box, size: tuple[int, int]) -> list[Click]:
-    """Clicks that say what a mask (256, 256) says: inside and outside of it, each as far from its border as can be."""
+def _corrected(mask: NDArray[np.float32], logits: NDArray[np.float32], clicks: Sequence[Click]) -> NDArray[np.float32]:
+    """A mask's logits (h, w), and the network's in each piece where the two differ and a click says that the mask errs.
+
+    Elsewhere the mask stands: it may come from where more was known than these clicks tell the network.
+    """
+    pieces, _ = ndimage.label((mask > 0) != (logits > 0))
+    places = [(int(c.y), int(c.x)) for c in clicks if (mask[int(c.y), int(c.x)] > 0) != c.positive]
+    corrected = np.isin(pieces, [pieces[place] for place in places if pieces[place] > 0])
+    return np.where(corrected, logits, mask)
+
+
+def _on_photo(mask: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A mask of low resolution, (256, 256), at the photo's (H, W)."""
     seen = F.interpolate(torch.from_numpy(mask)[None, None], size, mode="bilinear", align_corners=False)
-    inside = (seen[0, 0] > 0).numpy()[region.slices]
-    clicks = [*_deepest(inside, True), *_deepest(~inside, False)]
-    return [replace(c, x=c.x + region.left, y=c.y + region.top) for c in clicks]
-
-
-def _deepest(area: NDArray[np.bool_], positive: bool) -> list[Click]:
-    """Up to SAMPLES clicks in an area (h, w), the deepest first, none of them within the depth of another."""
-    depth = ndimage.distance_transform_edt(np.pad(area, 1))[1:-1, 1:-1]
-    rows, columns = np.ogrid[: area.shape[0], : area.shape[1]]
-    free, clicks = depth.copy(), []
-    while len(clicks) < SAMPLES and free.max() > SHALLOW:
-        y, x = (int(i) for i in np.unravel_index(free.argmax(), free.shape))
-        clicks.append(Click(x, y, positive))
-        apart = max(depth[y, x], APART * max(area.shape))
-        free[(rows - y) ** 2 + (columns - x) ** 2 < apart**2] = 0
-    return clicks
+    return seen[0, 0].numpy()

@@ -34,14 +34,16 @@ class Box:
         """Whether a click's pixel lies inside."""
         return self.left <= click.x <= self.right and self.top <= click.y <= self.bottom
 
-    def grown(self, share: float, size: tuple[int, int]) -> Box:
+    def grown(self, share: float, size: tuple[int, int], least: int = 1) -> Box:
         """The box with `share` of its width and height added at each side, as far as the photo (H, W) goes.
+
+        Sides of less than `least` pixels become that long.
 
         >>> Box(10, 10, 29, 19).grown(0.5, (100, 32))
         Box(left=0, top=5, right=31, bottom=24)
         """
-        across = round(share * (self.right + 1 - self.left))
-        down = round(share * (self.bottom + 1 - self.top))
+        wide, high = self.right + 1 - self.left, self.bottom + 1 - self.top
+        across, down = (max(round(share * side), -(-(least - side) // 2)) for side in (wide, high))
         return Box(
             max(0, self.left - across),
             max(0, self.top - down),
