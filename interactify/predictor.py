@@ -126,9 +126,10 @@ class Predictor:
             point_labels: (N,), 1 for the object, 0 for what it is not, -1 for a point that is none.
             box: (4,) left, top, right, bottom in pixels: the object lies inside, all of it. Where it leaves a positive
                 point out, it is stretched.
-            mask_input: (1, 256, 256) logits, as an earlier call returned them or anyone else's, to begin from. They hold
-                but where a point says that they are wrong: the piece around it, in which the network, told all points,
-                says otherwise, becomes the network's. Without points they come back as they are, inside the box.
+            mask_input: (1, 256, 256) logits, as an earlier call returned them or anyone else's, to begin from. They
+                hold, except where a point says that they are wrong: the piece around it, in which the network, told all
+                points, says otherwise, becomes the network's. Without points they come back as they are, inside the
+                box.
             multimask_output: True for three candidates, each inside the next; False for one mask.
             return_logits: True for logits in the place of masks.
             normalize_coords: False where points and boxes are shares of the photo's width and height, from 0 to 1.
