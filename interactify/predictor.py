@@ -186,9 +186,10 @@ class Predictor:
                 came = f"{len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
                 raise InteractionError(f"Expected {name} to have {len(self._photos)} entries, one a photo, got {came}.")
             columns.append([None] * len(self._photos) if batch is None else list(batch))
-        rows = zip(*columns, strict=True)
+        points, labels, boxes, masks = columns
         prompts = [
-            read_prompts(*row, photo.size, normalize_coords) for photo, row in zip(self._photos, rows, strict=True)
+            read_prompts(points[i], labels[i], boxes[i], masks[i], photo.size, normalize_coords)
+            for i, photo in enumerate(self._photos)
         ]
         answers = [
             self._answered(photo, each, multimask_output, return_logits)
