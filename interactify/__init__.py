@@ -13,6 +13,7 @@ from interactify.errors import (
     InteractionError,
     ModelError,
     NonFiniteError,
+    NoPhotoError,
     NotEnoughMemoryError,
     OptionError,
     PhotoError,
@@ -20,6 +21,7 @@ from interactify.errors import (
 from interactify.evaluation import evaluate
 from interactify.interactions import Click
 from interactify.maps import interaction_maps
+from interactify.predictor import Predictor
 from interactify.result import Result
 from interactify.session import Session
 from interactify.session_file import load_session
@@ -38,10 +40,12 @@ __all__ = [
     "Interactive",
     "Knowledge",
     "ModelError",
+    "NoPhotoError",
     "NonFiniteError",
     "NotEnoughMemoryError",
     "OptionError",
     "PhotoError",
+    "Predictor",
     "ReconfiguredStem",
     "Result",
     "Session",

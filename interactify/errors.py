@@ -15,6 +15,10 @@ class InteractionError(InteractifyError, ValueError):
     """A click that is not one: outside the photo, not a number, of an unknown kind."""
 
 
+class NoPhotoError(InteractifyError, RuntimeError):
+    """A predictor was asked before it was given a photo, or asked for many where it was given one."""
+
+
 class ModelError(InteractifyError, ValueError):
     """A network the library can't work with as it is: no per-pixel output, no stem, an unknown layer name."""
 
