@@ -67,13 +67,17 @@ def polygons(mask: Mask, tolerance: float = 0.0) -> list[Polygon]:
     outers: dict[int, Points] = {}
     holes: dict[int, list[Points]] = {}
     for ring in rings(mask):
-        exact = ring.points.astype(np.float64)
-        points = _simplified(exact, tolerance) if tolerance else exact
-        collapsed = len(points) < 3 or (signed_area(points) < 0) != ring.hole or not signed_area(points)
-        if not ring.hole:
-            outers[ring.component] = exact if collapsed else points
-        elif not collapsed:
+        points = exact = ring.points.astype(np.float64)
+        if tolerance:
+            points = _simplified(exact, tolerance)
+            if signed_area(points) * (-1 if ring.hole else 1) <= 0:  # it has collapsed
+                if ring.hole:
+                    continue
+                points = exact
+        if ring.hole:
             holes.setdefault(ring.component, []).append(points)
+        else:
+            outers[ring.component] = points
     return [Polygon(outer, tuple(holes.get(component, ()))) for component, outer in outers.items()]
 
 

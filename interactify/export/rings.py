@@ -66,28 +66,22 @@ def rings(mask: Mask) -> list[Ring]:
     after_east = len(east.tail) + _continued(east.head, east.heading, south)
     after_south = _continued(south.head, -south.heading, east)
     following = np.concatenate((after_east, after_south)).tolist()
-    corners = np.concatenate((east.tail, south.tail)).tolist()
+    tails, heads = np.concatenate((east.tail, south.tail)), np.concatenate((east.head, south.head))
 
-    components = ndimage.label(mask)[0]
-    found = []
-    done = bytearray(len(following))
-    for first in range(len(east.tail)):
-        if done[first]:
-            continue
-        walk, closed = first, []
-        while not done[walk]:
-            done[walk] = 1
-            closed.append(walk)
-            walk = following[walk]
-        for simple in _parted(closed, corners):
-            # Every other walk of a ring is one to the east or west: the pixel to its right says what it bounds.
-            level = next(walk for walk in simple[:2] if walk < len(east.tail))
-            y, x = divmod(corners[level], columns)
-            inside = (y, x) if east.heading[level] > 0 else (y - 1, x - 1)
-            rows, across = np.divmod(np.array([corners[walk] for walk in simple]), columns)
-            points = np.stack((across, rows), axis=1)
-            found.append(Ring(points, int(components[inside]), signed_area(points) < 0))
-    return found
+    closed = _closed(following, tails.tolist(), len(east.tail))
+    if not closed:
+        return []
+    # All rings' walks in a row, for what can be said of all of them at once.
+    walks = np.concatenate([np.array(ring) for ring in closed])
+    starts = np.cumsum([0, *map(len, closed)])[:-1]
+    (y, x), (y_next, x_next) = (np.divmod(corner[walks], columns) for corner in (tails, heads))
+    holes = np.add.reduceat(x * y_next - x_next * y, starts) < 0
+    # Every other walk of a ring is one to the east or west: the pixel to its right says what it bounds.
+    level = starts + (walks[starts] >= len(east.tail))
+    back = east.heading[walks[level]] < 0
+    components = ndimage.label(mask)[0][y[level] - back, x[level] - back]
+    points = np.split(np.stack((x, y), axis=1), starts[1:])
+    return [Ring(*told) for told in zip(points, components.tolist(), holes.tolist(), strict=True)]
 
 
 def signed_area(points: NDArray[np.int64] | NDArray[np.float64]) -> float:
@@ -96,8 +90,8 @@ def signed_area(points: NDArray[np.int64] | NDArray[np.float64]) -> float:
     >>> signed_area(np.array([[0, 0], [3, 0], [3, 2], [0, 2]]))
     6.0
     """
-    x, y = (points - points[0]).T
-    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) / 2
+    x, y = (points - points[0]).T  # from there on, the edge that closes the ring adds nothing
+    return float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum()) / 2
 
 
 def _walks(turns: NDArray[np.int8]) -> _Walks:
@@ -121,6 +115,21 @@ def _continued(corner: NDArray[np.int64], turn: NDArray[np.int64], walks: _Walks
     place = np.searchsorted(keys, wanted)
     found = keys[np.minimum(place, len(keys) - 1)] == wanted if len(keys) else np.zeros(0, bool)
     return order[np.where(found, place, np.searchsorted(keys, wanted ^ 1))]
+
+
+def _closed(following: list[int], corners: list[int], level: int) -> list[list[int]]:
+    """The rings, as the walks that they are made of; each has one among the first `level` walks."""
+    found: list[list[int]] = []
+    done = bytearray(len(following))
+    for first in range(level):
+        if not done[first]:
+            walk, ring = first, []
+            while not done[walk]:
+                done[walk] = 1
+                ring.append(walk)
+                walk = following[walk]
+            found += _parted(ring, corners)
+    return found
 
 
 def _parted(closed: list[int], corners: list[int]) -> list[list[int]]:
