@@ -134,7 +134,7 @@ def test_the_projects_own_loader_reads_the_data_set(tmp_path, photos, outline):
 def test_simplified_polygons_are_readable_too():
     mask = np.hypot(*(np.indices((60, 60)) - 30)) < 25
     mask &= np.hypot(*(np.indices((60, 60)) - 30)) > 8
-    told = coco_annotation(mask, outline="polygons", tolerance=1)
+    told = coco_annotation(mask, tolerance=1)
     assert len(told["segmentation"][0]) < 80
     theirs = reference.decode(reference.merge(reference.frPyObjects(told["segmentation"], 60, 60))).astype(bool)
     assert evaluation.iou(theirs, mask.astype(np.int8)) > 0.9

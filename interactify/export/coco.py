@@ -16,7 +16,7 @@ from interactify.export.files import plain_numbers, write_json
 from interactify.export.polygons import polygons, single_ring
 from interactify.export.run_lengths import run_lengths
 
-OUTLINES = ("rle", "polygons")
+OUTLINES = ("polygons", "rle")
 
 
 class CocoPhoto(NamedTuple):
@@ -41,7 +41,7 @@ def coco_annotation(
     id: int = 1,
     image_id: int = 1,
     category_id: int = 1,
-    outline: str = "rle",
+    outline: str = "polygons",
     tolerance: float = 0.0,
 ) -> dict[str, Any]:
     """One object as COCO annotates it.
@@ -51,9 +51,9 @@ def coco_annotation(
         id: the annotation's own, from 1 on: pycocotools takes 0 for "no match" when it evaluates.
         image_id: the photo's.
         category_id: the class's.
-        outline: "rle", COCO's run lengths as text: exact, but some labelling tools read them of crowds only;
-            "polygons": one ring for each component, its holes joined to it by bridges of no width, since COCO's
-            polygons know no holes. They are exact too: pycocotools makes the very mask of them.
+        outline: "polygons", which every tool reads: one ring for each component, its holes joined to it by bridges of
+            no width, since COCO's polygons know no holes; pycocotools makes the very mask of them. "rle", run lengths
+            as text: exact whatever reads them, but some labelling tools take them of crowds only.
         tolerance: in pixels, by which polygons are simplified (see `polygons`).
 
     Returns:
@@ -64,7 +64,7 @@ def coco_annotation(
         OptionError: `mask` is something else or empty, `outline` is unknown, or `tolerance` is no distance.
 
     >>> mask = np.array([[False, True, True], [False, True, True]])
-    >>> annotation = coco_annotation(mask, outline="polygons")
+    >>> annotation = coco_annotation(mask)
     >>> annotation["segmentation"], annotation["area"], annotation["bbox"]
     ([[1, 0, 3, 0, 3, 2, 1, 2]], 4, [1, 0, 2, 2])
     """
@@ -94,7 +94,7 @@ def coco_dataset(
     photos: Sequence[CocoPhoto],
     categories: Sequence[str] = ("object",),
     *,
-    outline: str = "rle",
+    outline: str = "polygons",
     tolerance: float = 0.0,
 ) -> dict[str, Any]:
     """Photos and their objects as one of COCO's data sets.
@@ -102,7 +102,7 @@ def coco_dataset(
     Args:
         photos: each with its masks; ids are given in this order, from 1 on.
         categories: the classes' names, whose ids are 1, 2, … in this order.
-        outline: "rle" or "polygons", see `coco_annotation`.
+        outline: "polygons" or "rle", see `coco_annotation`.
         tolerance: in pixels, by which polygons are simplified.
 
     Returns:
@@ -149,7 +149,7 @@ def write_coco(
     photos: Sequence[CocoPhoto],
     categories: Sequence[str] = ("object",),
     *,
-    outline: str = "rle",
+    outline: str = "polygons",
     tolerance: float = 0.0,
 ) -> Path:
     """Write what `coco_dataset` gives as JSON.
@@ -158,7 +158,7 @@ def write_coco(
         path: of the file, which is replaced where it exists.
         photos: each with its masks.
         categories: the classes' names, whose ids are 1, 2, ….
-        outline: "rle" or "polygons", see `coco_annotation`.
+        outline: "polygons" or "rle", see `coco_annotation`.
         tolerance: in pixels, by which polygons are simplified.
 
     Returns:
@@ -171,6 +171,6 @@ def write_coco(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = write_coco(Path(folder, "set.json"), [CocoPhoto("cup.jpg", [np.ones((2, 3), bool)])])
     ...     json.loads(path.read_text())["annotations"][0]["segmentation"]
-    {'size': [2, 3], 'counts': '06'}
+    [[0, 0, 3, 0, 3, 2, 0, 2]]
     """
     return write_json(path, coco_dataset(photos, categories, outline=outline, tolerance=tolerance))
