@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from interactify import evaluate_command
 from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError
+from interactify.formats import FORMAT_HELP, Exported, checked_tolerance, formats_named, write_formats
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
@@ -134,13 +135,18 @@ def _parser() -> argparse.ArgumentParser:
     segment = commands.add_parser(
         "segment",
         help="segment a photo by clicks; writes the mask and an overlay",
-        description="Writes PHOTO-mask.png (255 where the object is, 0 elsewhere) and PHOTO-overlay.png. "
-        "Without clicks they show the network's own prediction.",
+        description="Writes PHOTO-mask.png (255 where the object is, 0 elsewhere), or the formats that are asked for, "
+        "and PHOTO-overlay.png to look at. Without clicks they show the network's own prediction.",
         allow_abbrev=False,
     )
     segment.add_argument("photo", metavar="PHOTO", help="a picture file")
     segment.add_argument("--click", metavar="[-]x,y", action="append", default=[], help=CLICK_HELP)
-    segment.add_argument("--out", metavar="DIR", default=".", help="folder for the pictures (the current one)")
+    segment.add_argument("--out", metavar="DIR", default=".", help="folder for the files (the current one)")
+    segment.add_argument("--format", metavar="NAME", action="append", default=[], help=FORMAT_HELP)
+    segment.add_argument(
+        "--tolerance", type=float, metavar="PIXELS", default=0.0,
+        help="simplify the outlines of coco, geojson and yolo by at most so much; by default they are exact",
+    )  # fmt: skip
     _add_network_options(segment)
     segment.set_defaults(command=_segment)
 
@@ -193,6 +199,7 @@ def _demo(given: argparse.Namespace) -> int:
 def _segment(given: argparse.Namespace) -> int:
     # What can be wrong without a network is found out before one is built.
     clicks = [parse_click(text) for text in given.click]
+    formats, tolerance = formats_named(given.format or ["png"]), checked_tolerance(given.tolerance)
     photo = Path(given.photo)
     if not photo.is_file():
         raise PhotoError(f"No picture file at {photo}.")
@@ -211,7 +218,10 @@ def _segment(given: argparse.Namespace) -> int:
     for made, result in demo.play(session, clicks):
         print(demo.row(made, result), flush=True)
     pictured = draw.overlay(session.photo, result.mask, clicks=session.interactions)
-    print(export.write_mask(folder / f"{photo.stem}-mask.png", result.mask))
+    names = session.net.spec.class_names
+    category = names[session.target] if names and session.target is not None else "object"
+    for path in write_formats(formats, folder, Exported(result, photo, category, tolerance)):
+        print(path)
     print(export.write_picture(folder / f"{photo.stem}-overlay.png", pictured))
     if not result.satisfied:
         print("interactify: note: not every click could be satisfied", file=sys.stderr)

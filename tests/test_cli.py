@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 import interactify
 from interactify import cli
 from interactify.errors import InteractionError
+from interactify.formats import FORMATS
 
 # A network that answers to brightness: logit = 4 * (mean of the normalised channels).
 NETWORK = """
@@ -111,6 +113,72 @@ def test_segment_writes_mask_and_overlay(folder, capsys):
     assert mask[20, 10] == 255 and mask[10, 50] == 0  # clicked against the network's own prediction
 
 
+def test_segment_writes_every_format(folder, capsys):
+    words = ["segment", "photo.png", "--click", "10,20", "--click", "-50,10", "--out", "out", *BUILD]
+    words += ["--format", "png,labels", "--format", "npy,prob16,coco", "--format", "rle,geojson,yolo,png"]
+    assert cli.main(words) == 0
+    ends = ["-mask.png", "-labels.png", "-probability.npy", "-probability.png", "-coco.json", "-rle.json", ".geojson"]
+    files = [str(Path("out", f"photo{end}")) for end in [*ends, ".txt", "-overlay.png"]]
+    assert capsys.readouterr().out.splitlines()[-len(files) :] == files
+    assert sorted(map(str, Path("out").iterdir())) == sorted(files)
+
+    from shapely.geometry import shape
+
+    from interactify import evaluation, export
+
+    def of(end: str) -> Path:
+        return Path("out", f"photo{end}")
+
+    mask = np.asarray(Image.open(of("-mask.png"))) == 255
+    assert mask.any() and not mask.all()
+    with Image.open(of("-labels.png")) as labels:
+        assert labels.mode == "P" and np.array_equal(np.asarray(labels), mask)
+    probability = np.load(of("-probability.npy"))
+    assert probability.dtype == np.float32 and np.array_equal(probability > 0.5, mask)
+    assert abs(np.asarray(Image.open(of("-probability.png"))) / 65535 - probability).max() < 1e-5
+    assert np.array_equal(export.mask_of_rle(json.loads(of("-rle.json").read_text())), mask)
+    Path("out/photo.png").write_bytes(Path("photo.png").read_bytes())
+    (sample,) = evaluation.coco(of("-coco.json"))
+    assert np.array_equal(sample.truth == 1, mask)
+    assert json.loads(of("-coco.json").read_text())["categories"] == [{"id": 1, "name": "object"}]
+    (feature,) = json.loads(of(".geojson").read_text())["features"]
+    assert feature["properties"] == {"category": "object"} and shape(feature["geometry"]).area == mask.sum()
+    assert {line.split()[0] for line in of(".txt").read_text().splitlines()} == {"0"}
+
+
+def test_segment_writes_no_mask_where_another_format_is_asked_for(folder, capsys):
+    assert cli.main(["segment", "photo.png", "--format", " YOLO", "--tolerance", "1.5", *BUILD]) == 0
+    assert capsys.readouterr().out.splitlines() == ["photo.txt", "photo-overlay.png"]
+    assert Path("photo.txt").read_text() == "0 0.5 0 1 0 1 1 0.5 1\n"
+    assert not Path("photo-mask.png").exists()
+
+
+def test_an_empty_mask_in_every_format(folder, capsys):
+    Image.new("RGB", (64, 40)).save("photo.png")
+    assert cli.main(["segment", "photo.png", "--format", ",".join(FORMATS), *BUILD]) == 0
+    assert Path("photo.txt").read_text() == ""
+    assert json.loads(Path("photo-coco.json").read_text())["annotations"] == []
+    assert json.loads(Path("photo.geojson").read_text())["features"][0]["geometry"] is None
+    assert not np.asarray(Image.open("photo-labels.png")).any()
+
+
+def test_a_category_has_its_class_name(folder, capsys, monkeypatch):
+    (folder / "network_for_cli.py").write_text(NETWORK.replace("nn.Conv2d(3, 1, 1)", "nn.Conv2d(3, 2, 1)"))
+    wrap = interactify.wrap
+    monkeypatch.setattr(
+        sys.modules["interactify.wrap"], "wrap", lambda *a, **k: wrap(*a, class_names=["ground", "cup"], **k)
+    )
+    assert cli.main(["segment", "photo.png", "--click", "50,10", "--target", "cup", "--format", "coco", *BUILD]) == 0
+    assert json.loads(Path("photo-coco.json").read_text())["categories"] == [{"id": 1, "name": "cup"}]
+
+
+def test_the_help_says_what_the_formats_hold(capsys):
+    assert cli.main(["segment", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for name, form in FORMATS.items():
+        assert f"{name} (PHOTO{form.ending}: {form.holds})" in told.replace("- ", "-")
+
+
 def test_segment_without_clicks_writes_the_networks_own_mask(folder, capsys):
     assert cli.main(["segment", "photo.png", *BUILD]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
@@ -157,6 +225,11 @@ def test_a_network_without_checkpoint_is_noted(folder, capsys):
         (["segment", "network_for_cli.py", "--click", "3,4", *BUILD], "network_for_cli.py"),
         (["segment", "cut.png", "--click", "3,4", *BUILD], "cut.png"),
         (["segment", "photo.png", "--out", "photo.png", *BUILD], "photo.png"),
+        (["segment", "photo.png", "--format", "png,tiff", *BUILD], "png, labels, npy"),
+        (["segment", "photo.png", "--format", "png,", *BUILD], "''"),
+        (["segment", "photo.png", "--format", "yolo", "--tolerance", "-1", *BUILD], "tolerance"),
+        (["segment", "photo.png", "--format", "yolo", "--tolerance", "nan", *BUILD], "tolerance"),
+        (["segment", "photo.png", "--format", "yolo", "--tolerance", "wide", *BUILD], "wide"),
         (["segment", "photo.png", "--target", "3", *BUILD], "3"),
         (["inspect", "--variables", "everything", *BUILD], "everything"),
         (["inspect", "--model", "unett/resnet18"], "Did you mean unet"),

@@ -13,7 +13,8 @@ from scipy.io import savemat
 
 from interactify import OptionError
 from interactify.evaluation import berkeley, coco, dataset_named, davis, folder, grabcut, sbd
-from interactify.evaluation.outlines import mask_of_polygons, mask_of_run_lengths, unpacked
+from interactify.export.filling import mask_of_polygons
+from interactify.export.run_lengths import mask_of_run_lengths, unpacked
 
 SIZE = (6, 9)  # H, W
 

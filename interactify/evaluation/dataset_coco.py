@@ -9,7 +9,8 @@ from typing import Any
 
 from interactify.errors import OptionError
 from interactify.evaluation.dataset import AnnotatedPhoto, Dataset, Truth, truth_of
-from interactify.evaluation.outlines import mask_of_polygons, mask_of_run_lengths
+from interactify.export.filling import mask_of_polygons
+from interactify.export.run_lengths import mask_of_run_lengths
 
 
 def coco(root: str | Path) -> Dataset:

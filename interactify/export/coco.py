@@ -1,0 +1,176 @@
+"""COCO's JSON: photos, categories and annotations, as pycocotools and most labelling tools read them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactify.errors import OptionError
+from interactify.export.arrays import Mask, checked_mask, checked_masks, checked_numbers, checked_size
+from interactify.export.files import plain_numbers, write_json
+from interactify.export.polygons import polygons, single_ring
+from interactify.export.run_lengths import run_lengths
+
+OUTLINES = ("polygons", "rle")
+
+
+class CocoPhoto(NamedTuple):
+    """A photo and its objects.
+
+    Attributes:
+        file_name: as the readers of the file will look for it.
+        masks: (H, W) bool each. An empty one is no object, and left out.
+        categories: of each mask, an id of the data set's categories; by default the first one's.
+        size: (H, W), needed for a photo without masks only.
+    """
+
+    file_name: str
+    masks: Sequence[Mask] | NDArray[np.bool_]
+    categories: Sequence[int] | None = None
+    size: tuple[int, int] | None = None
+
+
+def coco_annotation(
+    mask: Mask,
+    *,
+    id: int = 1,
+    image_id: int = 1,
+    category_id: int = 1,
+    outline: str = "polygons",
+    tolerance: float = 0.0,
+) -> dict[str, Any]:
+    """One object as COCO annotates it.
+
+    Args:
+        mask: (H, W) bool, not empty.
+        id: the annotation's own, from 1 on: pycocotools takes 0 for "no match" when it evaluates.
+        image_id: the photo's.
+        category_id: the class's.
+        outline: "polygons", which every tool reads: one ring for each component, its holes joined to it by bridges of
+            no width, since COCO's polygons know no holes; pycocotools makes the very mask of them. "rle", run lengths
+            as text: exact whatever reads them, but some labelling tools take them of crowds only.
+        tolerance: in pixels, by which polygons are simplified (see `polygons`).
+
+    Returns:
+        id, image_id, category_id, segmentation, area (pixels of the mask), bbox ([x, y, width, height] in pixels, x
+        and y of the upper left corner), and iscrowd, which is 0.
+
+    Raises:
+        OptionError: `mask` is something else or empty, `outline` is unknown, or `tolerance` is no distance.
+
+    >>> mask = np.array([[False, True, True], [False, True, True]])
+    >>> annotation = coco_annotation(mask)
+    >>> annotation["segmentation"], annotation["area"], annotation["bbox"]
+    ([[1, 0, 3, 0, 3, 2, 1, 2]], 4, [1, 0, 2, 2])
+    """
+    if not checked_mask(mask).any():
+        raise OptionError("Expected a mask with an object in it, got an empty one: COCO has no annotation for that.")
+    if outline not in OUTLINES:
+        raise OptionError(f"Expected an outline of {' or '.join(OUTLINES)}, got {outline!r}.")
+    if outline == "polygons":
+        joined = (single_ring(polygon) for polygon in polygons(mask, tolerance))
+        segmentation: Any = [plain_numbers(ring.ravel()) for ring in joined]
+    else:
+        segmentation = run_lengths(mask)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    x, y = int(columns[0]), int(rows[0])
+    return {
+        "id": id,
+        "image_id": image_id,
+        "category_id": category_id,
+        "segmentation": segmentation,
+        "area": int(np.count_nonzero(mask)),
+        "bbox": [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y],
+        "iscrowd": 0,
+    }
+
+
+def coco_dataset(
+    photos: Sequence[CocoPhoto],
+    categories: Sequence[str] = ("object",),
+    *,
+    outline: str = "polygons",
+    tolerance: float = 0.0,
+) -> dict[str, Any]:
+    """Photos and their objects as one of COCO's data sets.
+
+    Args:
+        photos: each with its masks; ids are given in this order, from 1 on.
+        categories: the classes' names, whose ids are 1, 2, … in this order.
+        outline: "polygons" or "rle", see `coco_annotation`.
+        tolerance: in pixels, by which polygons are simplified.
+
+    Returns:
+        images, annotations and categories, ready for JSON.
+
+    Raises:
+        OptionError: masks of a photo that are none or differ in size, a photo without masks and size, an unknown
+            category.
+
+    >>> told = coco_dataset([CocoPhoto("cup.jpg", [np.ones((2, 3), bool)])], ["cup"])
+    >>> told["images"], told["categories"]
+    ([{'id': 1, 'file_name': 'cup.jpg', 'width': 3, 'height': 2}], [{'id': 1, 'name': 'cup'}])
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, (file_name, given, numbers, said) in enumerate(photos, start=1):
+        masks = checked_masks(given)
+        size = checked_size(said) if said is not None else masks[0].shape if masks else None
+        if size is None or any(mask.shape != size for mask in masks):
+            raise OptionError(f"Expected the masks of {file_name} to have its size (H, W), or that size; got {size}.")
+        images.append({"id": image_id, "file_name": str(file_name), "width": size[1], "height": size[0]})
+        for mask, category in zip(masks, checked_numbers(numbers, len(masks), "category", 1), strict=True):
+            if not 1 <= category <= len(categories):
+                raise OptionError(
+                    f"{file_name} has an object of category {category}; there are 1 to {len(categories)}."
+                )
+            if mask.any():
+                annotations.append(
+                    coco_annotation(
+                        mask,
+                        id=len(annotations) + 1,
+                        image_id=image_id,
+                        category_id=category,
+                        outline=outline,
+                        tolerance=tolerance,
+                    )
+                )
+    named = [{"id": number, "name": str(name)} for number, name in enumerate(categories, start=1)]
+    return {"images": images, "annotations": annotations, "categories": named}
+
+
+def write_coco(
+    path: str | os.PathLike[str],
+    photos: Sequence[CocoPhoto],
+    categories: Sequence[str] = ("object",),
+    *,
+    outline: str = "polygons",
+    tolerance: float = 0.0,
+) -> Path:
+    """Write what `coco_dataset` gives as JSON.
+
+    Args:
+        path: of the file, which is replaced where it exists.
+        photos: each with its masks.
+        categories: the classes' names, whose ids are 1, 2, ….
+        outline: "polygons" or "rle", see `coco_annotation`.
+        tolerance: in pixels, by which polygons are simplified.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        OptionError: as `coco_dataset` says, or the file can't be written.
+
+    >>> import json, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_coco(Path(folder, "set.json"), [CocoPhoto("cup.jpg", [np.ones((2, 3), bool)])])
+    ...     json.loads(path.read_text())["annotations"][0]["segmentation"]
+    [[0, 0, 3, 0, 3, 2, 0, 2]]
+    """
+    return write_json(path, coco_dataset(photos, categories, outline=outline, tolerance=tolerance))

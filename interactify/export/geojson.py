@@ -1,0 +1,122 @@
+"""GeoJSON: objects as features with polygons, in pixels or in the coordinates of a map."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactify.errors import OptionError
+from interactify.export.arrays import Mask, checked_masks
+from interactify.export.files import plain_numbers, write_json
+from interactify.export.polygons import Points, polygons
+
+Transform = tuple[float, float, float, float, float, float]
+IN_PIXELS: Transform = (1, 0, 0, 0, 1, 0)
+
+
+def geojson(
+    masks: Sequence[Mask] | NDArray[np.bool_],
+    properties: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    transform: Sequence[float] = IN_PIXELS,
+    tolerance: float = 0.0,
+) -> dict[str, Any]:
+    """Outline objects as a GeoJSON FeatureCollection (RFC 7946).
+
+    Args:
+        masks: (H, W) bool, one or several of one size.
+        properties: of each feature; by default none.
+        transform: (a, b, c, d, e, f) takes a point to (a·x + b·y + c, d·x + e·y + f), in the order of rasterio's
+            `src.transform`; GDAL's geotransform has the same six as (c, a, b, f, d, e). By default coordinates are
+            pixels, (0, 0) at the upper left corner of the first one and y pointing down, which is outside the
+            standard: it knows longitude and latitude (WGS 84) only. Nothing is reprojected.
+        tolerance: in *pixels*, by which outlines are simplified (see `polygons`).
+
+    Returns:
+        One feature for each mask: a Polygon where it has one component, a MultiPolygon where it has several, no
+        geometry (null) where it is empty. Rings are closed; by their coordinates, outlines run counterclockwise and
+        holes clockwise, as the standard wants it, whichever way the transform turns or mirrors them.
+
+    Raises:
+        OptionError: these are no masks, `properties` is not as long, or `transform` is none or flattens the plane.
+
+    >>> collection = geojson(np.ones((2, 3), bool), [{"name": "cup"}], transform=(0.5, 0, 10, 0, -0.5, 50))
+    >>> collection["features"][0]["geometry"]["coordinates"]
+    [[[10.0, 50.0], [10.0, 49.0], [11.5, 49.0], [11.5, 50.0], [10.0, 50.0]]]
+    """
+    found = checked_masks(masks)
+    told = [{} for _ in found] if properties is None else [dict(each) for each in properties]
+    if len(told) != len(found):
+        raise OptionError(f"Expected properties for each of {len(found)} masks, got {len(told)}.")
+    matrix, shift, mirrored = _affine(transform)
+
+    def ring(points: Points) -> list[Any]:
+        placed = points @ matrix.T + shift
+        # The first point stays the first, so that the same object in other coordinates reads alike.
+        ordered = np.concatenate((placed[:1], placed[:0:-1])) if mirrored else placed
+        return plain_numbers(np.concatenate((ordered, ordered[:1])))
+
+    features = []
+    for mask, its in zip(found, told, strict=True):
+        shapes = [[ring(shape.outer), *map(ring, shape.holes)] for shape in polygons(mask, tolerance)]
+        geometry: dict[str, Any] | None = None
+        if shapes:
+            several = len(shapes) > 1
+            geometry = {
+                "type": "MultiPolygon" if several else "Polygon",
+                "coordinates": shapes if several else shapes[0],
+            }
+        features.append({"type": "Feature", "properties": its, "geometry": geometry})
+    return {"type": "FeatureCollection", "features": features}
+
+
+def write_geojson(
+    path: str | os.PathLike[str],
+    masks: Sequence[Mask] | NDArray[np.bool_],
+    properties: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    transform: Sequence[float] = IN_PIXELS,
+    tolerance: float = 0.0,
+) -> Path:
+    """Write what `geojson` gives as a file.
+
+    Args:
+        path: of the file, which is replaced where it exists.
+        masks: (H, W) bool, one or several of one size.
+        properties: of each feature; by default none.
+        transform: (a, b, c, d, e, f), from pixels to a map's coordinates.
+        tolerance: in pixels, by which outlines are simplified.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        OptionError: as `geojson` says, `properties` have no place in JSON, or the file can't be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_geojson(Path(folder, "cup.geojson"), np.ones((2, 3), bool)).read_text()[:46]
+    '{"type": "FeatureCollection", "features": [{"t'
+    """
+    return write_json(path, geojson(masks, properties, transform=transform, tolerance=tolerance))
+
+
+def _affine(transform: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+    """The matrix, the shift, and whether they mirror."""
+    try:
+        numbers = tuple(float(value) for value in transform)
+        if numbers[6:] == (0, 0, 1):  # rasterio's own are matrices with a last row that says nothing
+            numbers = numbers[:6]
+        a, b, c, d, e, f = numbers
+    except (ValueError, TypeError) as cause:
+        raise OptionError(f"Expected a transform as six numbers (a, b, c, d, e, f), got {transform!r}.") from cause
+    matrix, shift = np.array([[a, b], [d, e]]), np.array([c, f])
+    area = a * e - b * d
+    if not np.isfinite([*matrix.ravel(), *shift]).all() or not np.isfinite(area) or area == 0:
+        raise OptionError(f"Expected a transform that keeps the plane a plane, got {tuple(transform)!r}.")
+    return matrix, shift, area < 0
