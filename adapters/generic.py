@@ -30,11 +30,16 @@ class Generic:
 
 
 def stated(model: nn.Module) -> Knowledge:
-    """What a model's `pretrained_cfg` says, as on timm's models; nothing where it has none."""
+    """What a model's `pretrained_cfg` says, as on timm's models; nothing where it has none.
+
+    Of two sizes the one for use goes before that of training: networks often do best a little above it (Touvron et al.,
+    "Fixing the train-test resolution discrepancy", NeurIPS 2019).
+    """
     config = getattr(model, "pretrained_cfg", None)
     if not isinstance(config, dict):
         return Knowledge()
     size, mean, std = (config.get(key) for key in ("input_size", "mean", "std"))
+    size = (not config.get("fixed_input_size") and config.get("test_input_size")) or size
     return Knowledge(
         mean=tuple(mean) if mean else None,
         std=tuple(std) if std else None,

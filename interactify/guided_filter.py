@@ -19,7 +19,7 @@ class GuidedFilter:
     """Filters maps along the edges of a guide. At a border boxes are cut off: their means are of what is inside.
 
     Args:
-        guide: (n, C, h, w) with C from 1 to 3, in [0, 1].
+        guide: (n, C, h, w) with C from 1 to 3, in [0, 1], float32 or float64: in half precision variances vanish.
         radius: in pixels; a box is 2·radius + 1 wide, and what a pixel shows comes from up to 2·radius away.
         edge: about the square of the contrast that makes an edge: where the guide's variance in a box is far below it
             the map is smoothed, where it is far above the guide's edges are taken over.
@@ -45,12 +45,13 @@ class GuidedFilter:
 
     def __call__(self, maps: Tensor) -> Tensor:
         """The maps (n, 1, h, w) filtered, same dtype and device, differentiable and linear."""
+        dtype, maps = maps.dtype, maps.to(self.guide)
         together = self._means(torch.cat([maps, maps * self.guide], 1))
         mean, products = together[:, :1], together[:, 1:]
         slope = (self._inverse * (products - mean * self._mean)[:, None]).sum(2)
         level = mean - (slope * self._mean).sum(1, keepdim=True)
         fitted = self._means(torch.cat([level, slope], 1))
-        return fitted[:, :1] + (fitted[:, 1:] * self.guide).sum(1, keepdim=True)
+        return (fitted[:, :1] + (fitted[:, 1:] * self.guide).sum(1, keepdim=True)).to(dtype)
 
     def at(self, points: Tensor) -> Reading:
         """How to read filtered maps at points (m, 2), x then y, between pixels bilinearly, without filtering them.
@@ -115,7 +116,7 @@ class Reading:
     def __call__(self, maps: Tensor) -> Tensor:
         """From maps (N, K, h, w), not filtered, the filtered ones' values at the points: (N, K, m), differentiable."""
         patches = maps[:, :, self.rows[:, :, None], self.columns[:, None, :]]
-        return (patches * self.weights.to(maps.dtype)).sum((-2, -1))
+        return (patches.to(self.weights) * self.weights).sum((-2, -1))
 
 
 def _sums(maps: Tensor, radius: int) -> Tensor:

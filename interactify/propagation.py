@@ -103,8 +103,8 @@ class Spread:
 
 PROPAGATIONS = {
     "none": Propagation("none"),
-    "edges": Propagation("edges", radius=4),
-    "colour": Propagation("colour", colour=1.5, radius=4),
+    "edges": Propagation("edges", radius=3),
+    "colour": Propagation("colour", colour=1.5, radius=3),
 }
 
 
@@ -127,8 +127,9 @@ def guide_of(image: Tensor) -> Tensor:
     """What a photo (1, C, h, w) in [0, 1] is followed by: itself up to three channels, of more what varies most.
 
     Of more than three channels (satellites, stains) the three first principal components are taken, each brought to
-    [0, 1].
+    [0, 1]. In half precision the guide is float32.
     """
+    image = image.to(torch.promote_types(image.dtype, torch.float32))
     if image.shape[1] <= 3:
         return image.clamp(0, 1)
     flat = image[0].flatten(1)

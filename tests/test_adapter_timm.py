@@ -318,7 +318,8 @@ def test_a_head_of_the_users_own_has_no_imagenet_names() -> None:
 def test_what_the_configuration_states() -> None:
     net = interactify.wrap(build("test_convnext", num_classes=CLASSES))
     config = timm.get_pretrained_cfg("test_convnext")
-    assert (net.spec.mean, net.spec.std, net.spec.resolution) == (config.mean, config.std, config.input_size[-1])
+    size = config.test_input_size or config.input_size
+    assert (net.spec.mean, net.spec.std, net.spec.resolution) == (config.mean, config.std, size[-1])
     assert net.spec.output.activation == "none"
     text = net.describe()
     assert "timm test_convnext, its head applied at every position" in text and "pretrained_cfg" in text

@@ -35,6 +35,7 @@ def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> inte
         request.labels,
         energy=net.energy,
         inertia=net.variables.inertia,
+        reader=request.spread.reader,
     )
     return session.settled(request, found).result
 

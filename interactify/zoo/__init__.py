@@ -34,7 +34,8 @@ def load() -> nn.Module:
     It takes (N, 3, H, W) float32, sides divisible by 32, normalised with ImageNet's mean and deviation, and gives
     (N, 1, H, W) logits, positive on what stands out. It comes in evaluation mode, in float32, on the CPU, each time
     as a new object. Nothing is fetched. As on a timm model, `pretrained_cfg` says what it was trained on:
-    `input_size` (C, H, W), `mean` and `std` of photos in [0, 1], `interpolation`, and the `first_conv`.
+    `input_size` (C, H, W), the `test_input_size` at which clicks are answered best, `mean` and `std` of photos in [0, 1],
+    `interpolation`, and the `first_conv`.
 
     Returns:
         The network, an `smp.Unet`.
@@ -52,6 +53,7 @@ def load() -> nn.Module:
     network = _read(FOLDER / "saliency")
     network.pretrained_cfg = {  # type: ignore[assignment]
         "input_size": (3, 256, 256),
+        "test_input_size": (3, 288, 288),
         "interpolation": "bilinear",
         "mean": (0.485, 0.456, 0.406),
         "std": (0.229, 0.224, 0.225),
