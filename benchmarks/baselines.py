@@ -39,11 +39,9 @@ Rule = Callable[[tuple[Click, ...], Mask], Mask]
 Solve = Callable[[Seeds], Picture]
 """Seeds (h, w) of a reduced picture give how likely each pixel (h, w) is the object's, in [0, 1]."""
 
-# Chosen on photos of ECSSD, none of which is in the data sets that are reported; docs/evaluation.md has the figures.
-GRABCUT_RADIUS = 5
-WALKER_RADIUS = 5
-BETA = 130.0
-PRIOR = 1e-3
+RADIUS = 5  # photo pixels: the disc that Sofiiuk et al. draw for a click ("Reviving Iterative Training", ICIP 2022)
+# Chosen on photos of ECSSD, none of which is in the data sets that are reported: docs/evaluation.md has the figures.
+BETA, PRIOR = 500.0, 1e-3
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ class GrabCut:
         OptionError: OpenCV is not installed.
     """
 
-    def __init__(self, net: Interactive | None = None, radius: float = GRABCUT_RADIUS, iterations: int = 5) -> None:
+    def __init__(self, net: Interactive | None = None, radius: float = RADIUS, iterations: int = 5) -> None:
         self.net, self.radius, self.iterations = net, radius, iterations
         self.cv2 = required("cv2", "OpenCV")
 
@@ -153,11 +151,13 @@ class RandomWalker:
     """The random walker: a pixel is the object's if a walk from it, shy of edges, meets a positive click first.
 
     Grady, "Random Walks for Image Segmentation", PAMI 2006. From the clicks alone it is scikit-image's
-    `random_walker`; where there are positive clicks only, the picture's border is background, and where there
-    are negative ones only, the mask is empty. With a network, its probabilities are a prior: at each step the walk may
-    end with what the network says of the pixel it is at (Grady, "Multilabel Random Walker Image Segmentation Using
-    Prior Models", CVPR 2005). scikit-image does not have that, so the system is set up and solved here. Confident
-    pixels as seeds would not do: a click could not change what surrounds it.
+    `random_walker`, with the picture's border as background wherever no disc lies: the usual way out where all clicks
+    are positive, kept afterwards since it helps (docs/evaluation.md). With negative clicks only, the mask is empty.
+
+    With a network, its probabilities are a prior: at each step the walk may end with what the network says of the
+    pixel it is at (Grady, "Multilabel Random Walker Image Segmentation Using Prior Models", CVPR 2005). scikit-image
+    does not have that, so the system is set up and solved here. Confident pixels as seeds would not do: a click could
+    not change what surrounds it.
 
     Args:
         net: predicts the prior and the first mask; None for the clicks alone.
@@ -173,10 +173,10 @@ class RandomWalker:
     def __init__(
         self,
         net: Interactive | None = None,
-        radius: float = WALKER_RADIUS,
+        radius: float = RADIUS,
         beta: float = BETA,
         prior: float = PRIOR,
-        side: int = 320,
+        side: int = 256,
     ) -> None:
         self.net, self.radius, self.beta, self.prior, self.side = net, radius, beta, prior, side
         self.segmentation: Any = required("skimage.segmentation", "scikit-image") if net is None else None
@@ -213,8 +213,7 @@ class RandomWalker:
     def _alone(self, picture: Picture, seeds: Seeds) -> Picture:
         if not (seeds > 0).any():
             return np.zeros(seeds.shape)
-        if not (seeds < 0).any():
-            seeds = np.where(border(seeds.shape) & (seeds == 0), -1, seeds)
+        seeds = np.where(border(seeds.shape) & (seeds == 0), -1, seeds)
         if not (seeds == 0).any() or not (seeds < 0).any():  # nothing to find out, or nothing but object
             return (seeds >= 0).astype(float)
         # Solved directly: conjugate gradients end, at the default tolerance, long before a few clicks' labels have
