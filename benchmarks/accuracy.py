@@ -1,7 +1,8 @@
 """Clicks that the embedded network needs, by the simulated user: `python -m benchmarks.accuracy --data DIR`.
 
-Each row is one configuration over the same photos. Results are kept as JSON in benchmarks/results/, with the machine
-and the versions that gave them.
+Each row is one contestant over the same photos: the library in one of its configurations, or a baseline, all fed the
+clicks of the same simulated user. Results are kept as JSON in benchmarks/results/, with the machine and the versions
+that gave them; a table compares the rows at the end.
 """
 
 from __future__ import annotations
@@ -10,27 +11,45 @@ import argparse
 import json
 import os
 import platform
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import interactify
+from benchmarks.baselines import GrabCut, NetworkAlone, RandomWalker
 from interactify.evaluation import Evaluation, evaluate, folder
+from interactify.models import build_model
 
-# BRS's table 2 asks the same questions: each row changes one thing of the first.
-ROWS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "zoom-in off": {"zoom": False},
-    "BRS's energy": {"energy": "brs"},
-    "f-BRS's energy": {"energy": "fbrs"},
-    "stem kernels": {"variables": "kernels"},
-    "scale and bias at A": {"variables": "scale_bias@A", "energy": "fbrs"},
-    "scale and bias at B": {"variables": "scale_bias@B", "energy": "fbrs"},
-    "scale and bias at C": {"variables": "scale_bias@C", "energy": "fbrs"},
-    "SciPy's solver": {"solver": "scipy"},
+Contestant = Callable[[nn.Module], Any]
+"""Of a network that no one has wrapped yet, it makes what `evaluate` takes; a baseline may do without the network."""
+
+
+def ours(**options: Any) -> Contestant:
+    """The library, with options of `interactify.wrap`."""
+    return lambda model: interactify.wrap(model, **options)
+
+
+# BRS's table 2 asks the same questions: each row of the library's own changes one thing of the first.
+ROWS: dict[str, Contestant] = {
+    "default": ours(),
+    "zoom-in off": ours(zoom=False),
+    "BRS's energy": ours(energy="brs"),
+    "f-BRS's energy": ours(energy="fbrs"),
+    "stem kernels": ours(variables="kernels"),
+    "scale and bias at A": ours(variables="scale_bias@A", energy="fbrs"),
+    "scale and bias at B": ours(variables="scale_bias@B", energy="fbrs"),
+    "scale and bias at C": ours(variables="scale_bias@C", energy="fbrs"),
+    "SciPy's solver": ours(solver="scipy"),
+    "no BRS": lambda model: NetworkAlone(interactify.wrap(model)),
+    "GrabCut": lambda model: GrabCut(),
+    "GrabCut from the network": lambda model: GrabCut(interactify.wrap(model)),
+    "random walker": lambda model: RandomWalker(),
+    "random walker from the network": lambda model: RandomWalker(interactify.wrap(model)),
 }
 
 
@@ -63,6 +82,31 @@ def machine() -> dict[str, Any]:
     }
 
 
+def table(runs: Mapping[str, Evaluation]) -> str:
+    """The rows side by side, as Markdown that can be read as it is.
+
+    >>> from interactify.evaluation import Record
+    >>> run = Evaluation((Record("a", [0.5, 0.95], [True], [3], [0.1], [0.0], [0.4, 0.9], [1]),), 1)
+    >>> print(table({"default": run}))
+    | row     | NoC@80 | NoC@85 | NoC@90 | IoU@0 | IoU@1 | satisfied | evaluations | ms a click |
+    |---------|-------:|-------:|-------:|------:|------:|----------:|------------:|-----------:|
+    | default |   1.00 |   1.00 |   1.00 | 0.500 | 0.950 |   100.0 % |         3.0 |        100 |
+    """
+    name = max(3, *(len(row) for row in runs))
+    counts = [k for k in (0, 1, 3, 5, 10, 20) if k <= max(run.clicks for run in runs.values())]
+    heads = [*(f"NoC@{q}" for q in (80, 85, 90)), *(f"IoU@{k}" for k in counts)]
+    heads += ["satisfied", "evaluations", "ms a click"]
+    lines = [f"| {'row':{name}} | {' | '.join(heads)} |"]
+    lines += [f"|{'-' * (name + 2)}|{'|'.join('-' * (len(head) + 1) + ':' for head in heads)}|"]
+    for row, run in runs.items():
+        cells = [*(f"{run.noc(q / 100):.2f}" for q in (80, 85, 90)), *(f"{run.iou_after(k):.3f}" for k in counts)]
+        cells += [f"{run.satisfied:.1%}".replace("%", " %"), f"{run.evaluations_per_click:.1f}"]
+        cells += [f"{run.seconds_per_click * 1000:.0f}"]
+        padded = " | ".join(f"{cell:>{len(head)}}" for cell, head in zip(cells, heads, strict=True))
+        lines += [f"| {row:{name}} | {padded} |"]
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     root = os.environ.get("INTERACTIFY_DATA")
@@ -72,22 +116,34 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every n-th photo")
     parser.add_argument("--user", default="centre", help="who clicks: centre, jitter, pairs")
     parser.add_argument("--rows", nargs="*", default=["default"], help=f"of: {'; '.join(ROWS)}; or: all")
+    parser.add_argument("--network", default="zoo", help="as --model of `interactify evaluate`; the embedded one")
+    parser.add_argument("--threads", type=int, help="of torch and OpenCV; as they come where not given")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "accuracy.json")
     given = parser.parse_args()
     names = list(ROWS) if given.rows == ["all"] else given.rows
+    if unknown := [name for name in names if name not in ROWS]:
+        parser.error(f"there is no row {unknown[0]!r}. Rows: {'; '.join(ROWS)}; or: all")
+    if given.threads:
+        torch.set_num_threads(given.threads)
     samples = list(folder(Path(given.data) / given.dataset))[:: given.every]
     results: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
-    for name in names:
-        net = interactify.wrap(interactify.zoo.load(), **ROWS[name])
-        run = evaluate(net, samples, clicks=given.clicks, user=given.user)
+    key = f"{given.dataset}, every {given.every}, {given.clicks} clicks"
+    key += "" if given.user == "centre" else f", user {given.user}"
+    key += "" if given.network == "zoo" else f", network {given.network}"
+    try:  # all at once, so that what is not installed is missed now and not after hours
+        contestants = {name: ROWS[name](build_model(given.network)) for name in names}
+    except interactify.InteractifyError as error:
+        raise SystemExit(f"error: {error}") from None
+    runs: dict[str, Evaluation] = {}
+    for name, contestant in contestants.items():
+        run = runs[name] = evaluate(contestant, samples, clicks=given.clicks, user=given.user)
         print(f"{name}\n{run}\n")
-        key = f"{given.dataset}, every {given.every}, {given.clicks} clicks"
-        key += "" if given.user == "centre" else f", user {given.user}"
         row = {"summary": summary(run), "machine": machine(), "records": [asdict(record) for record in run.records]}
         results.setdefault(key, {})[name] = row
         given.out.parent.mkdir(parents=True, exist_ok=True)
         # After each row, so that an interrupted run keeps the others.
         given.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(table(runs))
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ def load() -> nn.Module:
     It takes (N, 3, H, W) float32, sides divisible by 32, normalised with ImageNet's mean and deviation, and gives
     (N, 1, H, W) logits, positive on what stands out. It comes in evaluation mode, in float32, on the CPU, each time
     as a new object. Nothing is fetched. As on a timm model, `pretrained_cfg` says what it was trained on:
-    `input_size` (C, H, W), the `test_input_size` at which clicks are answered best, `mean` and `std` of photos in [0, 1],
-    `interpolation`, and the `first_conv`.
+    `input_size` (C, H, W), `mean` and `std` of photos in [0, 1], `interpolation`, and the `first_conv`; and at which
+    size clicks do most, `test_input_size`.
 
     Returns:
         The network, an `smp.Unet`.
