@@ -22,6 +22,7 @@ from torch import nn
 
 import interactify
 from benchmarks.baselines import GrabCut, NetworkAlone, RandomWalker
+from interactify.energy import Margin
 from interactify.evaluation import Evaluation, evaluate, folder
 from interactify.models import build_model
 
@@ -37,7 +38,11 @@ def ours(**options: Any) -> Contestant:
 # BRS's table 2 asks the same questions: each row of the library's own changes one thing of the first.
 ROWS: dict[str, Contestant] = {
     "default": ours(),
+    "edges only": ours(propagation="edges"),
+    "no propagation": ours(propagation="none"),
     "zoom-in off": ours(zoom=False),
+    "margin 4.5": ours(energy=Margin(4.5, 6.0)),
+    "resolution 256": ours(resolution=256),
     "BRS's energy": ours(energy="brs"),
     "f-BRS's energy": ours(energy="fbrs"),
     "stem kernels": ours(variables="kernels"),
@@ -45,6 +50,11 @@ ROWS: dict[str, Contestant] = {
     "scale and bias at B": ours(variables="scale_bias@B", energy="fbrs"),
     "scale and bias at C": ours(variables="scale_bias@C", energy="fbrs"),
     "SciPy's solver": ours(solver="scipy"),
+    # As their authors have them: on the network's own map, and what BRS looks at is the whole photo.
+    "BRS": ours(energy="brs", propagation="none", zoom=False),
+    "f-BRS-A": ours(variables="scale_bias@A", energy="fbrs", propagation="none"),
+    "f-BRS-B": ours(variables="scale_bias@B", energy="fbrs", propagation="none"),
+    "f-BRS-C": ours(variables="scale_bias@C", energy="fbrs", propagation="none"),
     "no BRS": lambda model: NetworkAlone(interactify.wrap(model)),
     "GrabCut": lambda model: GrabCut(),
     "GrabCut from the network": lambda model: GrabCut(interactify.wrap(model)),
