@@ -164,7 +164,7 @@ def test_a_network_of_another_architecture_with_the_same_weights(tmp_path: Path)
     "options",
     [
         {"variables": "maps"}, {"energy": "brs"}, {"solver": "scipy"}, {"max_evaluations": 7}, {"resolution": 64},
-        {"divisor": 64}, {"mean": 0.5}, {"std": 0.5}, {"zoom": False}, {"target": 0},
+        {"divisor": 64}, {"propagation": "edges"}, {"mean": 0.5}, {"std": 0.5}, {"zoom": False}, {"target": 0},
     ],
     ids=str,
 )  # fmt: skip
