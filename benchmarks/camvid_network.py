@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import copy
+import io
 import json
+import math
 import os
 import platform
 import time
@@ -30,6 +32,7 @@ from tqdm import tqdm
 
 from benchmarks.camvid_frames import CLASSES, Frames, class_ious, confusion, read_split, training_batch
 from interactify.weights import load_into, read_weights
+from interactify.whole_file import write_whole
 from interactify.zoo.train import MEAN, STD, average
 
 SIZE = (288, 384)  # network pixels (height, width): the frames' 4 to 3, and no padding for a stride of 32
@@ -69,6 +72,7 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     average: float = 0.998
+    save_every: int = 200  # steps, for a run that is interrupted
     seed: int = 0
 
 
@@ -109,7 +113,7 @@ def train(frames: Frames, out: Path, recipe: Recipe) -> int:
     begun = time.monotonic() - before
     bar = tqdm(total=100, desc="training", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}", mininterval=10)
     while (done := (time.monotonic() - begun) / (60 * recipe.minutes)) < 1:
-        rate = recipe.learning_rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + np.cos(np.pi * done)) + 1e-3)
+        rate = recipe.learning_rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * done)) + 1e-3)
         for group in optimiser.param_groups:
             group["lr"] = rate
         if done < 1 - recipe.last_share:
@@ -129,14 +133,20 @@ def train(frames: Frames, out: Path, recipe: Recipe) -> int:
         running = 0.98 * running + 0.02 * float(loss.detach())
         bar.update(100 * done - bar.n)
         bar.set_postfix(step=step, loss=f"{running / (1 - 0.98**step):.3f}", refresh=False)
-        if step % 200 == 0:
+        if step % recipe.save_every == 0:
             state = {"model": model.state_dict(), "averaged": averaged.state_dict()}
             state |= {"optimiser": optimiser.state_dict(), "generator": generator.get_state()}
-            torch.save(state | {"step": step, "seconds": time.monotonic() - begun}, held)
+            _write(state | {"step": step, "seconds": time.monotonic() - begun}, held)
     bar.close()
-    torch.save({key: tensor.contiguous() for key, tensor in averaged.state_dict().items()}, out)
+    _write({key: tensor.contiguous() for key, tensor in averaged.state_dict().items()}, out)
     held.unlink(missing_ok=True)
     return step
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_whole(path, content.getvalue())
 
 
 @torch.no_grad()

@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=root, required=root is None, help="folder with CamVid/")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help=f"by default {WEIGHTS}")
     parser.add_argument("--every", type=int, default=1, help="take every n-th validation frame")
-    parser.add_argument("--objects", type=int, default=6, help="of each class at most, spread over the frames")
+    parser.add_argument("--objects", type=int, default=4, help="of each class at most, spread over the frames")
     parser.add_argument("--clicks", type=int, default=10)
     parser.add_argument("--rows", nargs="*", default=["default"], help=f"of: {'; '.join(ROWS)}; or: all")
     parser.add_argument("--threads", type=int, default=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -112,6 +113,30 @@ def test_the_loss_leaves_unlabelled_pixels_out() -> None:
     assert float(camvid_network.loss_of(logits, labels, torch.ones(11))) < 1e-3  # where it is unlabelled, it says sky
     wrong = logits.roll(1, 1)
     assert float(camvid_network.loss_of(wrong, labels, torch.ones(11))) > 10
+
+
+def test_an_interrupted_training_is_taken_up(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    frames, out = read_split(tree, "train"), tmp_path / "w.pt"
+    recipe = camvid_network.Recipe(minutes=60, batch=2, side=64, last_share=0, save_every=1)
+    average, calls = camvid_network.average, 0
+
+    def interrupted(*given) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        average(*given)
+
+    monkeypatch.setattr(camvid_network, "average", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        camvid_network.train(frames, out, recipe)
+    held = torch.load(tmp_path / "w.partial", weights_only=True)
+    assert held["step"] == 3 and not out.exists()
+    # So little time that the steps made before have used it up: what was held is written.
+    assert camvid_network.train(frames, out, replace(recipe, minutes=1e-6)) == 3
+    assert [path.name for path in tmp_path.glob("w.*")] == ["w.pt"]
+    for key, tensor in camvid_network.load(out).state_dict().items():
+        assert torch.equal(tensor, held["averaged"][key])
 
 
 def test_iou_of_each_class_leaves_the_unlabelled_out() -> None:
