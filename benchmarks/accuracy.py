@@ -30,31 +30,35 @@ Contestant = Callable[[nn.Module], Any]
 """Of a network that no one has wrapped yet, it makes what `evaluate` takes; a baseline may do without the network."""
 
 
-def ours(**options: Any) -> Contestant:
+# BRS's table 2 asks the same questions: each row of the library's own changes one thing of the first.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "edges only": {"propagation": "edges"},
+    "no propagation": {"propagation": "none"},
+    "zoom-in off": {"zoom": False},
+    "margin 4.5": {"energy": Margin(4.5, 6.0)},
+    "BRS's energy": {"energy": "brs"},
+    "f-BRS's energy": {"energy": "fbrs"},
+    "stem kernels": {"variables": "kernels"},
+    "scale and bias at A": {"variables": "scale_bias@A", "energy": "fbrs"},
+    "scale and bias at B": {"variables": "scale_bias@B", "energy": "fbrs"},
+    "scale and bias at C": {"variables": "scale_bias@C", "energy": "fbrs"},
+    "SciPy's solver": {"solver": "scipy"},
+    # As their authors have them: on the network's own map, and what BRS looks at is the whole photo.
+    "BRS": {"energy": "brs", "propagation": "none", "zoom": False},
+    "f-BRS-A": {"variables": "scale_bias@A", "energy": "fbrs", "propagation": "none"},
+    "f-BRS-B": {"variables": "scale_bias@B", "energy": "fbrs", "propagation": "none"},
+    "f-BRS-C": {"variables": "scale_bias@C", "energy": "fbrs", "propagation": "none"},
+}
+
+
+def ours(options: dict[str, Any]) -> Contestant:
     """The library, with options of `interactify.wrap`."""
     return lambda model: interactify.wrap(model, **options)
 
 
-# BRS's table 2 asks the same questions: each row of the library's own changes one thing of the first.
 ROWS: dict[str, Contestant] = {
-    "default": ours(),
-    "edges only": ours(propagation="edges"),
-    "no propagation": ours(propagation="none"),
-    "zoom-in off": ours(zoom=False),
-    "margin 4.5": ours(energy=Margin(4.5, 6.0)),
-    "resolution 256": ours(resolution=256),
-    "BRS's energy": ours(energy="brs"),
-    "f-BRS's energy": ours(energy="fbrs"),
-    "stem kernels": ours(variables="kernels"),
-    "scale and bias at A": ours(variables="scale_bias@A", energy="fbrs"),
-    "scale and bias at B": ours(variables="scale_bias@B", energy="fbrs"),
-    "scale and bias at C": ours(variables="scale_bias@C", energy="fbrs"),
-    "SciPy's solver": ours(solver="scipy"),
-    # As their authors have them: on the network's own map, and what BRS looks at is the whole photo.
-    "BRS": ours(energy="brs", propagation="none", zoom=False),
-    "f-BRS-A": ours(variables="scale_bias@A", energy="fbrs", propagation="none"),
-    "f-BRS-B": ours(variables="scale_bias@B", energy="fbrs", propagation="none"),
-    "f-BRS-C": ours(variables="scale_bias@C", energy="fbrs", propagation="none"),
+    **{name: ours(options) for name, options in OPTIONS.items()},
     "no BRS": lambda model: NetworkAlone(interactify.wrap(model)),
     "GrabCut": lambda model: GrabCut(),
     "GrabCut from the network": lambda model: GrabCut(interactify.wrap(model)),

@@ -66,14 +66,14 @@ def augmented_batch(
     """
     if gentle:
         image, mask = _warped(photos, batch, side, generator, zoom=(0.75, 1.05), shift=0.1)
-        return _recoloured(image, generator, strength=0.5), mask
+        return recoloured(image, generator, strength=0.5), mask
     image, mask = _warped(photos, batch, side, generator, zoom=(0.55, 1.1), shift=0.25)
     half = batch // 2
     cut_image, cut_mask = _warped(photos, half, side, generator, zoom=(0.9, 2.2), shift=0.6, beyond="zeros")
     paste = cut_mask * (torch.rand(half, 1, 1, 1, generator=generator) < 0.6)
     image[:half] = paste * cut_image + (1 - paste) * image[:half]
     mask[:half] = torch.maximum(paste, mask[:half])
-    return _recoloured(image, generator, strength=1.0), mask
+    return recoloured(image, generator, strength=1.0), mask
 
 
 def _uniform(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
@@ -106,7 +106,7 @@ def _warped(
     return image, mask
 
 
-def _recoloured(image: Tensor, generator: torch.Generator, strength: float) -> Tensor:
+def recoloured(image: Tensor, generator: torch.Generator, strength: float) -> Tensor:
     """Brightness, contrast, saturation, channel gain, sometimes grey, blurred or noisy; clamped to [0, 1]."""
     n, before = len(image), image
 

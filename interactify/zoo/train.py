@@ -122,7 +122,7 @@ def train(root: Path, out: Path, recipe: Recipe, start: nn.Module) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         step += 1
-        _average(averaged, model, min(recipe.average, (step + 1) / (step + 10)))
+        average(averaged, model, min(recipe.average, (step + 1) / (step + 10)))
         running = 0.98 * running + 0.02 * float(loss.detach())
         bar.update(100 * done - bar.n)
         bar.set_postfix(step=step, loss=f"{running / (1 - 0.98**step):.3f}", side=side)
@@ -149,7 +149,7 @@ def train(root: Path, out: Path, recipe: Recipe, start: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
+def average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
     """Exponential moving average of weights and batch-norm statistics."""
     for old, new in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
         if old.is_floating_point():

@@ -1,0 +1,67 @@
+"""Objects of one class in CamVid's validation frames, as samples whose clicks mean that class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import label
+
+from benchmarks.camvid_frames import CLASSES, TRAINED, UNLABELLED, frame_names, read_labels
+from interactify.evaluation import Sample
+from interactify.evaluation.dataset import Truth
+
+LEAST = 0.005  # of the frame's pixels: smaller ones are no objects that anybody would click at this size
+
+
+def objects_of(labels: NDArray[np.integer]) -> Iterator[tuple[int, Truth]]:
+    """The objects in a label map, each with its class, by class and then from the top: connected pixels of one class.
+
+    Args:
+        labels: (H, W), 0 to 10, 11 unlabelled.
+
+    Returns:
+        Classes and truths (H, W) int8: 1 in the object, 0 in the other classes, -1 in what is unlabelled, and in all
+        else of the object's own class, small pieces included: a network's map of the class rightly has those, so
+        there they are neither right nor wrong, and nobody clicks them. Pixels that touch at a corner are connected.
+    """
+    for k in range(UNLABELLED):
+        pieces, count = label(labels == k, np.ones((3, 3)))
+        sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+        for piece in range(1, count + 1):
+            if sizes[piece] >= LEAST * labels.size:
+                truth = np.where((labels == k) | (labels == UNLABELLED), -1, 0).astype(np.int8)
+                truth[pieces == piece] = 1
+                yield k, truth
+
+
+def class_objects(root: Path, every: int = 1, most: int | None = None, trained: int = TRAINED) -> list[Sample]:
+    """Objects of the validation frames in `root`/CamVid, by class, then by frame; always the same for the same numbers.
+
+    Args:
+        root: the folder that holds CamVid/.
+        every: take each n-th frame.
+        most: of each class, spread evenly over the frames, so that walls and pavements, which are most of all objects,
+            are not most of what is measured; None for all.
+        trained: how many frames, by name, are for training.
+
+    Returns:
+        Samples called FRAME#CLASS or FRAME#CLASS2, FRAME#CLASS3, …, the `target` of each the index of its class.
+    """
+    by_class: dict[int, list[Sample]] = {k: [] for k in range(UNLABELLED)}
+    for name in frame_names(root, "validation", trained)[::every]:
+        photo, seen = root / "CamVid" / "images" / f"{name}.jpg", dict.fromkeys(range(UNLABELLED), 0)
+        for k, truth in objects_of(read_labels(root, name)):
+            seen[k] += 1
+            number = "" if seen[k] == 1 else str(seen[k])
+            by_class[k].append(Sample(f"{name}#{CLASSES[k]}{number}", photo, truth, target=k))
+    return [sample for samples in by_class.values() for sample in spread(samples, most)]
+
+
+def spread(samples: list[Sample], most: int | None) -> list[Sample]:
+    """At most so many of them, evenly spaced, the first one included."""
+    if most is None or len(samples) <= most:
+        return samples
+    return [samples[k * len(samples) // most] for k in range(most)]
