@@ -33,7 +33,7 @@ def class_logits(step: Step) -> Tensor:
 def shown_logits(session: Session, step: Step) -> Tensor:
     """The logits (1, K, h', w') of all classes as a person sees them, as large as the image that the network read.
 
-    The clicked class has the log-odds of the mask, colours and edges included; the others stand as the network has them.
+    The clicked class has the log-odds of the mask, colours and edges included; the others are as the network has them.
     """
     image = step.frame.image
     logits = resized(class_logits(step), (image.shape[-2], image.shape[-1])).clone()
