@@ -1,7 +1,8 @@
 """Interactions in, masks out: one photo, one person, and everything they have said so far.
 
-A session is a tuple of steps, each with the clicks made until then, the variables' values and the result. Clicking
-appends a step, undo moves one to the redo side; a failed click appends nothing.
+What holds is a tuple of steps, each with the clicks made until then, the variables' values and the result. Clicking
+makes a tuple with one more step, removing or moving an earlier click one whose later steps are made anew, and undo goes
+back to the tuple before (`timeline.py`). A click that fails changes nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,21 +29,12 @@ from interactify.request import Frame, Request, Run, later_wins
 from interactify.result import Result
 from interactify.resumed import LastPass
 from interactify.suffix import Suffix
+from interactify.timeline import Group, State, Step, Timeline, edited
 from interactify.view import sample
 from interactify.window import Window, next_window, whole
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """The state after one interaction: all clicks so far, where the variables are, and what they give."""
-
-    clicks: tuple[Click, ...]
-    frame: Frame
-    values: Tensor
-    result: Result
 
 
 class Session:
@@ -74,8 +65,7 @@ class Session:
         self._plain = frame.suffix.plain()
         result = Result(network.log_odds(self._plain, self._class(()), frame.image), frame.view, frame.window)
         self.first = Step((), frame, frame.start, result)
-        self.steps: tuple[Step, ...] = ()
-        self.undone: tuple[Step, ...] = ()
+        self.timeline = Timeline()
         self._cancelled = threading.Event()
         self._run = LastPass()
 
@@ -83,6 +73,11 @@ class Session:
     def result(self) -> Result:
         """The current result; before the first interaction, the network's own prediction."""
         return self._last.result
+
+    @property
+    def steps(self) -> State:
+        """The steps that lead to the current result."""
+        return self.timeline.now
 
     @property
     def interactions(self) -> tuple[Click, ...]:
@@ -135,10 +130,63 @@ class Session:
         added = tuple(checked(click, self.size) for click in clicks)
         if not added:
             return self.result
-        with torch.inference_mode(False):
-            step = self._refined((*self._last.clicks, *added))
-        self.steps, self.undone = (*self.steps, step), ()
-        return step.result
+        return self._replayed(self.steps, [added])
+
+    def remove(self, index: int) -> Result:
+        """Take back any earlier click, and make those that came after it anew: as if it had never been made.
+
+        Args:
+            index: its place in `interactions`; negative ones count from the end.
+
+        Returns:
+            The new result. `undo` brings the click back.
+
+        Raises:
+            InteractionError: there is no such click.
+            NonFiniteError, NotEnoughMemoryError: as `click`. The session is as it was.
+
+        >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
+        >>> alone = session.click(40, 30)
+        >>> _ = session.undo(), session.click(5, 5, positive=False), session.click(40, 30)
+        >>> result = session.remove(0)
+        >>> result.clicks == alone.clicks, bool((result.mask == alone.mask).all()), len(session.undo().clicks)
+        (True, True, 2)
+        """
+        return self._replayed(*edited(self.steps, self._place(index), ()))
+
+    def move(self, index: int, x: float, y: float) -> Result:
+        """Put an earlier click elsewhere, and make those that came after it anew: as if it had been made there.
+
+        Args:
+            index: its place in `interactions`; negative ones count from the end.
+            x, y: in photo pixels, as for `click`.
+
+        Returns, raises: as `remove` and `click`; where the new place is refused, nothing is moved.
+        """
+        place = self._place(index)
+        moved = checked(Click(x, y, self.interactions[place].positive), self.size)
+        return self._replayed(*edited(self.steps, place, (moved,)))
+
+    def _place(self, index: int) -> int:
+        count = len(self.interactions)
+        whole = isinstance(index, (int, np.integer)) and not isinstance(index, bool)
+        if not whole or not -count <= index < count:
+            there = f"an index from 0 to {count - 1}" if count else "no index: there are none"
+            raise InteractionError(f"Expected {there} of the session's clicks, got {index!r}.")
+        return int(index) % count
+
+    def _replayed(self, begun: State, groups: Sequence[Group]) -> Result:
+        """Go to the state that these groups of clicks lead to from one of its earlier ones."""
+        held = self.timeline
+        try:
+            with torch.inference_mode(False):
+                for group in groups:
+                    self.timeline = held.seen_from(begun)
+                    begun = (*begun, self._refined((*self._last.clicks, *group)))
+        finally:
+            self.timeline = held
+        self.timeline = held.then(begun)
+        return self.result
 
     def cancel(self) -> None:
         """From another thread: let the click that is being refined end after the evaluation that is running.
@@ -148,22 +196,21 @@ class Session:
         self._cancelled.set()
 
     def undo(self) -> Result:
-        """Take the last click back; nothing happens where there is none. Returns the result that holds now."""
-        if self.steps:
-            self.undone = (*self.undone, self.steps[-1])
-            self.steps = self.steps[:-1]
+        """Take the last change back, a click, a removal or a move; nothing happens where there is none.
+
+        Returns the result that holds now.
+        """
+        self.timeline = self.timeline.back()
         return self.result
 
     def redo(self) -> Result:
-        """Make the click last undone again, from memory; nothing happens where there is none."""
-        if self.undone:
-            self.steps = (*self.steps, self.undone[-1])
-            self.undone = self.undone[:-1]
+        """Make the change last undone again, from memory; nothing happens where there is none."""
+        self.timeline = self.timeline.on()
         return self.result
 
     def reset(self) -> Result:
         """Forget every click, undone ones too. Returns the network's own prediction."""
-        self.steps = self.undone = ()
+        self.timeline = Timeline()
         return self.result
 
     def save(self, path: str | Path) -> Path:
@@ -181,7 +228,7 @@ class Session:
 
     def __repr__(self) -> str:
         height, width = self.size
-        return f"Session({width}x{height} pixels, {len(self.interactions)} clicks, {len(self.undone)} undone)"
+        return f"Session({width}x{height} pixels, {len(self.interactions)} clicks, {len(self.timeline.undone)} undone)"
 
     @property
     def _last(self) -> Step:
@@ -271,11 +318,11 @@ class Session:
         )
         return Step(request.clicks, request.frame, refinement.values, result)
 
-    def restore(self, steps: tuple[Step, ...], undone: tuple[Step, ...]) -> None:
+    def restore(self, timeline: Timeline) -> None:
         """Put a saved history into a session that has none yet."""
-        if self.steps or self.undone:
+        if len(self.timeline.states) > 1:
             raise InteractionError("A session is restored into a new one only; this one has clicks already.")
-        self.steps, self.undone = steps, undone
+        self.timeline = timeline
 
 
 def refined(net: Interactive, request: Request, run: Run, stop: Callable[[], str | None]) -> brs.Refinement:

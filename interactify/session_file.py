@@ -17,26 +17,34 @@ from interactify.interactions import Click, checked
 from interactify.photo import PhotoLike, read_photo
 from interactify.request import later_wins
 from interactify.result import Result
-from interactify.session import Session, Step, outside_of
+from interactify.session import Session, outside_of
+from interactify.timeline import State, Step, Timeline
 from interactify.whole_file import write_whole
 from interactify.window import Window
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_session(session: Session, path: str | Path) -> Path:
     """Write a session; see `Session.save`."""
     net, arrays, steps = session.net, {}, []
-    for name, side in (("made", session.steps), ("undone", session.undone)):
-        for index, step in enumerate(side):  # of those undone, the last is the first to be redone
-            arrays[f"{name}_{index}_values"] = step.values.cpu().numpy()
-            arrays[f"{name}_{index}_logits"] = step.result.logits.cpu().numpy()
-            steps.append({"side": name, **_described(step)})
+    places: dict[int, int] = {}  # of steps, by identity: states share them
+    timeline = session.timeline
+    for state in timeline.states:
+        for before, step in zip((session.first, *state), state, strict=False):
+            if id(step) not in places:
+                place = places[id(step)] = len(steps)
+                arrays[f"{place}_values"] = step.values.cpu().numpy()
+                arrays[f"{place}_logits"] = step.result.logits.cpu().numpy()
+                steps.append({"after": places.get(id(before)), **_described(step)})
     header = {"format": FORMAT, "settings": _settings(session), "photo": _digest([session.pixels])}
     header |= {"network": fingerprint(net.unwrap()), "steps": steps}
+    # In time: of each state its last step, null where nothing was clicked; and which of them holds.
+    header |= {"states": [places[id(state[-1])] if state else None for state in timeline.states]}
+    header |= {"now": len(timeline.past)}
     # Weights do not tell ReLU from softplus; what the network says of this photo does.
     arrays["plain"] = session.first.result.logits.cpu().numpy()
     buffer = io.BytesIO()
@@ -75,20 +83,29 @@ def load_session(path: str | Path, net: Interactive, photo: PhotoLike) -> Sessio
             raise CheckpointError(
                 f"{path} was saved for a network that answers otherwise on this photo. Wrap that one."
             )
-        made = [s for s in header["steps"] if s["side"] == "made"]
-        undone = [s for s in header["steps"] if s["side"] == "undone"]
-        if len(made) + len(undone) != len(header["steps"]):
-            raise ValueError("a step of an unknown side")
-        keys = [f"made_{i}" for i in range(len(made))] + [f"undone_{i}" for i in reversed(range(len(undone)))]
-        steps = [session.first]
-        for stored, key in zip([*made, *reversed(undone)], keys, strict=True):
-            steps.append(_step(session, steps[-1], stored, arrays, key))
+        reached: list[State] = []  # of each step, the state that it is the last of
+        for place, stored in enumerate(header["steps"]):
+            before = _of(reached, stored["after"])
+            reached.append((*before, _step(session, before, stored, arrays, str(place))))
+        states = tuple(_of(reached, last) for last in header["states"])
+        now = header["now"]
+        if isinstance(now, bool) or not isinstance(now, int) or not 0 <= now < len(states):
+            raise ValueError("no state that holds")
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, InteractifyError) as cause:
         raise CheckpointError(f"{path} is not a whole session ({cause}). Load an older copy.") from cause
-    session.restore(tuple(steps[1 : len(made) + 1]), tuple(reversed(steps[len(made) + 1 :])))
+    session.restore(Timeline(states[now], states[:now], tuple(reversed(states[now + 1 :]))))
     return session
+
+
+def _of(reached: list[State], last: object) -> State:
+    """The state that ends with a step, by its place; None is the state before the first click."""
+    if last is None:
+        return ()
+    if isinstance(last, bool) or not isinstance(last, int) or not 0 <= last < len(reached):
+        raise ValueError(f"there is no step {last!r}")
+    return reached[last]
 
 
 def _differs(header: dict[str, Any], key: str, value: Any) -> bool:
@@ -108,11 +125,12 @@ def _described(step: Step) -> dict[str, Any]:
     }
 
 
-def _step(session: Session, last: Step, stored: dict[str, Any], arrays: dict[str, np.ndarray], key: str) -> Step:
+def _step(session: Session, before: State, stored: dict[str, Any], arrays: dict[str, np.ndarray], key: str) -> Step:
+    last = before[-1] if before else session.first
     clicks = tuple(checked(Click.from_json(entry), session.size) for entry in stored["clicks"])
     holding, overruled = later_wins(clicks)
     told = [[Click.from_json(entry) for entry in stored[name]] for name in ("holding", "overruled")]
-    if told != [list(holding), list(overruled)]:
+    if told != [list(holding), list(overruled)] or clicks[: len(last.clicks)] != last.clicks:
         raise ValueError("clicks that contradict each other")
     window = Window(*(int(side) for side in stored["window"]))
     frame = last.frame if window == last.frame.window else session.frame(window)
@@ -142,7 +160,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes().decode())
         version = header["format"]
-        for key, kind in (("settings", dict), ("photo", str), ("network", str), ("steps", list)):
+        for key, kind in (("settings", dict), ("photo", str), ("network", str), ("steps", list), ("states", list)):
             if not isinstance(header[key], kind):
                 raise TypeError(f"{key} is no {kind.__name__}")
     except FileNotFoundError:

@@ -327,12 +327,12 @@ def test_clicks_that_are_none_leave_the_session(x: Any, y: Any) -> None:
     session.click(x=30, y=20)
     session.click(x=31, y=21)
     session.undo()
-    before = state(session), session.steps, session.undone
+    before = state(session), session.timeline
     with pytest.raises(InteractionError):
         session.click(x=x, y=y)
     with pytest.raises(InteractionError):
         session.click(x=3, y=3, positive="yes")  # type: ignore[arg-type]
-    assert (state(session), session.steps, session.undone) == before
+    assert (state(session), session.timeline) == before
     assert len(session.redo().clicks) == 2, "what was undone can still be redone"
 
 
@@ -344,25 +344,25 @@ def test_a_network_that_breaks_in_the_middle(how: str, variables: str) -> None:
     session.click(x=30, y=20)
     session.click(x=60, y=40)
     session.undo()
-    before = state(session), session.steps, session.undone
+    before = state(session), session.timeline
     model.turn(on=True)
     with pytest.raises(NonFiniteError):
         session.click(x=5, y=5)
-    assert (state(session), session.steps, session.undone) == before
+    assert (state(session), session.timeline) == before
     model.turn(on=False)
     clicked = session.click(x=60, y=40)
-    assert torch.equal(clicked.logits, before[2][0].result.logits), "as if nothing had happened"
+    assert torch.equal(clicked.logits, before[1].undone[-1][-1].result.logits), "as if nothing had happened"
 
 
 def test_a_network_that_raises_in_the_middle() -> None:
     model = networks.seeded(lambda: networks.Failing("raise"))
     session = interactify.wrap(model, max_evaluations=4).session(networks.random_photo())
     session.click(x=30, y=20)
-    before = state(session), session.steps, session.undone
+    before = state(session), session.timeline
     model.turn(on=True)
     with pytest.raises((InteractifyError, RuntimeError)):
         session.click(x=5, y=5)
-    assert (state(session), session.steps, session.undone) == before
+    assert (state(session), session.timeline) == before
 
 
 def test_a_network_that_is_broken_from_the_start() -> None:

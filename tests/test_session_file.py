@@ -37,9 +37,8 @@ def clicked(net: interactify.Interactive, count: int = 3, undone: int = 1) -> Se
 
 def seen(session: Session) -> list[Any]:
     """The result that holds, and those that undo and redo lead to, with all that can be seen of them."""
-    copied = list(session.steps), list(session.undone)
     found = []
-    for step in (session.first, *copied[0], *reversed(copied[1])):
+    for step in (session.first, *(step for state in session.timeline.states for step in state)):
         result = step.result
         found.append(
             (
@@ -298,8 +297,8 @@ def in_step(key: str, value: Any) -> Any:
 
 
 EDITS: dict[str, Any] = {
-    **{f"no {key}": without(key) for key in ("format", "settings", "photo", "network", "steps")},
-    "format 2": setting("format", 2),
+    **{f"no {key}": without(key) for key in ("format", "settings", "photo", "network", "steps", "states", "now")},
+    "format 1": setting("format", 1),
     "format None": setting("format", None),
     "settings a list": setting("settings", []),
     "settings None": setting("settings", None),
@@ -308,7 +307,14 @@ EDITS: dict[str, Any] = {
     "steps text": setting("steps", "made"),
     "steps of text": setting("steps", ["made"]),
     "steps None inside": setting("steps", [None]),
-    "side unknown": in_step("side", "other"),
+    "after text": in_step("after", "first"),
+    "after itself": in_step("after", 0),
+    "states None": setting("states", None),
+    "states of text": setting("states", ["first"]),
+    "states of steps that are not there": setting("states", [7]),
+    "now text": setting("now", "last"),
+    "now beyond": setting("now", 99),
+    "now negative": setting("now", -1),
     "clicks None": in_step("clicks", None),
     "clicks of text": in_step("clicks", ["a"]),
     "clicks without x": in_step("clicks", [{"y": 3, "positive": True}]),
@@ -319,16 +325,14 @@ EDITS: dict[str, Any] = {
     "window outside": in_step("window", [50, 80, 60, 90]),
     "window negative": in_step("window", [-5, 0, 60, 90]),
     "window empty": in_step("window", [0, 0, 0, 0]),
-    "no values": lambda header, arrays: arrays.pop("made_0_values"),
-    "values of another shape": lambda header, arrays: arrays.__setitem__("made_0_values", np.zeros((2, 5), np.float32)),
-    "values of text": lambda header, arrays: arrays.__setitem__("made_0_values", np.full((2, 12), "a")),
-    "values NaN": lambda header, arrays: arrays.__setitem__("made_0_values", np.full((2, 12), np.nan, np.float32)),
+    "no values": lambda header, arrays: arrays.pop("0_values"),
+    "values of another shape": lambda header, arrays: arrays.__setitem__("0_values", np.zeros((2, 5), np.float32)),
+    "values of text": lambda header, arrays: arrays.__setitem__("0_values", np.full((2, 12), "a")),
+    "values NaN": lambda header, arrays: arrays.__setitem__("0_values", np.full((2, 12), np.nan, np.float32)),
     "logits of another shape": lambda header, arrays: arrays.__setitem__(
-        "made_0_logits", np.zeros((1, 1, 4, 4), np.float32)
+        "0_logits", np.zeros((1, 1, 4, 4), np.float32)
     ),
-    "logits NaN": lambda header, arrays: arrays.__setitem__(
-        "made_0_logits", np.full((1, 1, 64, 96), np.nan, np.float32)
-    ),
+    "logits NaN": lambda header, arrays: arrays.__setitem__("0_logits", np.full((1, 1, 64, 96), np.nan, np.float32)),
     "target unknown": lambda header, arrays: header["settings"].__setitem__("target", 77),
     "target text": lambda header, arrays: header["settings"].__setitem__("target", "cat"),
 }
@@ -388,4 +392,4 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_session_with_clicks_takes_no_other_history() -> None:
     session = clicked(net_of())
     with pytest.raises(InteractifyError):
-        session.restore(session.steps, ())
+        session.restore(session.timeline)
