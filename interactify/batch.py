@@ -103,7 +103,6 @@ def _in_passes(session: Session, requests: Sequence[Request], at_once: int) -> l
         max_evaluations=net.max_evaluations,
         stop=brs.stopping(net.max_seconds),
         at_once=at_once,
-        readers=[request.spread.reader for request in requests],
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from interactify.energy import Energy, energy_named
 from interactify.errors import InteractionError, OptionError
 from interactify.memory import within_memory
-from interactify.objective import MakeReader, RowsEnergy, RowsForward
+from interactify.objective import RowsEnergy, RowsForward
 from interactify.optim import ROW_SOLVERS
 
 Forward = Callable[[Tensor], Tensor]
@@ -56,7 +56,6 @@ def refine(
     solver: str = "lbfgs",
     max_evaluations: int = 40,
     stop: Callable[[], str | None] | None = None,
-    reader: MakeReader | None = None,
 ) -> Refinement:
     """Minimise E = E_C + λ·E_I over the variables of `forward`, from `start`.
 
@@ -73,8 +72,6 @@ def refine(
         max_evaluations: how often `forward` may be run.
         stop: asked before every evaluation but the first; a text ends the refinement with that status, and the best
             so far comes back. See `stopping`.
-        reader: from points (m, 2), a click's whole square, to a function that reads a map (1, 1, h, w) there; what a
-            click is held to, where that is not the map itself. It has to be differentiable.
 
     Returns:
         The `Refinement`. Where the energy's goal was reached, the point that reached it; else the lowest seen.
@@ -104,17 +101,7 @@ def refine(
 
     with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient below
         (found,) = _refined(
-            row,
-            start[None],
-            [points],
-            [labels],
-            energy,
-            inertia or _sum_of_squares,
-            solver,
-            max_evaluations,
-            stop,
-            1,
-            [reader],
+            row, start[None], [points], [labels], energy, inertia or _sum_of_squares, solver, max_evaluations, stop, 1
         )
     return found
 
@@ -131,7 +118,6 @@ def refine_rows(
     max_evaluations: int = 40,
     stop: Callable[[], str | None] | None = None,
     at_once: int = 1,
-    readers: Sequence[MakeReader | None] | None = None,
 ) -> list[Refinement]:
     """`refine` for B refinements that share the passes of `forward`: objects in a photo, or photos of one size.
 
@@ -145,7 +131,6 @@ def refine_rows(
         energy, inertia, solver, max_evaluations, stop: as for `refine`; the same for every row. "scipy" runs one row
             after the other.
         at_once: how many rows `forward` is given at most; memory grows with it.
-        readers: of each row, as `reader` for `refine`.
 
     Returns:
         B `Refinement`s, in the order of the rows.
@@ -165,27 +150,17 @@ def refine_rows(
     energy = energy_named(energy)
     check_solver(solver)
     _checked_start(starts)
-    if starts.ndim == 0 or not len(starts) == len(points) == len(labels) == len(labels if readers is None else readers):
+    if starts.ndim == 0 or not len(starts) == len(points) == len(labels):
         count = f"{len(starts)}" if starts.ndim else "no"
         raise OptionError(
             f"Expected starts (B, …) and B sets of points and of labels, got {count} rows of starts, {len(points)} "
-            f"sets of points and {len(labels)} of labels; readers, where given, one for each."
+            f"sets of points and {len(labels)} of labels."
         )
     if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
         raise OptionError(f"Expected at_once to be a whole number of 1 or more, got {at_once!r}.")
     with torch.inference_mode(False):
         return _refined(
-            forward,
-            starts,
-            points,
-            labels,
-            energy,
-            inertia or _sum_of_squares,
-            solver,
-            max_evaluations,
-            stop,
-            at_once,
-            [None] * len(starts) if readers is None else readers,
+            forward, starts, points, labels, energy, inertia or _sum_of_squares, solver, max_evaluations, stop, at_once
         )
 
 
@@ -227,11 +202,10 @@ def _refined(
     max_evaluations: int,
     stop: Callable[[], str | None] | None,
     at_once: int,
-    readers: Sequence[MakeReader | None],
 ) -> list[Refinement]:
     asked = [_checked(*each, starts) for each in zip(points, labels, strict=True)]
     objective = RowsEnergy(
-        forward, starts[0], [each[0] for each in asked], [each[1] for each in asked], energy, inertia, at_once, readers
+        forward, starts[0], [each[0] for each in asked], [each[1] for each in asked], energy, inertia, at_once
     )
     flat = starts.detach().clone().reshape(len(starts), -1)
     with within_memory():

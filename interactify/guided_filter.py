@@ -1,14 +1,11 @@
-"""The guided filter: a map follows the edges of a picture, and each filtered pixel stays linear in the map.
+"""The guided filter: a map follows the edges of a picture.
 
 He, Sun & Tang, "Guided Image Filtering", TPAMI 2013, with a guide of up to three channels (section 3.5). Within every
 box the output is an affine function of the guide's colours, fitted to the map; a pixel is the mean over the boxes that
-hold it. The fit is linear in the map. So what the filter shows at a point is one weighted sum of the map's pixels
-around it, which can be read, and differentiated, without filtering the rest.
+hold it.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +20,6 @@ class GuidedFilter:
         radius: in pixels; a box is 2·radius + 1 wide, and what a pixel shows comes from up to 2·radius away.
         edge: about the square of the contrast that makes an edge: where the guide's variance in a box is far below it
             the map is smoothed, where it is far above the guide's edges are taken over.
-        inside: (n, 1, h, w), 1 where the guide is a picture, 0 where it is not; 1 everywhere by default.
 
     >>> guide = torch.zeros(1, 1, 8, 8); guide[..., 4:] = 1.0
     >>> early = torch.full_like(guide, -1.0); early[..., 3:] = 1.0  # its step lies a pixel left of the guide's
@@ -32,15 +28,13 @@ class GuidedFilter:
     [False, False, False, False, True, True, True, True]
     """
 
-    def __init__(self, guide: Tensor, radius: int, edge: float, inside: Tensor | None = None) -> None:
+    def __init__(self, guide: Tensor, radius: int, edge: float) -> None:
         self.radius, self.edge = radius, edge
         missing = 3 - guide.shape[1]
         if missing:
             guide = torch.cat([guide, guide.new_zeros(len(guide), missing, *guide.shape[-2:])], 1)
         self.guide = guide
-        self._inside = inside
-        ones = torch.ones_like(guide[:, :1]) if inside is None else inside.to(guide)
-        self._count = _sums(ones, radius).clamp(min=1)  # beside the picture a box may hold nothing
+        self._count = _sums(torch.ones_like(guide[:, :1]), radius)
         self._mean, self._inverse = self._statistics()
 
     def __call__(self, maps: Tensor) -> Tensor:
@@ -52,35 +46,6 @@ class GuidedFilter:
         level = mean - (slope * self._mean).sum(1, keepdim=True)
         fitted = self._means(torch.cat([level, slope], 1))
         return (fitted[:, :1] + (fitted[:, 1:] * self.guide).sum(1, keepdim=True)).to(dtype)
-
-    def at(self, points: Tensor) -> Reading:
-        """How to read filtered maps at points (m, 2), x then y, between pixels bilinearly, without filtering them.
-
-        The filter's guide has to be one (n = 1).
-        """
-        height, width = self.guide.shape[-2:]
-        reach = 2 * self.radius
-        limit = points.new_tensor([width - 1, height - 1])
-        points = torch.minimum(points.clamp(min=0), limit)
-        corner = points.floor().long() - reach
-        around = torch.arange(2 * reach + 2, device=points.device)
-        columns, rows = corner[:, :1] + around, corner[:, 1:] + around  # (m, p)
-        held = (columns >= 0) & (columns < width), (rows >= 0) & (rows < height)
-        rows, columns = (
-            rows.clamp(0, height - 1).to(self.guide.device),
-            columns.clamp(0, width - 1).to(self.guide.device),
-        )
-        inside = (held[1][:, :, None] & held[0][:, None, :])[:, None].to(self.guide)
-        patches = self.guide[0][:, rows[:, :, None], columns[:, None, :]].transpose(0, 1) * inside
-        local = GuidedFilter(patches, self.radius, self.edge, inside)
-        with torch.enable_grad():
-            blank = torch.zeros_like(inside, requires_grad=True)
-            share = (points - points.floor()).to(blank)
-            mix = torch.stack([1 - share, share], -1)  # (m, 2, 2): of x and of y, for the first pixel and the second
-            corners = local(blank * inside)[:, 0, reach : reach + 2, reach : reach + 2]
-            seen = (corners * mix[:, 1, :, None] * mix[:, 0, None, :]).sum()
-            (weights,) = torch.autograd.grad(seen, blank)
-        return Reading(rows, columns, weights[:, 0])
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
         """The guide's mean (n, 3, h, w) and the inverse of its covariance (n, 3, 3, h, w) in the box of each pixel."""
@@ -99,24 +64,7 @@ class GuidedFilter:
         return mean, torch.stack([first, second, third], 1) / determinant[:, None, None]
 
     def _means(self, maps: Tensor) -> Tensor:
-        return _sums(maps if self._inside is None else maps * self._inside, self.radius) / self._count
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """What a guided filter shows at m points, as weighted sums of the p × p pixels around each.
-
-    `rows` and `columns` (m, p) are where these lie, those beside the picture having no weight; `weights` (m, p, p).
-    """
-
-    rows: Tensor
-    columns: Tensor
-    weights: Tensor
-
-    def __call__(self, maps: Tensor) -> Tensor:
-        """From maps (N, K, h, w), not filtered, the filtered ones' values at the points: (N, K, m), differentiable."""
-        patches = maps[:, :, self.rows[:, :, None], self.columns[:, None, :]]
-        return (patches.to(self.weights) * self.weights).sum((-2, -1))
+        return _sums(maps, self.radius) / self._count
 
 
 def _sums(maps: Tensor, radius: int) -> Tensor:

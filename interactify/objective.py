@@ -25,10 +25,6 @@ NO_GRADIENT = (
 )
 RowsForward = Callable[[Tensor, Sequence[int]], Tensor]
 """From values (b, …), and which rows these are, to logits (b, 1, h, w), differentiable."""
-Reader = Callable[[Tensor], Tensor]
-"""From a map (1, 1, h, w) to what is seen of it at m points, (1, 1, m), differentiable."""
-MakeReader = Callable[[Tensor], Reader | None]
-"""The reader for points (m, 2), in pixels of the map; None to read the map itself, bilinearly."""
 
 
 @dataclass(eq=False)
@@ -41,7 +37,6 @@ class RowsEnergy:
         points, labels: of each row, (n, 2) float64 in pixels of the logits, and (n,) bool.
         energy, inertia: E_C and λ, and E_I.
         at_once: how many rows are run together; more are run in turn.
-        readers: of each row, how its map is seen at points; None for itself.
     """
 
     forward: RowsForward
@@ -51,9 +46,8 @@ class RowsEnergy:
     energy: Energy
     inertia: Callable[[Tensor], Tensor]
     at_once: int
-    readers: Sequence[MakeReader | None]
     _seen: set[int] = field(default_factory=set)  # rows that have been evaluated
-    _read: dict[tuple[int, torch.Size], Reader] = field(default_factory=dict)  # where a row's maps are read
+    _corners: dict[tuple[int, torch.Size], Corners] = field(default_factory=dict)  # where a row's maps are read
 
     def __call__(self, x: Tensor, rows: Sequence[int]) -> RowEvaluations:
         """The evaluations of the rows at x (b, n)."""
@@ -128,21 +122,20 @@ class RowsEnergy:
     def _clicked(self, logits: Tensor, row: int) -> Tensor:
         """Logits (n, s) at one row's points, from its map (1, h, w)."""
         key = row, logits.shape
-        if key not in self._read:  # asked once: looking at points that lie on a device waits for it
+        if key not in self._corners:  # asked once: looking at points that lie on a device waits for it
             _check_inside(self.points[row], logits)
-            points, make = squares(self.points[row], self.energy.square), self.readers[row]
-            self._read[key] = (make and make(points)) or Corners.around(points, logits[None])
-        return self._read[key](logits[None])[0, 0].view(len(self.points[row]), -1)
+            self._corners[key] = squares(logits[None], self.points[row], self.energy.square)
+        return self._corners[key](logits[None])[0, 0].view(len(self.points[row]), -1)
 
 
-def squares(points: Tensor, square: int) -> Tensor:
-    """The points of the square of (2·square + 1)² pixels around each point; at a border the part inside counts.
+def squares(logits: Tensor, points: Tensor, square: int) -> Corners:
+    """Where to read the square of (2·square + 1)² pixels around each point; at a border the part inside counts.
 
     A point on the outermost row repeats that row instead of sampling nothing, so that no click is ever lost.
     """
     around = torch.arange(-square, square + 1, device=points.device, dtype=points.dtype)
     offsets = torch.stack(torch.meshgrid(around, around, indexing="xy"), -1).view(1, -1, 2)
-    return (points[:, None] + offsets).view(-1, 2)
+    return Corners.around((points[:, None] + offsets).view(-1, 2), logits)
 
 
 def _apart(batch: Tensor) -> Sequence[Tensor]:

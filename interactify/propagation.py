@@ -1,10 +1,10 @@
 """How what a click says follows the picture: colours that belong to the object, and edges where it ends.
 
 A network never trained for clicks gives soft maps, and its answer to one pixel spreads as its own filters do, not as
-the object lies. So its log-odds z become G(z + w·c): c is what each pixel's colour says (`colour.py`), learnt anew at
-each click from the mask before it, and G the guided filter (`guided_filter.py`), which moves borders to edges. Both
-are fixed while a click is refined, and G is linear: what is minimised is seen through them, and clicks are satisfied
-in the mask that is shown. Before the first click nothing is added: the network's own prediction is shown as it is.
+the object lies. So what is shown for its log-odds z is G(z + w·c): c is what each pixel's colour says (`colour.py`),
+learnt anew at each click from the mask before it, and G the guided filter (`guided_filter.py`), which moves borders to
+edges. Around the clicks it is z itself: there people have spoken, the network has been made to agree, and no colour is
+asked. So clicks hold in the mask. Before the first click nothing is added: the network's own prediction is shown.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from torch import Tensor
 from interactify.colour import evidence
 from interactify.errors import OptionError
 from interactify.guided_filter import GuidedFilter
-from interactify.objective import Reader
-from interactify.view import Corners
+
+AT = 1.5  # network pixels around a click that are wholly the network's own: those that its pixel is read from
+NEAR = 3.0  # network pixels, the standard deviation with which that share falls off beyond
 
 
 @dataclass(frozen=True)
@@ -70,35 +71,45 @@ class Propagation:
             before: (1, 1, h, w) log-odds of the object before the click.
             points, labels: all clicks, the newest included, (n, 2) in the guide's pixels, and n.
         """
+        if not self.active:
+            return Spread()
         said = self.colour * evidence(before, guide, content, points, labels) if self.colour else None
-        return Spread(along, said)
+        return Spread(along, said, around(points, guide))
 
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """A change of log-odds maps that is affine in them: G(z + s)."""
+    """What is shown for a network's log-odds z while one click is refined: (1 - own)·G(z + said) + own·z.
 
-    along: GuidedFilter | None
-    said: Tensor | None
+    Attributes:
+        along: G; None for no filter.
+        said: (1, 1, h, w) log-odds; None for none.
+        own: (1, 1, h, w) from 0 to 1, 1 at the clicks; None for 1 everywhere.
+    """
+
+    along: GuidedFilter | None = None
+    said: Tensor | None = None
+    own: Tensor | None = None
 
     def __call__(self, logits: Tensor) -> Tensor:
         """The map (1, 1, h, w) that is shown for a network's log-odds (1, 1, h, w)."""
-        added = logits if self.said is None else logits + self.said
-        return added if self.along is None else self.along(added)
+        if self.own is None:
+            return logits
+        spread = logits if self.said is None else logits + self.said.to(logits.dtype)
+        spread = spread if self.along is None else self.along(spread)
+        return torch.lerp(spread, logits, self.own.to(logits.dtype))
 
-    def reader(self, points: Tensor) -> Reader | None:
-        """What is shown at points (m, 2), from the network's log-odds, without making the rest of the map."""
-        reading: Reader
-        if self.along is not None:
-            reading = self.along.at(points)
-        elif self.said is not None:
-            reading = Corners.around(points, self.said)
-        else:
-            return None
-        if self.said is None:
-            return reading
-        fixed = reading(self.said)
-        return lambda maps: reading(maps) + fixed
+
+def around(points: Tensor, guide: Tensor) -> Tensor:
+    """How much of the network's own map is shown, (1, 1, h, w): all of it at the points (n, 2), less with distance."""
+    height, width = guide.shape[-2:]
+    across = torch.arange(width, dtype=guide.dtype, device=guide.device)
+    down = torch.arange(height, dtype=guide.dtype, device=guide.device)
+    own = guide.new_zeros(height, width)
+    for x, y in points.tolist():
+        beyond = (torch.hypot(across[None] - x, down[:, None] - y) - AT).clamp(min=0)
+        own = torch.maximum(own, torch.exp(-beyond.square() / (2 * NEAR**2)))
+    return own[None, None]
 
 
 PROPAGATIONS = {

@@ -286,7 +286,7 @@ class Session:
         offset = np.array([window.left, window.top], float)
         points = frame.view.points_to_network(np.array([(c.x, c.y) for c in inside], float) - offset)
         labels, target = tuple(c.positive for c in inside), self._class(clicks)
-        spread = Spread(None, None)
+        spread = Spread()
         if frame.propagation.active:
             before = self._believed(frame, target)
             spread = frame.propagation.spread(frame.guide, frame.view.content_size, frame.along, before, points, labels)
@@ -337,7 +337,6 @@ def refined(net: Interactive, request: Request, run: Run, stop: Callable[[], str
         solver=net.solver,
         max_evaluations=net.max_evaluations,
         stop=stop,
-        reader=request.spread.reader,
     )
 
 

@@ -35,7 +35,6 @@ def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> inte
         request.labels,
         energy=net.energy,
         inertia=net.variables.inertia,
-        reader=request.spread.reader,
     )
     return session.settled(request, found).result
 

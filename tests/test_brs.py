@@ -13,7 +13,6 @@ from interactify import brs
 from interactify.energy import ENERGIES, energy_named
 from interactify.errors import InteractifyError, InteractionError, ModelError, NonFiniteError, OptionError
 from interactify.objective import squares
-from interactify.view import sample
 
 SOLVERS = ["lbfgs", "scipy"]
 POINTS = torch.tensor([[2.0, 3.0], [0.0, 0.0], [9.0, 7.0], [4.5, 5.25]])
@@ -44,13 +43,13 @@ def test_values_logits_and_energy_belong_together(solver: str, energy: str, dtyp
         logits = blurred(found.values)
         assert torch.equal(logits, found.logits)
         chosen = energy_named(energy)
-        clicked = sample(logits, squares(POINTS.double(), chosen.square))[0, 0].view(len(POINTS), -1)
+        clicked = squares(logits, POINTS.double(), chosen.square)(logits)[0, 0].view(len(POINTS), -1)
         total = chosen.corrective(clicked, LABELS) + chosen.inertia * found.values.square().sum()
         assert found.energy == pytest.approx(float(total), rel=1e-5)
         assert found.reached == bool(chosen.reached(clicked, LABELS))
         if found.reached:
             assert found.status == "done"
-            at = sample(logits, POINTS.double())[0, 0]
+            at = squares(logits, POINTS.double(), 0)(logits)[0, 0]
             assert torch.equal(at > 0, LABELS)
     assert found.reached or energy == "fbrs", "40 evaluations are plenty here, save for whole squares of a noisy field"
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from interactify.energy import ENERGIES, Margin, MeanPerPolarity, SumOfSquares, energy_named
 from interactify.errors import OptionError
 from interactify.objective import squares
-from interactify.view import sample
 
 LN3 = math.log(3.0)  # sigmoid(ln 3) = 3/4, sigmoid(-ln 3) = 1/4
 
@@ -124,7 +123,7 @@ def test_squares_hold_the_pixels_around_a_click(size: tuple[int, int]) -> None:
     logits = networks.random_tensor(1, 1, height, width, dtype=torch.float64)
     for y in range(height):
         for x in range(width):
-            got = sample(logits, squares(torch.tensor([[x, y]], dtype=torch.float64), 1))[0, 0]
+            got = squares(logits, torch.tensor([[x, y]], dtype=torch.float64), 1)(logits)[0, 0]
             # A border row stands in for the one that would lie outside.
             expected = [
                 float(logits[0, 0, min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1)])
@@ -142,7 +141,7 @@ def test_every_click_pulls_on_every_border(name: str, x: int, y: int) -> None:
     energy = energy_named(name)
     logits = torch.full((1, 1, 5, 7), -1.0, dtype=torch.float64, requires_grad=True)
     points, labels = torch.tensor([[x, y]], dtype=torch.float64), torch.tensor([True])
-    energy.corrective(sample(logits, squares(points, energy.square))[0], labels).backward()
+    energy.corrective(squares(logits, points, energy.square)(logits)[0], labels).backward()
     gradient = logits.grad[0, 0]
     assert float(gradient[y, x]) < 0
     pulled = {(int(j), int(i)) for j, i in torch.nonzero(gradient)}

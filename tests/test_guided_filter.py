@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from interactify.guided_filter import GuidedFilter
-from interactify.view import sample
 
 
 def by_definition(guide: np.ndarray, maps: np.ndarray, radius: int, edge: float) -> np.ndarray:
@@ -49,30 +48,6 @@ def test_it_is_what_its_definition_says(channels: int, radius: int, edge: float)
     guide, maps = picture(channels)
     expected = by_definition(guide[0].numpy(), maps[0, 0].numpy(), radius, edge)
     np.testing.assert_allclose(GuidedFilter(guide, radius, edge)(maps)[0, 0].numpy(), expected, rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize("radius", [1, 3, 4, 20])
-@pytest.mark.parametrize("size", [(13, 17), (1, 9), (40, 30)])
-def test_reading_points_gives_what_filtering_the_whole_map_shows(radius: int, size: tuple[int, int]) -> None:
-    guide, maps = picture(3, *size)
-    height, width = size
-    points = torch.tensor(
-        [[0, 0], [width - 1, height - 1], [width / 2, height / 3], [-0.4, 0], [width - 0.6, height - 0.6]]
-    ).double()
-    filter_ = GuidedFilter(guide, radius, 1e-3)
-    expected = sample(filter_(maps), points)
-    torch.testing.assert_close(filter_.at(points)(maps), expected, rtol=0, atol=1e-12)
-
-
-def test_the_gradient_of_a_reading_is_that_of_the_whole_filter() -> None:
-    guide, maps = picture(3)
-    filter_, points = GuidedFilter(guide, 2, 1e-3), torch.tensor([[3.2, 4.7], [16.0, 0.0]], dtype=torch.float64)
-    gradients = []
-    for show in (filter_.at(points), lambda m: sample(filter_(m), points)):
-        leaf = maps.clone().requires_grad_(True)
-        (show(leaf) * torch.tensor([1.0, -2.0], dtype=torch.float64)).sum().backward()
-        gradients.append(leaf.grad)
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-12)
 
 
 def test_flat_pictures_and_flat_maps() -> None:

@@ -94,6 +94,18 @@ def test_a_click_takes_what_looks_alike_along() -> None:
     assert found["colour"] > found["none"], found
 
 
+def test_around_a_click_the_networks_own_map_is_shown() -> None:
+    net = interactify.wrap(interactify.zoo.load())
+    session = net.session(networks.random_photo(64, 96))
+    result = session.click(20, 20)
+    frame, step = session.first.frame, session.steps[-1]
+    own = net.network.logits(frame.image, net.variables, step.values, [], None)
+    (x, y) = frame.view.points_to_network([(20, 20)])[0].round().int().tolist()
+    near, far = (slice(None), slice(None), y, x), (slice(None), slice(None), (y + 90) % own.shape[-2], (x + 90) % 200)
+    torch.testing.assert_close(result.logits[near], own[near], rtol=1e-4, atol=1e-4)
+    assert (result.logits[far] - own[far]).abs() > 1e-3
+
+
 def test_a_batch_gives_what_sessions_give() -> None:
     net = interactify.wrap(interactify.zoo.load())
     photo = networks.random_photo(64, 96)
