@@ -12,10 +12,10 @@ from interactify import brs
 from interactify.errors import InteractionError
 from interactify.interactions import Click, checked
 from interactify.photo import PhotoLike, read_photo
-from interactify.request import Request, Run
+from interactify.request import Request, Run, refined
 from interactify.result import Result
 from interactify.resumed import Beginning
-from interactify.session import Session, refined
+from interactify.session import Session
 from interactify.side_by_side import side_by_side
 from interactify.suffix import Suffix
 

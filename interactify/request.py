@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from interactify import brs
 from interactify.guided_filter import GuidedFilter
 from interactify.interactions import Click
 from interactify.propagation import Propagation, Spread, guide_of
 from interactify.suffix import Suffix
 from interactify.view import View
 from interactify.window import Window
+
+if TYPE_CHECKING:
+    from interactify.wrap import Interactive
 
 Run = Callable[[Suffix, Tensor, Sequence[Click]], Tensor]
 
@@ -89,3 +94,18 @@ def later_wins(clicks: tuple[Click, ...]) -> tuple[tuple[Click, ...], tuple[Clic
     final = {(c.x, c.y): c.positive for c in clicks}
     holding = tuple(c for c in clicks if final[c.x, c.y] == c.positive)
     return holding, tuple(c for c in clicks if final[c.x, c.y] != c.positive)
+
+
+def refined(net: Interactive, request: Request, run: Run, stop: Callable[[], str | None]) -> brs.Refinement:
+    """Minimise what a request asks for, as the network was wrapped to; `run` runs the suffix."""
+    return brs.refine(
+        partial(request.logits, run=run),
+        request.start,
+        request.points,
+        request.labels,
+        energy=net.energy,
+        inertia=net.variables.inertia,
+        solver=net.solver,
+        max_evaluations=net.max_evaluations,
+        stop=stop,
+    )

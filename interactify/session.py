@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +24,11 @@ from interactify.interactions import Click, checked
 from interactify.memory import within_memory
 from interactify.photo import PhotoLike, read_photo, to_uint8
 from interactify.propagation import Spread
-from interactify.request import Frame, Request, Run, later_wins
+from interactify.request import Frame, Request, later_wins, refined
 from interactify.result import Result
 from interactify.resumed import LastPass
 from interactify.suffix import Suffix
-from interactify.timeline import Group, State, Step, Timeline, edited
+from interactify.timeline import Group, State, Step, Timeline, edited, outside_of
 from interactify.view import sample
 from interactify.window import Window, next_window, whole
 
@@ -323,25 +322,3 @@ class Session:
         if len(self.timeline.states) > 1:
             raise InteractionError("A session is restored into a new one only; this one has clicks already.")
         self.timeline = timeline
-
-
-def refined(net: Interactive, request: Request, run: Run, stop: Callable[[], str | None]) -> brs.Refinement:
-    """Minimise what a request asks for, as the network was wrapped to; `run` runs the suffix."""
-    return brs.refine(
-        partial(request.logits, run=run),
-        request.start,
-        request.points,
-        request.labels,
-        energy=net.energy,
-        inertia=net.variables.inertia,
-        solver=net.solver,
-        max_evaluations=net.max_evaluations,
-        stop=stop,
-    )
-
-
-def outside_of(last: Step, window: Window, first: Step) -> Result | None:
-    """What holds outside a step's window: what held when the window was opened."""
-    if window == first.frame.window:
-        return None
-    return last.result.outside if window == last.frame.window else last.result

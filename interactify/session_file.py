@@ -17,8 +17,8 @@ from interactify.interactions import Click, checked
 from interactify.photo import PhotoLike, read_photo
 from interactify.request import later_wins
 from interactify.result import Result
-from interactify.session import Session, outside_of
-from interactify.timeline import State, Step, Timeline
+from interactify.session import Session
+from interactify.timeline import State, Step, Timeline, outside_of
 from interactify.whole_file import write_whole
 from interactify.window import Window
 
@@ -30,7 +30,9 @@ FORMAT = 2
 
 def save_session(session: Session, path: str | Path) -> Path:
     """Write a session; see `Session.save`."""
-    net, arrays, steps = session.net, {}, []
+    net = session.net
+    arrays: dict[str, np.ndarray] = {}
+    steps: list[dict[str, Any]] = []
     places: dict[int, int] = {}  # of steps, by identity: states share them
     timeline = session.timeline
     for state in timeline.states:

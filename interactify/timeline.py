@@ -9,6 +9,7 @@ from torch import Tensor
 from interactify.interactions import Click
 from interactify.request import Frame
 from interactify.result import Result
+from interactify.window import Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +81,10 @@ def edited(state: State, place: int, instead: Group) -> tuple[State, list[Group]
     inside = place - (len(state[first].clicks) - len(groups[first]))
     changed = (*groups[first][:inside], *instead, *groups[first][inside + 1 :])
     return state[:first], [group for group in (changed, *groups[first + 1 :]) if group]
+
+
+def outside_of(last: Step, window: Window, first: Step) -> Result | None:
+    """What holds outside a step's window: what held when the window was opened."""
+    if window == first.frame.window:
+        return None
+    return last.result.outside if window == last.frame.window else last.result
