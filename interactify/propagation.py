@@ -134,6 +134,11 @@ def propagation_named(propagation: str | Propagation) -> Propagation:
     )
 
 
+def usual_propagation(classes: int) -> Propagation:
+    """What did best for networks of that many classes (docs/tried.md): of many, colours tell few apart."""
+    return PROPAGATIONS["colour" if classes <= 2 else "none"]
+
+
 def guide_of(image: Tensor) -> Tensor:
     """What a photo (1, C, h, w) in [0, 1] is followed by: itself up to three channels, of more what varies most.
 

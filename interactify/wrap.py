@@ -19,7 +19,7 @@ from interactify.network import Network
 from interactify.outputs import Output
 from interactify.photo import PhotoLike
 from interactify.probe import probe, ready
-from interactify.propagation import Propagation, propagation_named
+from interactify.propagation import Propagation, propagation_named, usual_propagation
 from interactify.result import Result
 from interactify.resumed import ROOM
 from interactify.session import Session
@@ -201,7 +201,7 @@ def wrap(
     max_evaluations: int = 40,
     max_seconds: float | None = None,
     zoom: bool = True,
-    propagation: str | Propagation = "colour",
+    propagation: str | Propagation | None = None,
     precision: str = "float32",
     compile: bool = False,
 ) -> Interactive:
@@ -240,6 +240,7 @@ def wrap(
             larger; what lies outside keeps its mask.
         propagation: how the rest of the picture follows: "colour" (along edges, and to what has the object's colours in
             this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), or a `Propagation`.
+            By default "colour" for a network that tells one object from the rest, "none" for one of several classes.
         precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
             in float32 on hardware that is faster so. The variables and the energy stay in float32. "float16" has a
             narrow range, in which small gradients may vanish.
@@ -262,7 +263,7 @@ def wrap(
     Interactive(Unet, variables='input', energy='margin')
     """
     chosen_energy = energy_named(energy)
-    chosen_propagation = propagation_named(propagation)
+    chosen_propagation = None if propagation is None else propagation_named(propagation)
     check_solver(solver)
     check_variables(variables)
     check_seconds(max_seconds)
@@ -301,7 +302,7 @@ def wrap(
         max_evaluations,
         max_seconds,
         zoom,
-        chosen_propagation,
+        chosen_propagation or usual_propagation(spec.output.classes),
     )
 
 

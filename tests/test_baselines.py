@@ -66,7 +66,8 @@ def test_either_kind_may_come_first(
         answer = session.click(click.x, click.y, click.positive)
         assert answer.satisfied
         assert answer.mask[click.y, click.x] == click.positive
-    assert iou(truth, answer.mask) > 0.8  # the walker takes the bar's end, at the border, for background at first
+    # The walker takes the bar's end, at the border, for background at first, or follows the network's guess there.
+    assert iou(truth, answer.mask) > 0.7
 
 
 def test_it_begins_with_nothing_or_with_what_the_network_says(

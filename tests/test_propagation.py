@@ -125,6 +125,13 @@ def test_pictures_of_many_channels_are_followed_by_what_varies_most() -> None:
     assert (strongest[14] - strongest[16]).abs() > 0.8 and strongest[:15].std() < 0.05
 
 
+def test_networks_of_several_classes_are_shown_as_they_are_by_default() -> None:
+    many, two = (interactify.wrap(networks.seeded(lambda k=k: networks.Plain(classes=k))) for k in (5, 2))
+    assert (many.propagation.name, two.propagation.name) == ("none", "colour")
+    assert interactify.wrap(many.unwrap(), propagation="edges").propagation.name == "edges"
+    assert "the network's map as it is" in many.describe() and "colours" in two.describe()
+
+
 def test_one_can_be_made_and_unknown_ones_are_refused() -> None:
     own = Propagation("mine", colour=0.5)
     assert propagation_named(own) is own
