@@ -136,7 +136,7 @@ def propagation_named(propagation: str | Propagation) -> Propagation:
 
 def usual_propagation(classes: int) -> Propagation:
     """What did best for networks of that many classes (docs/tried.md): of many, colours tell few apart."""
-    return PROPAGATIONS["colour" if classes <= 2 else "none"]
+    return PROPAGATIONS["colour" if classes <= 2 else "edges"]
 
 
 def guide_of(image: Tensor) -> Tensor:

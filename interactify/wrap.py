@@ -240,7 +240,7 @@ def wrap(
             larger; what lies outside keeps its mask.
         propagation: how the rest of the picture follows: "colour" (along edges, and to what has the object's colours in
             this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), or a `Propagation`.
-            By default "colour" for a network that tells one object from the rest, "none" for one of several classes.
+            By default "colour" for a network that tells one object from the rest, "edges" for one of several classes.
         precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
             in float32 on hardware that is faster so. The variables and the energy stay in float32. "float16" has a
             narrow range, in which small gradients may vanish.

@@ -125,11 +125,11 @@ def test_pictures_of_many_channels_are_followed_by_what_varies_most() -> None:
     assert (strongest[14] - strongest[16]).abs() > 0.8 and strongest[:15].std() < 0.05
 
 
-def test_networks_of_several_classes_are_shown_as_they_are_by_default() -> None:
+def test_networks_of_several_classes_follow_edges_alone_by_default() -> None:
     many, two = (interactify.wrap(networks.seeded(lambda k=k: networks.Plain(classes=k))) for k in (5, 2))
-    assert (many.propagation.name, two.propagation.name) == ("none", "colour")
-    assert interactify.wrap(many.unwrap(), propagation="edges").propagation.name == "edges"
-    assert "the network's map as it is" in many.describe() and "colours" in two.describe()
+    assert (many.propagation.name, two.propagation.name) == ("edges", "colour")
+    assert interactify.wrap(many.unwrap(), propagation="none").propagation.name == "none"
+    assert "colours" not in many.describe() and "edges" in many.describe() and "colours" in two.describe()
 
 
 def test_one_can_be_made_and_unknown_ones_are_refused() -> None:
