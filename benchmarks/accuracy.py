@@ -34,6 +34,7 @@ Contestant = Callable[[nn.Module], Any]
 OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "edges only": {"propagation": "edges"},
+    "colours and edges": {"propagation": "colour"},
     "no propagation": {"propagation": "none"},
     "zoom-in off": {"zoom": False},
     "margin 4.5": {"energy": Margin(4.5, 6.0)},
