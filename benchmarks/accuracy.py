@@ -23,7 +23,7 @@ from torch import nn
 import interactify
 from benchmarks.baselines import GrabCut, NetworkAlone, RandomWalker
 from interactify.energy import Margin
-from interactify.evaluation import Evaluation, evaluate, folder
+from interactify.evaluation import Evaluation, Record, evaluate, folder
 from interactify.models import build_model
 
 Contestant = Callable[[nn.Module], Any]
@@ -82,6 +82,14 @@ def summary(run: Evaluation) -> dict[str, Any]:
         "satisfied": round(run.satisfied, 4),
         "evaluations_per_click": round(run.evaluations_per_click, 2),
         "seconds_per_click": round(run.seconds_per_click, 4),
+    }
+
+
+def recorded(record: Record) -> dict[str, Any]:
+    """A record for the file, its shares and seconds rounded to what they can bear: there are thousands."""
+    return {
+        key: [round(each, 5) if isinstance(each, float) else each for each in kept] if isinstance(kept, list) else kept
+        for key, kept in asdict(record).items()
     }
 
 
@@ -153,7 +161,7 @@ def main() -> None:
     for name, contestant in contestants.items():
         run = runs[name] = evaluate(contestant, samples, clicks=given.clicks, user=given.user)
         print(f"{name}\n{run}\n")
-        row = {"summary": summary(run), "machine": machine(), "records": [asdict(record) for record in run.records]}
+        row = {"summary": summary(run), "machine": machine(), "records": [recorded(record) for record in run.records]}
         results.setdefault(key, {})[name] = row
         given.out.parent.mkdir(parents=True, exist_ok=True)
         # After each row, so that an interrupted run keeps the others.

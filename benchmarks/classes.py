@@ -25,7 +25,7 @@ from PIL import Image
 from tqdm import tqdm
 
 import interactify
-from benchmarks.accuracy import OPTIONS, machine, summary
+from benchmarks.accuracy import OPTIONS, machine, recorded, summary
 from benchmarks.camvid_frames import CLASSES, read_labels
 from benchmarks.camvid_network import SIZE, WEIGHTS, load
 from benchmarks.camvid_objects import class_objects
@@ -172,7 +172,7 @@ def main() -> None:
             "network": {"weights": fingerprint(net.unwrap())[:16]}
             | (json.loads(trained.read_text()) if trained.exists() else {}),
             "machine": machine(),
-            "records": [asdict(way.record) | {"others": [_rounded(each) for each in way.others]} for way in ways],
+            "records": [recorded(way.record) | {"others": [_rounded(each) for each in way.others]} for way in ways],
         }
         print(f"{name}\n{json.dumps(row['summary'], indent=1)}\n")
         key = f"CamVid validation, every {given.every}, {given.objects} objects a class, {given.clicks} clicks"

@@ -11,6 +11,7 @@ from torch import Tensor
 from interactify import brs
 from interactify.errors import InteractionError
 from interactify.interactions import Click, checked
+from interactify.memory import within_memory
 from interactify.photo import PhotoLike, read_photo
 from interactify.request import Request, Run, refined
 from interactify.result import Result
@@ -40,7 +41,7 @@ def refine(
         for position in positions:
             clicks[position] = _checked(interactions[position], (height, width), position)
     found: dict[int, Result] = {}
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), within_memory():
         for positions in together.values():
             session = Session(net, photos[positions[0]], target, ready=False)
             asked = [position for position in positions if clicks[position]]

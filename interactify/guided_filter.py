@@ -42,13 +42,18 @@ class GuidedFilter:
         dtype, maps = maps.dtype, maps.to(self.guide)
         together = self._means(torch.cat([maps, maps * self.guide], 1))
         mean, products = together[:, :1], together[:, 1:]
-        slope = (self._inverse * (products - mean * self._mean)[:, None]).sum(2)
+        r, g, b = (products - mean * self._mean).unbind(1)
+        rr, rg, rb, gg, gb, bb = self._inverse.unbind(1)
+        slope = torch.stack([rr * r + rg * g + rb * b, rg * r + gg * g + gb * b, rb * r + gb * g + bb * b], 1)
         level = mean - (slope * self._mean).sum(1, keepdim=True)
         fitted = self._means(torch.cat([level, slope], 1))
         return (fitted[:, :1] + (fitted[:, 1:] * self.guide).sum(1, keepdim=True)).to(dtype)
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
-        """The guide's mean (n, 3, h, w) and the inverse of its covariance (n, 3, 3, h, w) in the box of each pixel."""
+        """The guide's mean (n, 3, h, w) and the inverse of its covariance in the box of each pixel.
+
+        The inverse is (n, 6, h, w): of the symmetric matrix rr, rg, rb, gg, gb, bb.
+        """
         red, green, blue = self.guide.unbind(1)
         products = torch.stack([red * red, red * green, red * blue, green * green, green * blue, blue * blue], 1)
         means = self._means(torch.cat([self.guide, products], 1))
@@ -57,11 +62,10 @@ class GuidedFilter:
         rr, rg, rb, gg, gb, bb = (means[:, 3:] - torch.stack([r * r, r * g, r * b, g * g, g * b, b * b], 1)).unbind(1)
         rr, gg, bb = rr + self.edge, gg + self.edge, bb + self.edge
         # By cofactors: 3 x 3 matrices as many as a picture has pixels are slow to invert as a batch.
-        first = torch.stack([gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb], 1)
-        second = torch.stack([first[:, 1], rr * bb - rb * rb, rb * rg - rr * gb], 1)
-        third = torch.stack([first[:, 2], second[:, 2], rr * gg - rg * rg], 1)
-        determinant = rr * first[:, 0] + rg * first[:, 1] + rb * first[:, 2]
-        return mean, torch.stack([first, second, third], 1) / determinant[:, None, None]
+        of_red = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
+        cofactors = torch.stack([*of_red, rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg], 1)
+        determinant = rr * of_red[0] + rg * of_red[1] + rb * of_red[2]
+        return mean, cofactors / determinant[:, None]
 
     def _means(self, maps: Tensor) -> Tensor:
         return _sums(maps, self.radius) / self._count

@@ -9,6 +9,7 @@ asked. So clicks hold in the mask. Before the first click nothing is added: the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,10 @@ AT = 1.5  # network pixels around a click that are wholly the network's own: tho
 NEAR = 3.0  # network pixels, the standard deviation with which that share falls off beyond
 
 
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 @dataclass(frozen=True)
 class Propagation:
     """How far a click's correction follows the picture.
@@ -32,12 +37,23 @@ class Propagation:
         colour: w, the weight of the colours' log-odds; 0 for none.
         radius: of the guided filter, in network pixels; 0 for none.
         edge: of the guided filter: the square of the contrast, of photos in [0, 1], that makes an edge.
+
+    Raises:
+        OptionError: a weight below 0, a radius that is no whole number from 0 up, an edge that is not above 0.
     """
 
     name: str
     colour: float = 0.0
     radius: int = 0
     edge: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not _number(self.colour) or self.colour < 0:
+            raise OptionError(f"Expected colour to be a weight of 0 or more, such as 1.5; got {self.colour!r}.")
+        if isinstance(self.radius, bool) or not isinstance(self.radius, int) or self.radius < 0:
+            raise OptionError(f"Expected radius to be a whole number of pixels, 0 or more; got {self.radius!r}.")
+        if not _number(self.edge) or self.edge <= 0:
+            raise OptionError(f"Expected edge to be above 0, such as 1e-3; got {self.edge!r}.")
 
     def __str__(self) -> str:
         edges = f"edges (guided filter, radius {self.radius})" if self.radius else ""
@@ -103,13 +119,15 @@ class Spread:
 def around(points: Tensor, guide: Tensor) -> Tensor:
     """How much of the network's own map is shown, (1, 1, h, w): all of it at the points (n, 2), less with distance."""
     height, width = guide.shape[-2:]
-    across = torch.arange(width, dtype=guide.dtype, device=guide.device)
-    down = torch.arange(height, dtype=guide.dtype, device=guide.device)
-    own = guide.new_zeros(height, width)
+    own = torch.zeros(height, width, dtype=guide.dtype)
+    reach = AT + 5 * NEAR  # beyond, next to nothing
     for x, y in points.tolist():
-        beyond = (torch.hypot(across[None] - x, down[:, None] - y) - AT).clamp(min=0)
-        own = torch.maximum(own, torch.exp(-beyond.square() / (2 * NEAR**2)))
-    return own[None, None]
+        rows = slice(max(0, int(y - reach)), min(height, int(y + reach) + 2))
+        columns = slice(max(0, int(x - reach)), min(width, int(x + reach) + 2))
+        down, across = torch.arange(rows.start, rows.stop) - y, torch.arange(columns.start, columns.stop) - x
+        beyond = (torch.hypot(down[:, None], across[None]) - AT).clamp(min=0)
+        own[rows, columns] = torch.maximum(own[rows, columns], torch.exp(-beyond.square() / (2 * NEAR**2)).to(own))
+    return own[None, None].to(guide)
 
 
 PROPAGATIONS = {

@@ -178,7 +178,7 @@ class Session:
         """Go to the state that these groups of clicks lead to from one of its earlier ones."""
         held = self.timeline
         try:
-            with torch.inference_mode(False):
+            with torch.inference_mode(False), within_memory():
                 for group in groups:
                     self.timeline = held.seen_from(begun)
                     begun = (*begun, self._refined((*self._last.clicks, *group)))

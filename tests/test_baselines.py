@@ -62,12 +62,14 @@ def test_either_kind_may_come_first(
     classical: Any, picture: NDArray, truth: NDArray, order: tuple[Click, Click]
 ) -> None:
     session = classical.session(picture)
+    before = iou(truth, session.result.mask)
     for click in order:
         answer = session.click(click.x, click.y, click.positive)
         assert answer.satisfied
         assert answer.mask[click.y, click.x] == click.positive
-    # The walker takes the bar's end, at the border, for background at first, or follows the network's guess there.
-    assert iou(truth, answer.mask) > 0.7
+    # From the clicks alone the walker takes the bar's end, at the border, for background at first. Begun with the
+    # network's guess, how good the mask is hangs on that: two clicks have to make it better.
+    assert iou(truth, answer.mask) > (0.8 if classical.net is None else before)
 
 
 def test_it_begins_with_nothing_or_with_what_the_network_says(

@@ -137,6 +137,12 @@ def test_one_can_be_made_and_unknown_ones_are_refused() -> None:
     assert propagation_named(own) is own
     result = interactify.wrap(interactify.zoo.load(), propagation=own).session(halves()).click(60, 30)
     assert result.satisfied
+    for options in (
+        {"colour": -1.0}, {"colour": float("nan")}, {"colour": "1"}, {"radius": 1.5}, {"radius": -1}, {"radius": True},
+        {"edge": 0.0}, {"edge": float("inf")}, {"edge": None},
+    ):  # fmt: skip
+        with pytest.raises(interactify.OptionError, match=next(iter(options))):
+            Propagation("wrong", **options)  # type: ignore[arg-type]
     for wrong in ("colours", 3, None):
         with pytest.raises(interactify.OptionError, match="colour"):
             propagation_named(wrong)  # type: ignore[arg-type]
