@@ -136,6 +136,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=root, required=root is None, help="folder with GrabCut50/")
     parser.add_argument("--dataset", default="GrabCut50", help="folder below it with images/ and masks/")
     parser.add_argument("--clicks", type=int, default=20)
+    parser.add_argument("--between", nargs=2, metavar="NAME", help="of the photos those from one name to another")
     parser.add_argument("--every", type=int, default=1, help="take every n-th photo")
     parser.add_argument("--user", default="centre", help="who clicks: centre, jitter, pairs")
     parser.add_argument("--rows", nargs="*", default=["default"], help=f"of: {'; '.join(ROWS)}; or: all")
@@ -148,9 +149,14 @@ def main() -> None:
         parser.error(f"there is no row {unknown[0]!r}. Rows: {'; '.join(ROWS)}; or: all")
     if given.threads:
         torch.set_num_threads(given.threads)
-    samples = list(folder(Path(given.data) / given.dataset))[:: given.every]
+    samples = list(folder(Path(given.data) / given.dataset))
+    if given.between:
+        first, last = given.between
+        samples = [sample for sample in samples if first <= sample.name <= last]
+    samples = samples[:: given.every]
     results: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
-    key = f"{given.dataset}, every {given.every}, {given.clicks} clicks"
+    key = given.dataset if not given.between else f"{given.dataset} {' to '.join(given.between)}"
+    key += f", every {given.every}, {given.clicks} clicks"
     key += "" if given.user == "centre" else f", user {given.user}"
     key += "" if given.network == "zoo" else f", network {given.network}"
     try:  # all at once, so that what is not installed is missed now and not after hours
