@@ -26,7 +26,7 @@ from scipy.sparse.linalg import spsolve
 from interactify import Click, Interactive, OptionError
 from interactify.interactions import checked
 from interactify.photo import PhotoLike, read_photo, to_uint8
-from interactify.request import later_wins
+from interactify.said import said as all_said
 
 Mask = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]
@@ -82,7 +82,7 @@ class BaselineSession:
         height, width = self.result.mask.shape
         said = (*self.clicks, *(checked(click, (height, width)) for click in clicks))
         begun = time.perf_counter()
-        holding, _ = later_wins(said)
+        holding = tuple(each for each in all_said(said, (height, width)).holding if isinstance(each, Click))
         mask = self._rule(holding, self.result.mask)
         satisfied = all(bool(mask[int(c.y), int(c.x)]) == c.positive for c in holding)
         self.clicks, self.result = said, Answer(mask, satisfied, time.perf_counter() - begun)

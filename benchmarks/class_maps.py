@@ -6,70 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.camvid_frames import UNLABELLED, class_ious, confusion
-from interactify.interactions import Click
-from interactify.outputs import resized
-from interactify.session import Session, Step
+from interactify.class_map import class_maps
+from interactify.session import Session
 
 LabelMap = NDArray[np.int64]
 """(H, W): the most likely class of each pixel of the photo."""
 
 
-@torch.no_grad()
-def class_logits(step: Step) -> Tensor:
-    """The logits (1, K, h, w) of all classes in a step's frame, on the network's own grid, as its clicks left them."""
-    frame = step.frame
-    seen = [click for click in step.result.clicks if frame.window.holds(click)]
-    places = np.array([(c.x - frame.window.left, c.y - frame.window.top) for c in seen], float).reshape(-1, 2)
-    points = frame.view.points_to_network(places)
-    clicks = [Click(float(x), float(y), c.positive) for (x, y), c in zip(points.tolist(), seen, strict=True)]
-    return frame.suffix(step.values, clicks).detach()
-
-
-def shown_logits(session: Session, step: Step) -> Tensor:
-    """The logits (1, K, h', w') of all classes as a person sees them, as large as the image that the network read.
-
-    The clicked class has the log-odds of the mask, colours and edges included; the others are as the network has them.
-    """
-    image = step.frame.image
-    logits = resized(class_logits(step), (image.shape[-2], image.shape[-1])).clone()
-    target = session.target
-    if step is not session.first and session.net.propagation.active and isinstance(target, int):
-        others = torch.cat([logits[:, :target], logits[:, target + 1 :]], 1).logsumexp(1, keepdim=True)
-        logits[:, target : target + 1] = step.result.logits + others
-    return logits
-
-
 def label_maps(session: Session) -> list[LabelMap]:
-    """The label map before the first click and after each: the most likely class under the session's variables.
-
-    Inside a step's window it is that of the step; outside, what held when the window was opened, as for the mask.
-    """
-    maps = [_label_map(session, session.first, None)]
-    outside: LabelMap | None = None  # what holds outside of the last step's window
-    last = session.first
-    for step in session.steps:
-        if step.frame.window == session.first.frame.window:
-            outside = None
-        elif step.frame.window != last.frame.window:
-            outside = maps[-1]
-        maps.append(_label_map(session, step, outside))
-        last = step
-    return maps
-
-
-def _label_map(session: Session, step: Step, outside: LabelMap | None) -> LabelMap:
-    frame = step.frame
-    inside: LabelMap = frame.view.to_photo(shown_logits(session, step))[0].argmax(0).cpu().numpy()
-    if outside is None:
-        return inside
-    whole = outside.copy()
-    whole[frame.window.slices] = inside
-    return whole
+    """The class map before the first click and after each."""
+    return class_maps(session.scene, session.track)
 
 
 @dataclass(frozen=True)

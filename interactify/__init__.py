@@ -19,41 +19,52 @@ from interactify.errors import (
     PhotoError,
 )
 from interactify.evaluation import evaluate
-from interactify.interactions import Click
+from interactify.gestures import Box, Lasso, Mask, Paint, Scribble, interaction_from_json
+from interactify.interactions import Click, Interaction
 from interactify.maps import interaction_maps
 from interactify.predictor import Predictor
-from interactify.result import Result
+from interactify.result import Result, Unsatisfied
 from interactify.session import Session
 from interactify.session_file import load_session
 from interactify.spec import Knowledge
 from interactify.stem import ReconfiguredStem, reconfigure_stem
+from interactify.window import Window
 from interactify.wrap import Interactive, wrap
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AdapterError",
+    "Box",
     "CheckpointError",
     "Click",
     "InteractifyError",
+    "Interaction",
     "InteractionError",
     "Interactive",
     "Knowledge",
+    "Lasso",
+    "Mask",
     "ModelError",
     "NoPhotoError",
     "NonFiniteError",
     "NotEnoughMemoryError",
     "OptionError",
+    "Paint",
     "PhotoError",
     "Predictor",
     "ReconfiguredStem",
     "Result",
+    "Scribble",
     "Session",
+    "Unsatisfied",
+    "Window",
     "brs",
     "energy",
     "errors",
     "evaluate",
     "evaluation",
+    "interaction_from_json",
     "interaction_maps",
     "load_session",
     "optim",

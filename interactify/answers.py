@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from interactify.interactions import Click
 from interactify.photo import PhotoLike
-from interactify.prompts import LOW, Box, Prompt
+from interactify.prompts import LOW, Prompt, Rectangle
 from interactify.session import Session
 from interactify.window import MAGNIFIED
 from interactify.wrap import Interactive
@@ -33,7 +33,7 @@ class Answer:
     """
 
     logits: NDArray[np.float32]
-    region: Box
+    region: Rectangle
     clicks: tuple[Click, ...]
     size: tuple[int, int]
 
@@ -51,7 +51,7 @@ class Opened:
     def __init__(self, net: Interactive, photo: PhotoLike) -> None:
         self.net = net
         self.session = net.session(photo)
-        self._near: tuple[Box, Session] | None = None
+        self._near: tuple[Rectangle, Session] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -71,7 +71,7 @@ class Opened:
     def answer(self, prompt: Prompt) -> Answer:
         """The object that a prompt speaks of."""
         height, width = self.size
-        whole = Box(0, 0, width - 1, height - 1)
+        whole = Rectangle(0, 0, width - 1, height - 1)
         positive = [c for c in prompt.clicks if c.positive]
         region = whole if prompt.box is None else prompt.box.around(positive)
         window = (
@@ -94,23 +94,23 @@ class Opened:
             logits = _corrected(_on_photo(prompt.mask, self.size)[region.slices], logits, said)
         return Answer(logits, region, said, self.size)
 
-    def _looking_at(self, window: Box, whole: Box) -> Session:
+    def _looking_at(self, window: Rectangle, whole: Rectangle) -> Session:
         """A session on that part of the photo. The last one is kept: boxes are followed by corrections in them."""
         if window == whole:
             return self.session
         if self._near is None or self._near[0] != window:
             rows, columns = window.slices
-            part = self.session.pixels[:, rows, columns].clone()
+            part = self.session.scene.pixels[:, rows, columns].clone()
             self._near = None  # its memory is free for the one to come
             self._near = window, self.net.session(part, target=self.session.target)
         return self._near[1]
 
-    def _refined(self, session: Session, window: Box, clicks: Sequence[Click]) -> NDArray[np.float32]:
+    def _refined(self, session: Session, window: Rectangle, clicks: Sequence[Click]) -> NDArray[np.float32]:
         """(H, W) logits of the photo; outside the window not the object."""
-        session.reset()
+        session.restart()
         inside = _within(window, clicks)
         probability = session.add(inside).probability
-        session.reset()  # what a call leaves in a session is never read: it need not be kept either
+        session.restart()  # what a call leaves in a session is never read: it need not be kept either
         photo = np.full(self.size, -CERTAIN, np.float32)
         photo[window.slices] = _log_odds(probability)
         return photo
@@ -130,18 +130,18 @@ def _log_odds(probability: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.log(share / (1 - share)).astype(np.float32)
 
 
-def _within(box: Box, clicks: Sequence[Click]) -> list[Click]:
+def _within(box: Rectangle, clicks: Sequence[Click]) -> list[Click]:
     """The clicks inside a box, in its pixels."""
     return [replace(c, x=c.x - box.left, y=c.y - box.top) for c in clicks if box.holds(c)]
 
 
-def _centre(box: Box, taken: Sequence[Click]) -> list[Click]:
+def _centre(box: Rectangle, taken: Sequence[Click]) -> list[Click]:
     """A positive click in the middle of a box, or none where that pixel is taken."""
     middle = Click((box.left + box.right) // 2, (box.top + box.bottom) // 2)
     return [] if any((c.x, c.y) == (middle.x, middle.y) for c in taken) else [middle]
 
 
-def _beside(box: Box, size: tuple[int, int], taken: Sequence[Click]) -> list[Click]:
+def _beside(box: Rectangle, size: tuple[int, int], taken: Sequence[Click]) -> list[Click]:
     """Negative clicks around a box, at its corners and the middles of its sides, where the photo goes on there.
 
     Not at the pixels that are taken: what was said of them holds.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from interactify import brs
 from interactify.errors import InteractionError
-from interactify.interactions import Click, checked
+from interactify.interactions import Click, Interaction, checked
 from interactify.memory import within_memory
 from interactify.photo import PhotoLike, read_photo
 from interactify.request import Request, Run, refined
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def refine(
     net: Interactive,
     images: PhotoLike | Sequence[PhotoLike],
-    interactions: Sequence[Sequence[Click]],
+    interactions: Sequence[Sequence[Interaction]],
     target: int | str | None,
 ) -> list[Result]:
     """See `Interactive.refine`."""
@@ -35,34 +35,39 @@ def refine(
     together: dict[int, list[int]] = {}  # by photo, whatever its place in the list: it is opened once
     for position, photo in enumerate(photos):
         together.setdefault(id(photo), []).append(position)
-    clicks: dict[int, tuple[Click, ...]] = {}
+    said: dict[int, tuple[Interaction, ...]] = {}
     for positions in together.values():  # all are looked at before any is run
         height, width = read_photo(photos[positions[0]], net.spec.channels).shape[-2:]
         for position in positions:
-            clicks[position] = _checked(interactions[position], (height, width), position)
+            said[position] = _checked(interactions[position], (height, width), position)
     found: dict[int, Result] = {}
     with torch.inference_mode(False), within_memory():
         for positions in together.values():
             session = Session(net, photos[positions[0]], target, ready=False)
-            asked = [position for position in positions if clicks[position]]
+            asked = [position for position in positions if said[position]]
             found.update((position, session.result) for position in positions)
-            found.update(zip(asked, _objects(session, [clicks[position] for position in asked]), strict=True))
+            found.update(zip(asked, _objects(session, [said[position] for position in asked]), strict=True))
     return [found[position] for position in range(len(photos))]
 
 
-def _objects(session: Session, clicks: Sequence[tuple[Click, ...]]) -> list[Result]:
-    """The results of several sets of clicks on one photo, each from the photo's beginning."""
-    if not clicks:
+def _objects(session: Session, said: Sequence[tuple[Interaction, ...]]) -> list[Result]:
+    """The results of several sets of interactions on one photo, each from the photo's beginning."""
+    if not said:
         return []
-    requests = [session.request(each) for each in clicks]
-    at_once = session.first.frame.suffix.at_once()
+    scene, target = session.scene, session.target
+    at_once = scene.whole.suffix.at_once()
+    if not all(isinstance(each, Click) and each.label is None for one in said for each in one):
+        stop = brs.stopping(session.net.max_seconds)
+        return [scene.answered((), one, target, stop).result for one in said]
+    requests = [scene.request((), one, target) for one in said]
     found = _in_passes(session, requests, at_once) if at_once > 1 else _side_by_side(session, requests)
-    return [session.settled(request, each).result for request, each in zip(requests, found, strict=True)]
+    together = zip(requests, found, strict=True)
+    return [scene.settled((), request, each, target).result for request, each in together]
 
 
 def _side_by_side(session: Session, requests: Sequence[Request]) -> list[brs.Refinement]:
     """Each object by itself, several at the same time; where they begin alike, the first pass is run for all."""
-    suffix = session.first.frame.suffix
+    suffix = session.scene.whole.suffix
     beginning = Beginning(suffix) if suffix.shared and suffix.whole is None else None
     stop = brs.stopping(session.net.max_seconds)
 
@@ -82,8 +87,8 @@ def _of_its_own(suffix: Suffix) -> Run:
 
 def _in_passes(session: Session, requests: Sequence[Request], at_once: int) -> list[brs.Refinement]:
     """Objects that share the network's passes, `at_once` of them: what a GPU is for."""
-    net, frame = session.net, session.first.frame
-    network, suffix = net.network, frame.suffix
+    net, frame = session.net, session.scene.whole
+    suffix = frame.suffix
 
     def forward(values: Tensor, rows: Sequence[int]) -> Tensor:
         logits = suffix.rows(values) if len(rows) > 1 else None
@@ -91,7 +96,7 @@ def _in_passes(session: Session, requests: Sequence[Request], at_once: int) -> l
             alone = zip(rows, values.unbind(0), strict=True)
             return torch.cat([requests[row].logits(one, Suffix.__call__) for row, one in alone])
         together = zip(rows, logits.unbind(0), strict=True)
-        return torch.cat([network.log_odds(one, requests[row].target, frame.image) for row, one in together])
+        return torch.cat([requests[row].of_targets(one) for row, one in together])
 
     return brs.refine_rows(
         forward,
@@ -119,10 +124,10 @@ def _photos(images: PhotoLike | Sequence[PhotoLike], count: int) -> list[PhotoLi
     return list(images)
 
 
-def _checked(clicks: Sequence[Click], size: tuple[int, int], position: int) -> tuple[Click, ...]:
-    if isinstance(clicks, Click) or not isinstance(clicks, (list, tuple)):
+def _checked(said: Sequence[Interaction], size: tuple[int, int], position: int) -> tuple[Interaction, ...]:
+    if isinstance(said, Interaction) or not isinstance(said, (list, tuple)):
         raise InteractionError(
-            f"Expected a list of clicks at place {position} of the interactions, got {type(clicks).__name__}: one list "
+            f"Expected a list of clicks at place {position} of the interactions, got {type(said).__name__}: one list "
             "for each object, [[Click(…), …], …]."
         )
-    return tuple(checked(click, size) for click in clicks)
+    return tuple(checked(each, size) for each in said)

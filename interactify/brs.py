@@ -17,7 +17,7 @@ from torch import Tensor
 from interactify.energy import Energy, energy_named
 from interactify.errors import InteractionError, OptionError
 from interactify.memory import within_memory
-from interactify.objective import RowsEnergy, RowsForward
+from interactify.objective import Asked, RowsEnergy, RowsForward
 from interactify.optim import ROW_SOLVERS
 
 Forward = Callable[[Tensor], Tensor]
@@ -56,6 +56,9 @@ def refine(
     solver: str = "lbfgs",
     max_evaluations: int = 40,
     stop: Callable[[], str | None] | None = None,
+    weights: Tensor | None = None,
+    required: Tensor | None = None,
+    maps: Tensor | None = None,
 ) -> Refinement:
     """Minimise E = E_C + λ·E_I over the variables of `forward`, from `start`.
 
@@ -72,6 +75,11 @@ def refine(
         max_evaluations: how often `forward` may be run.
         stop: asked before every evaluation but the first; a text ends the refinement with that status, and the best
             so far comes back. See `stopping`.
+        weights: (n,) above 0, how much each point counts in the energy beside the others; 1 each by default.
+        required: (n,) bool, the points that have to be where the energy wants them; the others pull, but are not waited
+            for. Where none is required, it is enough that all have their label. All are by default.
+        maps: (n,) integers, for a `forward` that returns logits (1, T, h, w) of several classes: in which map each
+            point has its label. The first by default.
 
     Returns:
         The `Refinement`. Where the energy's goal was reached, the point that reached it; else the lowest seen.
@@ -101,7 +109,15 @@ def refine(
 
     with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient below
         (found,) = _refined(
-            row, start[None], [points], [labels], energy, inertia or _sum_of_squares, solver, max_evaluations, stop, 1
+            row,
+            start[None],
+            [_checked(points, labels, start, weights, required, maps)],
+            energy,
+            inertia or _sum_of_squares,
+            solver,
+            max_evaluations,
+            stop,
+            1,
         )
     return found
 
@@ -118,6 +134,8 @@ def refine_rows(
     max_evaluations: int = 40,
     stop: Callable[[], str | None] | None = None,
     at_once: int = 1,
+    weights: Sequence[Tensor | None] | None = None,
+    required: Sequence[Tensor | None] | None = None,
 ) -> list[Refinement]:
     """`refine` for B refinements that share the passes of `forward`: objects in a photo, or photos of one size.
 
@@ -131,6 +149,7 @@ def refine_rows(
         energy, inertia, solver, max_evaluations, stop: as for `refine`; the same for every row. "scipy" runs one row
             after the other.
         at_once: how many rows `forward` is given at most; memory grows with it.
+        weights, required: B of each, or None, as for `refine`.
 
     Returns:
         B `Refinement`s, in the order of the rows.
@@ -158,9 +177,14 @@ def refine_rows(
         )
     if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
         raise OptionError(f"Expected at_once to be a whole number of 1 or more, got {at_once!r}.")
+    none = [None] * len(starts)
     with torch.inference_mode(False):
+        asked = [
+            _checked(*each[:2], starts, *each[2:])
+            for each in zip(points, labels, weights or none, required or none, strict=True)
+        ]
         return _refined(
-            forward, starts, points, labels, energy, inertia or _sum_of_squares, solver, max_evaluations, stop, at_once
+            forward, starts, asked, energy, inertia or _sum_of_squares, solver, max_evaluations, stop, at_once
         )
 
 
@@ -194,8 +218,7 @@ def check_solver(solver: object) -> None:
 def _refined(
     forward: RowsForward,
     starts: Tensor,
-    points: Sequence[Tensor],
-    labels: Sequence[Tensor],
+    asked: Sequence[Asked],
     energy: Energy,
     inertia: Inertia,
     solver: str,
@@ -203,10 +226,7 @@ def _refined(
     stop: Callable[[], str | None] | None,
     at_once: int,
 ) -> list[Refinement]:
-    asked = [_checked(*each, starts) for each in zip(points, labels, strict=True)]
-    objective = RowsEnergy(
-        forward, starts[0], [each[0] for each in asked], [each[1] for each in asked], energy, inertia, at_once
-    )
+    objective = RowsEnergy(forward, starts[0], asked, energy, inertia, at_once)
     flat = starts.detach().clone().reshape(len(starts), -1)
     with within_memory():
         solutions = ROW_SOLVERS[solver](
@@ -239,9 +259,17 @@ def _checked_start(start: Tensor) -> None:
         raise OptionError("Expected start to be a float32 or float64 tensor: the variables' values to begin from.")
 
 
-def _checked(points: Tensor, labels: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+def _checked(
+    points: Tensor,
+    labels: Tensor,
+    start: Tensor,
+    weights: Tensor | None = None,
+    required: Tensor | None = None,
+    maps: Tensor | None = None,
+) -> Asked:
     try:
         points, labels = torch.as_tensor(points), torch.as_tensor(labels)
+        given = [None if each is None else torch.as_tensor(each) for each in (weights, required, maps)]
     except (TypeError, ValueError, RuntimeError) as cause:
         raise InteractionError(f"Expected points (n, 2) of numbers and labels (n,): {cause}.") from cause
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1] or not len(points):
@@ -249,9 +277,22 @@ def _checked(points: Tensor, labels: Tensor, start: Tensor) -> tuple[Tensor, Ten
             f"Expected points (n, 2) and labels (n,) with n of 1 or more, got {tuple(points.shape)} and "
             f"{tuple(labels.shape)}."
         )
+    for name, each in zip(("weights", "required", "maps"), given, strict=True):
+        if each is not None and each.shape != labels.shape:
+            raise InteractionError(
+                f"Expected {name} {tuple(labels.shape)}, one for each point, got {tuple(each.shape)}."
+            )
+    weights, required, maps = given
+    if weights is not None and not bool((torch.isfinite(weights) & (weights > 0)).all()):
+        raise InteractionError("Expected weights that are finite and above 0: a point of no weight is better left out.")
+    if maps is not None and (maps.is_floating_point() or bool((maps < 0).any())):
+        raise InteractionError("Expected maps to be indices of the logits' maps, 0 or more.")
     if start.device.type != "mps":  # which has no float64; its points stay on the host
         points = points.to(start.device)
-    points = points.to(torch.float64)  # a copy, as are the labels below: tensors of inference mode can't be saved
+    points = points.to(torch.float64)  # a copy, as are those below: tensors of inference mode can't be saved
     if not bool(torch.isfinite(points).all()) or bool((points < -0.5).any()):
         raise InteractionError("Expected points in pixels of the logits, x then y, finite and not negative.")
-    return points.clone(), labels.to(start.device, torch.bool).clone()
+    kinds = (torch.float32 if start.device.type == "mps" else torch.float64, torch.bool, torch.int64)
+    device = start.device
+    rest = [None if each is None else each.to(device, kind).clone() for each, kind in zip(given, kinds, strict=True)]
+    return Asked(points.clone(), labels.to(device, torch.bool).clone(), *rest)

@@ -217,7 +217,8 @@ def _segment(given: argparse.Namespace) -> int:
         print(demo.header())
     for made, result in demo.play(session, clicks):
         print(demo.row(made, result), flush=True)
-    pictured = draw.overlay(session.photo, result.mask, clicks=session.interactions)
+    said = [each for each in session.interactions if isinstance(each, Click)]
+    pictured = draw.overlay(session.photo, result.mask, clicks=said)
     names = session.net.spec.class_names
     category = names[session.target] if names and session.target is not None else "object"
     for path in write_formats(formats, folder, Exported(result, photo, category, tolerance)):

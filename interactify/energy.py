@@ -17,14 +17,17 @@ from interactify.errors import OptionError
 
 
 class Energy(Protocol):
-    """A corrective energy. `logits` are (n, s): n clicks, each a square of s pixels; `labels` (n,) bool."""
+    """A corrective energy. `logits` are (n, s): n clicks, each a square of s pixels; `labels` (n,) bool.
+
+    `weights` (n,) say how much each counts beside the others; None for 1 each.
+    """
 
     name: str
     square: int
     inertia: float
     lower_bound: float | None  # known, it gives the solver its first step; None where energies saturate
 
-    def corrective(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def corrective(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """E_C, 0-d, differentiable."""
 
     def reached(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -43,8 +46,8 @@ class SumOfSquares:
     inertia: float = 1e-3
     lower_bound: float | None = None
 
-    def corrective(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return _error(logits, labels).square().sum()
+    def corrective(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        return _weighted(_error(logits, labels).square(), weights).sum()
 
     def reached(self, logits: Tensor, labels: Tensor) -> Tensor:
         return (_signed(logits, labels) > 0).all()
@@ -64,10 +67,12 @@ class MeanPerPolarity:
     lower_bound: float | None = None
     past: float = 0.51
 
-    def corrective(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def corrective(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         squares = _error(logits, labels).square().mean(1)
-        weights = labels / labels.sum().clamp(min=1) + ~labels / (~labels).sum().clamp(min=1)
-        return (squares * weights.to(squares.dtype)).sum()
+        each = torch.ones_like(squares) if weights is None else weights.to(squares.dtype)
+        least = torch.finfo(squares.dtype).tiny  # of a polarity that no click has, the mean is 0
+        shares = [own / own.sum().clamp(min=least) for own in (each * labels, each * ~labels)]
+        return (squares * (shares[0] + shares[1])).sum()
 
     def reached(self, logits: Tensor, labels: Tensor) -> Tensor:
         return (torch.sigmoid(_signed(logits, labels)) > self.past).all()
@@ -89,8 +94,8 @@ class Margin:
     inertia: float = 1e-3
     lower_bound: float | None = 0.0
 
-    def corrective(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.relu(self.aim - _signed(logits, labels)).square().sum()
+    def corrective(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        return _weighted(F.relu(self.aim - _signed(logits, labels)).square(), weights).sum()
 
     def reached(self, logits: Tensor, labels: Tensor) -> Tensor:
         return (_signed(logits, labels) >= self.margin).all()
@@ -99,6 +104,10 @@ class Margin:
 def _signed(logits: Tensor, labels: Tensor) -> Tensor:
     """Positive where a pixel has its label."""
     return torch.where(labels[:, None], logits, -logits)
+
+
+def _weighted(squares: Tensor, weights: Tensor | None) -> Tensor:
+    return squares if weights is None else squares * weights[:, None].to(squares.dtype)
 
 
 def _error(logits: Tensor, labels: Tensor) -> Tensor:

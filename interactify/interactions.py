@@ -1,21 +1,42 @@
-"""What a person says about a photo: a click, checked against the photo it is meant for."""
+"""What a person says about a photo: an interaction, checked against the photo it is meant for. The first is the click.
+
+The others are in `gestures.py`: scribbles, boxes, lassos, masks to begin from, and strokes that erase and restore.
+"""
 
 from __future__ import annotations
 
-import math
-import numbers
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from interactify.coordinates import number, place, polarity, shown
 from interactify.errors import InteractionError
 
+Any_ = TypeVar("Any_", bound="Interaction")
 
-@dataclass(frozen=True)
-class Click:
-    """One click in photo pixels: x to the right, y down, pixel centres at whole numbers; positive: "belongs to it".
 
-    A Click made by hand is unchecked; `checked` says whether it is one for a given photo.
+class Interaction(ABC):
+    """One thing that is said about a photo, in its pixels: x to the right, y down, pixel centres at whole numbers.
+
+    Made by hand it is unchecked; `checked` says whether it is one for a given photo.
+    """
+
+    @abstractmethod
+    def within(self: Any_, photo_size: tuple[int, int]) -> Any_:
+        """The same, checked, in plain numbers of whole pixels; `photo_size` is (H, W). Raises InteractionError."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """A dict that `json.dumps` takes, with its "kind"; `gestures.interaction_from_json` takes it back."""
+
+
+@dataclass(frozen=True, repr=False)
+class Click(Interaction):
+    """One click: a pixel that belongs to the object (`positive`), or does not.
+
+    With a `label`, an index or a name of one of the network's classes, it speaks of that class instead: the pixel is of
+    it, or is not.
 
     >>> Click(120, 80)
     Click(x=120, y=80, positive=True)
@@ -24,6 +45,15 @@ class Click:
     x: float
     y: float
     positive: bool = True
+    label: int | str | None = None
+
+    def __repr__(self) -> str:
+        label = "" if self.label is None else f", label={self.label!r}"
+        return f"Click(x={self.x!r}, y={self.y!r}, positive={self.positive!r}{label})"
+
+    def within(self, photo_size: tuple[int, int]) -> Click:
+        positive = polarity(self.positive)
+        return Click(*place(self.x, self.y, photo_size), positive, checked_label(self.label))
 
     def to_json(self) -> dict[str, Any]:
         """Return the click as a dict that `json.dumps` takes, and `Click.from_json` takes back.
@@ -33,16 +63,17 @@ class Click:
         >>> Click(3, 4.5, False).to_json()
         {'kind': 'click', 'x': 3, 'y': 4.5, 'positive': False}
         """
-        return {
+        stored = {
             "kind": "click",
-            "x": _number("x", self.x),
-            "y": _number("y", self.y),
-            "positive": _polarity(self.positive),
+            "x": number("x", self.x),
+            "y": number("y", self.y),
+            "positive": polarity(self.positive),
         }
+        return stored if self.label is None else {**stored, "label": checked_label(self.label)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Click:
-        """Return the click that `to_json` wrote; "kind" may be left out.
+        """Return the click that `to_json` wrote; "kind" and "label" may be left out.
 
         Raises InteractionError for anything else: no dict, another kind, a key missing or unknown, a value of another
         type.
@@ -54,75 +85,45 @@ class Click:
         if not isinstance(stored, Mapping):
             raise InteractionError(f"{expected}, a {type(stored).__name__} came.")
         if stored.get("kind", "click") != "click":
-            raise InteractionError(f"{expected}, an interaction of kind {stored['kind']!r} came.")
-        missing = [key for key in ("x", "y", "positive") if key not in stored]
-        unknown = [key for key in stored if key not in ("kind", "x", "y", "positive")]
-        if missing or unknown:
-            faults = [f"{word} {keys}" for word, keys in (("without", missing), ("with unknown", unknown)) if keys]
-            raise InteractionError(f"{expected}, one came {' and '.join(faults)}.")
-        return cls(_number("x", stored["x"]), _number("y", stored["y"]), _polarity(stored["positive"]))
+            raise InteractionError(f"{expected}, an interaction of kind {shown(stored['kind'])} came.")
+        keys_of(stored, ("x", "y", "positive"), ("kind", "label"), expected)
+        x, y, label = number("x", stored["x"]), number("y", stored["y"]), checked_label(stored.get("label"))
+        return cls(x, y, polarity(stored["positive"]), label)
 
 
-def checked(click: Click, photo_size: tuple[int, int]) -> Click:
-    """Return the click at its pixel, with x and y of type int, or raise; `photo_size` is (H, W).
+def checked(interaction: Any_, photo_size: tuple[int, int]) -> Any_:
+    """Return the interaction at its pixels, with x and y of type int, or raise; `photo_size` is (H, W).
 
     Coordinates may be ints, floats, NumPy scalars or 0-d tensors and are rounded to the nearest pixel, halves up: every
     point of the photo's area, from -0.5 up to and without W - 0.5, has its pixel.
 
-    Raises InteractionError for a click outside the photo, NaN, infinity, anything that is not a number (a bool is not),
-    and where positive is not a bool.
+    Raises InteractionError for what is no interaction, what lies outside the photo, NaN, infinity, anything that is not
+    a number (a bool is not), and where positive is not a bool.
 
     >>> checked(Click(9.6, 0), (20, 30))
     Click(x=10, y=0, positive=True)
     """
-    if not isinstance(click, Click):
-        raise InteractionError(f"A Click was expected, {type(click).__name__} came. Try Click(x=..., y=...).")
-    height, width = photo_size
-    x, y = _pixel(_number("x", click.x)), _pixel(_number("y", click.y))
-    positive = _polarity(click.positive)
-    if not (0 <= x < width and 0 <= y < height):
-        hint = ""
-        if 0 <= y < width and 0 <= x < height:
-            hint = " Are x and y swapped? x runs to the right, y down."
+    if not isinstance(interaction, Interaction):
         raise InteractionError(
-            f"The click x={click.x}, y={click.y} lies outside the photo, which is {width} wide and {height} high: "
-            f"x has to be from 0 to {width - 1}, y from 0 to {height - 1}.{hint}"
+            f"A Click was expected, {type(interaction).__name__} came. Try Click(x=..., y=...), or another interaction."
         )
-    return Click(x, y, positive)
+    return interaction.within(photo_size)
 
 
-def _scalar(value: Any) -> Any:
-    # NumPy scalars and 0-d arrays and tensors of any library carry ndim and item(); one-element arrays are no numbers.
-    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+def keys_of(stored: Mapping[str, Any], needed: tuple[str, ...], allowed: tuple[str, ...], expected: str) -> None:
+    """Raise InteractionError for a stored interaction with a key too few or too many."""
+    missing = [key for key in needed if key not in stored]
+    unknown = [key for key in stored if key not in (*needed, *allowed)]
+    if missing or unknown:
+        faults = [f"{word} {keys}" for word, keys in (("without", missing), ("with unknown", unknown)) if keys]
+        raise InteractionError(f"{expected}, one came {' and '.join(faults)}.")
 
 
-def _number(name: str, value: Any) -> int | float:
-    plain = _scalar(value)
-    if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
-        raise InteractionError(f"A click's {name} has to be a number of pixels, {_shown(value)} came.")
-    if isinstance(plain, numbers.Integral):
-        return int(plain)
-    try:
-        plain = float(plain)
-    except OverflowError:
-        plain = math.inf
-    if not math.isfinite(plain):
-        raise InteractionError(f"A click's {name} has to be a finite number of pixels, {_shown(value)} came.")
-    return plain
-
-
-def _pixel(value: int | float) -> int:
-    # Integers stay as they are: adding 0.5 would lose large ones, and the error has to name what came.
-    return value if isinstance(value, int) else math.floor(value + 0.5)
-
-
-def _polarity(value: Any) -> bool:
-    plain = _scalar(value)
-    if not isinstance(plain, bool):
-        raise InteractionError(f"A click's positive has to be True or False, {_shown(value)} came.")
-    return plain
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+def checked_label(label: Any) -> int | str | None:
+    """A class's index or name, or None; whether the network has it is seen when it is said."""
+    if label is None or isinstance(label, str):
+        return label
+    index = number("label", label)
+    if not isinstance(index, int):
+        raise InteractionError(f"A click's label has to be a class's index or name, {shown(label)} came.")
+    return index

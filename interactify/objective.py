@@ -27,6 +27,34 @@ RowsForward = Callable[[Tensor, Sequence[int]], Tensor]
 """From values (b, …), and which rows these are, to logits (b, 1, h, w), differentiable."""
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What one row is to bring about: the labels of points.
+
+    Attributes:
+        points: (n, 2) float64, x then y, in pixels of the logits.
+        labels: (n,) bool.
+        weights: (n,) of the points in the energy; None for 1 each.
+        required: (n,) bool, which of them have to be where the energy wants them before it may stop: where none is, all
+            have to have their label. None for all.
+        maps: (n,) int64, in which of the logits' maps each is read; None for the first.
+    """
+
+    points: Tensor
+    labels: Tensor
+    weights: Tensor | None = None
+    required: Tensor | None = None
+    maps: Tensor | None = None
+
+    def reached(self, energy: Energy, logits: Tensor) -> Tensor:
+        """0-d bool, from the logits (n, s) at the points."""
+        if self.required is None:
+            return energy.reached(logits, self.labels)
+        if bool(self.required.any()):
+            return energy.reached(logits[self.required], self.labels[self.required])
+        return ((logits > 0) == self.labels[:, None]).all()
+
+
 @dataclass(eq=False)
 class RowsEnergy:
     """E = E_C + λ·E_I of each row, with its gradient, as a solver's objective.
@@ -34,15 +62,14 @@ class RowsEnergy:
     Attributes:
         forward: runs some of the rows.
         like: the variables of one row: their shape, dtype and device.
-        points, labels: of each row, (n, 2) float64 in pixels of the logits, and (n,) bool.
+        asked: of each row.
         energy, inertia: E_C and λ, and E_I.
         at_once: how many rows are run together; more are run in turn.
     """
 
     forward: RowsForward
     like: Tensor
-    points: Sequence[Tensor]
-    labels: Sequence[Tensor]
+    asked: Sequence[Asked]
     energy: Energy
     inertia: Callable[[Tensor], Tensor]
     at_once: int
@@ -75,7 +102,8 @@ class RowsEnergy:
             logits = self._maps(values, rows)
             clicked = [self._clicked(one, row) for one, row in zip(_apart(logits), rows, strict=True)]
             corrective = [
-                self.energy.corrective(seen, self.labels[row]) for seen, row in zip(clicked, rows, strict=True)
+                self.energy.corrective(seen, self.asked[row].labels, *self._weights(row))
+                for seen, row in zip(clicked, rows, strict=True)
             ]
             held = [self.energy.inertia * self.inertia(one) for one in _apart(twin)]
         totals = [(own.detach() + kept.detach()) for own, kept in zip(corrective, held, strict=True)]
@@ -83,7 +111,7 @@ class RowsEnergy:
         told = [
             flag
             for seen, row, one, total in zip(clicked, rows, logits.detach(), totals, strict=True)
-            for flag in (self.energy.reached(seen.detach(), self.labels[row]), _finite(one, total))
+            for flag in (self.asked[row].reached(self.energy, seen.detach()), _finite(one, total))
         ]
         flags = torch.stack(told).tolist()
         reached, finite = flags[::2], flags[1::2]
@@ -93,7 +121,7 @@ class RowsEnergy:
             elif row in self._seen:  # a step too far: the line search comes back from there
                 totals[position], reached[position] = torch.full_like(totals[position], torch.inf), False
             else:
-                raise _broken(row if len(self.points) > 1 else None)
+                raise _broken(row if len(self.asked) > 1 else None)
         wanted = [i for i in range(len(rows)) if finite[i] and not reached[i]]
         gradient = None
         if wanted:
@@ -109,9 +137,15 @@ class RowsEnergy:
         ]
         return RowEvaluations(torch.stack(totals).to(x.dtype), gradient, reached, payloads)
 
+    def _weights(self, row: int) -> tuple[Tensor, ...]:
+        """Given only where they are not all 1, so that an energy need not know of them."""
+        weights = self.asked[row].weights
+        return () if weights is None else (weights,)
+
     def _maps(self, values: Tensor, rows: Sequence[int]) -> Tensor:
         logits = self.forward(values, rows)
-        expected = (len(rows), 1)
+        maps = max(1 if asked.maps is None else int(asked.maps.max()) + 1 for asked in self.asked)
+        expected = (len(rows), maps)
         if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[:2] != expected:
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ModelError(f"Expected forward to return logits {(*expected, 'h', 'w')}, got {found}.")
@@ -120,12 +154,15 @@ class RowsEnergy:
         return logits
 
     def _clicked(self, logits: Tensor, row: int) -> Tensor:
-        """Logits (n, s) at one row's points, from its map (1, h, w)."""
-        key = row, logits.shape
+        """Logits (n, s) at one row's points, from its maps (T, h, w)."""
+        key, asked = (row, logits.shape), self.asked[row]
         if key not in self._corners:  # asked once: looking at points that lie on a device waits for it
-            _check_inside(self.points[row], logits)
-            self._corners[key] = squares(logits[None], self.points[row], self.energy.square)
-        return self._corners[key](logits[None])[0, 0].view(len(self.points[row]), -1)
+            _check_inside(asked.points, logits)
+            self._corners[key] = squares(logits[None], asked.points, self.energy.square)
+        seen = self._corners[key](logits[None])[0].view(len(logits), len(asked.points), -1)
+        if asked.maps is None:
+            return seen[0]
+        return seen[asked.maps, torch.arange(len(asked.points), device=seen.device)]
 
 
 def squares(logits: Tensor, points: Tensor, square: int) -> Corners:

@@ -22,7 +22,7 @@ _PADDING: Final = -1
 
 
 @dataclass(frozen=True)
-class Box:
+class Rectangle:
     """The pixels from `left` to `right` and from `top` to `bottom`, all of them inside."""
 
     left: int
@@ -34,27 +34,27 @@ class Box:
         """Whether a click's pixel lies inside."""
         return self.left <= click.x <= self.right and self.top <= click.y <= self.bottom
 
-    def grown(self, share: float, size: tuple[int, int], least: int = 1) -> Box:
+    def grown(self, share: float, size: tuple[int, int], least: int = 1) -> Rectangle:
         """The box with `share` of its width and height added at each side, as far as the photo (H, W) goes.
 
         Sides of less than `least` pixels become that long.
 
-        >>> Box(10, 10, 29, 19).grown(0.5, (100, 32))
-        Box(left=0, top=5, right=31, bottom=24)
+        >>> Rectangle(10, 10, 29, 19).grown(0.5, (100, 32))
+        Rectangle(left=0, top=5, right=31, bottom=24)
         """
         wide, high = self.right + 1 - self.left, self.bottom + 1 - self.top
         across, down = (max(round(share * side), -(-(least - side) // 2)) for side in (wide, high))
-        return Box(
+        return Rectangle(
             max(0, self.left - across),
             max(0, self.top - down),
             min(size[1] - 1, self.right + across),
             min(size[0] - 1, self.bottom + down),
         )
 
-    def around(self, clicks: Sequence[Click]) -> Box:
+    def around(self, clicks: Sequence[Click]) -> Rectangle:
         """The smallest box that holds this one and the clicks."""
         xs, ys = [int(c.x) for c in clicks], [int(c.y) for c in clicks]
-        return Box(
+        return Rectangle(
             min([self.left, *xs]), min([self.top, *ys]), max([self.right, *xs]), max([self.bottom, *ys])
         )  # fmt: skip
 
@@ -69,7 +69,7 @@ class Prompt:
     """All that is said of one object: clicks at their pixels, a box, and a mask (256, 256) of logits to begin from."""
 
     clicks: tuple[Click, ...] = ()
-    box: Box | None = None
+    box: Rectangle | None = None
     mask: NDArray[np.float32] | None = None
 
 
@@ -157,7 +157,7 @@ def _points(
     ]
 
 
-def _boxes(box: ArrayLike | None, scale: NDArray[np.float64], size: tuple[int, int]) -> list[Box] | None:
+def _boxes(box: ArrayLike | None, scale: NDArray[np.float64], size: tuple[int, int]) -> list[Rectangle] | None:
     if box is None:
         return None
     corners = _numbers("box", box)
@@ -169,7 +169,7 @@ def _boxes(box: ArrayLike | None, scale: NDArray[np.float64], size: tuple[int, i
     return [_box(row, size) for row in corners.tolist()]
 
 
-def _box(corners: list[float], size: tuple[int, int]) -> Box:
+def _box(corners: list[float], size: tuple[int, int]) -> Rectangle:
     """Those pixels of the photo that a box touches, rounded as clicks are."""
     height, width = size
     if not np.isfinite(corners).all():
@@ -183,7 +183,7 @@ def _box(corners: list[float], size: tuple[int, int]) -> Box:
     if left >= width or top >= height or right < 0 or bottom < 0:
         raise InteractionError(f"The box {corners} lies outside the photo, which is {width} wide and {height} high.")
     # Detectors' boxes reach beyond the photo by some pixels: that says no more than its edge.
-    return Box(max(left, 0), max(top, 0), min(right, width - 1), min(bottom, height - 1))
+    return Rectangle(max(left, 0), max(top, 0), min(right, width - 1), min(bottom, height - 1))
 
 
 def _masks(mask_input: ArrayLike | None) -> list[NDArray[np.float32]] | None:

@@ -1,4 +1,4 @@
-"""What a refinement is asked for: which clicks hold, in which window of the photo, from where, for which class."""
+"""What a refinement is asked for: which pixels have which label, in which window of the photo, from where."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify import brs
 from interactify.guided_filter import GuidedFilter
 from interactify.interactions import Click
 from interactify.propagation import Propagation, Spread, guide_of
+from interactify.said import OWN, Said
 from interactify.suffix import Suffix
 from interactify.view import View
 from interactify.window import Window
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from interactify.wrap import Interactive
 
 Run = Callable[[Suffix, Tensor, Sequence[Click]], Tensor]
+PULLS = 12  # evaluations for a mask to begin from: the network need not agree with it everywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,60 +56,137 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What is to be refined: `holding` of the clicks, from `start`, in one frame.
+    """What is to be refined so that all that is said holds, from `start`, in one frame.
 
-    `points` (n, 2) are those inside the frame's window, in network pixels, with one of `positive` for each; `target` is
-    the class they speak of, `spread` how the corrected map follows the picture, and `begun` when the person waited from
-    (`time.perf_counter`).
+    Attributes:
+        said: all of it.
+        frame: where; `inside` (n,) are the places of `said` that lie in its window.
+        start: the variables' values to begin from.
+        points: (n, 2) float64, those places in network pixels.
+        maps: (n,) int64, of which of `targets` each speaks.
+        targets: classes; the first is the session's own.
+        spreads: of each of them, how the corrected map follows the picture.
+        begun: when the person waited from (`time.perf_counter`).
     """
 
-    clicks: tuple[Click, ...]
-    holding: tuple[Click, ...]
-    overruled: tuple[Click, ...]
+    said: Said
     frame: Frame
+    inside: NDArray[np.int64]
     start: Tensor
     points: Tensor
-    positive: tuple[bool, ...]
-    target: int | None
-    spread: Spread
+    maps: NDArray[np.int64]
+    targets: tuple[int | None, ...]
+    spreads: tuple[Spread, ...]
     begun: float
+
+    @property
+    def target(self) -> int | None:
+        """The session's own class."""
+        return self.targets[0]
+
+    @cached_property
+    def positive(self) -> NDArray[np.bool_]:
+        """(n,) bool."""
+        return self.said.positive[self.inside]
 
     @property
     def labels(self) -> Tensor:
         """(n,) bool."""
-        return torch.tensor(self.positive)
+        return torch.from_numpy(self.positive)
+
+    @property
+    def weights(self) -> Tensor | None:
+        """(n,); None where all count alike."""
+        weights = self.said.weights[self.inside]
+        return None if (weights == 1).all() else torch.from_numpy(weights)
+
+    @property
+    def required(self) -> Tensor | None:
+        """(n,) bool; None where all are."""
+        required = self.said.required[self.inside]
+        return None if required.all() else torch.from_numpy(required)
 
     @cached_property
     def seen(self) -> list[Click]:
-        """The clicks inside the window, in network pixels."""
-        return [
-            Click(float(x), float(y), positive)
-            for (x, y), positive in zip(self.points.tolist(), self.positive, strict=True)
-        ]
+        """The points in network pixels, as what the variables' click maps are drawn of."""
+        return clicks_in(self.frame, self.said)
 
     def logits(self, values: Tensor, run: Run) -> Tensor:
-        """Log-odds (1, 1, h', w') of the target under the values, differentiable in them, as `run` runs the suffix."""
+        """Log-odds (1, T, h', w') of the targets under the values, differentiable in them, as `run` runs the suffix."""
         suffix = self.frame.suffix
-        return suffix.network.log_odds(run(suffix, values, self.seen), self.target, self.frame.image)
+        return self.of_targets(run(suffix, values, self.seen))
+
+    def of_targets(self, logits: Tensor) -> Tensor:
+        """Log-odds (1, T, h', w') of the targets, from the network's logits (1, K, h, w)."""
+        network, image = self.frame.suffix.network, self.frame.image
+        odds = [network.log_odds(logits, target, image) for target in self.targets]
+        return odds[0] if len(odds) == 1 else torch.cat(odds, 1)
+
+    def shown(self, odds: Tensor) -> Tensor:
+        """What is shown (1, T, h', w') for the network's log-odds of the targets."""
+        if len(self.spreads) == 1:
+            return self.spreads[0](odds)
+        return torch.cat([spread(odds[:, t : t + 1]) for t, spread in enumerate(self.spreads)], 1)
 
 
-def later_wins(clicks: tuple[Click, ...]) -> tuple[tuple[Click, ...], tuple[Click, ...]]:
-    """Clicks that hold, and those whose pixel was clicked again later with the other label."""
-    final = {(c.x, c.y): c.positive for c in clicks}
-    holding = tuple(c for c in clicks if final[c.x, c.y] == c.positive)
-    return holding, tuple(c for c in clicks if final[c.x, c.y] != c.positive)
+def seen_in(frame: Frame, told: Said) -> tuple[NDArray[np.int64], Tensor]:
+    """Which places of what was said lie in a frame's window, (n,), and where in network pixels, (n, 2) float64."""
+    inside = np.flatnonzero(frame.window.holds_places(told.places))
+    corner = np.array([frame.window.left, frame.window.top])
+    return inside, frame.view.points_to_network((told.places[inside] - corner).astype(float))
 
 
-def refined(net: Interactive, request: Request, run: Run, stop: Callable[[], str | None]) -> brs.Refinement:
-    """Minimise what a request asks for, as the network was wrapped to; `run` runs the suffix."""
+def clicks_in(frame: Frame, told: Said) -> list[Click]:
+    """The places of what was said that lie in a frame's window, as clicks in network pixels."""
+    inside, points = seen_in(frame, told)
+    return [
+        Click(float(x), float(y), bool(positive))
+        for (x, y), positive in zip(points.tolist(), told.positive[inside], strict=True)
+    ]
+
+
+def maps_of(told: Said, inside: NDArray[np.int64], targets: Sequence[int | None]) -> NDArray[np.int64]:
+    """(n,) which of the targets' maps each of those places speaks of; -1 where it is none of theirs."""
+    known = {OWN: 0, **{target: t for t, target in enumerate(targets) if target is not None}}
+    return np.array([known.get(label, -1) for label in told.labels[inside].tolist()], np.int64)
+
+
+def refined(
+    net: Interactive,
+    request: Request,
+    run: Run,
+    stop: Callable[[], str | None],
+    seen: Callable[[Tensor], None] | None = None,
+) -> brs.Refinement:
+    """Minimise what a request asks for, as the network was wrapped to; `run` runs the suffix.
+
+    `seen` is told the log-odds (1, T, h', w') of every evaluation.
+    """
+    forward: Callable[[Tensor], Tensor] = partial(request.logits, run=run)
+    if seen is not None:
+        forward = _watched(forward, seen)
+    required = request.required
+    pull = required is not None and not bool(required.any())
     return brs.refine(
-        partial(request.logits, run=run),
+        forward,
         request.start,
         request.points,
         request.labels,
         energy=net.energy,
         inertia=net.variables.inertia,
         solver=net.solver,
-        max_evaluations=net.max_evaluations,
+        max_evaluations=min(PULLS, net.max_evaluations) if pull else net.max_evaluations,
         stop=stop,
+        weights=request.weights,
+        required=required,
+        maps=torch.from_numpy(request.maps) if len(request.targets) > 1 else None,
     )
+
+
+def _watched(forward: Callable[[Tensor], Tensor], seen: Callable[[Tensor], None]) -> Callable[[Tensor], Tensor]:
+    def watched(values: Tensor) -> Tensor:
+        odds = forward(values)
+        seen(odds.detach())
+        return odds
+
+    return watched

@@ -1,15 +1,17 @@
-"""Interactions in, masks out: one photo, one person, and everything they have said so far.
+"""Interactions in, masks out: one photo, one person, its objects, and everything that has been said so far.
 
-What holds is a tuple of steps, each with the clicks made until then, the variables' values and the result. Clicking
-makes a tuple with one more step, removing or moving an earlier click one whose later steps are made anew, and undo goes
-back to the tuple before (`timeline.py`). A click that fails changes nothing.
+What holds is a board of objects, each a tuple of steps; a step has all that was said of the object until then, the
+variables' values and the result (`timeline.py`). Saying something makes a board with one more step, removing or moving
+something earlier one whose later steps are made anew, and undo goes back to the board before. A change that fails
+leaves the board that was.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,25 +21,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify import brs
+from interactify.coordinates import shown
 from interactify.errors import InteractionError
-from interactify.interactions import Click, checked
+from interactify.interactions import Click, Interaction, checked
 from interactify.memory import within_memory
-from interactify.photo import PhotoLike, read_photo, to_uint8
-from interactify.propagation import Spread
-from interactify.request import Frame, Request, later_wins, refined
+from interactify.objects import Objects
+from interactify.photo import PhotoLike, to_uint8
+from interactify.request import Request
 from interactify.result import Result
-from interactify.resumed import LastPass
-from interactify.suffix import Suffix
-from interactify.timeline import Group, State, Step, Timeline, edited, outside_of
-from interactify.view import sample
-from interactify.window import Window, next_window, whole
+from interactify.scene import Scene
+from interactify.timeline import Board, Group, Step, Steps, Timeline, Track, edited
+from interactify.turns import Turns
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
 
 
-class Session:
-    """Clicks on one photo. Made by `Interactive.session`; not to be shared between threads, one for each.
+class Session(Objects):
+    """What is said of one photo. Made by `Interactive.session`.
+
+    Its methods may be called from several threads: changes are made in the order in which they are asked for, and one
+    that is being refined makes way for the next (see `add`).
 
     >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
     >>> result = session.click(x=40, y=30)
@@ -49,24 +53,33 @@ class Session:
         self, net: Interactive, photo: PhotoLike, target: int | str | None = None, *, ready: bool = True
     ) -> None:
         """With `ready`, the pass that the first click begins with is run too: the click need not wait for it."""
+        self.net = net
+        self.target = net.target if target is None else net.network.target(target)
         # A caller's inference mode would forbid every gradient to come.
         with torch.inference_mode(False), within_memory():
-            self._begin(net, photo, target)
+            self.scene = Scene(net, photo)
+            self.scene.begun(self.target)
             if ready:
-                self._run.ready(self.first.frame.suffix)
+                self.scene.run.ready(self.scene.whole.suffix)
+        self.restart()
 
-    def _begin(self, net: Interactive, photo: PhotoLike, target: int | str | None) -> None:
-        network = net.network
-        self.net = net
-        self.target = net.target if target is None else network.target(target)
-        self.pixels = read_photo(photo, network.spec.channels)
-        frame = self._frame(whole((self.pixels.shape[1], self.pixels.shape[2])))
-        self._plain = frame.suffix.plain()
-        result = Result(network.log_odds(self._plain, self._class(()), frame.image), frame.view, frame.window)
-        self.first = Step((), frame, frame.start, result)
-        self.timeline = Timeline()
+    def restart(self) -> Result:
+        """Forget everything, the past and all objects too. Returns the network's own prediction."""
+        self._turns = Turns()
         self._cancelled = threading.Event()
-        self._run = LastPass()
+        self._glimpse: tuple[Steps, Request, Tensor] | None = None
+        self.timeline = Timeline(Board((Track("object 1", self.target),)))
+        return self.result
+
+    @property
+    def first(self) -> Step:
+        """Before anything was said of the object that is spoken of."""
+        return self.scene.begun(self.track.target)
+
+    @property
+    def track(self) -> Track:
+        """The object that is spoken of."""
+        return self.timeline.now.track
 
     @property
     def result(self) -> Result:
@@ -74,74 +87,82 @@ class Session:
         return self._last.result
 
     @property
-    def steps(self) -> State:
+    def steps(self) -> Steps:
         """The steps that lead to the current result."""
-        return self.timeline.now
+        return self.track.steps
 
     @property
-    def interactions(self) -> tuple[Click, ...]:
-        """The clicks that hold now, in the order they were made."""
-        return self._last.clicks
+    def interactions(self) -> tuple[Interaction, ...]:
+        """What has been said of the object that is spoken of, in that order."""
+        return self.track.interactions
 
     @property
     def photo(self) -> NDArray[np.uint8]:
         """The photo as it is seen here, (H, W, 3) uint8, for drawing."""
-        return to_uint8(self.pixels)
+        return to_uint8(self.scene.pixels)
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the photo, in pixels."""
-        return self.first.frame.view.photo_size
+        return self.scene.size
 
-    def click(self, x: float, y: float, positive: bool = True) -> Result:
+    def click(self, x: float, y: float, positive: bool = True, label: int | str | None = None) -> Result:
         """Say that a pixel belongs to the object (`positive`) or does not, and refine until it is so.
 
         Args:
             x: pixels to the right, 0 at the left border's centre; rounded to the nearest pixel.
             y: pixels down, 0 at the top.
             positive: False for "not this".
+            label: a class of the network, index or name, for "this pixel is of that class" (or is not).
 
         Returns:
             The new result. Look at `result.satisfied`: where the network can't be brought to agree, it is False.
 
         Raises:
             InteractionError: outside the photo, or not a number. The session is as it was.
+            OptionError: a class that the network hasn't. The session is as it was.
             NonFiniteError: the network returned NaN or infinity. The session is as it was.
             NotEnoughMemoryError: the network asked for more memory than there is. The session is as it was.
         """
-        return self.add([Click(x, y, positive)])
+        return self.add([Click(x, y, positive, label)])
 
-    def add(self, clicks: Sequence[Click]) -> Result:
+    def add(self, interactions: Sequence[Interaction]) -> Result:
         """Say several things at once, and refine until all of them are so: one step, which one undo takes back.
 
-        Args:
-            clicks: in photo pixels, in the order they were meant; none leaves everything as it is.
+        Where another thread says more while this is refined, this ends after the evaluation that is running: it returns
+        with the first one's mask and the status "superseded", what it said stays said, and is answered together with
+        what is newer.
 
-        Returns, raises: as `click`; where one of the clicks is refused, none is taken.
+        Args:
+            interactions: clicks, scribbles, boxes, … in photo pixels, in the order they were meant; none leaves
+                everything as it is.
+
+        Returns, raises: as `click`; where one of them is refused, none is taken.
 
         >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
-        >>> result = session.add([interactify.Click(40, 30), interactify.Click(5, 5, positive=False)])
-        >>> result.satisfied, len(session.interactions), session.undo().clicks
+        >>> result = session.add([interactify.Click(40, 30), interactify.Scribble([(2, 5), (60, 5)], positive=False)])
+        >>> result.satisfied, len(session.interactions), session.undo().interactions
         (True, 2, ())
         """
-        if not isinstance(clicks, (list, tuple)):
-            raise InteractionError(f"Expected a list of clicks, [Click(…), …], got {type(clicks).__name__}.")
-        added = tuple(checked(click, self.size) for click in clicks)
+        if not isinstance(interactions, (list, tuple)):
+            raise InteractionError(f"Expected a list of interactions, [Click(…), …], got {shown(interactions)}.")
+        added = tuple(self._checked(each) for each in interactions)
         if not added:
             return self.result
-        return self._replayed(self.steps, [added])
+        with self._turn():
+            return self._replayed(self.steps, [added])
 
     def remove(self, index: int) -> Result:
-        """Take back any earlier click, and make those that came after it anew: as if it had never been made.
+        """Take back anything said earlier, and answer what came after it anew: as if it had never been said.
 
         Args:
             index: its place in `interactions`; negative ones count from the end.
 
         Returns:
-            The new result. `undo` brings the click back.
+            The new result. `undo` brings the interaction back.
 
         Raises:
-            InteractionError: there is no such click.
+            InteractionError: there is no such interaction.
             NonFiniteError, NotEnoughMemoryError: as `click`. The session is as it was.
 
         >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
@@ -151,10 +172,11 @@ class Session:
         >>> result.clicks == alone.clicks, bool((result.mask == alone.mask).all()), len(session.undo().clicks)
         (True, True, 2)
         """
-        return self._replayed(*edited(self.steps, self._place(index), ()))
+        with self._turn():
+            return self._replayed(*edited(self.steps, self._place(index), ()))
 
     def move(self, index: int, x: float, y: float) -> Result:
-        """Put an earlier click elsewhere, and make those that came after it anew: as if it had been made there.
+        """Put an earlier click elsewhere, and answer what came after it anew: as if it had been made there.
 
         Args:
             index: its place in `interactions`; negative ones count from the end.
@@ -162,60 +184,108 @@ class Session:
 
         Returns, raises: as `remove` and `click`; where the new place is refused, nothing is moved.
         """
-        place = self._place(index)
-        moved = checked(Click(x, y, self.interactions[place].positive), self.size)
-        return self._replayed(*edited(self.steps, place, (moved,)))
+        with self._turn():
+            place = self._place(index)
+            click = self.interactions[place]
+            if not isinstance(click, Click):
+                raise InteractionError(
+                    f"Expected the index of a click to move, {index!r} is a {type(click).__name__}. Remove it, and add "
+                    "it anew."
+                )
+            return self._replayed(*edited(self.steps, place, (self._checked(replace(click, x=x, y=y)),)))
 
     def _place(self, index: int) -> int:
         count = len(self.interactions)
         whole = isinstance(index, (int, np.integer)) and not isinstance(index, bool)
         if not whole or not -count <= index < count:
             there = f"an index from 0 to {count - 1}" if count else "no index: there are none"
-            raise InteractionError(f"Expected {there} of the session's clicks, got {index!r}.")
+            raise InteractionError(f"Expected {there} of the session's interactions, got {shown(index)}.")
         return int(index) % count
 
-    def _replayed(self, begun: State, groups: Sequence[Group]) -> Result:
-        """Go to the state that these groups of clicks lead to from one of its earlier ones."""
-        held = self.timeline
-        try:
-            with torch.inference_mode(False), within_memory():
-                for group in groups:
-                    self.timeline = held.seen_from(begun)
-                    begun = (*begun, self._refined((*self._last.clicks, *group)))
-        finally:
-            self.timeline = held
-        self.timeline = held.then(begun)
+    def _checked(self, interaction: Interaction) -> Interaction:
+        own = checked(interaction, self.size)
+        label = getattr(own, "label", None)
+        return own if label is None else replace(own, label=self.net.network.target(label))  # type: ignore[type-var]
+
+    def _replayed(self, begun: Steps, groups: Sequence[Group]) -> Result:
+        """Go to where these groups of interactions lead to from earlier steps of the object that is spoken of."""
+        track = self.track
+        said = begun[-1].interactions if begun else ()
+        self._cancelled.clear()
+        stop = brs.stopping(self.net.max_seconds, self._cancelled.is_set)
+        with torch.inference_mode(False), within_memory():
+            for group in groups:
+                said = (*said, *group)
+                begun = (*begun, self.scene.answered(begun, said, track.target, self._ends(stop), self._sees(begun)))
+        self.timeline = self.timeline.then(self.timeline.now.changed(replace(track, steps=begun)))
         return self.result
 
-    def cancel(self) -> None:
-        """From another thread: let the click that is being refined end after the evaluation that is running.
+    def _ends(self, stop: Callable[[], str | None]) -> Callable[[], str | None]:
+        return lambda: "superseded" if self._turns.awaited else stop()
 
-        It comes back with the best so far, its status "cancelled". Where no click is being refined, nothing happens.
+    def _sees(self, steps: Steps) -> Callable[[Request, Tensor], None]:
+        def seen(request: Request, odds: Tensor) -> None:
+            self._glimpse = steps, request, odds
+
+        return seen
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._turns.mine():
+            try:
+                yield
+            finally:
+                self._glimpse = None
+
+    def preview(self) -> Result:
+        """From another thread: what the evaluation that ran last gives, while something is being refined.
+
+        The first is the forward pass. Where nothing is being refined it is the current result.
+        """
+        glimpse = self._glimpse
+        if glimpse is None:
+            return self.result
+        steps, request, odds = glimpse
+        with torch.inference_mode(False), torch.no_grad():
+            seen = brs.Refinement(request.start, odds, float("nan"), False, 0, "preview")
+            return self.scene.settled(steps, request, seen, self.track.target).result
+
+    def cancel(self) -> None:
+        """From another thread: let what is being refined end after the evaluation that is running.
+
+        It comes back with the best so far, its status "cancelled". Where nothing is being refined, nothing happens.
         """
         self._cancelled.set()
 
     def undo(self) -> Result:
-        """Take the last change back, a click, a removal or a move; nothing happens where there is none.
+        """Take the last change back, of whichever object it was; nothing happens where there is none.
 
         Returns the result that holds now.
         """
-        self.timeline = self.timeline.back()
-        return self.result
+        with self._turn():
+            self.timeline = self.timeline.back()
+            return self.result
 
     def redo(self) -> Result:
         """Make the change last undone again, from memory; nothing happens where there is none."""
-        self.timeline = self.timeline.on()
-        return self.result
+        with self._turn():
+            self.timeline = self.timeline.on()
+            return self.result
 
     def reset(self) -> Result:
-        """Forget every click, undone ones too. Returns the network's own prediction."""
-        self.timeline = Timeline()
-        return self.result
+        """Take back all that was said of the object that is spoken of; `undo` brings it back.
+
+        Returns the network's own prediction.
+        """
+        with self._turn():
+            if self.steps:
+                self.timeline = self.timeline.then(self.timeline.now.changed(replace(self.track, steps=())))
+            return self.result
 
     def save(self, path: str | Path) -> Path:
         """Write the session to an .npz file that `interactify.load_session` goes on from; returns its path.
 
-        The file holds the clicks, the variables, the view and fingerprints of network and photo, but neither of the
+        The file holds what was said, the variables, the view and fingerprints of network and photo, but neither of the
         two themselves. It is replaced as a whole: an interrupted save leaves the old file.
 
         Raises:
@@ -227,98 +297,18 @@ class Session:
 
     def __repr__(self) -> str:
         height, width = self.size
-        return f"Session({width}x{height} pixels, {len(self.interactions)} clicks, {len(self.timeline.undone)} undone)"
+        objects = f"{len(self.objects)} objects, " if len(self.objects) > 1 else ""
+        return (
+            f"Session({width}x{height} pixels, {objects}{len(self.interactions)} interactions, "
+            f"{len(self.timeline.undone)} undone)"
+        )
 
     @property
     def _last(self) -> Step:
         return self.steps[-1] if self.steps else self.first
 
-    def frame(self, window: Window) -> Frame:
-        """The photo's window as the network sees it; the whole photo's is kept."""
-        return self.first.frame if window == self.first.frame.window else self._frame(window)
-
-    def _frame(self, window: Window) -> Frame:
-        network = self.net.network
-        size = (window.height, window.width)
-        view = network.view(size)
-        rows, columns = window.slices
-        image = network.image(self.pixels[:, rows, columns], view)
-        start = self.net.variables.start(network, image)
-        suffix = Suffix(network, self.net.variables, image, start)
-        return Frame(window, view, image, start, suffix, self.net.propagation)
-
-    def _class(self, clicks: tuple[Click, ...]) -> int | None:
-        """What a positive click means: the class asked for, or that under the first click (of two, the second)."""
-        classes = self._plain.shape[1]
-        if self.target is not None:
-            return self.target
-        if classes <= 2:
-            return classes - 1
-        if not clicks:
-            return None
-        point = self.first.frame.view.points_to_network([(clicks[0].x, clicks[0].y)])
-        # From the image's pixels to the map's, whose centres lie at whole numbers too.
-        high, wide = self._plain.shape[-2:]
-        scale = torch.tensor([wide / self.first.frame.image.shape[-1], high / self.first.frame.image.shape[-2]])
-        on_grid = ((point + 0.5) * scale.to(point) - 0.5).clamp(min=0)
-        on_grid = torch.minimum(on_grid, torch.tensor([wide - 1, high - 1]).to(on_grid))
-        return int(sample(self._plain, on_grid)[0, :, 0].argmax())
-
-    def _refined(self, clicks: tuple[Click, ...]) -> Step:
-        self._cancelled.clear()
-        stop = brs.stopping(self.net.max_seconds, self._cancelled.is_set)
-        request = self.request(clicks)
-        return self.settled(request, refined(self.net, request, self._run, stop))
-
-    def request(self, clicks: tuple[Click, ...]) -> Request:
-        """What is to be refined so that all these clicks hold, the newest last."""
-        begun = time.perf_counter()
-        net, last = self.net, self._last
-        holding, overruled = later_wins(clicks)
-        window = last.frame.window
-        if net.zoom and self.steps:  # several clicks at the beginning are answered where all of them are seen
-            window = next_window(window, last.result.mask, holding, net.spec.resolution)
-        frame = last.frame if window == last.frame.window else self.frame(window)
-        # Back in an earlier window, go on from where it was left; in a new one, from the identity.
-        values = next((s.values for s in reversed(self.steps) if s.frame.window == window), frame.start)
-        inside = tuple(c for c in holding if window.holds(c))
-        offset = np.array([window.left, window.top], float)
-        points = frame.view.points_to_network(np.array([(c.x, c.y) for c in inside], float) - offset)
-        labels, target = tuple(c.positive for c in inside), self._class(clicks)
-        spread = Spread()
-        if frame.propagation.active:
-            before = self._believed(frame, target)
-            spread = frame.propagation.spread(frame.guide, frame.view.content_size, frame.along, before, points, labels)
-        return Request(clicks, holding, overruled, frame, values, points, labels, target, spread, begun)
-
-    def _believed(self, frame: Frame, target: int | None) -> Tensor:
-        """Log-odds (1, 1, h', w') of the target in a frame, as they are before the newest click."""
-        last = self._last
-        if last is self.first and frame is last.frame:  # only now it is known which class is meant
-            return self.net.network.log_odds(self._plain, target, frame.image)
-        if frame is last.frame:
-            return last.result.logits
-        return frame.view.to_network(last.result.window_logits(frame.window))
-
-    def settled(self, request: Request, refinement: brs.Refinement) -> Step:
-        """The step that a refinement of a request of this session leads to; it is not taken yet."""
-        last, window = self._last, request.frame.window
-        result = Result(
-            request.spread(refinement.logits),
-            request.frame.view,
-            window,
-            outside_of(last, window, self.first),
-            request.holding,
-            request.overruled,
-            refinement.evaluations,
-            refinement.status,
-            time.perf_counter() - request.begun,
-            last.result.mask,
-        )
-        return Step(request.clicks, request.frame, refinement.values, result)
-
     def restore(self, timeline: Timeline) -> None:
         """Put a saved history into a session that has none yet."""
-        if len(self.timeline.states) > 1:
-            raise InteractionError("A session is restored into a new one only; this one has clicks already.")
+        if len(self.timeline.boards) > 1:
+            raise InteractionError("A session is restored into a new one only; this one has interactions already.")
         self.timeline = timeline

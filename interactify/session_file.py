@@ -13,46 +13,55 @@ import torch
 from torch import Tensor, nn
 
 from interactify.errors import CheckpointError, InteractifyError
-from interactify.interactions import Click, checked
+from interactify.objects import check_name
 from interactify.photo import PhotoLike, read_photo
-from interactify.request import later_wins
-from interactify.result import Result
 from interactify.session import Session
-from interactify.timeline import State, Step, Timeline, outside_of
+from interactify.step_file import described as _described
+from interactify.step_file import read_step
+from interactify.timeline import Board, Step, Steps, Timeline, Track
 from interactify.whole_file import write_whole
-from interactify.window import Window
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
 
-FORMAT = 2
+FORMAT = 3
 
 
 def save_session(session: Session, path: str | Path) -> Path:
     """Write a session; see `Session.save`."""
-    net = session.net
+    net, scene, timeline = session.net, session.scene, session.timeline
     arrays: dict[str, np.ndarray] = {}
     steps: list[dict[str, Any]] = []
-    places: dict[int, int] = {}  # of steps, by identity: states share them
-    timeline = session.timeline
-    for state in timeline.states:
-        for before, step in zip((session.first, *state), state, strict=False):
+    places: dict[int, int] = {}  # of steps, by identity: boards share them
+    for track in (track for board in timeline.boards for track in board.tracks):
+        before: Step | None = None
+        for step in track.steps:
             if id(step) not in places:
                 place = places[id(step)] = len(steps)
                 arrays[f"{place}_values"] = step.values.cpu().numpy()
-                arrays[f"{place}_logits"] = step.result.logits.cpu().numpy()
-                steps.append({"after": places.get(id(before)), **_described(step)})
-    header = {"format": FORMAT, "settings": _settings(session), "photo": _digest([session.pixels])}
+                arrays[f"{place}_odds"] = step.odds.cpu().numpy()
+                if step.given is not None:
+                    arrays[f"{place}_given"] = np.packbits(step.given)
+                after = None if before is None else places[id(before)]
+                steps.append({"after": after, "target": track.target, **_described(step)})
+            before = step
+    header = {"format": FORMAT, "settings": _settings(session), "photo": _digest([scene.pixels])}
     header |= {"network": fingerprint(net.unwrap()), "steps": steps}
-    # In time: of each state its last step, null where nothing was clicked; and which of them holds.
-    header |= {"states": [places[id(state[-1])] if state else None for state in timeline.states]}
-    header |= {"now": len(timeline.past)}
+    header |= {"boards": [_board(board, places) for board in timeline.boards], "now": len(timeline.past)}
     # Weights do not tell ReLU from softplus; what the network says of this photo does.
-    arrays["plain"] = session.first.result.logits.cpu().numpy()
+    arrays["plain"] = session.scene.begun(session.target).result.logits.cpu().numpy()
     buffer = io.BytesIO()
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return write_whole(path, buffer.getvalue())
+
+
+def _board(board: Board, places: dict[int, int]) -> dict[str, Any]:
+    """Of each object its last step, null where nothing was said of it; and which object is spoken of."""
+    tracks = [
+        {"name": t.name, "target": t.target, "last": places[id(t.steps[-1])] if t.steps else None} for t in board.tracks
+    ]
+    return {"objects": tracks, "active": board.active}
 
 
 def load_session(path: str | Path, net: Interactive, photo: PhotoLike) -> Session:
@@ -85,75 +94,52 @@ def load_session(path: str | Path, net: Interactive, photo: PhotoLike) -> Sessio
             raise CheckpointError(
                 f"{path} was saved for a network that answers otherwise on this photo. Wrap that one."
             )
-        reached: list[State] = []  # of each step, the state that it is the last of
-        for place, stored in enumerate(header["steps"]):
-            before = _of(reached, stored["after"])
-            reached.append((*before, _step(session, before, stored, arrays, str(place))))
-        states = tuple(_of(reached, last) for last in header["states"])
-        now = header["now"]
-        if isinstance(now, bool) or not isinstance(now, int) or not 0 <= now < len(states):
-            raise ValueError("no state that holds")
+        session.restore(_timeline(session, header, arrays))
     except CheckpointError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, InteractifyError) as cause:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, InteractifyError) as cause:
         raise CheckpointError(f"{path} is not a whole session ({cause}). Load an older copy.") from cause
-    session.restore(Timeline(states[now], states[:now], tuple(reversed(states[now + 1 :]))))
     return session
 
 
-def _of(reached: list[State], last: object) -> State:
-    """The state that ends with a step, by its place; None is the state before the first click."""
-    if last is None:
-        return ()
-    if isinstance(last, bool) or not isinstance(last, int) or not 0 <= last < len(reached):
-        raise ValueError(f"there is no step {last!r}")
-    return reached[last]
+def _timeline(session: Session, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Timeline:
+    """The history that is stored, its steps those of this session's photo and network."""
+    reached: list[Steps] = []  # of each step, the steps that it is the last of
+    targets: list[int | None] = []
+    for place, stored in enumerate(header["steps"]):
+        target = session.net.network.target(stored["target"])
+        before = _of(reached, stored["after"])
+        if before and targets[int(stored["after"])] != target:
+            raise ValueError("a step of another class than the one before it")
+        targets.append(target)
+        reached.append((*before, read_step(session.scene, target, before, stored, arrays, str(place))))
+    boards = []
+    for stored in header["boards"]:
+        tracks: list[Track] = []
+        for entry in stored["objects"]:
+            target, last = session.net.network.target(entry["target"]), entry["last"]
+            if last is not None and targets[int(last)] != target:
+                raise ValueError("an object of another class than its steps")
+            check_name(entry["name"], [track.name for track in tracks])
+            tracks.append(Track(entry["name"], target, _of(reached, last)))
+        boards.append(Board(tuple(tracks), _index(stored["active"], len(tracks))))
+    now = _index(header["now"], len(boards))
+    return Timeline(boards[now], tuple(boards[:now]), tuple(reversed(boards[now + 1 :])))
+
+
+def _of(reached: list[Steps], last: object) -> Steps:
+    """The steps that end with one, by its place; None is before anything was said."""
+    return () if last is None else reached[_index(last, len(reached))]
+
+
+def _index(value: object, count: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
+        raise ValueError(f"there is no {value!r} of {count}")
+    return value
 
 
 def _differs(header: dict[str, Any], key: str, value: Any) -> bool:
     return key not in header["settings"] or header["settings"][key] != value
-
-
-def _described(step: Step) -> dict[str, Any]:
-    result = step.result
-    return {
-        "window": [result.window.top, result.window.left, result.window.height, result.window.width],
-        "clicks": [click.to_json() for click in step.clicks],
-        "holding": [click.to_json() for click in result.clicks],
-        "overruled": [click.to_json() for click in result.overruled],
-        "evaluations": result.evaluations,
-        "status": result.status,
-        "seconds": result.seconds,
-    }
-
-
-def _step(session: Session, before: State, stored: dict[str, Any], arrays: dict[str, np.ndarray], key: str) -> Step:
-    last = before[-1] if before else session.first
-    clicks = tuple(checked(Click.from_json(entry), session.size) for entry in stored["clicks"])
-    holding, overruled = later_wins(clicks)
-    told = [[Click.from_json(entry) for entry in stored[name]] for name in ("holding", "overruled")]
-    if told != [list(holding), list(overruled)] or clicks[: len(last.clicks)] != last.clicks:
-        raise ValueError("clicks that contradict each other")
-    window = Window(*(int(side) for side in stored["window"]))
-    frame = last.frame if window == last.frame.window else session.frame(window)
-    values, kept = arrays[f"{key}_values"], arrays[f"{key}_logits"]
-    if values.shape != tuple(frame.start.shape) or kept.shape != (1, 1, *frame.view.network_size):
-        raise ValueError(f"{key} has another shape than this network's variables")
-    if not (np.isfinite(values).all() and np.isfinite(kept).all()):
-        raise ValueError(f"{key} holds numbers that are none")
-    result = Result(
-        torch.from_numpy(kept).to(session.first.result.logits),
-        frame.view,
-        window,
-        outside_of(last, window, session.first),
-        holding,
-        overruled,
-        int(stored["evaluations"]),
-        str(stored["status"]),
-        float(stored["seconds"]),
-        last.result.mask,
-    )
-    return Step(clicks, frame, torch.from_numpy(values).to(frame.start), result)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -162,7 +148,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes().decode())
         version = header["format"]
-        for key, kind in (("settings", dict), ("photo", str), ("network", str), ("steps", list), ("states", list)):
+        for key, kind in (("settings", dict), ("photo", str), ("network", str), ("steps", list), ("boards", list)):
             if not isinstance(header[key], kind):
                 raise TypeError(f"{key} is no {kind.__name__}")
     except FileNotFoundError:
@@ -180,7 +166,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _settings(session: Session) -> dict[str, Any]:
     """What decides how clicks become masks, beside network and photo; compared on loading."""
-    net, view = session.net, session.first.frame.view
+    net, view = session.net, session.scene.whole.view
     return {
         "variables": repr(net.variables),
         "energy": repr(net.energy),

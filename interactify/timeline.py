@@ -1,31 +1,76 @@
-"""A session's past, present and undone future: states that share their steps, none of which is ever changed."""
+"""A session's past, present and undone future: boards of objects that share their steps, none of which is changed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from interactify.interactions import Click
+from interactify.interactions import Interaction
 from interactify.request import Frame
 from interactify.result import Result
-from interactify.window import Window
+
+Group = tuple[Interaction, ...]
+"""Interactions that are answered at once, by one step."""
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The state after one interaction: all clicks so far, where the variables are, and what they give."""
+    """The state after one answer: all interactions so far, where the variables are, and what they give.
 
-    clicks: tuple[Click, ...]
+    `odds` (1, T, h', w') are the log-odds that are shown of each of the `targets`, classes of which the first is the
+    result's own. `given` is the mask (H, W) that one began from, as far as it stands; None where one began from none.
+    """
+
+    interactions: tuple[Interaction, ...]
     frame: Frame
     values: Tensor
     result: Result
+    odds: Tensor
+    targets: tuple[int | None, ...]
+    given: NDArray[np.bool_] | None = None
 
 
-State = tuple[Step, ...]
-"""All that holds at one time: the steps from the first click on, each made from the one before."""
-Group = tuple[Click, ...]
-"""Clicks that are answered at once, by one step."""
+Steps = tuple[Step, ...]
+"""All that holds of an object: the steps from the first interaction on, each made from the one before."""
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One object: its name, the class that a positive click means (None: that under the first click), and its steps."""
+
+    name: str
+    target: int | None
+    steps: Steps = ()
+
+    @property
+    def interactions(self) -> tuple[Interaction, ...]:
+        """All that holds now, in the order it was said."""
+        return self.steps[-1].interactions if self.steps else ()
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """All objects at one time, and which of them is spoken of."""
+
+    tracks: tuple[Track, ...]
+    active: int = 0
+
+    @property
+    def track(self) -> Track:
+        """The object that is spoken of."""
+        return self.tracks[self.active]
+
+    def changed(self, track: Track) -> Board:
+        """The same with another state of that object."""
+        return replace(self, tracks=(*self.tracks[: self.active], track, *self.tracks[self.active + 1 :]))
+
+    def place(self, name: str) -> int | None:
+        """Which object has a name."""
+        return next((i for i, track in enumerate(self.tracks) if track.name == name), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,18 +78,18 @@ class Timeline:
     """What holds, what held before each change, and what undo left.
 
     Attributes:
-        now: the state that holds.
+        now: the board that holds.
         past: what undo goes back to, the latest last.
         undone: what redo goes on to, the next last.
     """
 
-    now: State = ()
-    past: tuple[State, ...] = field(default=())
-    undone: tuple[State, ...] = field(default=())
+    now: Board
+    past: tuple[Board, ...] = field(default=())
+    undone: tuple[Board, ...] = field(default=())
 
-    def then(self, state: State) -> Timeline:
+    def then(self, board: Board) -> Timeline:
         """A change: what was undone before it is gone."""
-        return Timeline(state, (*self.past, self.now))
+        return Timeline(board, (*self.past, self.now))
 
     def back(self) -> Timeline:
         """Before the last change; the same where there was none."""
@@ -58,33 +103,26 @@ class Timeline:
             return self
         return Timeline(self.undone[-1], (*self.past, self.now), self.undone[:-1])
 
-    def seen_from(self, state: State) -> Timeline:
-        """The same with another state as the one that holds."""
-        return replace(self, now=state)
+    def seen_from(self, board: Board) -> Timeline:
+        """The same with another board as the one that holds: no change that undo would take back."""
+        return replace(self, now=board)
 
     @property
-    def states(self) -> tuple[State, ...]:
+    def boards(self) -> tuple[Board, ...]:
         """All of them in time."""
         return (*self.past, self.now, *reversed(self.undone))
 
 
-def groups_of(state: State) -> list[Group]:
-    """The clicks that each step added."""
-    counts = [0, *(len(step.clicks) for step in state)]
-    return [step.clicks[before:] for before, step in zip(counts, state, strict=False)]
+def groups_of(steps: Steps) -> list[Group]:
+    """The interactions that each step added."""
+    counts = [0, *(len(step.interactions) for step in steps)]
+    return [step.interactions[before:] for before, step in zip(counts, steps, strict=False)]
 
 
-def edited(state: State, place: int, instead: Group) -> tuple[State, list[Group]]:
-    """One click of a state replaced: the steps that stand, and the groups of clicks to be answered after them."""
-    groups = groups_of(state)
-    first = next(i for i, step in enumerate(state) if place < len(step.clicks))
-    inside = place - (len(state[first].clicks) - len(groups[first]))
+def edited(steps: Steps, place: int, instead: Sequence[Interaction]) -> tuple[Steps, list[Group]]:
+    """One interaction replaced: the steps that stand, and the groups to be answered after them."""
+    groups = groups_of(steps)
+    first = next(i for i, step in enumerate(steps) if place < len(step.interactions))
+    inside = place - (len(steps[first].interactions) - len(groups[first]))
     changed = (*groups[first][:inside], *instead, *groups[first][inside + 1 :])
-    return state[:first], [group for group in (changed, *groups[first + 1 :]) if group]
-
-
-def outside_of(last: Step, window: Window, first: Step) -> Result | None:
-    """What holds outside a step's window: what held when the window was opened."""
-    if window == first.frame.window:
-        return None
-    return last.result.outside if window == last.frame.window else last.result
+    return steps[:first], [group for group in (changed, *groups[first + 1 :]) if group]

@@ -111,33 +111,35 @@ class View:
             [_along(points[:, 0], self._axis(1)[::-1]), _along(points[:, 1], self._axis(0)[::-1])], dim=1
         )
 
-    def to_photo(self, maps: Tensor) -> Tensor:
+    def to_photo(self, maps: Tensor, part: tuple[slice, slice] | None = None) -> Tensor:
         """Bring network maps (N, K, h', w') to the photo's size, (N, K, H, W): the padding cut off, then bilinear.
 
-        Not antialiased, also where it shrinks: each photo pixel takes the value at its own centre. Same device and
-        dtype, new memory, differentiable. Raises OptionError for maps of another size than the network's input.
+        With `part`, rows and columns of the photo, only those are made, with the same numbers. Not antialiased, also
+        where it shrinks: each photo pixel takes the value at its own centre. Same device and dtype, new memory,
+        differentiable. Raises OptionError for maps of another size than the network's input.
         """
         if maps.ndim != 4 or tuple(maps.shape[2:]) != self.network_size:
             height, width = self.network_size
             raise OptionError(f"Maps of (N, K, {height}, {width}) were expected, {tuple(maps.shape)} came.")
         maps = maps[..., : self.content_size[0], : self.content_size[1]]
+        rows, columns = part or (slice(0, self.photo_size[0]), slice(0, self.photo_size[1]))
         if self.content_size == self.photo_size:
-            return maps.clone(memory_format=torch.contiguous_format)
+            return maps[..., rows, columns].clone(memory_format=torch.contiguous_format)
         # Not F.interpolate: in single precision it knows a place at pixel 1000 only to 1e-4 of a pixel, so that a click
         # could be satisfied where it is sampled and not in the mask. The same steps as in `sample` agree to the bit.
         dtype, maps = maps.dtype, maps.to(_working(maps.dtype))
-        left, right, across = self._seen_from_photo(1, maps)
+        left, right, across = self._seen_from_photo(1, maps, columns)
         maps = _mix(maps.index_select(-1, left), maps.index_select(-1, right), across)
-        upper, lower, down = (part.split(_ROWS) for part in self._seen_from_photo(0, maps))
+        upper, lower, down = (part.split(_ROWS) for part in self._seen_from_photo(0, maps, rows))
         strips = [
             _mix(maps.index_select(-2, above), maps.index_select(-2, below), share[:, None])
             for above, below, share in zip(upper, lower, down, strict=True)
         ]
         return torch.cat(strips, dim=-2).to(dtype)
 
-    def _seen_from_photo(self, side: int, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _seen_from_photo(self, side: int, maps: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
         photo_side, content_side = self._axis(side)
-        places = _along(torch.arange(photo_side, dtype=torch.float64), (photo_side, content_side))
+        places = _along(torch.arange(part.start, part.stop, dtype=torch.float64), (photo_side, content_side))
         return _neighbours(places, content_side, maps)
 
     def _axis(self, side: int) -> tuple[int, int]:

@@ -6,7 +6,6 @@ mask it had, and a window is only opened where it is worth a fresh start.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,9 @@ from numpy.typing import NDArray
 
 from interactify.interactions import Click
 from interactify.view import View
+
+Places = NDArray[np.int64]
+"""(n, 2) photo pixels, x then y."""
 
 MARGIN = 1.4  # the window's sides over those of the box around object and clicks
 GAIN = 1.2  # a window is opened where the network then sees the object at least this much larger
@@ -39,12 +41,47 @@ class Window:
         """Rows and columns, for indexing (..., H, W)."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
+    def holds_places(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(n,) bool: which of the pixels (n, 2), x then y, lie inside."""
+        x, y = places[:, 0], places[:, 1]
+        return (self.left <= x) & (x < self.left + self.width) & (self.top <= y) & (y < self.top + self.height)
+
+    def common(self, other: Window) -> Window | None:
+        """The window that both share; None where they share no pixel."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        height = min(self.top + self.height, other.top + other.height) - top
+        width = min(self.left + self.width, other.left + other.width) - left
+        return Window(top, left, height, width) if height > 0 and width > 0 else None
+
+    def seen_from(self, other: Window) -> Window:
+        """The same pixels, counted from the corner of another window."""
+        return Window(self.top - other.top, self.left - other.left, self.height, self.width)
+
+    def grown(self, share: float, size: tuple[int, int], least: int = 1) -> Window:
+        """The window with `share` of its sides added at each side, and at least `least` long, within a photo (H, W).
+
+        >>> Window(10, 10, 10, 20).grown(0.5, (100, 32))
+        Window(top=5, left=0, height=20, width=32)
+        """
+        down, across = (max(round(share * side), -(-(least - side) // 2)) for side in (self.height, self.width))
+        top, left = max(0, self.top - down), max(0, self.left - across)
+        bottom, right = min(size[0], self.top + self.height + down), min(size[1], self.left + self.width + across)
+        return Window(top, left, bottom - top, right - left)
+
     def overlap(self, other: Window) -> float:
         """Intersection over union with another window."""
-        height = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
-        width = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
-        both = max(0, height) * max(0, width)
+        common = self.common(other)
+        both = 0 if common is None else common.height * common.width
         return both / (self.height * self.width + other.height * other.width - both)
+
+
+def extent_of(mask: NDArray[np.bool_]) -> Window | None:
+    """The smallest window that holds a mask; None where it is empty."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return None
+    top, left = int(rows[0]), int(columns[0])
+    return Window(top, left, int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left)
 
 
 def whole(size: tuple[int, int]) -> Window:
@@ -52,23 +89,29 @@ def whole(size: tuple[int, int]) -> Window:
     return Window(0, 0, *size)
 
 
-def next_window(current: Window, mask: NDArray[np.bool_], clicks: Sequence[Click], resolution: int | None) -> Window:
-    """The window for the newest click: the current one, as long as it serves.
+def next_window(
+    current: Window,
+    extent: Window | None,
+    places: Places,
+    newest: Places,
+    size: tuple[int, int],
+    resolution: int | None,
+) -> Window:
+    """The window for the newest interaction: the current one, as long as it serves.
 
     Args:
         current: the window until now.
-        mask: (H, W) bool, what the object was taken for before the newest click.
-        clicks: all that hold, the newest last.
+        extent: what the object was taken for before, the smallest window that holds it; None where it was nothing.
+        places: (n, 2) pixels, x then y, that the window has to hold: those said to be the object, and the newest.
+        newest: (m, 2) pixels that were said last.
+        size: (H, W) of the photo.
         resolution: longest side in network pixels, None for the photo's own size.
     """
-    height, width = mask.shape
-    if len(clicks) < 2:
-        return current
     least = 1 if resolution is None else max(1, resolution // MAGNIFIED)
-    chosen = _around(mask, [c for c in clicks if c.positive] + [clicks[-1]], least)
-    if _scale(chosen, resolution) < GAIN * _scale(whole((height, width)), resolution):
-        chosen = whole((height, width))
-    if current.holds(clicks[-1]) and current.overlap(chosen) >= KEEP:
+    chosen = _around(extent, places, size, least)
+    if _scale(chosen, resolution) < GAIN * _scale(whole(size), resolution):
+        chosen = whole(size)
+    if bool(current.holds_places(newest).all()) and current.overlap(chosen) >= KEEP:
         return current
     return chosen
 
@@ -79,12 +122,13 @@ def _scale(window: Window, resolution: int | None) -> float:
     return max(content) / max(window.height, window.width)
 
 
-def _around(mask: NDArray[np.bool_], clicks: Sequence[Click], least: int) -> Window:
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    ys = [*rows[[0, -1]].tolist(), *(int(c.y) for c in clicks)] if len(rows) else [int(c.y) for c in clicks]
-    xs = [*columns[[0, -1]].tolist(), *(int(c.x) for c in clicks)] if len(columns) else [int(c.x) for c in clicks]
-    top, height = _stretched(min(ys), max(ys), mask.shape[0], least)
-    left, width = _stretched(min(xs), max(xs), mask.shape[1], least)
+def _around(extent: Window | None, places: Places, size: tuple[int, int], least: int) -> Window:
+    xs, ys = places[:, 0].tolist(), places[:, 1].tolist()
+    if extent is not None:
+        xs += [extent.left, extent.left + extent.width - 1]
+        ys += [extent.top, extent.top + extent.height - 1]
+    top, height = _stretched(min(ys), max(ys), size[0], least)
+    left, width = _stretched(min(xs), max(xs), size[1], least)
     return Window(top, left, height, width)
 
 

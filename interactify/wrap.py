@@ -14,7 +14,7 @@ from interactify.brs import check_seconds, check_solver
 from interactify.energy import Energy, energy_named
 from interactify.errors import OptionError
 from interactify.insertion_points import InsertionPoints, insertion_points
-from interactify.interactions import Click
+from interactify.interactions import Interaction
 from interactify.network import Network
 from interactify.outputs import Output
 from interactify.photo import PhotoLike
@@ -81,7 +81,7 @@ class Interactive:
     def refine(
         self,
         images: PhotoLike | Sequence[PhotoLike],
-        interactions: Sequence[Sequence[Click]],
+        interactions: Sequence[Sequence[Interaction]],
         *,
         target: int | str | None = None,
     ) -> list[Result]:

@@ -27,7 +27,7 @@ def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> inte
     session = net.session(photo)
     if not clicks:
         return session.result
-    request = session.request(tuple(clicks))
+    request = session.scene.request((), tuple(clicks), session.target)
     found = brs.refine(
         partial(request.logits, run=LastPass()),
         request.start,
@@ -36,7 +36,7 @@ def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> inte
         energy=net.energy,
         inertia=net.variables.inertia,
     )
-    return session.settled(request, found).result
+    return session.scene.settled((), request, found, session.target).result
 
 
 @pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C"])

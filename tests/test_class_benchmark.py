@@ -18,7 +18,8 @@ import interactify
 from benchmarks import camvid_network, classes
 from benchmarks.camvid_frames import CLASSES, Frames, class_ious, confusion, frame_names, read_split, training_batch
 from benchmarks.camvid_objects import class_objects, objects_of, spread
-from benchmarks.class_maps import class_logits, compared, label_maps
+from benchmarks.class_maps import compared, label_maps
+from interactify.class_map import shown_logits
 from interactify.evaluation import iou, next_click
 from interactify.window import Window
 from interactify.wrap import Interactive
@@ -175,7 +176,7 @@ def test_the_label_map_is_of_the_same_variables_as_the_mask(small_net, photo, va
     for x, y, positive in ((55, 30, True), (5, 5, False), (50, 33, True)):
         session.click(x, y, positive)
     for step in (session.first, *session.steps):
-        odds = net.network.log_odds(class_logits(step), CAR, step.frame.image)
+        odds = net.network.log_odds(shown_logits(session.scene, step), CAR, step.frame.image)
         torch.testing.assert_close(odds, step.result.logits, rtol=1e-3, atol=1e-3)
 
 
@@ -201,7 +202,7 @@ def test_outside_a_window_the_label_map_is_that_of_before(small_net, photo, monk
     """A window opened at the second click, left at the fourth, and another one at the fifth."""
     whole, corner, other = Window(0, 0, 72, 100), Window(20, 40, 30, 40), Window(10, 10, 40, 50)
     coming = iter([corner, corner, whole, other])
-    monkeypatch.setattr("interactify.session.next_window", lambda *_: next(coming))
+    monkeypatch.setattr("interactify.scene.next_window", lambda *_: next(coming))
     session = small_net.session(photo, target=CAR)
     for x, y in ((55, 30), (60, 35), (50, 33), (65, 28), (40, 25)):
         session.click(x, y, y != 35)

@@ -17,7 +17,7 @@ import interactify
 from interactify import Click, Predictor
 from interactify.candidates import candidates, expected_iou
 from interactify.errors import InteractifyError, InteractionError, ModelError, NoPhotoError, OptionError, PhotoError
-from interactify.prompts import Box, read_prompts
+from interactify.prompts import Rectangle, read_prompts
 
 SIZE = (64, 96)
 
@@ -380,5 +380,5 @@ def test_what_is_no_network_or_threshold() -> None:
 
 def test_boxes_at_their_pixels() -> None:
     (prompt,) = read_prompts(None, None, [10.4, 5.6, 300, 20], None, SIZE)
-    assert prompt.box == Box(10, 6, 95, 20) and prompt.clicks == () and prompt.mask is None
-    assert prompt.box.around([Click(3, 40)]) == Box(3, 6, 95, 40)
+    assert prompt.box == Rectangle(10, 6, 95, 20) and prompt.clicks == () and prompt.mask is None
+    assert prompt.box.around([Click(3, 40)]) == Rectangle(3, 6, 95, 40)

@@ -14,8 +14,10 @@ from PIL import Image
 import interactify
 from interactify.errors import InteractifyError, InteractionError, ModelError, NonFiniteError, OptionError, PhotoError
 from interactify.interactions import Click
+from interactify.layers import Seen
 from interactify.result import Result
 from interactify.resumed import LastPass
+from interactify.said import said
 from interactify.session import Session
 
 
@@ -74,7 +76,7 @@ def test_a_result_and_its_arrays() -> None:
             array[0, 0] = 1
     with pytest.raises(AttributeError):
         result.evaluations = 3  # type: ignore[misc]
-    assert "77x50" in repr(result) and "1 clicks" in repr(result) and "77x50" in repr(session)
+    assert "77x50" in repr(result) and "1 interactions" in repr(result) and "77x50" in repr(session)
 
 
 def test_the_mask_is_what_the_networks_answer_says() -> None:
@@ -146,10 +148,12 @@ def test_what_cannot_be_satisfied_is_said() -> None:
 
     session = net_of(Stubborn).session(networks.random_photo())
     result = session.click(x=3, y=5, positive=True)
-    assert not result.satisfied and result.unsatisfied == (Click(3, 5, True),)
+    (missed,) = result.unsatisfied
+    assert not result.satisfied and missed.interaction == Click(3, 5, True)
+    assert missed.probability == pytest.approx(float(result.probability[5, 3])) and "energy" in missed.reason
     assert "unsatisfied" in repr(result) and not result.mask[5, 3]
     result = session.click(x=90, y=5, positive=wrong_here(session, 90, 5))
-    assert not result.satisfied and result.unsatisfied == (Click(3, 5, True),), "the other is satisfied"
+    assert [each.interaction for each in result.unsatisfied] == [Click(3, 5, True)], "the other is satisfied"
 
 
 def test_a_second_click_on_the_same_pixel() -> None:
@@ -198,11 +202,11 @@ def test_zooming_in_keeps_what_lies_outside() -> None:
         result = session.click(x=x, y=y, positive=wrong_here(session, x, y))
         assert result.mask.shape == (150, 200) and result.window.holds(session.interactions[-1])
         assert bool(result.mask[y, x]) == session.interactions[-1].positive or (x, y) in [
-            (c.x, c.y) for c in result.unsatisfied
+            (each.interaction.x, each.interaction.y) for each in result.unsatisfied
         ]
         if index == 0:
             assert (result.window.height, result.window.width) == (150, 200)
-        if result.outside is before:
+        if result.layer.outside is before.layer:
             outside = np.ones((150, 200), bool)
             outside[result.window.slices] = False
             assert np.array_equal(result.mask[outside], before.mask[outside])
@@ -269,8 +273,11 @@ def test_undo_and_redo() -> None:
     session.undo()
     session.click(x=1, y=1)
     assert session.redo() is session.result and len(session.interactions) == 3, "a new click ends what could be redone"
+    last = session.result
     assert session.reset() is results[0] and state(session) == states[0]
-    assert session.redo() is results[0] and session.undo() is results[0]
+    assert session.reset() is results[0] and session.undo() is last, "there was nothing to take back twice"
+    assert session.redo() is results[0]
+    assert session.restart() is results[0] and session.undo() is results[0], "nothing of it is left"
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -281,7 +288,8 @@ def test_any_sequence_equals_its_replay(seed: int) -> None:
     photo = networks.random_photo(60, 90, seed=seed)
     session = net.session(photo)
     made: list[tuple[int, int, bool]] = []
-    undone: list[tuple[int, int, bool]] = []
+    past: list[list[tuple[int, int, bool]]] = []
+    undone: list[list[tuple[int, int, bool]]] = []
     for _ in range(14):
         action = chance.choice(
             ["click"] * 4 + ["undo"] * 3 + ["redo"] * 2 + ["error"] + ["reset"] * (chance.random() < 0.2)
@@ -289,16 +297,19 @@ def test_any_sequence_equals_its_replay(seed: int) -> None:
         if action == "click":
             click = (chance.choice([0, 3, 40, 89]), chance.choice([0, 7, 59]), chance.random() < 0.5)
             session.click(*click)
-            made, undone = [*made, click], []
+            made, past, undone = [*made, click], [*past, made], []
         elif action == "undo":
             session.undo()
-            made, undone = made[:-1], [*undone, *made[-1:]]
+            if past:
+                made, past, undone = past[-1], past[:-1], [*undone, made]
         elif action == "redo":
             session.redo()
-            made, undone = [*made, *undone[-1:]], undone[:-1]
+            if undone:
+                made, past, undone = undone[-1], [*past, made], undone[:-1]
         elif action == "reset":
             session.reset()
-            made, undone = [], []
+            if made:
+                made, past, undone = [], [*past, made], []
         else:
             with pytest.raises(InteractionError):
                 session.click(90, 0)
@@ -351,7 +362,7 @@ def test_a_network_that_breaks_in_the_middle(how: str, variables: str) -> None:
     assert (state(session), session.timeline) == before
     model.turn(on=False)
     clicked = session.click(x=60, y=40)
-    assert torch.equal(clicked.logits, before[1].undone[-1][-1].result.logits), "as if nothing had happened"
+    assert torch.equal(clicked.logits, before[1].undone[-1].track.steps[-1].result.logits), "as if nothing had happened"
 
 
 def test_a_network_that_raises_in_the_middle() -> None:
@@ -475,8 +486,11 @@ def test_result_by_hand() -> None:
     logits[0, 0, 10, 20] = 2.0
     frame = session.first.frame
     right, wrong = Click(20, 10, True), Click(10, 20, True)
-    result = Result(logits, frame.view, frame.window, clicks=(right, wrong, Click(0, 0, False)))
-    assert result.unsatisfied == (wrong,) and not result.satisfied
+    layer = Seen(logits, frame.view, frame.window)
+    told = said((right, wrong, Click(0, 0, False)), (64, 64))
+    result = Result(logits, frame.view, frame.window, layer, layer, (64, 64), told, np.full(3, np.nan))
+    assert [each.interaction for each in result.unsatisfied] == [wrong] and not result.satisfied
+    assert result.chances == pytest.approx(1 / (1 + np.exp([-2.0, 1.0, -1.0])))
     assert result.mask.sum() == 1 and result.mask[10, 20]
     assert result.probability[10, 20] == pytest.approx(1 / (1 + np.exp(-2.0)))
 
@@ -501,7 +515,7 @@ def test_a_click_keeps_to_its_time_and_can_be_cancelled(solver: str) -> None:
                 session.cancel()
             return super().__call__(suffix, values, clicks)
 
-    session._run = CancelsAtTheSecond()
+    session.scene.run = CancelsAtTheSecond()
     session.click(x=30, y=20, positive=not plain)
     cancelled = session.result
     assert cancelled.evaluations == 2 and (cancelled.status == "cancelled" or cancelled.satisfied)

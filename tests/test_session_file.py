@@ -38,12 +38,15 @@ def clicked(net: interactify.Interactive, count: int = 3, undone: int = 1) -> Se
 def seen(session: Session) -> list[Any]:
     """The result that holds, and those that undo and redo lead to, with all that can be seen of them."""
     found = []
-    for step in (session.first, *(step for state in session.timeline.states for step in state)):
+    for step in (
+        session.first,
+        *(step for board in session.timeline.boards for track in board.tracks for step in track.steps),
+    ):
         result = step.result
         found.append(
             (
-                step.clicks,
-                result.clicks,
+                step.interactions,
+                result.interactions,
                 result.overruled,
                 result.mask.tobytes(),
                 result.probability.tobytes(),
@@ -296,8 +299,12 @@ def in_step(key: str, value: Any) -> Any:
     return lambda header, arrays: header["steps"][0].__setitem__(key, value)
 
 
+def in_board(key: str, value: Any) -> Any:
+    return lambda header, arrays: header["boards"][0]["objects"][0].__setitem__(key, value)
+
+
 EDITS: dict[str, Any] = {
-    **{f"no {key}": without(key) for key in ("format", "settings", "photo", "network", "steps", "states", "now")},
+    **{f"no {key}": without(key) for key in ("format", "settings", "photo", "network", "steps", "boards", "now")},
     "format 1": setting("format", 1),
     "format None": setting("format", None),
     "settings a list": setting("settings", []),
@@ -309,17 +316,25 @@ EDITS: dict[str, Any] = {
     "steps None inside": setting("steps", [None]),
     "after text": in_step("after", "first"),
     "after itself": in_step("after", 0),
-    "states None": setting("states", None),
-    "states of text": setting("states", ["first"]),
-    "states of steps that are not there": setting("states", [7]),
+    "after a step that is not there": in_step("after", 7),
+    "boards None": setting("boards", None),
+    "boards of text": setting("boards", ["first"]),
+    "boards without objects": setting("boards", [{"objects": [], "active": 0}]),
+    "objects without steps": in_board("last", 7),
+    "objects without a name": in_board("name", ""),
+    "objects named by numbers": in_board("name", 3),
+    "objects of a class that is none": in_board("target", 5),
+    "an object spoken of that is not there": lambda header, arrays: header["boards"][0].__setitem__("active", 2),
+    "a class that no step was of": in_step("target", 1),
+    "classes that are none": in_step("targets", [0, 9]),
     "now text": setting("now", "last"),
     "now beyond": setting("now", 99),
     "now negative": setting("now", -1),
-    "clicks None": in_step("clicks", None),
-    "clicks of text": in_step("clicks", ["a"]),
-    "clicks without x": in_step("clicks", [{"y": 3, "positive": True}]),
-    "holding outside the photo": in_step("holding", [{"x": 9999, "y": 3, "positive": True}]),
-    "clicks outside the photo": in_step("clicks", [{"x": 9999, "y": 3, "positive": True}]),
+    "interactions None": in_step("interactions", None),
+    "interactions of text": in_step("interactions", ["a"]),
+    "interactions without x": in_step("interactions", [{"y": 3, "positive": True}]),
+    "interactions of another kind": in_step("interactions", [{"kind": "glance", "x": 3, "y": 3, "positive": True}]),
+    "interactions outside the photo": in_step("interactions", [{"x": 9999, "y": 3, "positive": True}]),
     "evaluations text": in_step("evaluations", "many"),
     "window None": in_step("window", None),
     "window outside": in_step("window", [50, 80, 60, 90]),
@@ -329,10 +344,8 @@ EDITS: dict[str, Any] = {
     "values of another shape": lambda header, arrays: arrays.__setitem__("0_values", np.zeros((2, 5), np.float32)),
     "values of text": lambda header, arrays: arrays.__setitem__("0_values", np.full((2, 12), "a")),
     "values NaN": lambda header, arrays: arrays.__setitem__("0_values", np.full((2, 12), np.nan, np.float32)),
-    "logits of another shape": lambda header, arrays: arrays.__setitem__(
-        "0_logits", np.zeros((1, 1, 4, 4), np.float32)
-    ),
-    "logits NaN": lambda header, arrays: arrays.__setitem__("0_logits", np.full((1, 1, 64, 96), np.nan, np.float32)),
+    "logits of another shape": lambda header, arrays: arrays.__setitem__("0_odds", np.zeros((1, 1, 4, 4), np.float32)),
+    "logits NaN": lambda header, arrays: arrays.__setitem__("0_odds", np.full((1, 1, 64, 96), np.nan, np.float32)),
     "target unknown": lambda header, arrays: header["settings"].__setitem__("target", 77),
     "target text": lambda header, arrays: header["settings"].__setitem__("target", "cat"),
 }

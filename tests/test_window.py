@@ -5,7 +5,7 @@ import pytest
 
 import interactify
 from interactify.interactions import Click
-from interactify.window import Window, next_window, whole
+from interactify.window import Window, extent_of, next_window, whole
 
 
 def square(size, top, left, side):
@@ -14,40 +14,59 @@ def square(size, top, left, side):
     return mask
 
 
-def test_the_first_click_sees_the_whole_photo():
-    size = (300, 400)
-    assert next_window(whole(size), square(size, 100, 100, 50), [Click(110, 110)], 200) == whole(size)
+def chosen(current, mask, clicks, resolution):
+    places = np.array([(c.x, c.y) for c in clicks if c.positive] + [(clicks[-1].x, clicks[-1].y)])
+    return next_window(current, extent_of(mask), places, places[-1:], mask.shape, resolution)
+
+
+def test_the_first_click_sees_the_whole_photo(zoomed):
+    assert zoomed.steps[0].frame.window == whole((400, 600))
+
+
+def test_windows_that_meet():
+    window = Window(10, 20, 30, 40)
+    assert window.common(Window(30, 0, 100, 30)) == Window(30, 20, 10, 10)
+    assert window.common(Window(40, 0, 5, 500)) is None and window.common(window) == window
+    assert Window(30, 20, 10, 10).seen_from(window) == Window(20, 0, 10, 10)
+    assert window.holds_places(np.array([(20, 10), (59, 39), (60, 10), (20, 40)])).tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    mask = square((50, 70), 4, 6, 9)
+    assert extent_of(mask) == Window(4, 6, 9, 9) and extent_of(~mask & mask) is None
 
 
 def test_a_small_object_is_looked_at_closely_from_the_second_click_on():
     size = (300, 400)
     clicks = [Click(110, 110), Click(140, 140)]
-    window = next_window(whole(size), square(size, 100, 100, 100), clicks, 200)
+    window = chosen(whole(size), square(size, 100, 100, 100), clicks, 200)
     assert window == Window(80, 80, 140, 140)  # 1.4 times the box, around its middle
 
 
 def test_a_window_stays_inside_the_photo_and_is_not_smaller_than_there_is_to_see():
     size = (300, 400)
     clicks = [Click(2, 2), Click(3, 3)]
-    window = next_window(whole(size), square(size, 0, 0, 5), clicks, 200)
+    window = chosen(whole(size), square(size, 0, 0, 5), clicks, 200)
     assert window == Window(0, 0, 100, 100)
 
 
 def test_no_window_where_the_object_fills_the_photo_or_the_photo_is_seen_as_it_is():
     size = (300, 400)
     clicks = [Click(200, 150), Click(140, 140)]
-    assert next_window(whole(size), square(size, 10, 10, 280), clicks, 200) == whole(size)
-    assert next_window(whole(size), square(size, 100, 100, 50), clicks, None) == whole(size)
+    assert chosen(whole(size), square(size, 10, 10, 280), clicks, 200) == whole(size)
+    assert chosen(whole(size), square(size, 100, 100, 50), clicks, None) == whole(size)
 
 
 def test_a_window_is_kept_until_a_click_leaves_it():
     size = (300, 400)
     mask = square(size, 100, 100, 100)
-    window = next_window(whole(size), mask, [Click(110, 110), Click(140, 140)], 200)
+    window = chosen(whole(size), mask, [Click(110, 110), Click(140, 140)], 200)
     inside = [Click(110, 110), Click(140, 140), Click(205, 205, False)]
-    assert next_window(window, mask, inside, 200) is window
+    assert chosen(window, mask, inside, 200) is window
     outside = [Click(110, 110), Click(140, 140), Click(350, 150)]
-    moved = next_window(window, mask, outside, 200)
+    moved = chosen(window, mask, outside, 200)
     assert moved != window and moved.holds(Click(350, 150))
 
 
@@ -75,7 +94,7 @@ def test_outside_the_window_the_mask_stays(zoomed):
     for x, y in ((300, 200), (320, 220), (310, 230), (285, 185)):
         before = zoomed.result
         result = zoomed.click(x=x, y=y)
-        if result.window != before.window and result.outside is not None:
+        if result.window != before.window and result.layer.outside is not None:
             outside = np.ones(result.mask.shape, bool)
             outside[result.window.slices] = False
             np.testing.assert_array_equal(result.mask[outside], before.mask[outside])

@@ -1,0 +1,75 @@
+"""Numbers that people and programs give for places in a photo: read, or refused with what came."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+from interactify.errors import InteractionError
+
+
+def place(x: Any, y: Any, photo_size: tuple[int, int], what: str = "click") -> tuple[int, int]:
+    """The pixel that a point lies in, or InteractionError; `photo_size` is (H, W).
+
+    Halves are rounded up: every point of the photo's area, from -0.5 up to and without W - 0.5, has its pixel.
+    """
+    height, width = photo_size
+    across, down = pixel(number("x", x, f"A {what}'s")), pixel(number("y", y, f"A {what}'s"))
+    if not (0 <= across < width and 0 <= down < height):
+        hint = ""
+        if 0 <= down < width and 0 <= across < height:
+            hint = " Are x and y swapped? x runs to the right, y down."
+        raise InteractionError(
+            f"The {what} x={_text(x)}, y={_text(y)} lies outside the photo, which is {width} wide and {height} high: "
+            f"x has to be from 0 to {width - 1}, y from 0 to {height - 1}.{hint}"
+        )
+    return across, down
+
+
+def _scalar(value: Any) -> Any:
+    # NumPy scalars and 0-d arrays and tensors of any library carry ndim and item(); one-element arrays are no numbers.
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def number(name: str, value: Any, what: str = "A click's") -> int | float:
+    """A finite number, as int or float, from anything that is one."""
+    plain = _scalar(value)
+    if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
+        raise InteractionError(f"{what} {name} has to be a number of pixels, {shown(value)} came.")
+    if isinstance(plain, numbers.Integral):
+        return int(plain)
+    try:
+        plain = float(plain)
+    except OverflowError:
+        plain = math.inf
+    if not math.isfinite(plain):
+        raise InteractionError(f"{what} {name} has to be a finite number of pixels, {shown(value)} came.")
+    return plain
+
+
+def pixel(value: int | float) -> int:
+    """The nearest whole number, halves up."""
+    # Integers stay as they are: adding 0.5 would lose large ones, and the error has to name what came.
+    return value if isinstance(value, int) else math.floor(value + 0.5)
+
+
+def polarity(value: Any, what: str = "A click's") -> bool:
+    """True or False, from anything that is one of them."""
+    plain = _scalar(value)
+    if not isinstance(plain, bool):
+        raise InteractionError(f"{what} positive has to be True or False, {shown(value)} came.")
+    return plain
+
+
+def shown(value: Any) -> str:
+    """What came, for an error: its text, cut short, and its type."""
+    return f"{_text(value)} ({type(value).__name__})"
+
+
+def _text(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # integers of thousands of digits, and objects that can't tell of themselves
+        return f"a {type(value).__name__} that can't be shown"
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,246 @@
+"""A photo under a network: from what was said until now, and what is said next, to the next step."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interactify import brs
+from interactify.composing import composed, standing
+from interactify.interactions import Interaction
+from interactify.layers import Layer, Seen
+from interactify.photo import PhotoLike, read_photo
+from interactify.propagation import Spread
+from interactify.regions import bounds, holds
+from interactify.request import Frame, Request, maps_of, refined, seen_in
+from interactify.result import LARGE, Result
+from interactify.resumed import LastPass
+from interactify.said import OWN, Said, said
+from interactify.suffix import Suffix
+from interactify.timeline import Step, Steps
+from interactify.view import sample
+from interactify.window import MAGNIFIED, Window, next_window, whole
+
+if TYPE_CHECKING:
+    from interactify.wrap import Interactive
+
+FOUND: Final = 0.05  # of a region's pixels: with less, the network has found nothing there, and is told the middle
+SURROUNDINGS: Final = 0.25  # of a region's sides, at each side: what the network sees around it
+BELIEVED: Final = 10.0  # log-odds of a mask before, at most, where colours are learnt from it
+
+
+class Scene:
+    """One photo, opened for one network. It holds what does not change while a person speaks about the photo."""
+
+    def __init__(self, net: Interactive, photo: PhotoLike) -> None:
+        self.net = net
+        self.pixels = read_photo(photo, net.network.spec.channels)
+        self.size = self.pixels.shape[1], self.pixels.shape[2]
+        self.whole = self._framed(whole(self.size))
+        self.plain = self.whole.suffix.plain()
+        self.run = LastPass()
+        self._begun: dict[int | None, Step] = {}
+        self._beginning = threading.Lock()
+
+    def begun(self, target: int | None) -> Step:
+        """Before anything was said of an object of that class: the network's own prediction."""
+        with self._beginning:
+            if target not in self._begun:
+                own = self.meant(target, said((), self.size))
+                odds = self.net.network.log_odds(self.plain, own, self.whole.image)
+                seen = Seen(odds, self.whole.view, self.whole.window)
+                result = Result(odds, seen.view, seen.window, seen, seen, self.size)
+                self._begun[target] = Step((), self.whole, self.whole.start, result, odds, (own,))
+            return self._begun[target]
+
+    def frame(self, window: Window) -> Frame:
+        """The photo's window as the network sees it; the whole photo's is kept."""
+        return self.whole if window == self.whole.window else self._framed(window)
+
+    def _framed(self, window: Window) -> Frame:
+        network = self.net.network
+        view = network.view((window.height, window.width))
+        rows, columns = window.slices
+        image = network.image(self.pixels[:, rows, columns], view)
+        start = self.net.variables.start(network, image)
+        suffix = Suffix(network, self.net.variables, image, start)
+        return Frame(window, view, image, start, suffix, self.net.propagation)
+
+    def meant(self, target: int | None, told: Said) -> int | None:
+        """What a positive click means: the class asked for, or that under the first pixel (of two, the second)."""
+        classes = self.plain.shape[1]
+        if target is not None:
+            return target
+        if classes <= 2:
+            return classes - 1
+        if not len(told.places):
+            return None
+        first = int(np.flatnonzero(told.positive)[0]) if told.positive.any() and told.region is not None else 0
+        if told.labels[first] != OWN:
+            return int(told.labels[first])
+        point = self.whole.view.points_to_network(told.places[first : first + 1].astype(float))
+        # From the image's pixels to the map's, whose centres lie at whole numbers too.
+        high, wide = self.plain.shape[-2:]
+        scale = torch.tensor([wide / self.whole.image.shape[-1], high / self.whole.image.shape[-2]])
+        on_grid = ((point + 0.5) * scale.to(point) - 0.5).clamp(min=0)
+        on_grid = torch.minimum(on_grid, torch.tensor([wide - 1, high - 1]).to(on_grid))
+        return int(sample(self.plain, on_grid)[0, :, 0].argmax())
+
+    def answered(
+        self,
+        steps: Steps,
+        interactions: tuple[Interaction, ...],
+        target: int | None,
+        stop: Callable[[], str | None],
+        seen: Callable[[Request, Tensor], None] | None = None,
+    ) -> Step:
+        """The step that follows `steps` when `interactions`, the newest last, is all that has been said."""
+        request = self.request(steps, interactions, target)
+        step = self._answered(steps, request, target, stop, seen)
+        told = step.result.said
+        if told.found_by_region and self._found(step.result) < FOUND and step.result.status != "superseded":
+            again = self.request(steps, interactions, target, in_centre=True)
+            more = self._answered(steps, again, target, stop, seen)
+            spent = more.result.evaluations + step.result.evaluations
+            return replace(more, result=replace(more.result, evaluations=spent))
+        return step
+
+    def _answered(
+        self,
+        steps: Steps,
+        request: Request,
+        target: int | None,
+        stop: Callable[[], str | None],
+        seen: Callable[[Request, Tensor], None] | None,
+    ) -> Step:
+        last = steps[-1] if steps else self.begun(target)
+        if not len(request.inside) or not self._asked(request, last):
+            seconds = time.perf_counter() - request.begun
+            return composed(
+                last, request.said, last.frame, last.values, last.odds, last.targets, self.whole.window, last.given,
+                evaluations=0, status="painted", seconds=seconds,
+            )  # fmt: skip
+        first: list[Tensor] = []
+
+        def told(odds: Tensor) -> None:
+            if not first:
+                first.append(odds)
+            if seen is not None:
+                seen(request, odds)
+
+        refinement = refined(self.net, request, self.run, stop, told)
+        if refinement.status == "superseded":  # so that what holds does not hang on when that was
+            refinement = replace(refinement, values=request.start, logits=first[0])
+        return self.settled(steps, request, refinement, target)
+
+    def _asked(self, request: Request, last: Step) -> bool:
+        """Whether anything is said that the network is asked about, and not the mask alone."""
+        new = request.said.owners >= len(last.interactions)
+        return bool(new.any()) or len(request.said.places) != len(last.result.said.places)
+
+    def request(
+        self, steps: Steps, interactions: tuple[Interaction, ...], target: int | None, in_centre: bool = False
+    ) -> Request:
+        """What is to be refined so that all these interactions hold."""
+        begun = time.perf_counter()
+        last = steps[-1] if steps else self.begun(target)
+        several = target is None and self.plain.shape[1] > 2  # a region alone does not say which class is meant
+        told = said(interactions, self.size, in_centre)
+        if several and told.found_by_region:
+            told = said(interactions, self.size, in_centre=True)
+        window = self._window(steps, last, told)
+        frame = last.frame if window == last.frame.window else self.frame(window)
+        # Back in an earlier window, go on from where it was left; in a new one, from the identity.
+        values = next((s.values for s in reversed(steps) if s.frame.window == window), frame.start)
+        inside_, points = seen_in(frame, told)
+        own = self.meant(target, told)
+        targets = (own, *sorted(set(told.labels[inside_].tolist()) - {OWN, own}))
+        maps = maps_of(told, inside_, targets)
+        request = Request(told, frame, inside_, values, points, maps, targets, (Spread(),) * len(targets), begun)
+        if not frame.propagation.active or not len(inside_):
+            return request
+        return replace(request, spreads=tuple(self._spread(request, last, t) for t in range(len(targets))))
+
+    def _window(self, steps: Steps, last: Step, told: Said) -> Window:
+        """Where the network looks: as it did, or closer."""
+        current = last.frame.window
+        new = told.owners >= len(last.interactions)
+        if not self.net.zoom or not new.any() or (told.mask is not None and not steps):
+            return current
+        resolution = self.net.spec.resolution
+        if told.region is not None:
+            around, least = bounds(told.region), max(1, (resolution or 1) // MAGNIFIED)
+            part = around.grown(SURROUNDINGS, self.size, least)
+            held = current.common(part) == part and current.overlap(part) >= 0.5
+            return current if held else part
+        if not steps or len(told.holding) < 2:  # what is said at the beginning is answered where all of it is seen
+            return current
+        own = told.required & told.positive & (told.labels == OWN) | new
+        return next_window(current, last.result.extent, told.places[own], told.places[new], self.size, resolution)
+
+    def _spread(self, request: Request, last: Step, t: int) -> Spread:
+        """How the map of one target follows the picture."""
+        frame, target = request.frame, request.targets[t]
+        # What is said of another class says what this one is not; that a pixel is not of another class says nothing.
+        of_it = request.maps == t
+        tells = of_it | request.positive
+        labels = [bool(yes) for yes in (request.positive & of_it)[tells]]
+        points = request.points[torch.from_numpy(tells)]
+        before = self._believed(frame, last, target, t)
+        spread = frame.propagation.spread(frame.guide, frame.view.content_size, frame.along, before, points, labels)
+        if tells.all():
+            return spread
+        every = frame.propagation.spread(
+            frame.guide, frame.view.content_size, None, before, request.points, request.positive.tolist()
+        )
+        return replace(spread, own=every.own)
+
+    def _believed(self, frame: Frame, last: Step, target: int | None, t: int) -> Tensor:
+        """Log-odds (1, 1, h', w') of a target in a frame, as they are before the newest interaction."""
+        if t or (not last.interactions and frame is self.whole):  # only now it is known which class is meant
+            plain = self.plain if frame is self.whole or not frame.propagation.colour else frame.suffix.plain()
+            return self.net.network.log_odds(plain, target, frame.image)
+        if frame is last.frame:
+            return last.result.logits
+        window = frame.window
+        if window.height * window.width <= LARGE:
+            return frame.view.to_network(last.result.layer.read(window)[None].clamp(-BELIEVED, BELIEVED))
+        return self._looked_up(frame, last.result.layer)
+
+    def _looked_up(self, frame: Frame, layer: Layer) -> Tensor:
+        """A layer in a large window, read where the centres of the network's pixels lie."""
+        high, wide = frame.view.network_size
+        centres = torch.stack(torch.meshgrid(torch.arange(wide), torch.arange(high), indexing="xy"), -1).view(-1, 2)
+        places = frame.view.points_to_photo(centres.double()).round().long().numpy()
+        odds = layer.at(places + np.array([frame.window.left, frame.window.top]))
+        return odds.clamp(-BELIEVED, BELIEVED).view(1, 1, high, wide)
+
+    def _found(self, result: Result) -> float:
+        """The share of a region that is the object."""
+        region = result.said.region
+        assert region is not None
+        box = bounds(region)
+        spans = (box.left, box.width), (box.top, box.height)
+        xs, ys = (np.unique(np.linspace(first, first + length - 1, 32).round()) for first, length in spans)
+        places = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.int64)
+        within = [holds(region, x, y) for x, y in places.tolist()]
+        places = places[within]
+        return float(result.shown.at(places).gt(0).float().mean()) if len(places) else 1.0
+
+    def settled(self, steps: Steps, request: Request, refinement: brs.Refinement, target: int | None) -> Step:
+        """The step that a refinement of a request leads to."""
+        last, told, frame = steps[-1] if steps else self.begun(target), request.said, request.frame
+        odds = request.shown(refinement.logits)
+        given = standing(last, told, frame, odds, self.whole.window)
+        last.result.forgotten()
+        return composed(
+            last, told, frame, refinement.values, odds, request.targets, self.whole.window, given,
+            evaluations=refinement.evaluations, status=refinement.status, seconds=time.perf_counter() - request.begun,
+        )  # fmt: skip
