@@ -78,7 +78,7 @@ class Given:
     below: Layer
 
     def read(self, window: Window) -> Tensor:
-        return self._corrected(self.below.read(window), torch.from_numpy(self.mask[window.slices]))
+        return self._corrected(self.below.read(window), torch.from_numpy(self.mask[window.slices].copy()))
 
     def at(self, places: Places) -> Tensor:
         return self._corrected(self.below.at(places), torch.from_numpy(self.mask[places[:, 1], places[:, 0]]))
