@@ -26,6 +26,7 @@ from interactify.predictor import Predictor
 from interactify.result import Result, Unsatisfied
 from interactify.session import Session
 from interactify.session_file import load_session
+from interactify.session_log import replay
 from interactify.spec import Knowledge
 from interactify.stem import ReconfiguredStem, reconfigure_stem
 from interactify.window import Window
@@ -69,6 +70,7 @@ __all__ = [
     "load_session",
     "optim",
     "reconfigure_stem",
+    "replay",
     "wrap",
     "zoo",
 ]
