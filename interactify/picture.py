@@ -25,7 +25,7 @@ from interactify.view import View
 from interactify.window import Window, whole
 
 SMALL = 4_000_000  # pixels: up to here a window is simply read as floats
-_STRIP = 2**20  # bytes of floats made at a time: they stay in the processor's cache
+_STRIP = 4 * 2**20  # bytes of floats made at a time: they stay in the processor's cache
 
 
 def open_picture(photo: PhotoLike | Any, channels: int = 3) -> Picture:

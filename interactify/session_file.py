@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from interactify.errors import CheckpointError, InteractifyError
+from interactify.fingerprints import tensors_digest
 from interactify.interactions import Click, checked
 from interactify.photo import PhotoLike, read_photo
 from interactify.request import later_wins
@@ -42,7 +42,7 @@ def save_session(session: Session, path: str | Path) -> Path:
                 arrays[f"{place}_values"] = step.values.cpu().numpy()
                 arrays[f"{place}_logits"] = step.result.logits.cpu().numpy()
                 steps.append({"after": places.get(id(before)), **_described(step)})
-    header = {"format": FORMAT, "settings": _settings(session), "photo": _digest([session.pixels])}
+    header = {"format": FORMAT, "settings": _settings(session), "photo": tensors_digest([session.pixels])}
     header |= {"network": fingerprint(net.unwrap()), "steps": steps}
     # In time: of each state its last step, null where nothing was clicked; and which of them holds.
     header |= {"states": [places[id(state[-1])] if state else None for state in timeline.states]}
@@ -70,7 +70,7 @@ def load_session(path: str | Path, net: Interactive, photo: PhotoLike) -> Sessio
     """
     header, arrays = _read(Path(path))
     pixels = read_photo(photo, net.spec.channels)
-    if header["photo"] != _digest([pixels]):
+    if header["photo"] != tensors_digest([pixels]):
         raise CheckpointError(f"{path} was saved for another photo. Give the photo it was made on, unchanged.")
     if header["network"] != fingerprint(net.unwrap()):
         raise CheckpointError(f"{path} was saved for a network with other weights. Load those, then the session.")
@@ -198,12 +198,4 @@ def _settings(session: Session) -> dict[str, Any]:
 
 def fingerprint(model: nn.Module) -> str:
     """A digest of all of a network's weights and buffers."""
-    return _digest([tensor for _, tensor in sorted(model.state_dict().items()) if isinstance(tensor, Tensor)])
-
-
-def _digest(tensors: list[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return tensors_digest([tensor for _, tensor in sorted(model.state_dict().items()) if isinstance(tensor, Tensor)])

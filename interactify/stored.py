@@ -148,11 +148,17 @@ def stored(photo: Any, channels: int) -> Stored:
 
     Raises PhotoError for what is neither a photo in the sense of `read_photo` nor has shape, dtype and slicing.
     """
-    if isinstance(photo, np.ndarray):
-        lazy = _mapped(photo)
-    else:
-        lazy = not isinstance(photo, Tensor) and all(hasattr(photo, name) for name in ("shape", "dtype", "__getitem__"))
-    return Lazy(photo, channels) if lazy else Held(photo, channels)
+    return Lazy(photo, channels) if _lies_elsewhere(photo) else Held(photo, channels)
+
+
+def _lies_elsewhere(photo: Any) -> bool:
+    """Whether something is an array that is not in memory."""
+    if isinstance(photo, (np.ndarray, Tensor)):
+        return _mapped(photo)
+    try:
+        return all(hasattr(photo, name) for name in ("shape", "dtype", "__getitem__"))
+    except Exception:  # someone else's property: it has one, and what is wrong with it is told where it is read
+        return True
 
 
 def _mapped(array: object) -> bool:
