@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from interactify.errors import OptionError, PhotoError
 from interactify.fingerprints import stored_digest, tensors_digest
 from interactify.photo import PhotoLike, fit_channels, to_uint8
 from interactify.shrinking import Shrinking
-from interactify.stored import Part, Stored, stored
+from interactify.stored import LazyArray, Part, Stored, stored
 from interactify.view import View
 from interactify.window import Window, whole
 
@@ -28,7 +28,7 @@ SMALL = 4_000_000  # pixels: up to here a window is simply read as floats
 _STRIP = 4 * 2**20  # bytes of floats made at a time: they stay in the processor's cache
 
 
-def open_picture(photo: PhotoLike | Any, channels: int = 3) -> Picture:
+def open_picture(photo: PictureLike, channels: int = 3) -> Picture:
     """Open a photo in any form that `read_photo` takes, or an array that is to be read where it is looked at.
 
     Such an array has `shape`, `dtype` and slicing `array[rows, columns]` or `array[rows, columns, channels]` to
@@ -168,3 +168,6 @@ class Picture:
         raw = self._stored.raw(block)
         for strip in raw.split(max(1, _STRIP // (4 * max(self.channels, raw.shape[0]) * block.width)), dim=1):
             yield self._floats(strip)
+
+
+PictureLike: TypeAlias = PhotoLike | LazyArray | Picture

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,18 @@ from interactify.photo import array_scale, check_range, described, opened
 from interactify.window import Window
 
 BLOCK = 32 * 2**20  # bytes read at a time, in the array's own type
+
+
+class LazyArray(Protocol):
+    """What is read where it is looked at: an array of Zarr, HDF5 or Dask, or anything of one's own that slices so."""
+
+    @property
+    def shape(self) -> Any: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
 
 
 class Stored(ABC):
