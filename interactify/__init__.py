@@ -22,6 +22,7 @@ from interactify.evaluation import evaluate
 from interactify.gestures import Box, Lasso, Mask, Paint, Scribble, interaction_from_json
 from interactify.interactions import Click, Interaction
 from interactify.maps import interaction_maps
+from interactify.picture import Picture, open_picture
 from interactify.predictor import Predictor
 from interactify.result import Result, Unsatisfied
 from interactify.session import Session
@@ -52,6 +53,7 @@ __all__ = [
     "NotEnoughMemoryError",
     "OptionError",
     "Paint",
+    "Picture",
     "PhotoError",
     "Predictor",
     "ReconfiguredStem",
@@ -68,6 +70,7 @@ __all__ = [
     "interaction_from_json",
     "interaction_maps",
     "load_session",
+    "open_picture",
     "optim",
     "reconfigure_stem",
     "replay",

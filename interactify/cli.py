@@ -226,11 +226,11 @@ def _segment(given: argparse.Namespace) -> int:
         raise PhotoError(f"No picture file at {photo}.")
     from interactify import demo, draw, export
     from interactify.interactions import Click, checked
-    from interactify.photo import read_photo
+    from interactify.picture import open_picture
 
-    _, height, width = read_photo(photo).shape
+    size = open_picture(photo).size
     for click in clicks:
-        checked(Click(*click), (height, width))
+        checked(Click(*click), size)
     folder = export.prepare_folder(given.out)
     session = _network(given).session(photo)
     result = session.result

@@ -26,7 +26,7 @@ from interactify.errors import InteractionError
 from interactify.interactions import Click, Interaction, checked
 from interactify.memory import within_memory
 from interactify.objects import Objects
-from interactify.photo import PhotoLike, to_uint8
+from interactify.picture import PictureLike
 from interactify.request import Request
 from interactify.result import Result
 from interactify.scene import Scene
@@ -50,7 +50,7 @@ class Session(Objects):
     """
 
     def __init__(
-        self, net: Interactive, photo: PhotoLike, target: int | str | None = None, *, ready: bool = True
+        self, net: Interactive, photo: PictureLike, target: int | str | None = None, *, ready: bool = True
     ) -> None:
         """With `ready`, the pass that the first click begins with is run too: the click need not wait for it."""
         self.net = net
@@ -99,7 +99,7 @@ class Session(Objects):
     @property
     def photo(self) -> NDArray[np.uint8]:
         """The photo as it is seen here, (H, W, 3) uint8, for drawing."""
-        return to_uint8(self.scene.pixels)
+        return self.scene.picture.uint8()
 
     @property
     def size(self) -> tuple[int, int]:

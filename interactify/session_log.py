@@ -22,7 +22,7 @@ from interactify.gestures import interaction_from_json
 from interactify.interactions import Interaction
 from interactify.memory import within_memory
 from interactify.objects import check_name
-from interactify.photo import PhotoLike
+from interactify.picture import PictureLike
 from interactify.session import Session
 from interactify.timeline import Board, Timeline, Track, groups_of
 
@@ -49,7 +49,7 @@ def log_of(session: Session) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def replay(log: str | os.PathLike[str], net: Interactive, photo: PhotoLike, *, progress: bool = False) -> Session:
+def replay(log: str | os.PathLike[str], net: Interactive, photo: PictureLike, *, progress: bool = False) -> Session:
     """Say all that a log tells to a new session: the same network gives the same masks, another one its own.
 
     Args:

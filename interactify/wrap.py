@@ -21,6 +21,7 @@ from interactify.memory import within_memory
 from interactify.network import Network
 from interactify.outputs import Output
 from interactify.photo import PhotoLike
+from interactify.picture import PictureLike
 from interactify.probe import probe, ready
 from interactify.propagation import Propagation, propagation_named, usual_propagation
 from interactify.result import Result
@@ -64,12 +65,12 @@ class Interactive:
         """What was found of the network."""
         return self.network.spec
 
-    def session(self, photo: PhotoLike, *, target: int | str | None = None) -> Session:
+    def session(self, photo: PictureLike, *, target: int | str | None = None) -> Session:
         """Begin to click on a photo.
 
         Args:
-            photo: a path (EXIF rotation honoured), a PIL image of any mode, an array (H, W, 3) uint8, or a tensor
-                (C, H, W) in [0, 1].
+            photo: a path (EXIF rotation honoured), a PIL image of any mode, an array (H, W, 3) uint8, a tensor
+                (C, H, W) in [0, 1], or an array on disk, which is read where it is looked at (`open_picture`).
             target: the class that a positive click means, as for `wrap`; as given there by default.
 
         Raises:
