@@ -65,13 +65,19 @@ class Interactive:
         """What was found of the network."""
         return self.network.spec
 
-    def session(self, photo: PictureLike, *, target: int | str | None = None) -> Session:
+    def session(
+        self, photo: PictureLike, *, target: int | str | None = None, tile: int | bool | None = None
+    ) -> Session:
         """Begin to click on a photo.
 
         Args:
             photo: a path (EXIF rotation honoured), a PIL image of any mode, an array (H, W, 3) uint8, a tensor
                 (C, H, W) in [0, 1], or an array on disk, which is read where it is looked at (`open_picture`).
             target: the class that a positive click means, as for `wrap`; as given there by default.
+            tile: the side, in photo pixels, of the tiles in which a picture is seen that is too large to be seen whole;
+                False to see it whole. By default a picture of more than 8192 pixels on its longer side is seen in
+                tiles, with four times the network's resolution, and 1024 at least. Ask such a picture's results for
+                what you look at, `result.mask_in(window)`: the whole mask would take a pass for every tile.
 
         Raises:
             PhotoError: what is given can't be read as a photo.
@@ -80,7 +86,7 @@ class Interactive:
             NotEnoughMemoryError: it needs more memory than there is.
             OptionError: a target that is none of the network's classes.
         """
-        return Session(self, photo, target)
+        return Session(self, photo, target, tile=tile)
 
     def refine(
         self,
