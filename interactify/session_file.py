@@ -173,6 +173,7 @@ def _settings(session: Session) -> dict[str, Any]:
         "energy": repr(net.energy),
         "solver": net.solver,
         "zoom": net.zoom,
+        "mirror": net.options["mirror"],
         "propagation": repr(net.propagation),
         "max_evaluations": net.max_evaluations,
         "target": session.target,
