@@ -22,10 +22,12 @@ from interactify.evaluation import evaluate
 from interactify.gestures import Box, Lasso, Mask, Paint, Scribble, interaction_from_json
 from interactify.interactions import Click, Interaction
 from interactify.maps import interaction_maps
+from interactify.picture import Picture, open_picture
 from interactify.predictor import Predictor
 from interactify.result import Result, Unsatisfied
 from interactify.session import Session
 from interactify.session_file import load_session
+from interactify.session_log import replay
 from interactify.spec import Knowledge
 from interactify.stem import ReconfiguredStem, reconfigure_stem
 from interactify.window import Window
@@ -51,6 +53,7 @@ __all__ = [
     "NotEnoughMemoryError",
     "OptionError",
     "Paint",
+    "Picture",
     "PhotoError",
     "Predictor",
     "ReconfiguredStem",
@@ -67,8 +70,10 @@ __all__ = [
     "interaction_from_json",
     "interaction_maps",
     "load_session",
+    "open_picture",
     "optim",
     "reconfigure_stem",
+    "replay",
     "wrap",
     "zoo",
 ]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from interactify.interactions import Click
-from interactify.photo import PhotoLike
+from interactify.picture import PictureLike
 from interactify.prompts import LOW, Prompt, Rectangle
 from interactify.session import Session
-from interactify.window import MAGNIFIED
+from interactify.window import MAGNIFIED, Window
 from interactify.wrap import Interactive
 
 SURROUNDINGS: Final = 0.25  # of a box's sides, at each side: what the network sees around the object
@@ -48,7 +48,7 @@ class Answer:
 class Opened:
     """A photo that prompts are answered on, each from the network's own prediction."""
 
-    def __init__(self, net: Interactive, photo: PhotoLike) -> None:
+    def __init__(self, net: Interactive, photo: PictureLike) -> None:
         self.net = net
         self.session = net.session(photo)
         self._near: tuple[Rectangle, Session] | None = None
@@ -99,8 +99,8 @@ class Opened:
         if window == whole:
             return self.session
         if self._near is None or self._near[0] != window:
-            rows, columns = window.slices
-            part = self.session.scene.pixels[:, rows, columns].clone()
+            height, width = window.bottom + 1 - window.top, window.right + 1 - window.left
+            part = self.session.scene.picture.part(Window(window.top, window.left, height, width))
             self._near = None  # its memory is free for the one to come
             self._near = window, self.net.session(part, target=self.session.target)
         return self._near[1]

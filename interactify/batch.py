@@ -12,7 +12,7 @@ from interactify import brs
 from interactify.errors import InteractionError
 from interactify.interactions import Click, Interaction, checked
 from interactify.memory import within_memory
-from interactify.photo import PhotoLike, read_photo
+from interactify.picture import Picture, PictureLike, open_picture
 from interactify.request import Request, Run, refined
 from interactify.result import Result
 from interactify.resumed import Beginning
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def refine(
     net: Interactive,
-    images: PhotoLike | Sequence[PhotoLike],
+    images: PictureLike | Sequence[PictureLike],
     interactions: Sequence[Sequence[Interaction]],
     target: int | str | None,
 ) -> list[Result]:
@@ -35,15 +35,16 @@ def refine(
     together: dict[int, list[int]] = {}  # by photo, whatever its place in the list: it is opened once
     for position, photo in enumerate(photos):
         together.setdefault(id(photo), []).append(position)
+    pictures: dict[int, Picture] = {}
     said: dict[int, tuple[Interaction, ...]] = {}
     for positions in together.values():  # all are looked at before any is run
-        height, width = read_photo(photos[positions[0]], net.spec.channels).shape[-2:]
+        picture = pictures[positions[0]] = open_picture(photos[positions[0]], net.spec.channels)
         for position in positions:
-            said[position] = _checked(interactions[position], (height, width), position)
+            said[position] = _checked(interactions[position], picture.size, position)
     found: dict[int, Result] = {}
     with torch.inference_mode(False), within_memory():
         for positions in together.values():
-            session = Session(net, photos[positions[0]], target, ready=False)
+            session = Session(net, pictures.pop(positions[0]), target, ready=False)
             asked = [position for position in positions if said[position]]
             found.update((position, session.result) for position in positions)
             found.update(zip(asked, _objects(session, [said[position] for position in asked]), strict=True))
@@ -112,7 +113,7 @@ def _in_passes(session: Session, requests: Sequence[Request], at_once: int) -> l
     )
 
 
-def _photos(images: PhotoLike | Sequence[PhotoLike], count: int) -> list[PhotoLike]:
+def _photos(images: PictureLike | Sequence[PictureLike], count: int) -> list[PictureLike]:
     """A photo for each set of interactions."""
     if not isinstance(images, (list, tuple)):
         return [images] * count  # type: ignore[list-item]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from interactify import evaluate_command
 from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError
-from interactify.formats import FORMAT_HELP, Exported, checked_tolerance, formats_named, write_formats
+from interactify.formats import FORMAT_HELP, Exported, category_of, checked_tolerance, formats_named, write_formats
+from interactify.whole_file import write_whole
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
@@ -30,7 +31,7 @@ belong to the object (-120,80; at the left border -0,80). Repeat it: clicks are 
 # The arguments of `interactify.wrap` that the command line takes.
 OPTIONS = (
     *("target", "output", "variables", "energy", "solver", "mean", "std", "resolution", "divisor", "activation"),
-    *("adapter", "stem"),
+    *("adapter", "stem", "propagation", "zoom"),
 )
 
 
@@ -147,8 +148,24 @@ def _parser() -> argparse.ArgumentParser:
         "--tolerance", type=float, metavar="PIXELS", default=0.0,
         help="simplify the outlines of coco, geojson and yolo by at most so much; by default they are exact",
     )  # fmt: skip
+    segment.add_argument("--log", action="store_true", help="also write PHOTO-log.jsonl, for `interactify replay`")
     _add_network_options(segment)
     segment.set_defaults(command=_segment)
+
+    again = commands.add_parser(
+        "replay",
+        help="make the masks of a session's log again; writes them and an overlay",
+        description="LOG is what session.log() gave, or `interactify segment --log` wrote. The masks are those of the "
+        "network given here: the same one, another checkpoint, or another network.",
+        allow_abbrev=False,
+    )
+    again.add_argument("log", metavar="LOG", help="a file of JSON lines")
+    again.add_argument("photo", metavar="PHOTO", help="the picture file that it was made on")
+    again.add_argument("--out", metavar="DIR", default=".", help="folder for the files (the current one)")
+    again.add_argument("--format", metavar="NAME", action="append", default=[], help=FORMAT_HELP)
+    again.add_argument("--tolerance", type=float, metavar="PIXELS", default=0.0, help="as for segment")
+    _add_network_options(again)
+    again.set_defaults(command=_replay)
 
     inspect = commands.add_parser(
         "inspect", help="say what was found of a network and what was chosen", allow_abbrev=False
@@ -186,6 +203,10 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--divisor", type=int, metavar="N", help="what the network needs height and width divisible by")
     group.add_argument("--activation", metavar="NAME", help="what was applied to the map: none, sigmoid, softmax")
     group.add_argument("--adapter", metavar="NAME", help="which adapter knows the network, where it is not recognised")
+    group.add_argument("--propagation", metavar="NAME", help="how the rest of the picture follows: colour, edges, none")
+    group.add_argument(
+        "--no-zoom", dest="zoom", action="store_false", default=None, help="always look at the whole photo"
+    )
     group.add_argument("--stem", metavar="LAYER", help="the module that reads the image, where it is not found")
 
 
@@ -205,11 +226,11 @@ def _segment(given: argparse.Namespace) -> int:
         raise PhotoError(f"No picture file at {photo}.")
     from interactify import demo, draw, export
     from interactify.interactions import Click, checked
-    from interactify.photo import read_photo
+    from interactify.picture import open_picture
 
-    _, height, width = read_photo(photo).shape
+    size = open_picture(photo).size
     for click in clicks:
-        checked(Click(*click), (height, width))
+        checked(Click(*click), size)
     folder = export.prepare_folder(given.out)
     session = _network(given).session(photo)
     result = session.result
@@ -219,14 +240,20 @@ def _segment(given: argparse.Namespace) -> int:
         print(demo.row(made, result), flush=True)
     said = [each for each in session.interactions if isinstance(each, Click)]
     pictured = draw.overlay(session.photo, result.mask, clicks=said)
-    names = session.net.spec.class_names
-    category = names[session.target] if names and session.target is not None else "object"
-    for path in write_formats(formats, folder, Exported(result, photo, category, tolerance)):
+    for path in write_formats(formats, folder, Exported(result, photo, category_of(session), tolerance)):
         print(path)
     print(export.write_picture(folder / f"{photo.stem}-overlay.png", pictured))
+    if given.log:
+        print(write_whole(folder / f"{photo.stem}-log.jsonl", session.log().encode()))
     if not result.satisfied:
         print("interactify: note: not every click could be satisfied", file=sys.stderr)
     return 0
+
+
+def _replay(given: argparse.Namespace) -> int:
+    from interactify import replay_command
+
+    return replay_command.run(given, _network)
 
 
 def _inspect(given: argparse.Namespace) -> int:

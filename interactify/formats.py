@@ -14,6 +14,7 @@ from interactify.errors import OptionError
 
 if TYPE_CHECKING:
     from interactify.result import Result
+    from interactify.session import Session
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,12 @@ def checked_tolerance(tolerance: float) -> float:
     if not 0 <= tolerance < float("inf"):
         raise OptionError(f"Expected a tolerance of 0 pixels or more, got {tolerance}.")
     return tolerance
+
+
+def category_of(session: Session) -> str:
+    """What a session's object is called in files: its class, where the network names it."""
+    names = session.net.spec.class_names
+    return names[session.track.target] if names and session.track.target is not None else "object"
 
 
 def write_formats(names: Sequence[str], folder: Path, exported: Exported) -> list[Path]:

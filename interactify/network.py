@@ -72,9 +72,12 @@ class Network:
 
     def image(self, photo: Tensor, view: View) -> Tensor:
         """A photo (C, H, W) in [0, 1] as the network reads it: (1, C, h', w'), normalised, on its device."""
+        return self.normalised(view.to_network(photo))
+
+    def normalised(self, image: Tensor) -> Tensor:
+        """What is seen of a photo, (1, C, h', w') in [0, 1], as the network reads it, on its device."""
         mean = torch.tensor(self.spec.mean).view(-1, 1, 1)
         std = torch.tensor(self.spec.std).view(-1, 1, 1)
-        image = view.to_network(photo)
         image = ((image.flip(1) if self.spec.bgr else image) - mean) / std
         return image.to(self.spec.device, self.spec.dtype)
 

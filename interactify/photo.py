@@ -43,12 +43,28 @@ def read_photo(photo: PhotoLike, channels: int = 3) -> Tensor:
     >>> read_photo(np.zeros((48, 64, 3), dtype=np.uint8)).shape
     torch.Size([3, 48, 64])
     """
+    pixels, scale = opened(photo, channels)
+    if isinstance(pixels, Tensor):
+        return fit_channels(pixels.to("cpu", torch.float32, copy=True), channels, scale)
+    # astype copies, so the result owns its memory whatever strides or byte order came.
+    array = np.ascontiguousarray(pixels).astype(np.float32, order="C")
+    return fit_channels(torch.from_numpy(array).permute(2, 0, 1), channels, scale)
+
+
+def opened(photo: PhotoLike, channels: int) -> tuple[np.ndarray | Tensor, int]:
+    """A photo decoded and checked, in its own type, and which of its numbers is 1 (255, 65535 or 1).
+
+    The first is an array (H, W, c) or a tensor (c, H, W) of 1, 3, 4 or `channels` channels c, and may share memory with
+    `photo`. `fit_channels` makes of its numbers, as float32, what `read_photo` returns.
+
+    Raises: as `read_photo`.
+    """
     if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
         raise OptionError(f"channels is {channels!r}; expected a whole number of at least 1, usually 3.")
     if isinstance(photo, Tensor):
-        return _from_tensor(photo, channels)
+        return _checked_tensor(photo, channels)
     if isinstance(photo, np.ndarray):
-        return _from_array(photo, channels)
+        return _checked_array(photo, channels)
     if not isinstance(photo, (str, os.PathLike, Image.Image)):
         raise PhotoError(
             f"A photo was expected, {type(photo).__name__} came. Give {_FORMS}; "
@@ -76,7 +92,7 @@ def to_uint8(photo: Tensor) -> np.ndarray:
     return shown.to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
-def _from_path(path: str | os.PathLike, channels: int) -> Tensor:
+def _from_path(path: str | os.PathLike, channels: int) -> tuple[np.ndarray, int]:
     name = os.fspath(path)
     if isinstance(name, bytes):
         raise PhotoError(f"A path is expected as text, bytes came: {name!r}. Try os.fsdecode(path).")
@@ -123,7 +139,7 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _from_image(image: Image.Image, channels: int) -> Tensor:
+def _from_image(image: Image.Image, channels: int) -> tuple[np.ndarray, int]:
     if 0 in image.size:
         raise PhotoError(f"The picture has no pixels: it is {image.width} wide and {image.height} high.")
     try:
@@ -135,7 +151,7 @@ def _from_image(image: Image.Image, channels: int) -> Tensor:
             f"The PIL image of mode {image.mode!r} can't be read: {problem or type(problem).__name__}. "
             'It may be damaged or closed; try image.convert("RGB"), or open it again.'
         ) from problem
-    return _from_array(array, channels)
+    return _checked_array(array, channels)
 
 
 def _image_to_array(image: Image.Image) -> np.ndarray:
@@ -168,38 +184,46 @@ def _to_rgba(image: Image.Image) -> Image.Image:
     return (image.convert(step) if step else image).convert("RGBA")
 
 
-def _from_array(array: np.ndarray, channels: int) -> Tensor:
-    came = f"an array of shape {array.shape} and type {array.dtype}"
-    if array.ndim == 2:
-        array = array[..., None]
-    taken = _taken(channels)
-    if array.ndim != 3 or (array.size and array.shape[2] not in taken):
+def _checked_array(array: np.ndarray, channels: int) -> tuple[np.ndarray, int]:
+    scale = array_scale(array.shape, array.dtype, channels)
+    if array.dtype.kind == "f":
+        check_range(float(array.min()), float(array.max()), described(array.shape, array.dtype))
+    return (array[..., None] if array.ndim == 2 else array), scale
+
+
+def described(shape: tuple[int, ...], dtype: np.dtype) -> str:
+    """What came, as errors say it."""
+    return f"an array of shape {shape} and type {dtype}"
+
+
+def array_scale(shape: tuple[int, ...], dtype: np.dtype, channels: int) -> int:
+    """Which number is 1 in an array of this shape and type; raises PhotoError where it is no photo, whatever it holds.
+
+    >>> array_scale((48, 64, 3), np.dtype("uint16"), channels=3)
+    65535
+    """
+    came, taken = described(shape, dtype), _taken(channels)
+    layered = (*shape, 1) if len(shape) == 2 else shape
+    if len(layered) != 3 or (0 not in shape and layered[2] not in taken):
         hint = ""
-        if array.ndim == 3 and array.shape[0] in taken:
+        if len(shape) == 3 and shape[0] in taken:
             hint = " Its channels come first: try photo.transpose(1, 2, 0), or torch.from_numpy(photo)."
-        elif array.ndim == 4 and array.shape[0] == 1:
+        elif len(shape) == 4 and shape[0] == 1:
             hint = " It is a batch of one: try photo[0]."
         raise PhotoError(f"A photo of shape {_shapes(channels, '(H, W, {})')} was expected, {came} came.{hint}")
-    if array.size == 0:
+    if 0 in shape:
         raise PhotoError(f"The photo has no pixels: {came} came.")
-    if array.dtype.kind == "f":
-        _check_range(float(array.min()), float(array.max()), came)
-        scale = 1
-    elif array.dtype.kind == "b":
-        scale = 1
-    elif array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        scale = 255 if array.dtype.itemsize == 1 else 65535
-    else:
-        raise PhotoError(
-            f"{came.capitalize()} came; expected uint8, uint16, bool, or float in [0, 1]. "
-            "For whole numbers from 0 to 255 try photo.astype(np.uint8)."
-        )
-    # astype copies, so the result owns its memory whatever strides or byte order came.
-    floats = torch.from_numpy(np.ascontiguousarray(array).astype(np.float32, order="C")).permute(2, 0, 1)
-    return _fit_channels(floats, channels, scale)
+    if dtype.kind in "fb":
+        return 1
+    if dtype.kind == "u" and dtype.itemsize <= 2:
+        return 255 if dtype.itemsize == 1 else 65535
+    raise PhotoError(
+        f"{came.capitalize()} came; expected uint8, uint16, bool, or float in [0, 1]. "
+        "For whole numbers from 0 to 255 try photo.astype(np.uint8)."
+    )
 
 
-def _from_tensor(tensor: Tensor, channels: int) -> Tensor:
+def _checked_tensor(tensor: Tensor, channels: int) -> tuple[Tensor, int]:
     came = f"a tensor of shape {tuple(tensor.shape)} and type {str(tensor.dtype).removeprefix('torch.')}"
     tensor = tensor.detach()
     if tensor.ndim == 2:
@@ -216,16 +240,14 @@ def _from_tensor(tensor: Tensor, channels: int) -> Tensor:
         raise PhotoError(f"The photo has no pixels: {came} came.")
     if tensor.is_floating_point():
         low, high = tensor.aminmax()
-        _check_range(float(low), float(high), came)
-        scale = 1
-    elif tensor.dtype in _TENSOR_SCALES:
-        scale = _TENSOR_SCALES[tensor.dtype]
-    else:
-        raise PhotoError(
-            f"{came.capitalize()} came; expected uint8, or float in [0, 1]. "
-            "For whole numbers from 0 to 255 try photo.to(torch.uint8)."
-        )
-    return _fit_channels(tensor.to("cpu", torch.float32, copy=True), channels, scale)
+        check_range(float(low), float(high), came)
+        return tensor, 1
+    if tensor.dtype in _TENSOR_SCALES:
+        return tensor, _TENSOR_SCALES[tensor.dtype]
+    raise PhotoError(
+        f"{came.capitalize()} came; expected uint8, or float in [0, 1]. "
+        "For whole numbers from 0 to 255 try photo.to(torch.uint8)."
+    )
 
 
 def _taken(channels: int) -> tuple[int, ...]:
@@ -236,7 +258,8 @@ def _shapes(channels: int, form: str) -> str:
     return " or ".join(form.format(taken) for taken in _taken(channels))
 
 
-def _check_range(low: float, high: float, came: str) -> None:
+def check_range(low: float, high: float, came: str) -> None:
+    """Raise PhotoError where the least and greatest of a photo's floats lie outside [0, 1], or are no numbers."""
     if not (np.isfinite(low) and np.isfinite(high)):
         raise PhotoError(f"The photo holds NaN or infinity: {came}. Every value has to lie in [0, 1].")
     if low >= -_SLACK and high <= 1 + _SLACK:
@@ -253,7 +276,7 @@ def _check_range(low: float, high: float, came: str) -> None:
     )
 
 
-def _fit_channels(own: Tensor, channels: int, scale: int) -> Tensor:
+def fit_channels(own: Tensor, channels: int, scale: int) -> Tensor:
     """(C, H, W) float32 that may be written to, in [0, scale] → (channels, H, W) in [0, 1], contiguous."""
     own = own.contiguous().div_(scale).clamp_(0, 1)
     if channels not in (1, 3) or own.shape[0] == channels:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from interactify.answers import Answer, Opened, low_resolution
 from interactify.candidates import candidates, expected_iou
 from interactify.errors import InteractionError, ModelError, NoPhotoError, OptionError, PhotoError
-from interactify.photo import PhotoLike
+from interactify.picture import PictureLike
 from interactify.prompts import Prompt, read_prompts
 from interactify.wrap import Interactive
 
@@ -72,7 +72,7 @@ class Predictor:
         """Where the network's weights are."""
         return self.model.spec.device
 
-    def set_image(self, image: PhotoLike) -> None:
+    def set_image(self, image: PictureLike) -> None:
         """Open a photo, so that `predict` answers on it.
 
         Args:
@@ -84,7 +84,7 @@ class Predictor:
         with self._undisturbed():
             self._photos, self._many = (Opened(self.model, image),), False
 
-    def set_image_batch(self, image_list: Sequence[PhotoLike]) -> None:
+    def set_image_batch(self, image_list: Sequence[PictureLike]) -> None:
         """Open several photos, of any sizes, so that `predict_batch` answers on them.
 
         Each is held ready with what the network computed of it, as `Interactive.describe` says under "click runs".

@@ -16,7 +16,7 @@ from interactify import brs
 from interactify.composing import composed, standing
 from interactify.interactions import Interaction
 from interactify.layers import Layer, Seen
-from interactify.photo import PhotoLike, read_photo
+from interactify.picture import PictureLike, open_picture
 from interactify.propagation import Spread
 from interactify.regions import bounds, holds
 from interactify.request import Frame, Request, maps_of, refined, seen_in
@@ -39,10 +39,10 @@ BELIEVED: Final = 10.0  # log-odds of a mask before, at most, where colours are 
 class Scene:
     """One photo, opened for one network. It holds what does not change while a person speaks about the photo."""
 
-    def __init__(self, net: Interactive, photo: PhotoLike) -> None:
+    def __init__(self, net: Interactive, photo: PictureLike) -> None:
         self.net = net
-        self.pixels = read_photo(photo, net.network.spec.channels)
-        self.size = self.pixels.shape[1], self.pixels.shape[2]
+        self.picture = open_picture(photo, net.network.spec.channels)
+        self.size = self.picture.size
         self.whole = self._framed(whole(self.size))
         self.plain = self.whole.suffix.plain()
         self.run = LastPass()
@@ -67,8 +67,7 @@ class Scene:
     def _framed(self, window: Window) -> Frame:
         network = self.net.network
         view = network.view((window.height, window.width))
-        rows, columns = window.slices
-        image = network.image(self.pixels[:, rows, columns], view)
+        image = network.normalised(self.picture.seen(window, view))
         start = self.net.variables.start(network, image)
         suffix = Suffix(network, self.net.variables, image, start)
         return Frame(window, view, image, start, suffix, self.net.propagation)

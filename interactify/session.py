@@ -26,7 +26,7 @@ from interactify.errors import InteractionError
 from interactify.interactions import Click, Interaction, checked
 from interactify.memory import within_memory
 from interactify.objects import Objects
-from interactify.photo import PhotoLike, to_uint8
+from interactify.picture import PictureLike
 from interactify.request import Request
 from interactify.result import Result
 from interactify.scene import Scene
@@ -50,7 +50,7 @@ class Session(Objects):
     """
 
     def __init__(
-        self, net: Interactive, photo: PhotoLike, target: int | str | None = None, *, ready: bool = True
+        self, net: Interactive, photo: PictureLike, target: int | str | None = None, *, ready: bool = True
     ) -> None:
         """With `ready`, the pass that the first click begins with is run too: the click need not wait for it."""
         self.net = net
@@ -99,7 +99,7 @@ class Session(Objects):
     @property
     def photo(self) -> NDArray[np.uint8]:
         """The photo as it is seen here, (H, W, 3) uint8, for drawing."""
-        return to_uint8(self.scene.pixels)
+        return self.scene.picture.uint8()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -146,7 +146,7 @@ class Session(Objects):
         """
         if not isinstance(interactions, (list, tuple)):
             raise InteractionError(f"Expected a list of interactions, [Click(…), …], got {shown(interactions)}.")
-        added = tuple(self._checked(each) for each in interactions)
+        added = tuple(self.checked(each) for each in interactions)
         if not added:
             return self.result
         with self._turn():
@@ -192,7 +192,7 @@ class Session(Objects):
                     f"Expected the index of a click to move, {index!r} is a {type(click).__name__}. Remove it, and add "
                     "it anew."
                 )
-            return self._replayed(*edited(self.steps, place, (self._checked(replace(click, x=x, y=y)),)))
+            return self._replayed(*edited(self.steps, place, (self.checked(replace(click, x=x, y=y)),)))
 
     def _place(self, index: int) -> int:
         count = len(self.interactions)
@@ -202,7 +202,8 @@ class Session(Objects):
             raise InteractionError(f"Expected {there} of the session's interactions, got {shown(index)}.")
         return int(index) % count
 
-    def _checked(self, interaction: Interaction) -> Interaction:
+    def checked(self, interaction: Interaction) -> Interaction:
+        """The interaction as it is taken here: in whole pixels, classes as indices. Raises as `click`."""
         own = checked(interaction, self.size)
         label = getattr(own, "label", None)
         return own if label is None else replace(own, label=self.net.network.target(label))  # type: ignore[type-var]
@@ -294,6 +295,16 @@ class Session(Objects):
         from interactify.session_file import save_session  # the file format reads sessions, and is read by few
 
         return save_session(self, path)
+
+    def log(self) -> str:
+        """What holds of all objects, as lines of JSON: one for the photo and the objects, then one an interaction.
+
+        `interactify.replay`, and `interactify replay` on the command line, make the masks from it again. What was
+        undone is not in it.
+        """
+        from interactify.session_log import log_of
+
+        return log_of(self)
 
     def __repr__(self) -> str:
         height, width = self.size

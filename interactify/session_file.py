@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from pathlib import Path
@@ -13,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from interactify.errors import CheckpointError, InteractifyError
+from interactify.fingerprints import tensors_digest
 from interactify.objects import check_name
-from interactify.photo import PhotoLike, read_photo
+from interactify.picture import PictureLike, open_picture
 from interactify.session import Session
 from interactify.step_file import described as _described
 from interactify.step_file import read_step
@@ -45,7 +45,7 @@ def save_session(session: Session, path: str | Path) -> Path:
                 after = None if before is None else places[id(before)]
                 steps.append({"after": after, "target": track.target, **_described(step)})
             before = step
-    header = {"format": FORMAT, "settings": _settings(session), "photo": _digest([scene.pixels])}
+    header = {"format": FORMAT, "settings": _settings(session), "photo": scene.picture.digest()}
     header |= {"network": fingerprint(net.unwrap()), "steps": steps}
     header |= {"boards": [_board(board, places) for board in timeline.boards], "now": len(timeline.past)}
     # Weights do not tell ReLU from softplus; what the network says of this photo does.
@@ -64,7 +64,7 @@ def _board(board: Board, places: dict[int, int]) -> dict[str, Any]:
     return {"objects": tracks, "active": board.active}
 
 
-def load_session(path: str | Path, net: Interactive, photo: PhotoLike) -> Session:
+def load_session(path: str | Path, net: Interactive, photo: PictureLike) -> Session:
     """Go on from a saved session: the next click gives the very mask it would have given then.
 
     Args:
@@ -78,13 +78,13 @@ def load_session(path: str | Path, net: Interactive, photo: PhotoLike) -> Sessio
         PhotoError: the photo can't be read.
     """
     header, arrays = _read(Path(path))
-    pixels = read_photo(photo, net.spec.channels)
-    if header["photo"] != _digest([pixels]):
+    picture = open_picture(photo, net.spec.channels)
+    if header["photo"] != picture.digest():
         raise CheckpointError(f"{path} was saved for another photo. Give the photo it was made on, unchanged.")
     if header["network"] != fingerprint(net.unwrap()):
         raise CheckpointError(f"{path} was saved for a network with other weights. Load those, then the session.")
     try:
-        session = Session(net, pixels, header["settings"].get("target"))
+        session = Session(net, picture, header["settings"].get("target"))
         here = _settings(session)
         other = [f"{k}: {header['settings'].get(k)!r}, here {v!r}" for k, v in here.items() if _differs(header, k, v)]
         if other:
@@ -184,12 +184,4 @@ def _settings(session: Session) -> dict[str, Any]:
 
 def fingerprint(model: nn.Module) -> str:
     """A digest of all of a network's weights and buffers."""
-    return _digest([tensor for _, tensor in sorted(model.state_dict().items()) if isinstance(tensor, Tensor)])
-
-
-def _digest(tensors: list[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return tensors_digest([tensor for _, tensor in sorted(model.state_dict().items()) if isinstance(tensor, Tensor)])

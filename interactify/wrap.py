@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,21 +12,22 @@ from interactify.activation import Activation
 from interactify.adapters import Adapter, knowledge_of
 from interactify.batch import refine
 from interactify.brs import check_seconds, check_solver
+from interactify.describing import described
 from interactify.energy import Energy, energy_named
 from interactify.errors import OptionError
 from interactify.insertion_points import InsertionPoints, insertion_points
 from interactify.interactions import Interaction
+from interactify.memory import within_memory
 from interactify.network import Network
 from interactify.outputs import Output
 from interactify.photo import PhotoLike
+from interactify.picture import PictureLike
 from interactify.probe import probe, ready
 from interactify.propagation import Propagation, propagation_named, usual_propagation
 from interactify.result import Result
-from interactify.resumed import ROOM
 from interactify.session import Session
-from interactify.spec import Knowledge, ModelSpec, describe
-from interactify.suffix import Suffix
-from interactify.twin import inside, twin_of
+from interactify.spec import Knowledge, ModelSpec
+from interactify.twin import independent_copy_of, inside, twin_of
 from interactify.variables import Variables, check_variables, variables_named
 
 
@@ -44,6 +46,7 @@ class Interactive:
         max_seconds: float | None,
         zoom: bool,
         propagation: Propagation,
+        options: Mapping[str, Any],
     ) -> None:
         self._model = model
         self.network = network
@@ -55,18 +58,19 @@ class Interactive:
         self.max_seconds = max_seconds
         self.zoom = zoom
         self.propagation = propagation
+        self.options = dict(options)  # as they were given to `wrap`
 
     @property
     def spec(self) -> ModelSpec:
         """What was found of the network."""
         return self.network.spec
 
-    def session(self, photo: PhotoLike, *, target: int | str | None = None) -> Session:
+    def session(self, photo: PictureLike, *, target: int | str | None = None) -> Session:
         """Begin to click on a photo.
 
         Args:
-            photo: a path (EXIF rotation honoured), a PIL image of any mode, an array (H, W, 3) uint8, or a tensor
-                (C, H, W) in [0, 1].
+            photo: a path (EXIF rotation honoured), a PIL image of any mode, an array (H, W, 3) uint8, a tensor
+                (C, H, W) in [0, 1], or an array on disk, which is read where it is looked at (`open_picture`).
             target: the class that a positive click means, as for `wrap`; as given there by default.
 
         Raises:
@@ -114,23 +118,7 @@ class Interactive:
 
     def describe(self) -> str:
         """A few lines: what was found of the network, what was chosen and why."""
-        why = {
-            "input": "moves the image itself: the best measured for networks never trained for clicks",
-            "maps": "moves interaction maps read through the first convolution's own kernels",
-            "kernels": "moves zero-weighted kernels over maps of the clicks",
-        }
-        chosen = [
-            f"variables   {self.variables.name}: {why.get(self.variables.name, 'as asked for')}",
-            f"energy      {self.energy.name}, inertia {self.energy.inertia:g}",
-            f"solver      {self.solver}, at most {self.max_evaluations} evaluations a click",
-            f"click runs  {self._click_text()}",
-            *([f"run         {how}"] if (how := self.network.running.text(self.spec.device.type)) else []),
-            *([f"precision   autocast to {str(cast).split('.')[-1]}"] if (cast := self.network.autocast) else []),
-            f"follows     {self.propagation}",
-            f"target      {self._target_text()}",
-            f"zoom-in     {'from the second click on, where it shows the object larger' if self.zoom else 'off'}",
-        ]
-        return describe(self.spec, type(inside(self._model)).__name__, chosen)
+        return described(self)
 
     def insertion_points(self) -> InsertionPoints:
         """All places where variables could act, as `wrap(variables="scale_bias@NAME")` names them; prints as a table.
@@ -144,6 +132,41 @@ class Interactive:
         """
         return insertion_points(self.network)
 
+    def to(self, device: str | torch.device) -> Interactive:
+        """The same on another device, wrapped with the same options; this one, and the model, stay where they are.
+
+        Args:
+            device: "cuda", "cuda:1", "mps", "cpu" or a `torch.device`.
+
+        Returns:
+            A new `Interactive` over a copy of the model; this one where it is there already. Sessions stay with theirs:
+            `session.save` and `load_session` take one along, as far as both devices round alike.
+
+        Raises:
+            OptionError: there is no such device here.
+            NotEnoughMemoryError: it has not the memory for the model.
+
+        >>> net = interactify.wrap(interactify.zoo.load())
+        >>> net.to("cpu") is net
+        True
+        """
+        try:
+            there = torch.device(device)
+            torch.empty(1, device=there)
+        except (RuntimeError, TypeError, AssertionError, NotImplementedError) as cause:
+            known = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+            known += ["mps"] if torch.backends.mps.is_available() else []
+            raise OptionError(
+                f"Expected a device of this machine, one of {', '.join(known)}; got {device!r} ({cause})."
+            ) from cause
+        if there.type == "meta":
+            raise OptionError("Expected a device that computes; on 'meta' nothing is. Try 'cpu'.")
+        own = self.spec.device
+        if there.type == own.type and there.index in (None, own.index):
+            return self
+        with within_memory():
+            return wrap(independent_copy_of(self._model).to(there), **self.options)
+
     def unwrap(self) -> nn.Module:
         """The very model that was wrapped, as it was."""
         return self._model
@@ -152,32 +175,6 @@ class Interactive:
         return (
             f"Interactive({type(self._model).__name__}, variables={self.variables.name!r}, energy={self.energy.name!r})"
         )
-
-    def _click_text(self) -> str:
-        """What an evaluation runs and what is kept for a photo, seen on an image of the size that was probed with."""
-        spec = self.network.spec
-        with torch.inference_mode(False):  # in which nothing could be recorded
-            image = torch.zeros(1, spec.channels, *spec.probed, dtype=spec.dtype, device=spec.device)
-            suffix = Suffix(self.network, self.variables, image, self.variables.start(self.network, image))
-            suffix.plain()
-        if suffix.whole is not None:
-            return f"the whole network: {suffix.whole}"
-        pixels = image.shape[-2] * image.shape[-1]
-        text = f"what depends on the variables; keeps {suffix.kept / pixels:.3g} MB for each megapixel that it sees"
-        if suffix.shared and suffix.made:
-            made = f"{suffix.made / pixels:.3g} (up to {ROOM / 1e6:.0f} MB in all)"
-            return f"{text}, and {made} to go on from the last click"
-        return text
-
-    def _target_text(self) -> str:
-        if self.target is not None:
-            names = self.spec.class_names
-            return f"class {self.target}" + (f" ({names[self.target]})" if names else "")
-        if self.spec.output.classes == 1:
-            return "the object"
-        if self.spec.output.classes == 2:
-            return "class 1"
-        return "the class under the first click; until then everything but class 0"
 
 
 def wrap(
@@ -262,6 +259,7 @@ def wrap(
     >>> net
     Interactive(Unet, variables='input', energy='margin')
     """
+    options = {name: value for name, value in locals().items() if name != "model"}
     chosen_energy = energy_named(energy)
     chosen_propagation = None if propagation is None else propagation_named(propagation)
     check_solver(solver)
@@ -303,6 +301,7 @@ def wrap(
         max_seconds,
         zoom,
         chosen_propagation or usual_propagation(spec.output.classes),
+        options,
     )
 
 

@@ -248,3 +248,37 @@ def test_wrapping_costs_less_than_three_passes() -> None:
         interactify.wrap(model)
         wraps.append(time.perf_counter() - started)
     assert min(wraps) < 3 * min(passes)
+
+
+def test_on_another_device() -> None:
+    """A copy with the same options: "cpu:0" is another name of the same device, so that this runs everywhere."""
+    model = networks.seeded(networks.Plain)
+    net = interactify.wrap(model, variables="maps", energy="brs", max_evaluations=5, resolution=64)
+    there = net.to(torch.device("cpu", 0))
+    assert there is not net and there.unwrap() is not model and net.to("cpu") is net
+    assert (there.variables.name, there.energy.name, there.max_evaluations, there.spec.resolution) == (
+        "maps", "brs", 5, 64,
+    )  # fmt: skip
+    photo = networks.random_photo()
+    one, two = (each.session(photo).click(30, 20) for each in (net, there))
+    assert np.array_equal(one.mask, two.mask) and torch.equal(one.logits, two.logits)
+    with torch.no_grad():
+        next(there.unwrap().parameters()).zero_()
+    assert not torch.equal(next(model.parameters()), next(there.unwrap().parameters())), "nothing is shared"
+
+
+@pytest.mark.parametrize(
+    "device", ["cuda:77", "mps" if not torch.backends.mps.is_available() else "xpu", "tpu", "meta", 3.5, None]
+)
+def test_devices_that_are_none(device: Any) -> None:
+    with pytest.raises(OptionError, match="device"):
+        interactify.wrap(networks.seeded(networks.Plain)).to(device)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu() -> None:
+    net = interactify.wrap(networks.seeded(networks.Plain))
+    there = net.to("cuda")
+    photo = networks.random_photo()
+    assert there.session(photo).click(30, 20).satisfied and there.spec.device.type == "cuda"
+    assert net.spec.device.type == "cpu" and next(net.unwrap().parameters()).device.type == "cpu"

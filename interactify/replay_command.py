@@ -1,0 +1,51 @@
+"""`interactify replay`: the masks of a session's log, made again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interactify.errors import InteractionError, PhotoError
+from interactify.formats import Exported, category_of, checked_tolerance, formats_named, write_formats
+
+if TYPE_CHECKING:
+    from interactify.wrap import Interactive
+
+
+def run(given: argparse.Namespace, network: Callable[[argparse.Namespace], Interactive]) -> int:
+    """Read the log, say it all again, and write a mask for each object; returns the exit status."""
+    formats, tolerance = formats_named(given.format or ["png"]), checked_tolerance(given.tolerance)
+    log, photo = Path(given.log), Path(given.photo)
+    if not log.is_file():
+        raise InteractionError(f"No log at {log}. `interactify segment --log` writes one, and session.log() gives it.")
+    if not photo.is_file():
+        raise PhotoError(f"No picture file at {photo}.")
+    from interactify import draw, export
+    from interactify.session_log import replay
+
+    folder = export.prepare_folder(given.out)
+    session = replay(log, network(given), photo, progress=sys.stderr.isatty())
+    pictured, open_ = session.photo, 0
+    for name in session.objects:
+        result = session.switch(name)
+        stem = photo.stem if len(session.objects) == 1 else f"{photo.stem}-{_plain(name)}"
+        for path in write_formats(
+            formats, folder, Exported(result, photo.with_stem(stem), category_of(session), tolerance)
+        ):
+            print(path)
+        pictured = draw.overlay(pictured, result.mask, clicks=result.clicks)
+        open_ += len(result.unsatisfied)
+    if len(session.objects) > 1:
+        print(export.write_labels(folder / f"{photo.stem}-labels.png", session.label_map()))
+    print(export.write_picture(folder / f"{photo.stem}-overlay.png", pictured))
+    if open_:
+        print(f"interactify: note: {open_} of the interactions could not be satisfied", file=sys.stderr)
+    return 0
+
+
+def _plain(name: str) -> str:
+    """An object's name as part of a file's."""
+    return "".join(each if each.isalnum() or each in "-_." else "-" for each in name)
