@@ -86,7 +86,7 @@ class Caller:
         return self.odd(self.random.randrange(-4, 5), 0.4)
 
     def name(self) -> Any:
-        return self.odd(self.random.choice([*self.session.objects, *odd.NAMES]))
+        return self.odd(self.random.choice([*self.session.objects, *self.session.objects, *odd.NAMES[:4]]))
 
     def path(self) -> Any:
         return self.odd(self.random.choice(odd.PATHS))
@@ -121,6 +121,8 @@ class Caller:
         for name in ("box", "mask_input"):
             if random.random() < 0.6:
                 del good[name]
+        if random.random() < 0.2:  # of two objects
+            good |= {name: [good[name]] * 2 for name in ("point_coords", "point_labels", "box") if name in good}
         return {name: self.odd(value, 0.08) for name, value in good.items()}
 
     # ---- calls -------------------------------------------------------------------------------------------------------
