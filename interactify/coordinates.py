@@ -6,6 +6,8 @@ import math
 import numbers
 from typing import Any
 
+import numpy as np
+
 from interactify.errors import InteractionError
 
 
@@ -21,8 +23,8 @@ def place(x: Any, y: Any, photo_size: tuple[int, int], what: str = "click") -> t
         if 0 <= down < width and 0 <= across < height:
             hint = " Are x and y swapped? x runs to the right, y down."
         raise InteractionError(
-            f"The {what} x={text_of(x)}, y={text_of(y)} lies outside the photo, which is {width} wide and {height} high: "
-            f"x has to be from 0 to {width - 1}, y from 0 to {height - 1}.{hint}"
+            f"The {what} x={text_of(x)}, y={text_of(y)} lies outside the photo, which is {width} wide and {height} "
+            f"high: x has to be from 0 to {width - 1}, y from 0 to {height - 1}.{hint}"
         )
     return across, down
 
@@ -30,6 +32,8 @@ def place(x: Any, y: Any, photo_size: tuple[int, int], what: str = "click") -> t
 def _scalar(value: Any) -> Any:
     # NumPy scalars and 0-d arrays and tensors of any library carry ndim and item(); one-element arrays are no numbers.
     try:
+        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "mM":
+            return None  # dates and spans of time, some of which become integers
         return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
     except Exception:  # whatever an object does when it is asked: it is no number then
         return value

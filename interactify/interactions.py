@@ -116,7 +116,8 @@ def keys_of(stored: Mapping[str, Any], needed: tuple[str, ...], allowed: tuple[s
     missing = [key for key in needed if key not in stored]
     unknown = [text_of(key) for key in stored if not isinstance(key, str) or key not in (*needed, *allowed)]
     if missing or unknown:
-        faults = [f"{word} {', '.join(keys)}" for word, keys in (("without", missing), ("with unknown", unknown)) if keys]
+        both = ("without", missing), ("with unknown", unknown)
+        faults = [f"{word} {', '.join(keys)}" for word, keys in both if keys]
         raise InteractionError(f"{expected}, one came {' and '.join(faults)}.")
 
 

@@ -196,7 +196,8 @@ class Session(Objects):
 
     def _place(self, index: int) -> int:
         count = len(self.interactions)
-        whole = isinstance(index, (int, np.integer)) and not isinstance(index, bool)
+        # To NumPy a span of time is an integer.
+        whole = isinstance(index, (int, np.integer)) and not isinstance(index, (bool, np.timedelta64))
         if not whole or not -count <= index < count:
             there = f"an index from 0 to {count - 1}" if count else "no index: there are none"
             raise InteractionError(f"Expected {there} of the session's interactions, got {shown(index)}.")

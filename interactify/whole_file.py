@@ -1,7 +1,7 @@
 """Writing a file whole or not at all: whoever reads it sees the old one or the new one, never half of one.
 
-What is not yet whole lies beside it under a name of its own, `.NAME.XXXXXXXX.unfinished`, and is locked while its writer
-lives. What nobody holds was left by a process that was killed; the next that writes the same file takes it away.
+What is not yet whole lies beside it under a name of its own, `.NAME.XXXXXXXX.unfinished`, and is locked while its
+writer lives. What nobody holds was left by a process that was killed; the next that writes the same file clears it.
 """
 
 from __future__ import annotations

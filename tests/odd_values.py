@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 HEIGHT, WIDTH = 24, 32
 HUGE = 10**5000  # too long to be written down: even saying what came fails
@@ -43,7 +44,7 @@ class Lying:
 
 
 def _numpy_scalars() -> list[Any]:
-    kinds = "? b B h H i I l L q Q e f d g F D G".split()
+    kinds = "?bBhHiIlLqQefdgFDG"
     found = [np.dtype(kind).type(value) for kind in kinds for value in (0, 1, 7)]
     found += [np.dtype(kind).type(value) for kind in "efdgFD" for value in ("nan", "inf", "-inf")]
     found += [np.float64(1e308), np.longdouble("1e4000"), np.uint64(2**64 - 1), np.int64(-(2**63)), np.int8(-1)]
@@ -64,8 +65,8 @@ SCALARS: list[Any] = [
 ]  # fmt: skip
 
 NAMES: list[Any] = [
-    "cat", "object 1", "object 2", "Katze ß", "猫", "🐈\u200d⬛", "e\u0301", "x" * 200, "x" * 201, "", " ", "\t", "a\nb",
-    "\u202ereversed", "\x1b[31m", "road",
+    "cat", "object 1", "object 2", "Katze ß", "猫", "🐈\u200d⬛", "e\u0301", "x" * 200, "x" * 201, "", " ", "\t",
+    "a\nb", "\u202ereversed", "\x1b[31m", "road",
 ]  # fmt: skip
 
 PATHS: list[Any] = [
@@ -78,7 +79,8 @@ def point(random: Random) -> Any:
     """A place in the photo, or beside it, or none."""
     if random.random() < 0.9:
         return random.randrange(WIDTH), random.randrange(HEIGHT)
-    return random.choice([(-1, 3), (WIDTH, 3), (3, HEIGHT), (1e300, 1), (3,), (3, 4, 5), scalar(random), (3, scalar(random))])
+    beside = [(-1, 3), (WIDTH, 3), (3, HEIGHT), (1e300, 1)]
+    return random.choice([*beside, (3,), (3, 4, 5), scalar(random), (3, scalar(random))])
 
 
 def points(random: Random) -> Any:
@@ -87,7 +89,8 @@ def points(random: Random) -> Any:
     if kind < 0.15:
         return scalar(random)
     if kind < 0.3:
-        return random.choice([[], [(5, 5)], [(5, 5)] * 4, [(0, 0), (31, 23), (31, 0), (0, 23)], [(0, 3), (31, 3), (5, 3)]])
+        crossing, flat = [(0, 0), (31, 23), (31, 0), (0, 23)], [(0, 3), (31, 3), (5, 3)]
+        return random.choice([[], [(5, 5)], [(5, 5)] * 4, crossing, flat])
     found = [point(random) for _ in range(random.randrange(1, 7))]
     return found if kind < 0.8 else random.choice([tuple, iter, _as_array, _as_tensor])(found)
 
@@ -109,7 +112,8 @@ def mask(random: Random) -> Any:
     kind = random.random()
     if kind < 0.2:
         return scalar(random)
-    shape = (HEIGHT, WIDTH) if kind < 0.8 else random.choice([(WIDTH, HEIGHT), (1, HEIGHT, WIDTH), (HEIGHT,), (0, 0), (HEIGHT, WIDTH, 3)])
+    others = [(WIDTH, HEIGHT), (1, HEIGHT, WIDTH), (HEIGHT,), (0, 0), (HEIGHT, WIDTH, 3)]
+    shape = (HEIGHT, WIDTH) if kind < 0.8 else random.choice(others)
     drawn = np.random.default_rng(random.randrange(10**6)).random(shape) < random.choice([0, 0.1, 0.5, 1.1])
     made: Callable[[Any], Any] = random.choice(
         [
@@ -146,6 +150,25 @@ def json_like(random: Random, good: dict[str, Any]) -> Any:
     elif kind < 0.7:
         found[random.choice(list(found))] = scalar(random)
     return found
+
+
+def photo(random: Random, good: Any) -> Any:
+    """A photo as it should be, in every form that there is, and in some that there are not."""
+    tensor = torch.from_numpy(good).permute(2, 0, 1)
+    forms: list[Callable[[], Any]] = [
+        lambda: good / 255, lambda: good.astype(random.choice("?bBhHiIlqefdgFDGOUMm")), lambda: good[::-1, ::-1],
+        lambda: np.asfortranarray(good), lambda: good[..., :2], lambda: good[..., [0, 1, 2, 0]], lambda: good[:0],
+        lambda: good[..., 0], lambda: good.tolist(), lambda: np.where(good > 99, np.nan, 0.5), lambda: good * 2.5,
+        lambda: np.ma.masked_array(good, good > 99), lambda: tensor, lambda: tensor / 255, lambda: tensor.to_sparse(),
+        lambda: tensor.to("meta"), lambda: tensor.float() / 255 * torch.ones((), requires_grad=True),
+        lambda: tensor.to(random.choice([torch.int64, torch.complex64, torch.bfloat16, torch.float16, torch.bool])),
+        lambda: (tensor / 255).to(torch.float8_e5m2), lambda: tensor[None], lambda: tensor.permute(1, 2, 0),
+        lambda: Image.fromarray(good),
+        lambda: Image.fromarray(good).convert(random.choice(["L", "1", "P", "CMYK", "LAB", "HSV", "I", "F", "RGBA"])),
+        lambda: mask(random), lambda: scalar(random), lambda: random.choice(PATHS),
+    ]  # fmt: skip
+    with np.errstate(all="ignore"):
+        return random.choice(forms)() if random.random() < 0.4 else good
 
 
 RLES: list[Any] = [
