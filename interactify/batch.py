@@ -61,7 +61,7 @@ def _objects(session: Session, said: Sequence[tuple[Interaction, ...]]) -> list[
     if not said:
         return []
     scene, target = session.scene, session.target
-    at_once = scene.whole.suffix.at_once()
+    at_once = scene.home.suffix.at_once()
     if not all(isinstance(each, Click) and each.label is None for one in said for each in one):
         stop = brs.stopping(session.net.max_seconds)
         return [scene.answered((), one, target, stop).result for one in said]
@@ -73,7 +73,7 @@ def _objects(session: Session, said: Sequence[tuple[Interaction, ...]]) -> list[
 
 def _side_by_side(session: Session, requests: Sequence[Request]) -> list[brs.Refinement]:
     """Each object by itself, several at the same time; where they begin alike, the first pass is run for all."""
-    suffix = session.scene.whole.suffix
+    suffix = session.scene.home.suffix
     beginning = Beginning(suffix) if suffix.shared and suffix.whole is None else None
     stop = brs.stopping(session.net.max_seconds)
 
@@ -93,7 +93,7 @@ def _of_its_own(suffix: Suffix) -> Run:
 
 def _in_passes(session: Session, requests: Sequence[Request], at_once: int) -> list[brs.Refinement]:
     """Objects that share the network's passes, `at_once` of them: what a GPU is for."""
-    net, frame = session.net, session.scene.whole
+    net, frame = session.net, session.scene.home
     suffix = frame.suffix
 
     def forward(values: Tensor, rows: Sequence[int]) -> Tensor:

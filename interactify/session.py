@@ -26,10 +26,10 @@ from interactify.errors import InteractionError
 from interactify.interactions import Click, Interaction
 from interactify.memory import within_memory
 from interactify.objects import Objects
-from interactify.picture import PictureLike
+from interactify.picture import PictureLike, open_picture
 from interactify.request import Request
 from interactify.result import Result
-from interactify.scene import Scene
+from interactify.tiled_scene import opened
 from interactify.timeline import Board, Group, Step, Steps, Timeline, Track, edited
 from interactify.turns import Turns
 
@@ -50,17 +50,23 @@ class Session(Objects):
     """
 
     def __init__(
-        self, net: Interactive, photo: PictureLike, target: int | str | None = None, *, ready: bool = True
+        self,
+        net: Interactive,
+        photo: PictureLike,
+        target: int | str | None = None,
+        *,
+        tile: int | bool | None = None,
+        ready: bool = True,
     ) -> None:
         """With `ready`, the pass that the first click begins with is run too: the click need not wait for it."""
         self.net = net
         self.target = net.target if target is None else net.network.target(target)
         # A caller's inference mode would forbid every gradient to come.
         with torch.inference_mode(False), within_memory():
-            self.scene = Scene(net, photo)
+            self.scene = opened(net, open_picture(photo, net.spec.channels), tile)
             self.scene.begun(self.target)
             if ready:
-                self.scene.run.ready(self.scene.whole.suffix)
+                self.scene.run.ready(self.scene.home.suffix)
         self.restart()
 
     def restart(self) -> Result:

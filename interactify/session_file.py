@@ -86,7 +86,8 @@ def load_session(path: str | Path, net: Interactive, photo: PictureLike) -> Sess
     if header["network"] != fingerprint(net.unwrap()):
         raise CheckpointError(f"{path} was saved for a network with other weights. Load those, then the session.")
     try:
-        session = Session(net, picture, header["settings"].get("target"))
+        settings = header["settings"]
+        session = Session(net, picture, settings.get("target"), tile=settings.get("tile", False))
         here = _settings(session)
         other = [f"{k}: {header['settings'].get(k)!r}, here {v!r}" for k, v in here.items() if _differs(header, k, v)]
         if other:
@@ -172,15 +173,17 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _settings(session: Session) -> dict[str, Any]:
     """What decides how clicks become masks, beside network and photo; compared on loading."""
-    net, view = session.net, session.scene.whole.view
+    net, view = session.net, session.scene.home.view
     return {
         "variables": repr(net.variables),
         "energy": repr(net.energy),
         "solver": net.solver,
         "zoom": net.zoom,
+        "mirror": net.options["mirror"],
         "propagation": repr(net.propagation),
         "max_evaluations": net.max_evaluations,
         "target": session.target,
+        "tile": session.scene.tile,
         "view": [list(size) for size in (view.photo_size, view.content_size, view.network_size)],
         "mean": list(net.spec.mean),
         "std": list(net.spec.std),
