@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from interactify import brs
+from interactify.coordinates import shown
 from interactify.errors import InteractionError
-from interactify.interactions import Click, Interaction, checked
+from interactify.interactions import Click, Interaction
 from interactify.memory import within_memory
 from interactify.picture import Picture, PictureLike, open_picture
 from interactify.request import Request, Run, refined
@@ -31,6 +32,10 @@ def refine(
     target: int | str | None,
 ) -> list[Result]:
     """See `Interactive.refine`."""
+    if not isinstance(interactions, (list, tuple)):
+        raise InteractionError(
+            f"Expected a list of interactions for each object, [[Click(…), …], …], got {shown(interactions)}."
+        )
     photos = _photos(images, len(interactions))
     together: dict[int, list[int]] = {}  # by photo, whatever its place in the list: it is opened once
     for position, photo in enumerate(photos):
@@ -40,7 +45,7 @@ def refine(
     for positions in together.values():  # all are looked at before any is run
         picture = pictures[positions[0]] = open_picture(photos[positions[0]], net.spec.channels)
         for position in positions:
-            said[position] = _checked(interactions[position], picture.size, position)
+            said[position] = _checked(net, interactions[position], picture.size, position)
     found: dict[int, Result] = {}
     with torch.inference_mode(False), within_memory():
         for positions in together.values():
@@ -125,10 +130,12 @@ def _photos(images: PictureLike | Sequence[PictureLike], count: int) -> list[Pic
     return list(images)
 
 
-def _checked(said: Sequence[Interaction], size: tuple[int, int], position: int) -> tuple[Interaction, ...]:
+def _checked(
+    net: Interactive, said: Sequence[Interaction], size: tuple[int, int], position: int
+) -> tuple[Interaction, ...]:
     if isinstance(said, Interaction) or not isinstance(said, (list, tuple)):
         raise InteractionError(
             f"Expected a list of clicks at place {position} of the interactions, got {type(said).__name__}: one list "
             "for each object, [[Click(…), …], …]."
         )
-    return tuple(checked(each, size) for each in said)
+    return tuple(net.network.checked(each, size) for each in said)

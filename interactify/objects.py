@@ -113,7 +113,7 @@ class Objects:
         with self._turn():
             board = self.timeline.now
             place = self._found(board, old)
-            if new != old:
+            if not isinstance(new, str) or new != old:
                 check_name(new, self.objects)
                 tracks = list(board.tracks)
                 tracks[place] = replace(tracks[place], name=new)

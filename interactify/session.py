@@ -23,7 +23,7 @@ from torch import Tensor
 from interactify import brs
 from interactify.coordinates import shown
 from interactify.errors import InteractionError
-from interactify.interactions import Click, Interaction, checked
+from interactify.interactions import Click, Interaction
 from interactify.memory import within_memory
 from interactify.objects import Objects
 from interactify.picture import PictureLike, open_picture
@@ -202,7 +202,8 @@ class Session(Objects):
 
     def _place(self, index: int) -> int:
         count = len(self.interactions)
-        whole = isinstance(index, (int, np.integer)) and not isinstance(index, bool)
+        # To NumPy a span of time is an integer.
+        whole = isinstance(index, (int, np.integer)) and not isinstance(index, (bool, np.timedelta64))
         if not whole or not -count <= index < count:
             there = f"an index from 0 to {count - 1}" if count else "no index: there are none"
             raise InteractionError(f"Expected {there} of the session's interactions, got {shown(index)}.")
@@ -210,9 +211,7 @@ class Session(Objects):
 
     def checked(self, interaction: Interaction) -> Interaction:
         """The interaction as it is taken here: in whole pixels, classes as indices. Raises as `click`."""
-        own = checked(interaction, self.size)
-        label = getattr(own, "label", None)
-        return own if label is None else replace(own, label=self.net.network.target(label))  # type: ignore[type-var]
+        return self.net.network.checked(interaction, self.size)
 
     def _replayed(self, begun: Steps, groups: Sequence[Group]) -> Result:
         """Go to where these groups of interactions lead to from earlier steps of the object that is spoken of."""
