@@ -172,7 +172,8 @@ class Objects:
         """
         from interactify.class_map import class_map
 
-        return class_map(self.scene, self.timeline.now.track)
+        with self._turn():  # it runs the network, as a refinement does
+            return class_map(self.scene, self.timeline.now.track)
 
     def _track(self, name: str) -> Track:
         board = self.timeline.now
@@ -188,8 +189,8 @@ class Objects:
 
     @contextmanager
     @abstractmethod
-    def _turn(self) -> Iterator[None]:
-        """Wait for one's turn to change something."""
+    def _turn(self, newer: bool = False) -> Iterator[None]:
+        """Wait for one's turn to change something; what is `newer` need not wait for the refinement's end."""
         yield
 
 

@@ -67,15 +67,20 @@ class Session(Objects):
             self.scene.begun(self.target)
             if ready:
                 self.scene.run.ready(self.scene.home.suffix)
-        self.restart()
+        self._turns = Turns()
+        self._cancelled = threading.Event()
+        self._glimpse: tuple[Steps, int | None, Request, Tensor] | None = None
+        self.timeline = self._beginning
 
     def restart(self) -> Result:
         """Forget everything, the past and all objects too. Returns the network's own prediction."""
-        self._turns = Turns()
-        self._cancelled = threading.Event()
-        self._glimpse: tuple[Steps, Request, Tensor] | None = None
-        self.timeline = Timeline(Board((Track("object 1", self.target),)))
-        return self.result
+        with self._turn(newer=True):
+            self.timeline = self._beginning
+            return self.result
+
+    @property
+    def _beginning(self) -> Timeline:
+        return Timeline(Board((Track("object 1", self.target),)))
 
     @property
     def first(self) -> Step:
@@ -155,7 +160,7 @@ class Session(Objects):
         added = tuple(self.checked(each) for each in interactions)
         if not added:
             return self.result
-        with self._turn():
+        with self._turn(newer=True):
             return self._replayed(self.steps, [added])
 
     def remove(self, index: int) -> Result:
@@ -178,7 +183,7 @@ class Session(Objects):
         >>> result.clicks == alone.clicks, bool((result.mask == alone.mask).all()), len(session.undo().clicks)
         (True, True, 2)
         """
-        with self._turn():
+        with self._turn(newer=True):
             return self._replayed(*edited(self.steps, self._place(index), ()))
 
     def move(self, index: int, x: float, y: float) -> Result:
@@ -190,7 +195,7 @@ class Session(Objects):
 
         Returns, raises: as `remove` and `click`; where the new place is refused, nothing is moved.
         """
-        with self._turn():
+        with self._turn(newer=True):
             place = self._place(index)
             click = self.interactions[place]
             if not isinstance(click, Click):
@@ -222,22 +227,23 @@ class Session(Objects):
         with torch.inference_mode(False), within_memory():
             for group in groups:
                 said = (*said, *group)
-                begun = (*begun, self.scene.answered(begun, said, track.target, self._ends(stop), self._sees(begun)))
+                seen = self._sees(begun, track.target)
+                begun = (*begun, self.scene.answered(begun, said, track.target, self._ends(stop), seen))
         self.timeline = self.timeline.then(self.timeline.now.changed(replace(track, steps=begun)))
         return self.result
 
     def _ends(self, stop: Callable[[], str | None]) -> Callable[[], str | None]:
         return lambda: "superseded" if self._turns.awaited else stop()
 
-    def _sees(self, steps: Steps) -> Callable[[Request, Tensor], None]:
+    def _sees(self, steps: Steps, target: int | None) -> Callable[[Request, Tensor], None]:
         def seen(request: Request, odds: Tensor) -> None:
-            self._glimpse = steps, request, odds
+            self._glimpse = steps, target, request, odds
 
         return seen
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        with self._turns.mine():
+    def _turn(self, newer: bool = False) -> Iterator[None]:
+        with self._turns.mine(hurries=newer):
             try:
                 yield
             finally:
@@ -251,10 +257,10 @@ class Session(Objects):
         glimpse = self._glimpse
         if glimpse is None:
             return self.result
-        steps, request, odds = glimpse
+        steps, target, request, odds = glimpse
         with torch.inference_mode(False), torch.no_grad():
             seen = brs.Refinement(request.start, odds, float("nan"), False, 0, "preview")
-            return self.scene.settled(steps, request, seen, self.track.target).result
+            return self.scene.settled(steps, request, seen, target).result
 
     def cancel(self) -> None:
         """From another thread: let what is being refined end after the evaluation that is running.
@@ -268,7 +274,7 @@ class Session(Objects):
 
         Returns the result that holds now.
         """
-        with self._turn():
+        with self._turn(newer=True):
             self.timeline = self.timeline.back()
             return self.result
 
@@ -283,7 +289,7 @@ class Session(Objects):
 
         Returns the network's own prediction.
         """
-        with self._turn():
+        with self._turn(newer=True):
             if self.steps:
                 self.timeline = self.timeline.then(self.timeline.now.changed(replace(self.track, steps=())))
             return self.result
