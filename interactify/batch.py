@@ -10,12 +10,13 @@ from torch import Tensor
 
 from interactify import brs
 from interactify.errors import InteractionError
-from interactify.interactions import Click, Interaction, checked
+from interactify.interactions import Click, Interaction
 from interactify.memory import within_memory
 from interactify.picture import Picture, PictureLike, open_picture
 from interactify.request import Request, Run, refined
 from interactify.result import Result
 from interactify.resumed import Beginning
+from interactify.scene import taken
 from interactify.session import Session
 from interactify.side_by_side import side_by_side
 from interactify.suffix import Suffix
@@ -40,7 +41,7 @@ def refine(
     for positions in together.values():  # all are looked at before any is run
         picture = pictures[positions[0]] = open_picture(photos[positions[0]], net.spec.channels)
         for position in positions:
-            said[position] = _checked(interactions[position], picture.size, position)
+            said[position] = _checked(net, interactions[position], picture.size, position)
     found: dict[int, Result] = {}
     with torch.inference_mode(False), within_memory():
         for positions in together.values():
@@ -125,10 +126,12 @@ def _photos(images: PictureLike | Sequence[PictureLike], count: int) -> list[Pic
     return list(images)
 
 
-def _checked(said: Sequence[Interaction], size: tuple[int, int], position: int) -> tuple[Interaction, ...]:
+def _checked(
+    net: Interactive, said: Sequence[Interaction], size: tuple[int, int], position: int
+) -> tuple[Interaction, ...]:
     if isinstance(said, Interaction) or not isinstance(said, (list, tuple)):
         raise InteractionError(
             f"Expected a list of clicks at place {position} of the interactions, got {type(said).__name__}: one list "
             "for each object, [[Click(…), …], …]."
         )
-    return tuple(checked(each, size) for each in said)
+    return tuple(taken(net.network, each, size) for each in said)

@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify.errors import OptionError
+from interactify.layers import SAID
 from interactify.outputs import resized
 from interactify.request import clicks_in
 from interactify.scene import Scene
 from interactify.timeline import Step, Track
+from interactify.window import whole
 
 ClassMap = NDArray[np.int64]
 """(H, W): the most likely class of each pixel of the photo."""
@@ -27,20 +29,24 @@ def class_map(scene: Scene, track: Track) -> ClassMap:
 def class_maps(scene: Scene, track: Track) -> list[ClassMap]:
     """The class map before the first step and after each.
 
-    Inside a step's window it is that of the step; outside, what held when the window was opened, as for the mask.
+    Inside a step's window it is that of the step; outside, what held when the window was opened, as for the mask. Where
+    a mask, a box or a stroke says more than the network, it holds here too: what is the object has its class, and what
+    was taken out of it has the next most likely one.
     """
     begun = scene.begun(track.target)
-    maps = [_class_map(scene, begun, None)]
-    outside: ClassMap | None = None  # what holds outside of the last step's window
+    maps = [_both(scene, begun)]
+    outside: _Both | None = None  # what holds outside of the last step's window
+    found = [maps[0][0]]
     last = begun
     for step in track.steps:
         if step.frame.window == scene.whole.window:
             outside = None
         elif step.frame.window != last.frame.window:
             outside = maps[-1]
-        maps.append(_class_map(scene, step, outside))
+        maps.append(_both(scene, step, outside))
+        found.append(_as_shown(step, *maps[-1]))
         last = step
-    return maps
+    return found
 
 
 @torch.no_grad()
@@ -57,16 +63,42 @@ def shown_logits(scene: Scene, step: Step) -> Tensor:
     if step.interactions and frame.propagation.active:
         for t, target in enumerate(step.targets):
             if target is not None:
-                others = torch.cat([logits[:, :target], logits[:, target + 1 :]], 1).logsumexp(1, keepdim=True)
-                found[:, target : target + 1] = step.odds[:, t : t + 1] + others
+                found[:, target : target + 1] = step.odds[:, t : t + 1]
+                if scene.net.spec.output.activation != "sigmoid":  # exclusive: against all others together
+                    others = torch.cat([logits[:, :target], logits[:, target + 1 :]], 1)
+                    found[:, target : target + 1] += others.logsumexp(1, keepdim=True)
     return found
 
 
-def _class_map(scene: Scene, step: Step, outside: ClassMap | None) -> ClassMap:
-    frame = step.frame
-    inside: ClassMap = frame.view.to_photo(shown_logits(scene, step))[0].argmax(0).cpu().numpy()
+_Both = tuple[ClassMap, ClassMap]
+"""The most likely class of each pixel, and the most likely but for the object's own."""
+
+
+def _both(scene: Scene, step: Step, outside: _Both | None = None) -> _Both:
+    frame, own = step.frame, step.targets[0]
+    logits = frame.view.to_photo(shown_logits(scene, step))[0]
+    best = logits.argmax(0)
+    if own is not None:
+        logits[own] = -torch.inf
+    inside = best.cpu().numpy(), logits.argmax(0).cpu().numpy()
     if outside is None:
         return inside
-    whole = outside.copy()
-    whole[frame.window.slices] = inside
-    return whole
+    both = outside[0].copy(), outside[1].copy()
+    for every, part in zip(both, inside, strict=True):
+        every[frame.window.slices] = part
+    return both
+
+
+def _as_shown(step: Step, best: ClassMap, others: ClassMap) -> ClassMap:
+    """The most likely classes, and the object where it is shown."""
+    own, result = step.targets[0], step.result
+    if own is None:
+        return best
+    mask = result.mask
+    found = np.where(mask, own, best)
+    if result.shown is not result.layer:
+        photo = whole(result.size)
+        odds = result.shown.read(photo)
+        taken = ~mask & ((result.layer.read(photo) > 0) | (odds <= -SAID)).cpu().numpy()
+        found = np.where(taken, others, found)
+    return found

@@ -47,13 +47,15 @@ class Scribble(Interaction):
             _points(self.points, photo_size, "scribble", 1),
             polarity(self.positive, what),
             _above_zero("width", self.width, what),
-            _above_zero("weight", self.weight, what),
-            checked_label(self.label),
+            _above_zero("weight", self.weight, what, "number of clicks"),
+            checked_label(self.label, what),
         )
 
     def to_json(self) -> dict[str, Any]:
-        stored = {"kind": "scribble", **_stroke(self.points, self.positive, self.width), "weight": float(self.weight)}
-        return stored if self.label is None else {**stored, "label": self.label}
+        what = "A scribble's"
+        weight = float(number("weight", self.weight, what, "number of clicks"))
+        stored = {"kind": "scribble", **_stroke(self.points, self.positive, self.width, what), "weight": weight}
+        return stored if self.label is None else {**stored, "label": checked_label(self.label, what)}
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Paint(Interaction):
         return Paint(points, _above_zero("width", self.width, "A stroke's"), polarity(self.positive, "A stroke's"))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "paint", **_stroke(self.points, self.positive, self.width)}
+        return {"kind": "paint", **_stroke(self.points, self.positive, self.width, "A stroke's")}
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Lasso(Interaction):
         return Lasso(_points(self.points, photo_size, "lasso", 3))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "lasso", "points": [list(point) for point in self.points]}
+        return {"kind": "lasso", "points": _written(self.points, "A lasso's")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +145,7 @@ class Mask(Interaction):
         return isinstance(other, Mask) and np.array_equal(self.mask, other.mask)
 
     def __hash__(self) -> int:
-        return hash(np.asarray(self.mask).tobytes())
+        return hash(np.asarray(self.mask, bool).tobytes())  # of equal masks the same, whatever their dtype
 
     def within(self, photo_size: tuple[int, int]) -> Mask:
         try:
@@ -166,7 +168,10 @@ class Mask(Interaction):
         return Mask(own)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "mask", "rle": run_lengths(np.ascontiguousarray(self.mask))}
+        try:
+            return {"kind": "mask", "rle": run_lengths(np.asarray(self.mask))}
+        except OptionError as cause:
+            raise InteractionError(f"{cause} It is one once it has been checked.") from cause
 
 
 def interaction_from_json(stored: Mapping[str, Any]) -> Interaction:
@@ -194,7 +199,7 @@ def interaction_from_json(stored: Mapping[str, Any]) -> Interaction:
 def _mask_of(rle: Any) -> Mask:
     try:
         return Mask(mask_of_rle(rle))
-    except OptionError as cause:
+    except (OptionError, MemoryError) as cause:
         raise InteractionError(f"Expected a mask as run lengths: {cause}") from cause
 
 
@@ -218,12 +223,17 @@ def _points(points: Any, photo_size: tuple[int, int], what: str, least: int) -> 
     return tuple(place(x, y, photo_size, f"{what}'s point") for x, y in pairs)
 
 
-def _above_zero(name: str, value: Any, what: str) -> float:
-    found = number(name, value, what)
+def _above_zero(name: str, value: Any, what: str, of: str = "number of pixels") -> float:
+    found = number(name, value, what, of)
     if not 0 < found < 1e9:
-        raise InteractionError(f"{what} {name} has to be above 0, {shown(value)} came.")
+        raise InteractionError(f"{what} {name} has to be a {of} above 0, {shown(value)} came.")
     return float(found)
 
 
-def _stroke(points: Sequence[tuple[float, float]], positive: bool, width: float) -> dict[str, Any]:
-    return {"points": [list(point) for point in points], "positive": bool(positive), "width": float(width)}
+def _stroke(points: Sequence[tuple[float, float]], positive: bool, width: float, what: str) -> dict[str, Any]:
+    width = float(number("width", width, what))
+    return {"points": _written(points, what), "positive": polarity(positive, what), "width": width}
+
+
+def _written(points: Sequence[tuple[float, float]], what: str) -> list[list[float]]:
+    return [[number("x", x, what), number("y", y, what)] for x, y in points]

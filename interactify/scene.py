@@ -14,11 +14,13 @@ from torch import Tensor
 
 from interactify import brs
 from interactify.composing import composed, standing
-from interactify.interactions import Interaction
+from interactify.errors import OptionError
+from interactify.interactions import Interaction, checked
 from interactify.layers import Layer, Seen
+from interactify.network import Network
 from interactify.picture import PictureLike, open_picture
 from interactify.propagation import Spread
-from interactify.regions import bounds, holds
+from interactify.regions import bounds, held
 from interactify.request import Frame, Request, maps_of, refined, seen_in
 from interactify.result import LARGE, Result
 from interactify.resumed import LastPass
@@ -34,6 +36,21 @@ if TYPE_CHECKING:
 FOUND: Final = 0.05  # of a region's pixels: with less, the network has found nothing there, and is told the middle
 SURROUNDINGS: Final = 0.25  # of a region's sides, at each side: what the network sees around it
 BELIEVED: Final = 10.0  # log-odds of a mask before, at most, where colours are learnt from it
+
+
+def taken(network: Network, interaction: Interaction, photo_size: tuple[int, int]) -> Interaction:
+    """An interaction as it is taken by a network: in whole pixels of the photo (H, W), its class as an index.
+
+    Raises InteractionError for what is none, OptionError for a class that the network hasn't.
+    """
+    own = checked(interaction, photo_size)
+    label = getattr(own, "label", None)
+    if label is None:
+        return own
+    index = network.target(label)
+    if index is None:  # "clicked" is a target, and no class
+        raise OptionError(f"Expected label to be a class's index or name, got {label!r}.")
+    return replace(own, label=index)  # type: ignore[type-var]
 
 
 class Scene:
@@ -72,8 +89,16 @@ class Scene:
         suffix = Suffix(network, self.net.variables, image, start)
         return Frame(window, view, image, start, suffix, self.net.propagation)
 
+    def told(self, interactions: tuple[Interaction, ...], own: int | None, in_centre: bool = False) -> Said:
+        """What interactions say together of an object of the class `own`; None where it is not known yet."""
+        exclusive = self.net.spec.output.activation != "sigmoid"
+        return said(interactions, self.size, in_centre, own=own, exclusive=exclusive)
+
     def meant(self, target: int | None, told: Said) -> int | None:
-        """What a positive click means: the class asked for, or that under the first pixel (of two, the second)."""
+        """What a positive click means: the class asked for, or that under the first pixel (of two, the second).
+
+        Of a mask it is the class that most of it has.
+        """
         classes = self.plain.shape[1]
         if target is not None:
             return target
@@ -84,13 +109,15 @@ class Scene:
         first = int(np.flatnonzero(told.positive)[0]) if told.positive.any() and told.region is not None else 0
         if told.labels[first] != OWN:
             return int(told.labels[first])
-        point = self.whole.view.points_to_network(told.places[first : first + 1].astype(float))
+        pulling = told.positive & ~told.required
+        asked = told.places[pulling] if not told.required[first] and pulling.any() else told.places[first : first + 1]
+        points = self.whole.view.points_to_network(asked.astype(float))
         # From the image's pixels to the map's, whose centres lie at whole numbers too.
         high, wide = self.plain.shape[-2:]
         scale = torch.tensor([wide / self.whole.image.shape[-1], high / self.whole.image.shape[-2]])
-        on_grid = ((point + 0.5) * scale.to(point) - 0.5).clamp(min=0)
+        on_grid = ((points + 0.5) * scale.to(points) - 0.5).clamp(min=0)
         on_grid = torch.minimum(on_grid, torch.tensor([wide - 1, high - 1]).to(on_grid))
-        return int(sample(self.plain, on_grid)[0, :, 0].argmax())
+        return int(torch.bincount(sample(self.plain, on_grid)[0].argmax(0)).argmax())
 
     def answered(
         self,
@@ -142,7 +169,7 @@ class Scene:
     def _asked(self, request: Request, last: Step) -> bool:
         """Whether anything is said that the network is asked about, and not the mask alone."""
         new = request.said.owners >= len(last.interactions)
-        return bool(new.any()) or len(request.said.places) != len(last.result.said.places)
+        return bool(new.any()) or not request.said.same_labels(last.result.said)
 
     def request(
         self, steps: Steps, interactions: tuple[Interaction, ...], target: int | None, in_centre: bool = False
@@ -151,15 +178,17 @@ class Scene:
         begun = time.perf_counter()
         last = steps[-1] if steps else self.begun(target)
         several = target is None and self.plain.shape[1] > 2  # a region alone does not say which class is meant
-        told = said(interactions, self.size, in_centre)
+        told = self.told(interactions, None, in_centre)
         if several and told.found_by_region:
-            told = said(interactions, self.size, in_centre=True)
+            told = self.told(interactions, None, in_centre=True)
+        # Which class is meant is said once: it stays so where that is overruled later.
+        own = last.targets[0] if last.interactions and last.targets[0] is not None else self.meant(target, told)
+        told = self.told(interactions, own, told.in_centre)
         window = self._window(steps, last, told)
         frame = last.frame if window == last.frame.window else self.frame(window)
         # Back in an earlier window, go on from where it was left; in a new one, from the identity.
         values = next((s.values for s in reversed(steps) if s.frame.window == window), frame.start)
         inside_, points = seen_in(frame, told)
-        own = self.meant(target, told)
         targets = (own, *sorted(set(told.labels[inside_].tolist()) - {OWN, own}))
         maps = maps_of(told, inside_, targets)
         request = Request(told, frame, inside_, values, points, maps, targets, (Spread(),) * len(targets), begun)
@@ -177,8 +206,10 @@ class Scene:
         if told.region is not None:
             around, least = bounds(told.region), max(1, (resolution or 1) // MAGNIFIED)
             part = around.grown(SURROUNDINGS, self.size, least)
-            held = current.common(part) == part and current.overlap(part) >= 0.5
-            return current if held else part
+            if not part.holds_places(told.places[new & (told.labels != OWN)]).all():  # of other classes, outside
+                return self.whole.window
+            serves = current.common(part) == part and current.overlap(part) >= 0.5
+            return current if serves else part
         if not steps or len(told.holding) < 2:  # what is said at the beginning is answered where all of it is seen
             return current
         own = told.required & told.positive & (told.labels == OWN) | new
@@ -229,8 +260,7 @@ class Scene:
         spans = (box.left, box.width), (box.top, box.height)
         xs, ys = (np.unique(np.linspace(first, first + length - 1, 32).round()) for first, length in spans)
         places = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.int64)
-        within = [holds(region, x, y) for x, y in places.tolist()]
-        places = places[within]
+        places = places[held(region, places)]
         return float(result.shown.at(places).gt(0).float().mean()) if len(places) else 1.0
 
     def settled(self, steps: Steps, request: Request, refinement: brs.Refinement, target: int | None) -> Step:

@@ -23,13 +23,13 @@ from torch import Tensor
 from interactify import brs
 from interactify.coordinates import shown
 from interactify.errors import InteractionError
-from interactify.interactions import Click, Interaction, checked
+from interactify.interactions import Click, Interaction
 from interactify.memory import within_memory
 from interactify.objects import Objects
 from interactify.picture import PictureLike
 from interactify.request import Request
 from interactify.result import Result
-from interactify.scene import Scene
+from interactify.scene import Scene, taken
 from interactify.timeline import Board, Group, Step, Steps, Timeline, Track, edited
 from interactify.turns import Turns
 
@@ -204,9 +204,7 @@ class Session(Objects):
 
     def checked(self, interaction: Interaction) -> Interaction:
         """The interaction as it is taken here: in whole pixels, classes as indices. Raises as `click`."""
-        own = checked(interaction, self.size)
-        label = getattr(own, "label", None)
-        return own if label is None else replace(own, label=self.net.network.target(label))  # type: ignore[type-var]
+        return taken(self.net.network, interaction, self.size)
 
     def _replayed(self, begun: Steps, groups: Sequence[Group]) -> Result:
         """Go to where these groups of interactions lead to from earlier steps of the object that is spoken of."""

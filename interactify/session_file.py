@@ -84,7 +84,7 @@ def load_session(path: str | Path, net: Interactive, photo: PictureLike) -> Sess
     if header["network"] != fingerprint(net.unwrap()):
         raise CheckpointError(f"{path} was saved for a network with other weights. Load those, then the session.")
     try:
-        session = Session(net, picture, header["settings"].get("target"))
+        session = Session(net, picture, _target(header["settings"]))
         here = _settings(session)
         other = [f"{k}: {header['settings'].get(k)!r}, here {v!r}" for k, v in here.items() if _differs(header, k, v)]
         if other:
@@ -100,6 +100,12 @@ def load_session(path: str | Path, net: Interactive, photo: PictureLike) -> Sess
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, InteractifyError) as cause:
         raise CheckpointError(f"{path} is not a whole session ({cause}). Load an older copy.") from cause
     return session
+
+
+def _target(settings: dict[str, Any]) -> Any:
+    """The session's; None, the class under the first click, also where the network was wrapped for one class."""
+    target = settings.get("target")
+    return "clicked" if target is None else target
 
 
 def _timeline(session: Session, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Timeline:
