@@ -11,6 +11,7 @@ from interactify.errors import OptionError
 from interactify.layers import SAID
 from interactify.outputs import resized
 from interactify.request import clicks_in
+from interactify.result import Result
 from interactify.scene import Scene
 from interactify.timeline import Step, Track
 from interactify.window import whole
@@ -34,7 +35,8 @@ def class_maps(scene: Scene, track: Track) -> list[ClassMap]:
     was taken out of it has the next most likely one.
     """
     begun = scene.begun(track.target)
-    maps = [_both(scene, begun)]
+    own = track.steps[-1].targets[0] if track.steps else begun.targets[0]
+    maps = [_both(scene, begun, own)]
     outside: _Both | None = None  # what holds outside of the last step's window
     found = [maps[0][0]]
     last = begun
@@ -43,8 +45,8 @@ def class_maps(scene: Scene, track: Track) -> list[ClassMap]:
             outside = None
         elif step.frame.window != last.frame.window:
             outside = maps[-1]
-        maps.append(_both(scene, step, outside))
-        found.append(_as_shown(step, *maps[-1]))
+        maps.append(_both(scene, step, own, outside))
+        found.append(maps[-1][0] if own is None else _as_shown(scene, step.result, own, *maps[-1]))
         last = step
     return found
 
@@ -74,8 +76,8 @@ _Both = tuple[ClassMap, ClassMap]
 """The most likely class of each pixel, and the most likely but for the object's own."""
 
 
-def _both(scene: Scene, step: Step, outside: _Both | None = None) -> _Both:
-    frame, own = step.frame, step.targets[0]
+def _both(scene: Scene, step: Step, own: int | None, outside: _Both | None = None) -> _Both:
+    frame = step.frame
     logits = frame.view.to_photo(shown_logits(scene, step))[0]
     best = logits.argmax(0)
     if own is not None:
@@ -89,16 +91,13 @@ def _both(scene: Scene, step: Step, outside: _Both | None = None) -> _Both:
     return both
 
 
-def _as_shown(step: Step, best: ClassMap, others: ClassMap) -> ClassMap:
+def _as_shown(scene: Scene, result: Result, own: int, best: ClassMap, others: ClassMap) -> ClassMap:
     """The most likely classes, and the object where it is shown."""
-    own, result = step.targets[0], step.result
-    if own is None:
-        return best
-    mask = result.mask
-    found = np.where(mask, own, best)
     if result.shown is not result.layer:
         photo = whole(result.size)
-        odds = result.shown.read(photo)
-        taken = ~mask & ((result.layer.read(photo) > 0) | (odds <= -SAID)).cpu().numpy()
-        found = np.where(taken, others, found)
-    return found
+        odds, network = result.shown.read(photo), result.layer.read(photo) > 0
+        taken = (odds <= 0) & (network | (odds <= -SAID))
+        best = np.where(taken.cpu().numpy(), others, best)
+        best = np.where(((odds > 0) & ~network).cpu().numpy(), own, best)
+    # Classes that exclude each other: more likely than not is more likely than any other.
+    return best if scene.net.spec.output.activation == "sigmoid" else np.where(result.mask, own, best)

@@ -54,7 +54,7 @@ class Scribble(Interaction):
     def to_json(self) -> dict[str, Any]:
         what = "A scribble's"
         weight = float(number("weight", self.weight, what, "number of clicks"))
-        stored = {"kind": "scribble", **_stroke(self.points, self.positive, self.width, what), "weight": weight}
+        stored = {"kind": "scribble", **_stroke(self.points, self.positive, self.width, "scribble"), "weight": weight}
         return stored if self.label is None else {**stored, "label": checked_label(self.label, what)}
 
 
@@ -77,7 +77,7 @@ class Paint(Interaction):
         return Paint(points, _above_zero("width", self.width, "A stroke's"), polarity(self.positive, "A stroke's"))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "paint", **_stroke(self.points, self.positive, self.width, "A stroke's")}
+        return {"kind": "paint", **_stroke(self.points, self.positive, self.width, "stroke")}
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Lasso(Interaction):
         return Lasso(_points(self.points, photo_size, "lasso", 3))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "lasso", "points": _written(self.points, "A lasso's")}
+        return {"kind": "lasso", "points": _written(self.points, "lasso")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +213,10 @@ _KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[..., Interact
 
 
 def _points(points: Any, photo_size: tuple[int, int], what: str, least: int) -> Points:
+    return tuple(place(x, y, photo_size, f"{what}'s point") for x, y in _pairs(points, what, least))
+
+
+def _pairs(points: Any, what: str, least: int = 1) -> list[tuple[Any, Any]]:
     try:
         given = list(points)
         pairs = [(each[0], each[1]) for each in given if len(each) == 2]
@@ -220,7 +224,7 @@ def _points(points: Any, photo_size: tuple[int, int], what: str, least: int) -> 
         given, pairs = [None], []
     if len(pairs) != len(given) or not least <= len(pairs) <= MOST:
         raise InteractionError(f"A {what} of {least} to {MOST} points (x, y) was expected, {shown(points)} came.")
-    return tuple(place(x, y, photo_size, f"{what}'s point") for x, y in pairs)
+    return pairs
 
 
 def _above_zero(name: str, value: Any, what: str, of: str = "number of pixels") -> float:
@@ -230,10 +234,12 @@ def _above_zero(name: str, value: Any, what: str, of: str = "number of pixels") 
     return float(found)
 
 
-def _stroke(points: Sequence[tuple[float, float]], positive: bool, width: float, what: str) -> dict[str, Any]:
-    width = float(number("width", width, what))
-    return {"points": _written(points, what), "positive": polarity(positive, what), "width": width}
+def _stroke(points: Any, positive: bool, width: float, what: str) -> dict[str, Any]:
+    own = f"A {what}'s"
+    width = float(number("width", width, own))
+    return {"points": _written(points, what), "positive": polarity(positive, own), "width": width}
 
 
-def _written(points: Sequence[tuple[float, float]], what: str) -> list[list[float]]:
-    return [[number("x", x, what), number("y", y, what)] for x, y in points]
+def _written(points: Any, what: str) -> list[list[float]]:
+    own = f"A {what}'s"
+    return [[number("x", x, own), number("y", y, own)] for x, y in _pairs(points, what)]
