@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from interactify.export.filling import mask_of_polygons
-from interactify.gestures import Box, Lasso, Mask, Paint, Scribble
+from interactify.gestures import MOST, Box, Lasso, Mask, Paint, Scribble
 from interactify.window import Places, Window
 
 ALONG: Final = 24  # points of a scribble by which the network is told, at most
@@ -65,9 +65,12 @@ def bounds(region: Box | Lasso) -> Window:
     return Window(int(top), int(left), int(bottom - top) + 1, int(right - left) + 1)
 
 
-def under(stroke: Paint | Scribble, places: Places) -> NDArray[np.bool_]:
-    """(n,) bool: which of the pixels (n, 2) lie under a stroke; the same as `strewn`, for places far apart."""
-    reach = stroke.width / 2
+def under(stroke: Paint | Scribble, places: Places, least: float = 0.0) -> NDArray[np.bool_]:
+    """(n,) bool: which of the pixels (n, 2) lie under a stroke; the same as `strewn`, for places far apart.
+
+    A finer stroke counts as `least` wide.
+    """
+    reach = max(stroke.width, least) / 2
     order = np.argsort(places[:, 1], kind="stable")
     xs, ys = places[order].T
     found = np.zeros(len(places), bool)
@@ -101,14 +104,9 @@ def strewn(stroke: Paint, window: Window) -> NDArray[np.bool_] | None:
 
 def along(scribble: Scribble, photo_size: tuple[int, int]) -> Places:
     """(n, 2) pixels along a scribble, evenly, from end to end; of a wide one also towards its sides."""
-    points = np.array(scribble.points, float)
-    lengths = np.hypot(*np.diff(points, axis=0).T) if len(points) > 1 else np.zeros(0)
-    total = float(lengths.sum())
     apart = max(1.0, max(photo_size) * APART)
-    count = 1 if total == 0 else min(ALONG, max(2, round(total / apart) + 1))
-    travelled = np.concatenate([[0.0], np.cumsum(lengths)])
-    at = np.linspace(0, total, count)
-    middle = np.stack([np.interp(at, travelled, points[:, axis]) for axis in (0, 1)], 1) if total else points[:1]
+    middle = _evenly(scribble, apart, ALONG)
+    count = len(middle)
     places = _nearest(middle)
     aside = 0.35 * scribble.width  # of the stroke's half width, 0.7
     if aside >= apart / 2:
@@ -120,6 +118,11 @@ def along(scribble: Scribble, photo_size: tuple[int, int]) -> Places:
     places = places[(places >= 0).all(1) & (places[:, 0] < width) & (places[:, 1] < height)]
     _, first = np.unique(places, axis=0, return_index=True)
     return places[np.sort(first)]
+
+
+def traced(scribble: Scribble) -> Places:
+    """(n, 2) the pixels that the middle of a scribble passes through, one after the other."""
+    return np.unique(_nearest(_evenly(scribble, 0.5, MOST)), axis=0)
 
 
 def beside(region: Box | Lasso, photo_size: tuple[int, int]) -> Places:
@@ -165,6 +168,17 @@ def grid(mask: Mask) -> tuple[Places, NDArray[np.bool_]]:
         found.append(np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2))
     places = np.unique(np.concatenate(found), axis=0).astype(np.int64)
     return places, mask.mask[places[:, 1], places[:, 0]]
+
+
+def _evenly(scribble: Scribble, apart: float, most: int) -> NDArray[np.float64]:
+    """(n, 2) points from end to end of a scribble, so far apart, or farther where these were more than `most`."""
+    points = np.array(scribble.points, float)
+    travelled = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    total = float(travelled[-1])
+    if total == 0:
+        return points[:1]
+    at = np.linspace(0, total, min(most, max(2, round(total / apart) + 1)))
+    return np.stack([np.interp(at, travelled, points[:, axis]) for axis in (0, 1)], 1)
 
 
 def _nearest(points: NDArray[np.float64]) -> Places:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from interactify.gestures import Box, Lasso, Mask, Paint, Scribble
 from interactify.interactions import Click, Interaction
-from interactify.regions import along, beside, centre, grid, held, under
+from interactify.regions import along, beside, centre, grid, held, traced, under
 from interactify.window import Places
 
 OWN: Final = -1  # the label of what is said of the session's own target
+FINE: Final = 2**0.5  # pixels: a finer scribble speaks of every pixel it passes through
 PULL: Final = 8.0  # in clicks: the weight of all points together by which the network is told a mask
 
 
@@ -134,6 +135,7 @@ class _Heard:
         self.mask: Mask | None = None
         self._at: dict[tuple[int, int], list[_Point]] = {}  # what holds of a pixel
         self._marked: list[_Point] = []  # what clicks and scribbles say
+        self._scribbles: list[tuple[Scribble, _Point]] = []  # and one of its points, to compare labels with
         self._region_index = -1
 
     def hear(self, index: int, each: Interaction) -> None:
@@ -160,12 +162,15 @@ class _Heard:
     def _mark(self, index: int, each: Click | Scribble) -> bool:
         label = OWN if each.label is None or each.label == self.own else int(each.label)
         if isinstance(each, Click):
-            points = [_Point(int(each.x), int(each.y), each.positive, label)]
-        else:
-            places = along(each, self.size).tolist()
-            points = [_Point(x, y, each.positive, label, each.weight / len(places)) for x, y in places]
-        self._marked += self._keep(index, points)
-        return bool(self.points[index])
+            self._marked += self._keep(index, [_Point(int(each.x), int(each.y), each.positive, label)])
+            return bool(self.points[index])
+        # All along it speaks, and not only where the network is told.
+        self._marked += self._standing([_Point(x, y, each.positive, label) for x, y in traced(each).tolist()])
+        places = along(each, self.size).tolist()
+        kept = self._keep(index, [_Point(x, y, each.positive, label, each.weight / len(places)) for x, y in places])
+        if kept:
+            self._scribbles.append((each, kept[0]))
+        return bool(kept)
 
     def _enclose(self, index: int, region: Box | Lasso) -> bool:
         if self.region is not None or self.mask is not None:
@@ -213,12 +218,22 @@ class _Heard:
         for stroke in reversed(self.strokes):
             covered = under(stroke, places)
             says = [stroke.positive if over else each for each, over in zip(says, covered, strict=True)]
+        crossed = np.zeros(len(points), bool)
+        for scribble, like in self._scribbles:
+            crossed |= under(scribble, places, FINE) & [self._contradict(p, like) for p in points]
         return [
             p
-            for p, shown in zip(points, says, strict=True)
-            if (shown is None or self._is_object(p) in (None, shown))
-            and not any(self._contradict(p, newer) for newer in self._at.get((p.x, p.y), ()))
+            for p, shown, gone in zip(points, says, crossed, strict=True)
+            if self._agreed(p)
+            or (not gone and (shown is None or self._is_object(p) in (None, shown)) and not self._denied(p))
         ]
+
+    def _agreed(self, p: _Point) -> bool:
+        """Whether something newer that holds says the same."""
+        return any((q.label, q.positive) == (p.label, p.positive) for q in self._at.get((p.x, p.y), ()))
+
+    def _denied(self, p: _Point) -> bool:
+        return any(self._contradict(p, newer) for newer in self._at.get((p.x, p.y), ()))
 
     def _is_object(self, p: _Point) -> bool | None:
         """What a label says of the object itself; None for nothing."""

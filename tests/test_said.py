@@ -112,6 +112,21 @@ def test_a_scribble_over_a_click_and_back() -> None:
     assert told(scribble, Scribble(scribble.points, True)).overruled == (scribble,)
 
 
+def test_a_scribble_speaks_all_along_and_not_only_where_the_network_is_told() -> None:
+    across = Scribble(((0, 5), (59, 5)), False)
+    between = next(x for x in range(60) if [x, 5] not in along(across, SIZE).tolist())
+    assert told(Click(between, 5), across).overruled == (Click(between, 5),)
+    assert told(Click(between, 7), across).overruled == ()
+    assert told(Click(between, 7), Scribble(across.points, False, width=5)).overruled == (Click(between, 7),)
+    assert told(Click(between, 5), across, Click(between, 5)).overruled == ()
+    dab = Paint(((between, 5),), 1, True)
+    assert told(dab, across).overruled == (dab,)
+    corner = Scribble(((20, 20), (59, 20), (20, 21)))  # leaves the box between its ends
+    assert told(BOX, corner).overruled == (BOX,)
+    crossing = Scribble(((between, 0), (between, 12)))
+    assert (between, 5, True) not in labels(told(crossing, across)) and told(crossing, across).overruled == ()
+
+
 # ---- strokes that erase and restore ----------------------------------------------------------------------------------
 
 
@@ -135,7 +150,7 @@ def test_a_click_over_a_stroke() -> None:
     assert labels(found) == [(12, 5, True), (20, 6, True)], "what the stroke had overruled holds again"
     assert told(erase, Click(20, 6, False)).strokes == (erase,)
     assert told(erase, Scribble(((20, 0), (20, 12)))).overruled == (erase,)
-    assert told(erase, Click(20, 6), erase).strokes == (erase,)
+    assert told(erase, Click(20, 6), erase).strokes == (erase, erase)
 
 
 # ---- boxes and lassos ------------------------------------------------------------------------------------------------
