@@ -17,7 +17,6 @@ from torch import Tensor
 from interactify.coordinates import shown
 from interactify.errors import InteractionError
 from interactify.interactions import Interaction
-from interactify.layers import SAID
 from interactify.regions import strewn
 from interactify.result import Result
 from interactify.said import OWN
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from interactify.wrap import Interactive
 
 NEAR = 0.01  # of the photo's longer side: how far what was said of one object holds against another
+CERTAIN = 1000.0  # log-odds: no network is more certain than a person
 LONGEST = 200  # characters of an object's name
 
 
@@ -196,7 +196,7 @@ class Objects:
 def _certain(result: Result) -> Tensor:
     """Log-odds (H, W) of an object, most certain where it was said to be, and almost so around."""
     photo = whole(result.size)
-    odds = result.shown.read(photo).float().cpu().clamp(max=SAID)
+    odds = result.shown.read(photo).float().cpu().clamp(max=CERTAIN)
     told = result.said
     reach = NEAR * max(result.size)
     own = told.required & told.positive & (told.labels == OWN)
@@ -205,12 +205,12 @@ def _certain(result: Result) -> Tensor:
         rows, columns = (torch.arange(span.start, span.stop, dtype=torch.float32) for span in spot.slices)
         away = torch.hypot(rows[:, None] - y, columns[None] - x)
         near = odds[spot.slices]
-        sure = torch.where((away <= reach) & (near > 0), SAID + 1 - away / (reach + 1), near)
+        sure = torch.where((away <= reach) & (near > 0), CERTAIN + 1 - away / (reach + 1), near)
         odds[spot.slices] = torch.maximum(near, sure)
     for stroke in told.strokes:
         covered = strewn(stroke, photo) if stroke.positive else None
         if covered is not None:
-            odds[torch.from_numpy(covered) & (odds > 0)] = SAID + 1
+            odds[torch.from_numpy(covered) & (odds > 0)] = CERTAIN + 1
     return odds
 
 
