@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.special import expit
 from torch import Tensor
 
 from interactify.gestures import Mask
@@ -117,7 +118,7 @@ def _met(last: Step, told: Said, frame: Frame, odds: Tensor, targets: Sequence[i
     inside, points = seen_in(frame, told)
     maps = maps_of(told, inside, targets)
     logits = sample(odds, points)[0].double().cpu().numpy()
-    chances = 1 / (1 + np.exp(-logits[np.maximum(maps, 0), np.arange(len(maps))]))
+    chances = expit(logits[np.maximum(maps, 0), np.arange(len(maps))])
     chances = np.where(told.positive[inside], chances, 1 - chances)
     other = (told.labels[inside] != OWN) & (maps >= 0)
     met[inside[other]] = chances[other]
