@@ -116,8 +116,8 @@ class Lasso(Interaction):
     """The object lies inside a closed outline, all of it: outside is background, inside is not said.
 
     Args:
-        points: (x, y) of the outline's corners, in photo pixels, at least three; the last is joined to the first. Where
-            the outline crosses itself the even-odd rule says what is inside.
+        points: (x, y) of the outline's corners, in photo pixels, at least three; the last is joined to the first. What
+            the outline passes through is inside; where it crosses itself the even-odd rule says what is.
     """
 
     points: Sequence[tuple[float, float]]

@@ -22,7 +22,7 @@ ACROSS: Final = 16  # points of a mask along the longer side of the grid that it
 
 
 def inside(region: Box | Lasso, window: Window) -> NDArray[np.bool_]:
-    """(h, w) bool: the pixels of a window that a box or lasso holds, its outline included in a box."""
+    """(h, w) bool: the pixels of a window that a box or lasso holds, those that the outline passes through too."""
     within = np.zeros((window.height, window.width), bool)
     if isinstance(region, Box):
         left, right = (int(side) - window.left for side in (region.left, region.right))
@@ -30,7 +30,9 @@ def inside(region: Box | Lasso, window: Window) -> NDArray[np.bool_]:
         within[max(0, top) : max(0, bottom + 1), max(0, left) : max(0, right + 1)] = True
         return within
     corners = np.array(region.points, float) + 0.5 - (window.left, window.top)
-    return mask_of_polygons([corners.ravel()], within.shape)
+    within = mask_of_polygons([corners.ravel()], within.shape)
+    outline = strewn(_outline(region), window)
+    return within if outline is None else within | outline
 
 
 def held(region: Box | Lasso, places: Places) -> NDArray[np.bool_]:
@@ -49,7 +51,13 @@ def held(region: Box | Lasso, places: Places) -> NDArray[np.bool_]:
     turns = row * _ROW + np.ceil(x1[edge] + slope).astype(np.int64)
     turns.sort()
     start = np.searchsorted(rows, ys) * _ROW
-    return (np.searchsorted(turns, start + xs, "right") - np.searchsorted(turns, start)) % 2 == 1
+    within = (np.searchsorted(turns, start + xs, "right") - np.searchsorted(turns, start)) % 2 == 1
+    return within | under(_outline(region), places)
+
+
+def _outline(region: Lasso) -> Paint:
+    """What closes a lasso; without it, one along the photo's last row would leave that row out."""
+    return Paint((*region.points, region.points[0]), 1.0)
 
 
 _ROW: Final = 2**32  # more than a photo has columns
@@ -146,7 +154,7 @@ def centre(region: Box | Lasso) -> tuple[int, int]:
     step = -(-max(box.width, box.height) // DEEP)
     xs, ys = np.arange(box.left, box.left + box.width, step), np.arange(box.top, box.top + box.height, step)
     within = held(region, np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)).reshape(len(ys), len(xs))
-    if not within.any():  # a sliver, in which no pixel's centre lies
+    if not within.any():  # a large sliver, between the lines
         return int(region.points[0][0]), int(region.points[0][1])
     depth = ndimage.distance_transform_edt(np.pad(within, 1))[1:-1, 1:-1]
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
