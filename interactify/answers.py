@@ -46,11 +46,14 @@ class Answer:
 
 
 class Opened:
-    """A photo that prompts are answered on, each from the network's own prediction."""
+    """A photo that prompts are answered on, each from the network's own prediction.
 
-    def __init__(self, net: Interactive, photo: PictureLike) -> None:
+    `target` is the class that a positive click means, as for `Interactive.session`.
+    """
+
+    def __init__(self, net: Interactive, photo: PictureLike, target: int | str | None = None) -> None:
         self.net = net
-        self.session = net.session(photo)
+        self.session = net.session(photo, target=target)
         self._near: tuple[Rectangle, Session] | None = None
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from interactify import evaluate_command
 from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError
 from interactify.formats import FORMAT_HELP, Exported, category_of, checked_tolerance, formats_named, write_formats
+from interactify.tools.commands import add_commands
 from interactify.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -184,6 +185,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate_command.add_arguments(evaluate)
     _add_network_options(evaluate)
     evaluate.set_defaults(command=_evaluate)
+
+    add_commands(commands, _add_network_options, _network, _options)
     return parser
 
 
