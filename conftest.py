@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
+
+# The examples of a tool's modules are run where the tool is installed.
+collect_ignore = [] if find_spec("label_studio_ml") else ["interactify/tools/label_studio.py"]
+collect_ignore += [] if find_spec("napari") else ["interactify/tools/napari_plugin"]
 
 
 @pytest.fixture(autouse=True, scope="session")

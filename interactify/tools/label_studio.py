@@ -1,0 +1,145 @@
+"""Label Studio's machine learning backend: the class that label-studio-ml serves, for its smart tools.
+
+Works with label-studio-ml 1.0.9, which is what PyPI has, and with 2 from its repository. `interactify label-studio`
+serves it; from one's own program it is `InteractifyBackend.serve(net)`, and the class goes to
+`label_studio_ml.api.init_app`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import inspect
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import unquote, unquote_to_bytes, urlparse
+
+from flask import has_request_context, request
+from label_studio_ml.exceptions import AnswerException
+from label_studio_ml.model import LabelStudioMLBase
+from PIL import Image
+
+import interactify
+from interactify.coordinates import text_of
+from interactify.errors import InteractifyError, OptionError, PhotoError
+from interactify.prompts import Prompt
+from interactify.tools.cvat import status_of
+from interactify.tools.label_studio_regions import Controls, controls_of, read_regions, region_of
+from interactify.tools.served import Served, image_of
+from interactify.wrap import Interactive
+
+Prediction = dict[str, Any]
+
+
+class InteractifyBackend(LabelStudioMLBase):
+    """Answers keypoints, rectangles and strokes of a brush with masks of the brush.
+
+    label-studio-ml makes an instance for a project, or for each request; the network is the class's, for all of them.
+    """
+
+    served: ClassVar[Served | None] = None
+
+    @classmethod
+    def serve(cls, net: Interactive) -> None:
+        """Say which network answers, before the first request."""
+        cls.served = Served(net)
+
+    def predict(
+        self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[Prediction]:
+        """A prediction for each task: what the context says is asked of the first; without one, the network alone.
+
+        Errors of this library become the answer's status and text.
+        """
+        try:
+            if self.served is None:
+                raise OptionError("No network was named: call InteractifyBackend.serve(net) before requests come.")
+            controls = controls_of(self._config())
+            if context and context.get("result"):
+                return [self._answered(self.served, tasks[0], controls, context["result"])]
+            return [self._alone(self.served, task, controls) for task in tasks]
+        except InteractifyError as error:
+            if not has_request_context():
+                raise
+            raise AnswerException(status_of(error), " ".join(str(error).split()), {}) from error
+
+    def fit(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Nothing is trained: annotations that Label Studio tells of change nothing here."""
+        return {}
+
+    def _answered(self, served: Served, task: dict[str, Any], controls: Controls, regions: Any) -> Prediction:
+        image, name = self._photo(task, controls)
+        if not isinstance(regions, list):
+            raise OptionError(f'Expected "result" of the context as a list of regions, got {text_of(regions)}.')
+        found = []
+        for said in read_regions(regions, (image.height, image.width)):
+            label = controls.label(said.label)
+            found.append(region_of(served.answer(image, name, said.prompt, _class(served.net, label)), controls, label))
+        return _prediction(found)
+
+    def _alone(self, served: Served, task: dict[str, Any], controls: Controls) -> Prediction:
+        """The network's own prediction, for the labels that are its classes; for the only one where there is one."""
+        classes = {label: _class(served.net, label) for label in controls.labels}
+        alone = len(classes) == 1
+        asked = {label: target for label, target in classes.items() if alone or target is not None}
+        if not asked:
+            return _prediction([])
+        image, name = self._photo(task, controls)
+        masks = {label: served.answer(image, name, Prompt(), target) for label, target in asked.items()}
+        return _prediction([region_of(each, controls, label) for label, each in masks.items() if each.mask.any()])
+
+    def _config(self) -> str | None:
+        """The labelling configuration that the request brings, since 1.0.9 keeps the last project's for all."""
+        body = request.get_json(silent=True) if has_request_context() else None
+        said = body.get("label_config") if isinstance(body, dict) else None
+        return said or getattr(self, "label_config", None)
+
+    def _photo(self, task: dict[str, Any], controls: Controls) -> tuple[Image.Image, str]:
+        data = task.get("data")
+        place = data.get(controls.key) if isinstance(data, dict) else None
+        if not isinstance(place, str) or not place:
+            raise PhotoError(f"Expected the photo's address under {controls.key!r} of the task, got {text_of(place)}.")
+        if place.startswith("data:"):
+            return image_of(_inline(place))
+        path = Path(unquote(urlparse(place).path) if place.startswith("file://") else place)
+        if not path.is_absolute() or not path.is_file():
+            path = Path(self._fetched(place, task.get("id")))
+        try:
+            return image_of(path.read_bytes())
+        except OSError as cause:
+            raise PhotoError(f"The photo at {place!r} can't be read ({cause.strerror or cause}).") from cause
+
+    def _fetched(self, place: str, task: Any) -> str:
+        """Where label-studio-ml has put an upload, a file of a storage, or what lies at an address."""
+        known = inspect.signature(self.get_local_path).parameters
+        try:
+            return self.get_local_path(place, **({"task_id": task} if "task_id" in known else {}))
+        except Exception as cause:  # downloads fail in many ways
+            raise PhotoError(
+                f"The photo at {place!r} can't be fetched ({cause or type(cause).__name__}). Set LABEL_STUDIO_URL and "
+                "LABEL_STUDIO_API_KEY, for uploads and storages."
+            ) from cause
+
+
+def _class(net: Interactive, label: str) -> int | None:
+    """The network's class of a label's name, large letters or small, where it knows names."""
+    names = [name.lower() for name in net.spec.class_names]
+    return names.index(label.lower()) if label.lower() in names else None
+
+
+def _prediction(regions: list[dict[str, Any]]) -> Prediction:
+    scores = [region["score"] for region in regions]
+    return {
+        "result": regions,
+        "score": sum(scores) / len(scores) if scores else 0.0,
+        "model_version": f"interactify {interactify.__version__}",
+    }
+
+
+def _inline(place: str) -> bytes:
+    """The bytes of a data URI."""
+    head, _, text = place.partition(",")
+    try:
+        return base64.b64decode(unquote(text), validate=True) if head.endswith(";base64") else unquote_to_bytes(text)
+    except (binascii.Error, ValueError) as cause:
+        raise PhotoError(f"Expected a data URI with a picture file in base64: {cause}.") from cause

@@ -1,0 +1,54 @@
+"""`interactify label-studio`: serve the backend until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from interactify.errors import OptionError
+
+if TYPE_CHECKING:
+    from interactify.wrap import Interactive
+
+
+def run(given: argparse.Namespace, network: Callable[[argparse.Namespace], Interactive]) -> int:
+    """Build the network, listen, and answer; returns the exit status once it is interrupted."""
+    if not 0 < given.port < 65536:
+        raise OptionError(f"Expected --port from 1 to 65535, got {given.port}.")
+    with tempfile.TemporaryDirectory(prefix="interactify-label-studio-") as folder:
+        os.environ.setdefault("MODEL_DIR", folder)  # where label-studio-ml 2 keeps what it knows of projects
+        try:
+            from interactify.tools.label_studio import InteractifyBackend
+        except ImportError as cause:
+            raise OptionError(
+                f"Label Studio's backend needs label-studio-ml, which can't be imported ({cause}). "
+                "Try pip install 'interactify[label-studio]', in a virtual environment of its own."
+            ) from cause
+        from werkzeug.serving import run_simple
+
+        InteractifyBackend.serve(network(given))
+        app = application(InteractifyBackend, folder)
+        print(f"Label Studio's backend listens at http://{given.host}:{given.port}; Ctrl-C ends it.", flush=True)
+        try:
+            run_simple(given.host, given.port, app, threaded=True)
+        except OSError as cause:
+            raise OptionError(
+                f"Can't listen at {given.host}:{given.port} ({cause.strerror or cause}). Try another --port."
+            ) from cause
+    return 0
+
+
+def application(backend: type, folder: str) -> Any:
+    """The WSGI application of label-studio-ml, whichever version is installed; `folder` is for what it keeps."""
+    from label_studio_ml import api
+
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in inspect.signature(api.init_app).parameters.values())
+    app = api.init_app(backend, **({"model_dir": folder} if takes_any else {}))
+    manager = getattr(api, "_manager", None)
+    if manager is not None:  # 1.0.9 answers nothing before /setup, which is not called again after a restart
+        manager.fetch()
+    return app
