@@ -1,0 +1,254 @@
+"""The widget: choose a photo and a network, click, and see the object; undo, redo, reset, and several objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QRadioButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from interactify.errors import InteractifyError
+from interactify.interactions import Click
+from interactify.session import Session
+from interactify.tools.napari_plugin.layers import ClickLayers
+from interactify.tools.napari_plugin.shown import Shown, photo_of, shown
+from interactify.tools.napari_plugin.worker import Worker
+from interactify.wrap import Interactive
+
+REST = 150  # milliseconds that a dragged point has to stay where it is before it is answered
+
+
+class ClicksWidget(QWidget):
+    """What napari docks beside its canvas. `napari_viewer` is the viewer, or its model, whose layers are clicked on."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.worker = Worker()
+        self.session: Session | None = None
+        self.layers: ClickLayers | None = None
+        self.state: Shown | None = None
+        self._networks: dict[str, Interactive] = {}
+        self._moving: dict[int, tuple[int, int]] = {}
+        self._rest = QTimer(self, singleShot=True, interval=REST)
+        self._rest.timeout.connect(self._moved)
+        self._build()
+        events = self.viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self._list_photos)
+        events.removed.connect(self._layer_removed)
+        self._list_photos()
+        self.destroyed.connect(lambda *_, worker=self.worker: worker.stop())
+
+    def _build(self) -> None:
+        self.photo = QComboBox()
+        self.network = QLineEdit("zoo")
+        self.network.setToolTip("As for interactify's --model: zoo, unet/resnet34@weights.pt, timm/NAME, …")
+        self.target = QLineEdit()
+        self.target.setPlaceholderText("the one that is clicked first")
+        self.target.setToolTip("For networks of several classes: an index or a name")
+        self.open = _button("Open", self.open_photo, "Begin to click on the photo")
+        self.belongs, self.does_not = QRadioButton("belongs to it"), QRadioButton("does not")
+        self.belongs.setChecked(True)
+        self.does_not.setToolTip("Alt with a click says the opposite; the key T changes from one to the other")
+        self.belongs.toggled.connect(self._polarity_changed)
+        self.undo = _button("Undo", lambda: self._say(lambda s: s.undo()), "Ctrl+Z on the clicks")
+        self.redo = _button("Redo", lambda: self._say(lambda s: s.redo()), "Ctrl+Shift+Z on the clicks")
+        self.reset = _button("Reset", lambda: self._say(lambda s: s.reset()), "Take back all clicks on this object")
+        self.object = QComboBox()
+        self.object.activated.connect(self._object_chosen)
+        self.new = _button("New", self.new_object, "Begin another object, with a label of its own")
+        self.delete = _button("Delete", lambda: self._say(lambda s: s.delete(s.active)), "Take this object out")
+        self.status = QLabel("Choose a photo, and open it.")
+        self.status.setWordWrap(True)
+        form = QFormLayout()
+        form.addRow("Photo", self.photo)
+        form.addRow("Network", self.network)
+        form.addRow("Class", self.target)
+        column = QVBoxLayout(self)
+        column.addLayout(form)
+        column.addWidget(self.open)
+        column.addLayout(_row(QLabel("A click:"), self.belongs, self.does_not))
+        column.addLayout(_row(self.undo, self.redo, self.reset))
+        column.addLayout(_row(QLabel("Object"), self.object, self.new, self.delete))
+        column.addWidget(self.status)
+        column.addStretch()
+        self._enable()
+
+    def open_photo(self) -> None:
+        """Begin a session on the chosen layer, with the network that is named; the one before ends."""
+        layer = self.photo.currentData()
+        if layer is None:
+            self.status.setText("There is no image layer: open a photo in napari first.")
+            return
+        named, target = self.network.text().strip() or "zoo", self._target()
+
+        def begun() -> Session:
+            return self._network(named).session(photo_of(layer), target=target)
+
+        self.close_session()
+        self.status.setText(f"Opening {layer.name} …")
+        self.open.setEnabled(False)
+        self.worker.ask(begun, lambda outcome: self._opened(layer, outcome))
+
+    def new_object(self) -> None:
+        """Begin another object: its label is the next one."""
+        target = self._target()
+
+        def added(session: Session) -> Any:
+            session.add_object(target=target)
+            return session.result
+
+        self._say(added)
+
+    def close_session(self) -> None:
+        """End the session and take its layers out; nothing happens where there is none."""
+        layers, self.layers, self.session, self.state = self.layers, None, None, None
+        if layers is not None:
+            layers.remove()
+        self._enable()
+
+    def _network(self, named: str) -> Interactive:
+        from interactify.models import build_model
+        from interactify.wrap import wrap
+
+        if named not in self._networks:
+            self._networks = {named: wrap(build_model(named))}  # one at a time: they are large
+        return self._networks[named]
+
+    def _target(self) -> int | str | None:
+        text = self.target.text().strip()
+        return int(text) if text.isdecimal() else text or None
+
+    def _opened(self, layer: Any, outcome: Any) -> None:
+        self.open.setEnabled(True)
+        if self._failed(outcome):
+            return
+        self.session = outcome
+        self.layers = ClickLayers(self.viewer, layer, outcome.size, self._clicked, self._removed, self._dragged)
+        self.layers.positive = self.belongs.isChecked()
+        points = self.layers.points
+        points.bind_key("T", lambda _: (self.does_not if self.belongs.isChecked() else self.belongs).setChecked(True))
+        points.bind_key("Control-Z", lambda _: self.undo.click())
+        points.bind_key("Control-Shift-Z", lambda _: self.redo.click())
+        self._say(lambda session: session.result)
+
+    def _say(self, saying: Callable[[Session], Any]) -> None:
+        """Say something to the session, in the worker's thread, and show what comes of it.
+
+        What is being refined makes way: it ends with its best so far, and what is new is answered together with it.
+        """
+        session = self.session
+        if session is None:
+            return
+        session.cancel()
+        self.status.setText("…")
+        self.worker.ask(lambda: shown(session, saying(session)), lambda outcome: self._answered(session, outcome))
+
+    def _answered(self, session: Session, outcome: Any) -> None:
+        if session is not self.session or self.layers is None:
+            return  # it was closed meanwhile
+        failed = self._failed(outcome)
+        if not failed:
+            self.state = outcome
+            self.status.setText(outcome.text)
+        if self.state is not None:
+            self.layers.show(self.state, clicks=self.worker.idle)
+        self._enable()
+
+    def _failed(self, outcome: Any) -> bool:
+        if isinstance(outcome, InteractifyError):
+            self.status.setText(str(outcome))
+            return True
+        if isinstance(outcome, BaseException):
+            self.status.setText(f"{type(outcome).__name__}: {outcome}")
+            raise outcome  # napari tells of it, with its traceback
+        return False
+
+    def _clicked(self, clicks: list[Click]) -> None:
+        self._say(lambda session: session.add(clicks))
+
+    def _removed(self, places: list[int]) -> None:
+        def removed(session: Session) -> Any:
+            result = session.result
+            for place in places:
+                result = session.remove(place)
+            return result
+
+        self._say(removed)
+
+    def _dragged(self, place: int, x: int, y: int) -> None:
+        self._moving[place] = x, y
+        self._rest.start()
+
+    def _moved(self) -> None:
+        moving, self._moving = self._moving, {}
+
+        def moved(session: Session) -> Any:
+            result = session.result
+            for place, (x, y) in moving.items():
+                result = session.move(place, x, y)
+            return result
+
+        self._say(moved)
+
+    def _polarity_changed(self, positive: bool) -> None:
+        if self.layers is not None:
+            self.layers.positive = positive
+            self.layers.ready()
+
+    def _object_chosen(self, place: int) -> None:
+        if self.state is not None:
+            name = self.state.objects[place]
+            self._say(lambda session: session.switch(name))
+
+    def _list_photos(self, *_: Any) -> None:
+        chosen = self.photo.currentData()
+        images = [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+        self.photo.clear()
+        for layer in images:
+            self.photo.addItem(layer.name, layer)
+        if images:
+            self.photo.setCurrentIndex(images.index(chosen) if chosen in images else len(images) - 1)
+
+    def _layer_removed(self, event: Any) -> None:
+        if self.layers is not None and event.value in (self.layers.points, self.layers.labels):
+            self.close_session()
+            self.status.setText("The session's layers were removed. Open the photo to begin again.")
+
+    def _enable(self) -> None:
+        state = self.state
+        for part in (self.reset, self.object, self.new, self.delete):
+            part.setEnabled(state is not None)
+        self.undo.setEnabled(state is not None and state.can_undo)
+        self.redo.setEnabled(state is not None and state.can_redo)
+        self.object.clear()
+        if state is not None:
+            self.object.addItems([f"{k}: {name}" for k, name in enumerate(state.objects, 1)])
+            self.object.setCurrentIndex(state.active)
+
+
+def _button(text: str, pressed: Callable[[], Any], tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.clicked.connect(lambda *_: pressed())
+    return button
+
+
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    for widget in widgets:
+        row.addWidget(widget, isinstance(widget, (QComboBox, QPushButton)))
+    return row
