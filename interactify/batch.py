@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interactify import brs
+from interactify.coordinates import shown
 from interactify.errors import InteractionError
 from interactify.interactions import Click, Interaction
 from interactify.memory import within_memory
@@ -16,7 +17,6 @@ from interactify.picture import Picture, PictureLike, open_picture
 from interactify.request import Request, Run, refined
 from interactify.result import Result
 from interactify.resumed import Beginning
-from interactify.scene import taken
 from interactify.session import Session
 from interactify.side_by_side import side_by_side
 from interactify.suffix import Suffix
@@ -32,6 +32,10 @@ def refine(
     target: int | str | None,
 ) -> list[Result]:
     """See `Interactive.refine`."""
+    if not isinstance(interactions, (list, tuple)):
+        raise InteractionError(
+            f"Expected a list of interactions for each object, [[Click(…), …], …], got {shown(interactions)}."
+        )
     photos = _photos(images, len(interactions))
     together: dict[int, list[int]] = {}  # by photo, whatever its place in the list: it is opened once
     for position, photo in enumerate(photos):
@@ -57,7 +61,7 @@ def _objects(session: Session, said: Sequence[tuple[Interaction, ...]]) -> list[
     if not said:
         return []
     scene, target = session.scene, session.target
-    at_once = scene.whole.suffix.at_once()
+    at_once = scene.home.suffix.at_once()
     if not all(isinstance(each, Click) and each.label is None for one in said for each in one):
         stop = brs.stopping(session.net.max_seconds)
         return [scene.answered((), one, target, stop).result for one in said]
@@ -69,7 +73,7 @@ def _objects(session: Session, said: Sequence[tuple[Interaction, ...]]) -> list[
 
 def _side_by_side(session: Session, requests: Sequence[Request]) -> list[brs.Refinement]:
     """Each object by itself, several at the same time; where they begin alike, the first pass is run for all."""
-    suffix = session.scene.whole.suffix
+    suffix = session.scene.home.suffix
     beginning = Beginning(suffix) if suffix.shared and suffix.whole is None else None
     stop = brs.stopping(session.net.max_seconds)
 
@@ -89,7 +93,7 @@ def _of_its_own(suffix: Suffix) -> Run:
 
 def _in_passes(session: Session, requests: Sequence[Request], at_once: int) -> list[brs.Refinement]:
     """Objects that share the network's passes, `at_once` of them: what a GPU is for."""
-    net, frame = session.net, session.scene.whole
+    net, frame = session.net, session.scene.home
     suffix = frame.suffix
 
     def forward(values: Tensor, rows: Sequence[int]) -> Tensor:
@@ -134,4 +138,4 @@ def _checked(
             f"Expected a list of clicks at place {position} of the interactions, got {type(said).__name__}: one list "
             "for each object, [[Click(…), …], …]."
         )
-    return tuple(taken(net.network, each, size) for each in said)
+    return tuple(net.network.checked(each, size) for each in said)

@@ -22,7 +22,7 @@ ClassMap = NDArray[np.int64]
 
 def class_map(scene: Scene, track: Track) -> ClassMap:
     """What holds now; see `Session.class_map`."""
-    if scene.plain.shape[1] < 2:
+    if scene.classes < 2:
         raise OptionError("The network knows one class only: result.mask says where it is.")
     return class_maps(scene, track)[-1]
 
@@ -41,7 +41,7 @@ def class_maps(scene: Scene, track: Track) -> list[ClassMap]:
     found = [maps[0][0]]
     last = begun
     for step in track.steps:
-        if step.frame.window == scene.whole.window:
+        if step.frame.window == scene.photo:
             outside = None
         elif step.frame.window != last.frame.window:
             outside = maps[-1]

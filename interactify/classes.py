@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from interactify.activation import Activation
+from interactify.coordinates import shown
 from interactify.errors import OptionError
 
 
@@ -39,9 +40,11 @@ def class_index(target: object, classes: int, names: Sequence[str] = ()) -> int 
     >>> class_index("Tabby", 2, ["tiger cat", "tabby, tabby cat"])
     1
     """
-    if target is None or target == "clicked":
+    if target is None:
         return None
     if isinstance(target, str):
+        if target == "clicked":
+            return None
         wanted = target.strip().lower()
         found = [k for k, name in enumerate(names) if wanted == name.lower()]
         found = found or [
@@ -62,6 +65,6 @@ def class_index(target: object, classes: int, names: Sequence[str] = ()) -> int 
     if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < max(classes, 1):
         raise OptionError(
             f"Expected target to be a class index from 0 to {classes - 1}, a class's name, 'clicked' or None; "
-            f"got {target!r}."
+            f"got {shown(target)}."
         )
     return target

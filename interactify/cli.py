@@ -31,7 +31,7 @@ belong to the object (-120,80; at the left border -0,80). Repeat it: clicks are 
 # The arguments of `interactify.wrap` that the command line takes.
 OPTIONS = (
     *("target", "output", "variables", "energy", "solver", "mean", "std", "resolution", "divisor", "activation"),
-    *("adapter", "stem", "propagation", "zoom"),
+    *("adapter", "stem", "propagation", "zoom", "mirror"),
 )
 
 
@@ -207,6 +207,7 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-zoom", dest="zoom", action="store_false", default=None, help="always look at the whole photo"
     )
+    group.add_argument("--mirror", action="store_true", default=None, help="average with the mirror image's maps")
     group.add_argument("--stem", metavar="LAYER", help="the module that reads the image, where it is not found")
 
 

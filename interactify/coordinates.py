@@ -6,6 +6,8 @@ import math
 import numbers
 from typing import Any
 
+import numpy as np
+
 from interactify.errors import InteractionError
 
 
@@ -21,15 +23,20 @@ def place(x: Any, y: Any, photo_size: tuple[int, int], what: str = "click") -> t
         if 0 <= down < width and 0 <= across < height:
             hint = " Are x and y swapped? x runs to the right, y down."
         raise InteractionError(
-            f"The {what} x={_text(x)}, y={_text(y)} lies outside the photo, which is {width} wide and {height} high: "
-            f"x has to be from 0 to {width - 1}, y from 0 to {height - 1}.{hint}"
+            f"The {what} x={text_of(x)}, y={text_of(y)} lies outside the photo, which is {width} wide and {height} "
+            f"high: x has to be from 0 to {width - 1}, y from 0 to {height - 1}.{hint}"
         )
     return across, down
 
 
 def _scalar(value: Any) -> Any:
     # NumPy scalars and 0-d arrays and tensors of any library carry ndim and item(); one-element arrays are no numbers.
-    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+    try:
+        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "mM":
+            return None  # dates and spans of time, some of which become integers
+        return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+    except Exception:  # whatever an object does when it is asked: it is no number then
+        return value
 
 
 def number(name: str, value: Any, what: str = "A click's", of: str = "number of pixels") -> int | float:
@@ -64,10 +71,11 @@ def polarity(value: Any, what: str = "A click's") -> bool:
 
 def shown(value: Any) -> str:
     """What came, for an error: its text, cut short, and its type."""
-    return f"{_text(value)} ({type(value).__name__})"
+    return f"{text_of(value)} ({type(value).__name__})"
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A value as it would be typed, cut where it is long; what it is where it can't be."""
     try:
         text = repr(value)
     except Exception:  # integers of thousands of digits, and objects that can't tell of themselves

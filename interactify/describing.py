@@ -31,6 +31,7 @@ def described(net: Interactive) -> str:
         *([f"precision   autocast to {str(cast).split('.')[-1]}"] if (cast := net.network.autocast) else []),
         f"follows     {net.propagation}",
         f"target      {_target_text(net)}",
+        *(["mirror      the mean of the image's maps and its mirror image's"] if net.options["mirror"] else []),
         f"zoom-in     {'from the second click on, where it shows the object larger' if net.zoom else 'off'}",
     ]
     return describe(net.spec, type(inside(net.unwrap())).__name__, chosen)

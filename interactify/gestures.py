@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -186,7 +187,7 @@ def interaction_from_json(stored: Mapping[str, Any]) -> Interaction:
     if not isinstance(stored, Mapping):
         raise InteractionError(f"Expected an interaction as a dict with its kind, a {type(stored).__name__} came.")
     kind = stored.get("kind", "click")
-    if kind == "click":
+    if isinstance(kind, str) and kind == "click":
         return Click.from_json(stored)
     if not isinstance(kind, str) or kind not in _KINDS:
         known = ", ".join(("click", *_KINDS))
@@ -218,7 +219,7 @@ def _points(points: Any, photo_size: tuple[int, int], what: str, least: int) -> 
 
 def _pairs(points: Any, what: str, least: int = 1) -> list[tuple[Any, Any]]:
     try:
-        given = list(points)
+        given = list(islice(points, MOST + 1))  # some have no end
         pairs = [(each[0], each[1]) for each in given if len(each) == 2]
     except Exception:  # no sequence, or one of things that are no pairs
         given, pairs = [None], []

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from interactify.coordinates import number, place, polarity, shown
+from interactify.coordinates import number, place, polarity, shown, text_of
 from interactify.errors import InteractionError
 
 Any_ = TypeVar("Any_", bound="Interaction")
@@ -85,8 +85,9 @@ class Click(Interaction):
         expected = 'Expected {"kind": "click", "x": number, "y": number, "positive": true or false}'
         if not isinstance(stored, Mapping):
             raise InteractionError(f"{expected}, a {type(stored).__name__} came.")
-        if stored.get("kind", "click") != "click":
-            raise InteractionError(f"{expected}, an interaction of kind {shown(stored['kind'])} came.")
+        kind = stored.get("kind", "click")
+        if not isinstance(kind, str) or kind != "click":
+            raise InteractionError(f"{expected}, an interaction of kind {shown(kind)} came.")
         keys_of(stored, ("x", "y", "positive"), ("kind", "label"), expected)
         x, y, label = number("x", stored["x"]), number("y", stored["y"]), checked_label(stored.get("label"))
         return cls(x, y, polarity(stored["positive"]), label)
@@ -114,9 +115,10 @@ def checked(interaction: Any_, photo_size: tuple[int, int]) -> Any_:
 def keys_of(stored: Mapping[str, Any], needed: tuple[str, ...], allowed: tuple[str, ...], expected: str) -> None:
     """Raise InteractionError for a stored interaction with a key too few or too many."""
     missing = [key for key in needed if key not in stored]
-    unknown = [key for key in stored if key not in (*needed, *allowed)]
+    unknown = [text_of(key) for key in stored if not isinstance(key, str) or key not in (*needed, *allowed)]
     if missing or unknown:
-        faults = [f"{word} {keys}" for word, keys in (("without", missing), ("with unknown", unknown)) if keys]
+        both = ("without", missing), ("with unknown", unknown)
+        faults = [f"{word} {', '.join(keys)}" for word, keys in both if keys]
         raise InteractionError(f"{expected}, one came {' and '.join(faults)}.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from interactify.activation import BeforeActivation
 from interactify.classes import class_index, target_logit
 from interactify.errors import ModelError, NonFiniteError, OptionError
-from interactify.interactions import Click
+from interactify.interactions import Click, Interaction, checked
 from interactify.memory import ran_out
 from interactify.outputs import resized, to_logits
 from interactify.probe import mark_stem
@@ -69,6 +70,20 @@ class Network:
     def target(self, target: int | str | None) -> int | None:
         """The class index that is meant. Raises OptionError for a class the network hasn't."""
         return class_index(target, self.spec.output.classes, self.spec.class_names)
+
+    def checked(self, interaction: Interaction, photo_size: tuple[int, int]) -> Interaction:
+        """The interaction as it is taken for a photo (H, W): in whole pixels, a class as its index.
+
+        Raises InteractionError for what is none, OptionError for a class the network hasn't.
+        """
+        own = checked(interaction, photo_size)
+        label = getattr(own, "label", None)
+        if label is None:
+            return own
+        index = self.target(label)
+        if index is None:  # "clicked" is a target, and no class
+            raise OptionError(f"Expected label to be a class's index or name, got {label!r}.")
+        return replace(own, label=index)  # type: ignore[type-var]
 
     def image(self, photo: Tensor, view: View) -> Tensor:
         """A photo (C, H, W) in [0, 1] as the network reads it: (1, C, h', w'), normalised, on its device."""

@@ -113,7 +113,7 @@ class Objects:
         with self._turn():
             board = self.timeline.now
             place = self._found(board, old)
-            if new != old:
+            if not isinstance(new, str) or new != old:
                 check_name(new, self.objects)
                 tracks = list(board.tracks)
                 tracks[place] = replace(tracks[place], name=new)
@@ -172,7 +172,8 @@ class Objects:
         """
         from interactify.class_map import class_map
 
-        return class_map(self.scene, self.timeline.now.track)
+        with self._turn():  # it runs the network, as a refinement does
+            return class_map(self.scene, self.timeline.now.track)
 
     def _track(self, name: str) -> Track:
         board = self.timeline.now
@@ -188,8 +189,8 @@ class Objects:
 
     @contextmanager
     @abstractmethod
-    def _turn(self) -> Iterator[None]:
-        """Wait for one's turn to change something."""
+    def _turn(self, newer: bool = False) -> Iterator[None]:
+        """Wait for one's turn to change something; what is `newer` need not wait for the refinement's end."""
         yield
 
 

@@ -93,7 +93,10 @@ def to_uint8(photo: Tensor) -> np.ndarray:
 
 
 def _from_path(path: str | os.PathLike, channels: int) -> tuple[np.ndarray, int]:
-    name = os.fspath(path)
+    try:
+        name = os.fspath(path)
+    except Exception as problem:  # someone else's __fspath__
+        raise PhotoError(f"A path is expected, {type(path).__name__} came, which gives none.") from problem
     if isinstance(name, bytes):
         raise PhotoError(f"A path is expected as text, bytes came: {name!r}. Try os.fsdecode(path).")
     if name.startswith(("http://", "https://")):
@@ -238,8 +241,15 @@ def _checked_tensor(tensor: Tensor, channels: int) -> tuple[Tensor, int]:
         raise PhotoError(f"A photo of shape {_shapes(channels, '({}, H, W)')} was expected, {came} came.{hint}")
     if tensor.numel() == 0:
         raise PhotoError(f"The photo has no pixels: {came} came.")
+    if tensor.layout != torch.strided or tensor.device.type == "meta" or tensor.is_quantized:
+        raise PhotoError(
+            f"A tensor that holds its pixels one beside the other was expected, {came} came, which doesn't."
+        )
     if tensor.is_floating_point():
-        low, high = tensor.aminmax()
+        try:
+            low, high = tensor.aminmax()
+        except NotImplementedError as problem:  # floats of 8 bits
+            raise PhotoError(f"{came.capitalize()} came, which torch can't look at. Try photo.float().") from problem
         check_range(float(low), float(high), came)
         return tensor, 1
     if tensor.dtype in _TENSOR_SCALES:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from interactify.answers import Answer, Opened, low_resolution
 from interactify.candidates import candidates, expected_iou
+from interactify.coordinates import shown
 from interactify.errors import InteractionError, ModelError, NoPhotoError, OptionError, PhotoError
 from interactify.picture import PictureLike
 from interactify.prompts import Prompt, read_prompts
@@ -242,4 +243,4 @@ def _check_switches(multimask_output: bool, return_logits: bool, normalize_coord
         ("normalize_coords", normalize_coords),
     ):
         if not isinstance(switch, (bool, np.bool_)):
-            raise OptionError(f"Expected {name} to be True or False, got {switch!r}.")
+            raise OptionError(f"Expected {name} to be True or False, got {shown(switch)}.")

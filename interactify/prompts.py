@@ -19,6 +19,7 @@ from interactify.interactions import Click, checked
 
 LOW: Final = 256  # rows and columns of the masks that go from one call to the next
 _PADDING: Final = -1
+_MOST: Final = 1e30  # logits beyond say no more, and single precision ends not far behind
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _points(
         missing, there = ("point_coords", "point_labels") if coords is None else ("point_labels", "point_coords")
         raise InteractionError(f"{there} came without {missing}: a label, 1 or 0, belongs to every point.")
     places, said = _numbers("point_coords", coords), _numbers("point_labels", labels)
-    if places.size == 0 and places.ndim < 3:
+    if places.size == 0 and places.ndim < 3 and said.size == 0:
         places, said = places.reshape(0, 2), said.reshape(0)
     if places.ndim not in (2, 3) or places.shape[-1] != 2 or (places.ndim == 3 and len(places) == 0):
         raise InteractionError(
@@ -140,7 +141,7 @@ def _points(
             f"Expected labels of 1 (object), 0 (background) or -1 (no point), {odd:g} came. The corners of a box go "
             "into box=…, not among the points."
         )
-    places = places * scale
+    places = _scaled(places, scale)
     # The photo's far edges, where shares are 1, belong to its last pixels.
     height, width = size
     for axis, side in ((0, width), (1, height)):
@@ -165,7 +166,7 @@ def _boxes(box: ArrayLike | None, scale: NDArray[np.float64], size: tuple[int, i
         raise InteractionError(
             f"Expected box (4,), left, top, right, bottom, or (B, 4) for B objects; shape {corners.shape} came."
         )
-    corners = corners.reshape(-1, 4) * np.tile(scale, 2)
+    corners = _scaled(corners.reshape(-1, 4), np.tile(scale, 2))
     return [_box(row, size) for row in corners.tolist()]
 
 
@@ -199,13 +200,24 @@ def _masks(mask_input: ArrayLike | None) -> list[NDArray[np.float32]] | None:
         )
     if not np.isfinite(masks).all():
         raise InteractionError("Expected mask_input to be finite logits, NaN or infinity came.")
-    return list(masks[:, 0].astype(np.float32))
+    return list(masks[:, 0].clip(-_MOST, _MOST).astype(np.float32))
 
 
 def _numbers(name: str, values: Any) -> NDArray[np.float64]:
     """A new array of float64, whatever it came as."""
     try:
-        plain = values.detach().cpu().double().numpy() if isinstance(values, torch.Tensor) else values
-        return np.array(plain, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as cause:
+        if isinstance(values, torch.Tensor) and not values.is_complex():
+            values = values.detach().cpu().double().numpy()
+        plain = np.asarray(values)
+        if plain.dtype.kind not in "biufO":
+            raise TypeError(f"{plain.dtype} is no type of numbers")
+        with np.errstate(over="ignore"):  # what is beyond float64 becomes infinity, and is refused as that
+            return np.array(plain, dtype=np.float64)
+    except Exception as cause:  # whatever an object does when it is asked for an array
         raise InteractionError(f"Expected {name} to be an array of numbers, {type(values).__name__} came.") from cause
+
+
+def _scaled(places: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """In pixels; what overflows is infinity, and is refused as that."""
+    with np.errstate(over="ignore"):
+        return places * scale

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify import brs
 from interactify.composing import composed, standing
-from interactify.errors import OptionError
-from interactify.interactions import Interaction, checked
+from interactify.interactions import Interaction
 from interactify.layers import Layer, Seen
-from interactify.network import Network
-from interactify.picture import PictureLike, open_picture
+from interactify.picture import Picture
 from interactify.propagation import Spread
 from interactify.regions import bounds, held
 from interactify.request import Frame, Request, maps_of, refined, seen_in
@@ -28,7 +27,7 @@ from interactify.said import OWN, Said, said
 from interactify.suffix import Suffix
 from interactify.timeline import Step, Steps
 from interactify.view import sample
-from interactify.window import MAGNIFIED, Window, next_window, whole
+from interactify.window import MAGNIFIED, Places, Window, next_window, whole
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
@@ -38,48 +37,52 @@ SURROUNDINGS: Final = 0.25  # of a region's sides, at each side: what the networ
 BELIEVED: Final = 10.0  # log-odds of a mask before, at most, where colours are learnt from it
 
 
-def taken(network: Network, interaction: Interaction, photo_size: tuple[int, int]) -> Interaction:
-    """An interaction as it is taken by a network: in whole pixels of the photo (H, W), its class as an index.
-
-    Raises InteractionError for what is none, OptionError for a class that the network hasn't.
-    """
-    own = checked(interaction, photo_size)
-    label = getattr(own, "label", None)
-    if label is None:
-        return own
-    index = network.target(label)
-    if index is None:  # "clicked" is a target, and no class
-        raise OptionError(f"Expected label to be a class's index or name, got {label!r}.")
-    return replace(own, label=index)  # type: ignore[type-var]
-
-
 class Scene:
     """One photo, opened for one network. It holds what does not change while a person speaks about the photo."""
 
-    def __init__(self, net: Interactive, photo: PictureLike) -> None:
+    def __init__(self, net: Interactive, picture: Picture) -> None:
         self.net = net
-        self.picture = open_picture(photo, net.network.spec.channels)
+        self.picture = picture
         self.size = self.picture.size
-        self.whole = self._framed(whole(self.size))
-        self.plain = self.whole.suffix.plain()
+        self.photo = whole(self.size)  # the window that is all of it
         self.run = LastPass()
         self._begun: dict[int | None, Step] = {}
         self._beginning = threading.Lock()
+        self.home = self._framed(self._first_window())
+        self.plain = self.home.suffix.plain()
+
+    @property
+    def tile(self) -> int | bool:
+        """The side of its tiles; False where it is seen whole."""
+        return False
+
+    def _first_window(self) -> Window:
+        """What the network looks at first."""
+        return self.photo
+
+    @property
+    def classes(self) -> int:
+        """How many the network tells apart."""
+        return self.plain.shape[1]
 
     def begun(self, target: int | None) -> Step:
         """Before anything was said of an object of that class: the network's own prediction."""
         with self._beginning:
             if target not in self._begun:
                 own = self.meant(target, said((), self.size))
-                odds = self.net.network.log_odds(self.plain, own, self.whole.image)
-                seen = Seen(odds, self.whole.view, self.whole.window)
-                result = Result(odds, seen.view, seen.window, seen, seen, self.size)
-                self._begun[target] = Step((), self.whole, self.whole.start, result, odds, (own,))
+                odds = self.net.network.log_odds(self.plain, own, self.home.image)
+                layer = self._first_layer(odds, own)
+                result = Result(odds, self.home.view, self.home.window, layer, layer, self.size)
+                self._begun[target] = Step((), self.home, self.home.start, result, odds, (own,))
             return self._begun[target]
 
+    def _first_layer(self, odds: Tensor, target: int | None) -> Layer:
+        """The network's own prediction, all over the photo."""
+        return Seen(odds, self.home.view, self.home.window)
+
     def frame(self, window: Window) -> Frame:
-        """The photo's window as the network sees it; the whole photo's is kept."""
-        return self.whole if window == self.whole.window else self._framed(window)
+        """The photo's window as the network sees it; the first one's is kept."""
+        return self.home if window == self.home.window else self._framed(window)
 
     def _framed(self, window: Window) -> Frame:
         network = self.net.network
@@ -99,11 +102,10 @@ class Scene:
 
         Of a mask it is the class that most of it has.
         """
-        classes = self.plain.shape[1]
         if target is not None:
             return target
-        if classes <= 2:
-            return classes - 1
+        if self.classes <= 2:
+            return self.classes - 1
         if not len(told.places):
             return None
         first = int(np.flatnonzero(told.positive)[0]) if told.positive.any() and told.region is not None else 0
@@ -111,13 +113,11 @@ class Scene:
             return int(told.labels[first])
         pulling = told.positive & ~told.required
         asked = told.places[pulling] if not told.required[first] and pulling.any() else told.places[first : first + 1]
-        points = self.whole.view.points_to_network(asked.astype(float))
-        # From the image's pixels to the map's, whose centres lie at whole numbers too.
-        high, wide = self.plain.shape[-2:]
-        scale = torch.tensor([wide / self.whole.image.shape[-1], high / self.whole.image.shape[-2]])
-        on_grid = ((points + 0.5) * scale.to(points) - 0.5).clamp(min=0)
-        on_grid = torch.minimum(on_grid, torch.tensor([wide - 1, high - 1]).to(on_grid))
-        return int(torch.bincount(sample(self.plain, on_grid)[0].argmax(0)).argmax())
+        return int(np.bincount(self._classes_at(asked)).argmax())
+
+    def _classes_at(self, places: Places) -> list[int]:
+        """The classes that the network sees at pixels, (n, 2)."""
+        return classes_at(self.home, self.plain, places)
 
     def answered(
         self,
@@ -135,6 +135,8 @@ class Scene:
             again = self.request(steps, interactions, target, in_centre=True)
             more = self._answered(steps, again, target, stop, seen)
             spent = more.result.evaluations + step.result.evaluations
+            if more.result.status == "superseded":  # then it is what it is where it was so at once
+                more = self._answered(steps, request, target, lambda: "superseded", None)
             return replace(more, result=replace(more.result, evaluations=spent))
         return step
 
@@ -150,7 +152,7 @@ class Scene:
         if not len(request.inside) or not self._asked(request, last):
             seconds = time.perf_counter() - request.begun
             return composed(
-                last, request.said, last.frame, last.values, last.odds, last.targets, self.whole.window, last.given,
+                last, request.said, last.frame, last.values, last.odds, last.targets, self.photo, last.given,
                 evaluations=0, status="painted", seconds=seconds,
             )  # fmt: skip
         first: list[Tensor] = []
@@ -177,7 +179,7 @@ class Scene:
         """What is to be refined so that all these interactions hold."""
         begun = time.perf_counter()
         last = steps[-1] if steps else self.begun(target)
-        several = target is None and self.plain.shape[1] > 2  # a region alone does not say which class is meant
+        several = target is None and self.classes > 2  # a region alone does not say which class is meant
         told = self.told(interactions, None, in_centre)
         if several and told.found_by_region:
             told = self.told(interactions, None, in_centre=True)
@@ -207,12 +209,18 @@ class Scene:
             around, least = bounds(told.region), max(1, (resolution or 1) // MAGNIFIED)
             part = around.grown(SURROUNDINGS, self.size, least)
             if not part.holds_places(told.places[new & (told.labels != OWN)]).all():  # of other classes, outside
-                return self.whole.window
+                return self.photo
             serves = current.common(part) == part and current.overlap(part) >= 0.5
             return current if serves else part
+        return self._closer(steps, last, told, new)
+
+    def _closer(self, steps: Steps, last: Step, told: Said, new: NDArray[np.bool_]) -> Window:
+        """Where the network looks for what is `new` of the places: around them and the object."""
+        current = last.frame.window
         if not steps or len(told.holding) < 2:  # what is said at the beginning is answered where all of it is seen
             return current
         own = told.required & told.positive & (told.labels == OWN) | new
+        resolution = self.net.spec.resolution
         return next_window(current, last.result.extent, told.places[own], told.places[new], self.size, resolution)
 
     def _spread(self, request: Request, last: Step, t: int) -> Spread:
@@ -234,11 +242,14 @@ class Scene:
 
     def _believed(self, frame: Frame, last: Step, target: int | None, t: int) -> Tensor:
         """Log-odds (1, 1, h', w') of a target in a frame, as they are before the newest interaction."""
-        if t or (not last.interactions and frame is self.whole):  # only now it is known which class is meant
-            plain = self.plain if frame is self.whole or not frame.propagation.colour else frame.suffix.plain()
+        if t or (not last.interactions and frame is self.home):  # only now it is known which class is meant
+            plain = self.plain if frame is self.home or not frame.propagation.colour else frame.suffix.plain()
             return self.net.network.log_odds(plain, target, frame.image)
         if frame is last.frame:
             return last.result.logits
+        if not last.interactions:  # the prediction before was made elsewhere
+            plain = frame.suffix.plain() if frame.propagation.colour else self.plain
+            return self.net.network.log_odds(plain, target, frame.image)
         window = frame.window
         if window.height * window.width <= LARGE:
             return frame.view.to_network(last.result.layer.read(window)[None].clamp(-BELIEVED, BELIEVED))
@@ -267,9 +278,22 @@ class Scene:
         """The step that a refinement of a request leads to."""
         last, told, frame = steps[-1] if steps else self.begun(target), request.said, request.frame
         odds = request.shown(refinement.logits)
-        given = standing(last, told, frame, odds, self.whole.window)
+        given = standing(last, told, frame, odds, self.photo)
         last.result.forgotten()
         return composed(
-            last, told, frame, refinement.values, odds, request.targets, self.whole.window, given,
+            last, told, frame, refinement.values, odds, request.targets, self.photo, given,
             evaluations=refinement.evaluations, status=refinement.status, seconds=time.perf_counter() - request.begun,
         )  # fmt: skip
+
+
+def classes_at(frame: Frame, plain: Tensor, places: Places) -> list[int]:
+    """The classes that the network's own logits (1, K, h, w) of a frame have at photo pixels, (n, 2)."""
+    corner = np.array([frame.window.left, frame.window.top])
+    points = frame.view.points_to_network((places - corner).astype(float))
+    # From the image's pixels to the map's, whose centres lie at whole numbers too.
+    high, wide = plain.shape[-2:]
+    scale = torch.tensor([wide / frame.image.shape[-1], high / frame.image.shape[-2]])
+    on_grid = ((points + 0.5) * scale.to(points) - 0.5).clamp(min=0)
+    on_grid = torch.minimum(on_grid, torch.tensor([wide - 1, high - 1]).to(on_grid))
+    found: list[int] = sample(plain, on_grid)[0].argmax(0).tolist()
+    return found

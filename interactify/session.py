@@ -26,10 +26,10 @@ from interactify.errors import InteractionError
 from interactify.interactions import Click, Interaction
 from interactify.memory import within_memory
 from interactify.objects import Objects
-from interactify.picture import PictureLike
+from interactify.picture import PictureLike, open_picture
 from interactify.request import Request
 from interactify.result import Result
-from interactify.scene import Scene, taken
+from interactify.tiled_scene import opened
 from interactify.timeline import Board, Group, Step, Steps, Timeline, Track, edited
 from interactify.turns import Turns
 
@@ -50,26 +50,37 @@ class Session(Objects):
     """
 
     def __init__(
-        self, net: Interactive, photo: PictureLike, target: int | str | None = None, *, ready: bool = True
+        self,
+        net: Interactive,
+        photo: PictureLike,
+        target: int | str | None = None,
+        *,
+        tile: int | bool | None = None,
+        ready: bool = True,
     ) -> None:
         """With `ready`, the pass that the first click begins with is run too: the click need not wait for it."""
         self.net = net
         self.target = net.target if target is None else net.network.target(target)
         # A caller's inference mode would forbid every gradient to come.
         with torch.inference_mode(False), within_memory():
-            self.scene = Scene(net, photo)
+            self.scene = opened(net, open_picture(photo, net.spec.channels), tile)
             self.scene.begun(self.target)
             if ready:
-                self.scene.run.ready(self.scene.whole.suffix)
-        self.restart()
+                self.scene.run.ready(self.scene.home.suffix)
+        self._turns = Turns()
+        self._cancelled = threading.Event()
+        self._glimpse: tuple[Steps, int | None, Request, Tensor] | None = None
+        self.timeline = self._beginning
 
     def restart(self) -> Result:
         """Forget everything, the past and all objects too. Returns the network's own prediction."""
-        self._turns = Turns()
-        self._cancelled = threading.Event()
-        self._glimpse: tuple[Steps, Request, Tensor] | None = None
-        self.timeline = Timeline(Board((Track("object 1", self.target),)))
-        return self.result
+        with self._turn(newer=True):
+            self.timeline = self._beginning
+            return self.result
+
+    @property
+    def _beginning(self) -> Timeline:
+        return Timeline(Board((Track("object 1", self.target),)))
 
     @property
     def first(self) -> Step:
@@ -149,7 +160,7 @@ class Session(Objects):
         added = tuple(self.checked(each) for each in interactions)
         if not added:
             return self.result
-        with self._turn():
+        with self._turn(newer=True):
             return self._replayed(self.steps, [added])
 
     def remove(self, index: int) -> Result:
@@ -172,7 +183,7 @@ class Session(Objects):
         >>> result.clicks == alone.clicks, bool((result.mask == alone.mask).all()), len(session.undo().clicks)
         (True, True, 2)
         """
-        with self._turn():
+        with self._turn(newer=True):
             return self._replayed(*edited(self.steps, self._place(index), ()))
 
     def move(self, index: int, x: float, y: float) -> Result:
@@ -184,7 +195,7 @@ class Session(Objects):
 
         Returns, raises: as `remove` and `click`; where the new place is refused, nothing is moved.
         """
-        with self._turn():
+        with self._turn(newer=True):
             place = self._place(index)
             click = self.interactions[place]
             if not isinstance(click, Click):
@@ -196,7 +207,8 @@ class Session(Objects):
 
     def _place(self, index: int) -> int:
         count = len(self.interactions)
-        whole = isinstance(index, (int, np.integer)) and not isinstance(index, bool)
+        # To NumPy a span of time is an integer.
+        whole = isinstance(index, (int, np.integer)) and not isinstance(index, (bool, np.timedelta64))
         if not whole or not -count <= index < count:
             there = f"an index from 0 to {count - 1}" if count else "no index: there are none"
             raise InteractionError(f"Expected {there} of the session's interactions, got {shown(index)}.")
@@ -204,7 +216,7 @@ class Session(Objects):
 
     def checked(self, interaction: Interaction) -> Interaction:
         """The interaction as it is taken here: in whole pixels, classes as indices. Raises as `click`."""
-        return taken(self.net.network, interaction, self.size)
+        return self.net.network.checked(interaction, self.size)
 
     def _replayed(self, begun: Steps, groups: Sequence[Group]) -> Result:
         """Go to where these groups of interactions lead to from earlier steps of the object that is spoken of."""
@@ -215,22 +227,23 @@ class Session(Objects):
         with torch.inference_mode(False), within_memory():
             for group in groups:
                 said = (*said, *group)
-                begun = (*begun, self.scene.answered(begun, said, track.target, self._ends(stop), self._sees(begun)))
+                seen = self._sees(begun, track.target)
+                begun = (*begun, self.scene.answered(begun, said, track.target, self._ends(stop), seen))
         self.timeline = self.timeline.then(self.timeline.now.changed(replace(track, steps=begun)))
         return self.result
 
     def _ends(self, stop: Callable[[], str | None]) -> Callable[[], str | None]:
         return lambda: "superseded" if self._turns.awaited else stop()
 
-    def _sees(self, steps: Steps) -> Callable[[Request, Tensor], None]:
+    def _sees(self, steps: Steps, target: int | None) -> Callable[[Request, Tensor], None]:
         def seen(request: Request, odds: Tensor) -> None:
-            self._glimpse = steps, request, odds
+            self._glimpse = steps, target, request, odds
 
         return seen
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        with self._turns.mine():
+    def _turn(self, newer: bool = False) -> Iterator[None]:
+        with self._turns.mine(hurries=newer):
             try:
                 yield
             finally:
@@ -244,10 +257,10 @@ class Session(Objects):
         glimpse = self._glimpse
         if glimpse is None:
             return self.result
-        steps, request, odds = glimpse
+        steps, target, request, odds = glimpse
         with torch.inference_mode(False), torch.no_grad():
             seen = brs.Refinement(request.start, odds, float("nan"), False, 0, "preview")
-            return self.scene.settled(steps, request, seen, self.track.target).result
+            return self.scene.settled(steps, request, seen, target).result
 
     def cancel(self) -> None:
         """From another thread: let what is being refined end after the evaluation that is running.
@@ -261,7 +274,7 @@ class Session(Objects):
 
         Returns the result that holds now.
         """
-        with self._turn():
+        with self._turn(newer=True):
             self.timeline = self.timeline.back()
             return self.result
 
@@ -276,7 +289,7 @@ class Session(Objects):
 
         Returns the network's own prediction.
         """
-        with self._turn():
+        with self._turn(newer=True):
             if self.steps:
                 self.timeline = self.timeline.then(self.timeline.now.changed(replace(self.track, steps=())))
             return self.result

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interactify.errors import CheckpointError, InteractifyError
+from interactify.coordinates import shown
+from interactify.errors import CheckpointError, InteractifyError, OptionError
 from interactify.fingerprints import tensors_digest
 from interactify.objects import check_name
 from interactify.picture import PictureLike, open_picture
@@ -20,9 +21,7 @@ from interactify.step_file import described as _described
 from interactify.step_file import read_step
 from interactify.timeline import Board, Step, Steps, Timeline, Track
 from interactify.whole_file import write_whole
-
-if TYPE_CHECKING:
-    from interactify.wrap import Interactive
+from interactify.wrap import Interactive
 
 FORMAT = 3
 
@@ -75,16 +74,20 @@ def load_session(path: str | Path, net: Interactive, photo: PictureLike) -> Sess
     Raises:
         CheckpointError: the file is missing, broken or of another kind, or was saved for another network, other
             options, or another photo.
+        OptionError: what is given is no wrapped network.
         PhotoError: the photo can't be read.
     """
-    header, arrays = _read(Path(path))
+    if not isinstance(net, Interactive):
+        raise OptionError(f"Expected a wrapped network, got {type(net).__name__}. Try interactify.wrap(model).")
+    header, arrays = _read(path)
     picture = open_picture(photo, net.spec.channels)
     if header["photo"] != picture.digest():
         raise CheckpointError(f"{path} was saved for another photo. Give the photo it was made on, unchanged.")
     if header["network"] != fingerprint(net.unwrap()):
         raise CheckpointError(f"{path} was saved for a network with other weights. Load those, then the session.")
     try:
-        session = Session(net, picture, _target(header["settings"]))
+        settings = header["settings"]
+        session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
         here = _settings(session)
         other = [f"{k}: {header['settings'].get(k)!r}, here {v!r}" for k, v in here.items() if _differs(header, k, v)]
         if other:
@@ -148,8 +151,11 @@ def _differs(header: dict[str, Any], key: str, value: Any) -> bool:
     return key not in header["settings"] or header["settings"][key] != value
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
+        path = Path(path)
+        if path.exists() and not path.is_file():
+            raise OSError("it is no file")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes().decode())
@@ -161,7 +167,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise CheckpointError(f"There is no session file {path}.") from None
     except Exception as cause:  # zip, zlib, NumPy's header parser and JSON each have their own ways to break
         raise CheckpointError(
-            f"{path} is not a session saved by interactify ({type(cause).__name__}: {cause})."
+            f"{path if isinstance(path, Path) else shown(path)} is not a session saved by interactify "
+            f"({type(cause).__name__}: {cause})."
         ) from None
     if version != FORMAT:
         raise CheckpointError(
@@ -172,15 +179,17 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _settings(session: Session) -> dict[str, Any]:
     """What decides how clicks become masks, beside network and photo; compared on loading."""
-    net, view = session.net, session.scene.whole.view
+    net, view = session.net, session.scene.home.view
     return {
         "variables": repr(net.variables),
         "energy": repr(net.energy),
         "solver": net.solver,
         "zoom": net.zoom,
+        "mirror": net.options["mirror"],
         "propagation": repr(net.propagation),
         "max_evaluations": net.max_evaluations,
         "target": session.target,
+        "tile": session.scene.tile,
         "view": [list(size) for size in (view.photo_size, view.content_size, view.network_size)],
         "mean": list(net.spec.mean),
         "std": list(net.spec.std),

@@ -41,6 +41,8 @@ def log_of(session: Session) -> str:
     lines: list[dict[str, Any]] = [
         {"interactify": FORMAT, "width": width, "height": height, "objects": objects, "active": board.active}
     ]
+    if session.scene.tile:
+        lines[0]["tile"] = session.scene.tile
     for track in board.tracks:
         for k, (step, group) in enumerate(zip(track.steps, groups_of(track.steps), strict=True)):
             for each in group:
@@ -71,7 +73,7 @@ def replay(log: str | os.PathLike[str], net: Interactive, photo: PictureLike, *,
     (True, True)
     """
     header, entries = _read(log)
-    session = Session(net, photo)
+    session = Session(net, photo, tile=header.get("tile"))
     height, width = session.size
     if (header.get("height"), header.get("width")) != (height, width):
         raise InteractionError(

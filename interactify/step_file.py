@@ -38,7 +38,7 @@ def read_step(
     if interactions[: len(last.interactions)] != last.interactions:
         raise ValueError("interactions that contradict each other")
     window = Window(*(int(side) for side in stored["window"]))
-    if window.common(scene.whole.window) != window:
+    if window.common(scene.photo) != window:
         raise ValueError("a window beyond the photo")
     frame = last.frame if window == last.frame.window else scene.frame(window)
     targets = tuple(scene.net.network.target(each) for each in stored["targets"])
@@ -59,7 +59,7 @@ def read_step(
         torch.from_numpy(values).to(frame.start),
         torch.from_numpy(odds).to(last.odds),
         targets,
-        scene.whole.window,
+        scene.photo,
         given,
         evaluations=int(stored["evaluations"]),
         status=str(stored["status"]),

@@ -6,10 +6,16 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, eq=False)
+class _Ticket:
+    hurries: bool
 
 
 class Turns:
-    """A lock that is given in order, and whose holder can see that someone waits.
+    """A lock that is given in order, and whose holder can see that it should make way.
 
     >>> turns = Turns()
     >>> with turns.mine():
@@ -19,17 +25,21 @@ class Turns:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._line: deque[object] = deque()  # the first has its turn
+        self._line: deque[_Ticket] = deque()  # the first has its turn
 
     @property
     def awaited(self) -> bool:
-        """Whether anyone stands behind the one whose turn it is."""
-        return len(self._line) > 1
+        """Whether the next in line asks the one whose turn it is to make way."""
+        with self._changed:
+            return len(self._line) > 1 and self._line[1].hurries
 
     @contextmanager
-    def mine(self) -> Iterator[None]:
-        """Wait for one's turn, and have it. An interrupted wait leaves the line."""
-        ticket = object()
+    def mine(self, hurries: bool = False) -> Iterator[None]:
+        """Wait for one's turn, and have it; the one before need not finish where one `hurries`.
+
+        An interrupted wait leaves the line.
+        """
+        ticket = _Ticket(hurries)
         with self._changed:
             self._line.append(ticket)
         try:

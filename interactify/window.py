@@ -53,6 +53,12 @@ class Window:
         width = min(self.left + self.width, other.left + other.width) - left
         return Window(top, left, height, width) if height > 0 and width > 0 else None
 
+    def joined(self, other: Window) -> Window:
+        """The smallest window that holds both."""
+        top, left = min(self.top, other.top), min(self.left, other.left)
+        bottom = max(self.top + self.height, other.top + other.height)
+        return Window(top, left, bottom - top, max(self.left + self.width, other.left + other.width) - left)
+
     def seen_from(self, other: Window) -> Window:
         """The same pixels, counted from the corner of another window."""
         return Window(self.top - other.top, self.left - other.left, self.height, self.width)

@@ -18,6 +18,7 @@ from interactify.errors import OptionError
 from interactify.insertion_points import InsertionPoints, insertion_points
 from interactify.interactions import Interaction
 from interactify.memory import within_memory
+from interactify.mirror import mirrored
 from interactify.network import Network
 from interactify.outputs import Output
 from interactify.photo import PhotoLike
@@ -65,13 +66,19 @@ class Interactive:
         """What was found of the network."""
         return self.network.spec
 
-    def session(self, photo: PictureLike, *, target: int | str | None = None) -> Session:
+    def session(
+        self, photo: PictureLike, *, target: int | str | None = None, tile: int | bool | None = None
+    ) -> Session:
         """Begin to click on a photo.
 
         Args:
             photo: a path (EXIF rotation honoured), a PIL image of any mode, an array (H, W, 3) uint8, a tensor
                 (C, H, W) in [0, 1], or an array on disk, which is read where it is looked at (`open_picture`).
             target: the class that a positive click means, as for `wrap`; as given there by default.
+            tile: the side, in photo pixels, of the tiles in which a picture is seen that is too large to be seen whole;
+                False to see it whole. By default a picture of more than 8192 pixels on its longer side is seen in
+                tiles, with four times the network's resolution, and 1024 at least. Ask such a picture's results for
+                what you look at, `result.mask_in(window)`: the whole mask would take a pass for every tile.
 
         Raises:
             PhotoError: what is given can't be read as a photo.
@@ -80,7 +87,7 @@ class Interactive:
             NotEnoughMemoryError: it needs more memory than there is.
             OptionError: a target that is none of the network's classes.
         """
-        return Session(self, photo, target)
+        return Session(self, photo, target, tile=tile)
 
     def refine(
         self,
@@ -198,6 +205,7 @@ def wrap(
     max_evaluations: int = 40,
     max_seconds: float | None = None,
     zoom: bool = True,
+    mirror: bool = False,
     propagation: str | Propagation | None = None,
     precision: str = "float32",
     compile: bool = False,
@@ -235,6 +243,8 @@ def wrap(
         max_seconds: how long a click may take, in seconds; asked between evaluations, and the best so far comes back.
         zoom: from the second click on, look at the part of the photo around object and clicks, where that shows it
             larger; what lies outside keeps its mask.
+        mirror: average the network's maps of the image and of its mirror image. Twice the work; on the embedded network
+            no fewer clicks (docs/tried.md), for others it may be worth it. Not with variables "maps" and "kernels".
         propagation: how the rest of the picture follows: "colour" (along edges, and to what has the object's colours in
             this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), or a `Propagation`.
             By default "colour" for a network that tells one object from the rest, "edges" for one of several classes.
@@ -265,7 +275,7 @@ def wrap(
     check_solver(solver)
     check_variables(variables)
     check_seconds(max_seconds)
-    for name, switch in (("zoom", zoom), ("compile", compile)):
+    for name, switch in (("zoom", zoom), ("mirror", mirror), ("compile", compile)):
         if not isinstance(switch, bool):
             raise OptionError(f"Expected {name} to be True or False, got {switch!r}.")
     if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int) or max_evaluations < 1:
@@ -288,7 +298,14 @@ def wrap(
         resolution=resolution,
         divisor=divisor,
     )
-    spec = probe(model, given, known, twin=ready(twin, known))
+    twin = ready(twin, known)
+    if mirror:
+        if getattr(variables, "name", variables) in ("maps", "kernels"):
+            raise OptionError(
+                f"Expected mirror=False with variables={variables!r}: clicks are drawn into one image alone."
+            )
+        twin = mirrored(twin)
+    spec = probe(model, given, known, twin=twin)
     network = Network(twin, spec, stem or known.stem, precision, compile)
     return Interactive(
         model,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interactify.coordinates import text_of
 from interactify.errors import OptionError
 
 Mask = NDArray[np.bool_]
@@ -55,10 +56,10 @@ def checked_size(size: Any) -> tuple[int, int]:
     """
     try:
         height, width = (int(side) for side in size)
-    except (ValueError, TypeError, OverflowError) as cause:
-        raise OptionError(f"Expected a size as (H, W) in pixels, got {size!r}.") from cause
+    except Exception as cause:  # whatever an object does when it is asked for numbers
+        raise OptionError(f"Expected a size as (H, W) in pixels, got {shown(size)}.") from cause
     if height < 1 or width < 1:
-        raise OptionError(f"Expected a size (H, W) of at least one pixel, got {size!r}.")
+        raise OptionError(f"Expected a size (H, W) of at least one pixel, got {shown(size)}.")
     return height, width
 
 
@@ -144,5 +145,4 @@ def what(value: object) -> str:
 
 def shown(value: object) -> str:
     """A value as it would be typed, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text_of(value)

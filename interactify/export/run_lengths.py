@@ -16,6 +16,8 @@ from interactify.errors import OptionError
 from interactify.export.arrays import Mask, checked_mask, checked_size, shown
 from interactify.export.files import write_json
 
+MOST_PIXELS = 2**32  # of a mask that is unrolled: some characters of text can stand for more than any memory holds
+
 
 def run_lengths(mask: Mask, *, compressed: bool = True) -> dict[str, Any]:
     """Write a mask down as COCO's run lengths.
@@ -111,11 +113,14 @@ def mask_of_run_lengths(counts: Any, size: tuple[int, ...]) -> Mask:
            [1, 0]])
     """
     height, width = checked_size(size)
+    if height * width > MOST_PIXELS:
+        raise OptionError(f"Expected the run lengths of a mask of at most {MOST_PIXELS} pixels, got {shown(size)}.")
     try:
         runs = np.array(unpacked(counts) if isinstance(counts, (str, bytes)) else counts, dtype=np.int64)
-    except (ValueError, TypeError, OverflowError) as cause:
+    except Exception as cause:  # whatever an object does when it is asked for numbers
         raise OptionError(f"Expected run lengths as numbers or COCO's text, got {shown(counts)}.") from cause
-    if runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
+    # Each is looked at before their sum, which would overflow.
+    if runs.ndim != 1 or ((runs < 0) | (runs > height * width)).any() or runs.sum() != height * width:
         raise OptionError(f"Expected run lengths that add up to {height} x {width} pixels, got {shown(counts)}.")
     inside = np.arange(len(runs)) % 2 == 1
     return np.repeat(inside, runs).reshape(width, height).T.copy()

@@ -1,0 +1,38 @@
+"""Mirror averaging: the network sees the image and its mirror image at once, and answers with the mean of both."""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+
+def mirrored(twin: nn.Module) -> nn.Module:
+    """Let a twin answer an image (N, C, H, W) with the mean of its maps and, mirrored back, of the mirror image's maps.
+
+    Layers keep their names and run once, on a batch twice as large. What is no map is that of the image alone.
+
+    >>> twin = mirrored(nn.Conv2d(1, 1, (1, 3), padding=(0, 1), bias=False))
+    >>> maps = twin(torch.tensor([[[[1.0, 2.0, 1.0]]]]))
+    >>> torch.equal(maps, maps.flip(-1)), maps.shape
+    (True, torch.Size([1, 1, 1, 3]))
+    """
+    forward = twin.forward
+
+    def both(_self: nn.Module, image: Tensor) -> Any:
+        raw = forward(torch.cat([image, image.flip(-1)]))
+        return tree_map(lambda part: _mean(part, len(image)), raw)
+
+    twin.forward = MethodType(both, twin)
+    return twin
+
+
+def _mean(part: Any, count: int) -> Any:
+    if not isinstance(part, Tensor) or part.ndim == 0 or len(part) != 2 * count:
+        return part
+    if part.ndim != 4 or not part.is_floating_point():
+        return part[:count]
+    return (part[:count] + part[count:].flip(-1)) / 2
