@@ -106,8 +106,9 @@ class TiledScene(Scene):
             return last.frame.window
         if told.region is not None:
             part = bounds(told.region).grown(SURROUNDINGS, self.size, self.side)
-            held = bool(steps) and part.common(last.frame.window) == part and part.overlap(last.frame.window) >= KEEP
-            return last.frame.window if held else part
+            if part.holds_places(told.places[new & (told.labels != OWN)]).all():  # else other classes, outside
+                held = bool(steps) and part.common(last.frame.window) == part
+                return last.frame.window if held and part.overlap(last.frame.window) >= KEEP else part
         return self._closer(steps, last, told, new)
 
     def _closer(self, steps: Steps, last: Step, told: Said, new: NDArray[np.bool_]) -> Window:
