@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -95,6 +96,10 @@ class TiledScene(Scene):
                     self._seen.popitem(last=False)
             self._seen.move_to_end(place)
             return self._seen[place]
+
+    def first_seen(self) -> Iterator[tuple[Window, Frame, Tensor]]:
+        for place, tile in enumerate(self.tiling.tiles):
+            yield tile.core, *self.plain_of(place)
 
     def _classes_at(self, places: Places) -> list[int]:
         frames = [(self.plain_of(self.tiling.at(x, y)), [(x, y)]) for x, y in places.tolist()]
