@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify.errors import OptionError
+from interactify.layers import SAID
 from interactify.outputs import resized
 from interactify.request import clicks_in
+from interactify.result import Result
 from interactify.scene import Scene
 from interactify.timeline import Step, Track
+from interactify.window import whole
 
 ClassMap = NDArray[np.int64]
 """(H, W): the most likely class of each pixel of the photo."""
@@ -27,20 +30,25 @@ def class_map(scene: Scene, track: Track) -> ClassMap:
 def class_maps(scene: Scene, track: Track) -> list[ClassMap]:
     """The class map before the first step and after each.
 
-    Inside a step's window it is that of the step; outside, what held when the window was opened, as for the mask.
+    Inside a step's window it is that of the step; outside, what held when the window was opened, as for the mask. Where
+    a mask, a box or a stroke says more than the network, it holds here too: what is the object has its class, and what
+    was taken out of it has the next most likely one.
     """
     begun = scene.begun(track.target)
-    maps = [_class_map(scene, begun, None)]
-    outside: ClassMap | None = None  # what holds outside of the last step's window
+    own = track.steps[-1].targets[0] if track.steps else begun.targets[0]
+    maps = [_both(scene, begun, own)]
+    outside: _Both | None = None  # what holds outside of the last step's window
+    found = [maps[0][0]]
     last = begun
     for step in track.steps:
         if step.frame.window == scene.photo:
             outside = None
         elif step.frame.window != last.frame.window:
             outside = maps[-1]
-        maps.append(_class_map(scene, step, outside))
+        maps.append(_both(scene, step, own, outside))
+        found.append(maps[-1][0] if own is None else _as_shown(scene, step.result, own, *maps[-1]))
         last = step
-    return maps
+    return found
 
 
 @torch.no_grad()
@@ -57,16 +65,39 @@ def shown_logits(scene: Scene, step: Step) -> Tensor:
     if step.interactions and frame.propagation.active:
         for t, target in enumerate(step.targets):
             if target is not None:
-                others = torch.cat([logits[:, :target], logits[:, target + 1 :]], 1).logsumexp(1, keepdim=True)
-                found[:, target : target + 1] = step.odds[:, t : t + 1] + others
+                found[:, target : target + 1] = step.odds[:, t : t + 1]
+                if scene.net.spec.output.activation != "sigmoid":  # exclusive: against all others together
+                    others = torch.cat([logits[:, :target], logits[:, target + 1 :]], 1)
+                    found[:, target : target + 1] += others.logsumexp(1, keepdim=True)
     return found
 
 
-def _class_map(scene: Scene, step: Step, outside: ClassMap | None) -> ClassMap:
+_Both = tuple[ClassMap, ClassMap]
+"""The most likely class of each pixel, and the most likely but for the object's own."""
+
+
+def _both(scene: Scene, step: Step, own: int | None, outside: _Both | None = None) -> _Both:
     frame = step.frame
-    inside: ClassMap = frame.view.to_photo(shown_logits(scene, step))[0].argmax(0).cpu().numpy()
+    logits = frame.view.to_photo(shown_logits(scene, step))[0]
+    best = logits.argmax(0)
+    if own is not None:
+        logits[own] = -torch.inf
+    inside = best.cpu().numpy(), logits.argmax(0).cpu().numpy()
     if outside is None:
         return inside
-    whole = outside.copy()
-    whole[frame.window.slices] = inside
-    return whole
+    both = outside[0].copy(), outside[1].copy()
+    for every, part in zip(both, inside, strict=True):
+        every[frame.window.slices] = part
+    return both
+
+
+def _as_shown(scene: Scene, result: Result, own: int, best: ClassMap, others: ClassMap) -> ClassMap:
+    """The most likely classes, and the object where it is shown."""
+    if result.shown is not result.layer:
+        photo = whole(result.size)
+        odds, network = result.shown.read(photo), result.layer.read(photo) > 0
+        taken = (odds <= 0) & (network | (odds <= -SAID))
+        best = np.where(taken.cpu().numpy(), others, best)
+        best = np.where(((odds > 0) & ~network).cpu().numpy(), own, best)
+    # Classes that exclude each other: more likely than not is more likely than any other.
+    return best if scene.net.spec.output.activation == "sigmoid" else np.where(result.mask, own, best)

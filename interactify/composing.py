@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.special import expit
 from torch import Tensor
 
+from interactify.gestures import Mask
 from interactify.layers import Cleared, Given, Layer, Painted, Seen
 from interactify.request import Frame, maps_of, seen_in
 from interactify.result import Result
@@ -67,7 +68,7 @@ def composed(
 
 
 def standing(last: Step, told: Said, frame: Frame, odds: Tensor, photo: Window) -> NDArray[np.bool_] | None:
-    """The mask (H, W) that was begun from, changed in the pieces that the newest interactions contradict.
+    """The mask (H, W) that was begun from, changed in the pieces that later interactions contradict.
 
     A piece is connected, and in all of it the network says otherwise: the progressive merge of Chen et al.,
     "FocalClick: Towards Practical Interactive Image Segmentation", CVPR 2022. None where no mask was begun from.
@@ -75,11 +76,11 @@ def standing(last: Step, told: Said, frame: Frame, odds: Tensor, photo: Window) 
     if told.mask is None:
         return None
     given = last.given
-    if given is None or told.mask not in last.interactions:
+    if given is None or any(isinstance(each, Mask) for each in told.interactions[len(last.interactions) :]):
         given = told.mask.mask
     window = frame.window
-    new = (told.owners >= len(last.interactions)) & told.required & (told.labels == OWN)
-    places, positive = told.places[new], told.positive[new]
+    own = told.required & (told.labels == OWN)
+    places, positive = told.places[own], told.positive[own]
     wrong = given[places[:, 1], places[:, 0]] != positive
     places = places[wrong & window.holds_places(places)] - np.array([window.left, window.top])
     if not len(places):

@@ -39,11 +39,11 @@ def _scalar(value: Any) -> Any:
         return value
 
 
-def number(name: str, value: Any, what: str = "A click's") -> int | float:
-    """A finite number, as int or float, from anything that is one."""
+def number(name: str, value: Any, what: str = "A click's", of: str = "number of pixels") -> int | float:
+    """A finite number, as int or float, from anything that is one; `of` says what is expected."""
     plain = _scalar(value)
     if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
-        raise InteractionError(f"{what} {name} has to be a number of pixels, {shown(value)} came.")
+        raise InteractionError(f"{what} {name} has to be a {of}, {shown(value)} came.")
     if isinstance(plain, numbers.Integral):
         return int(plain)
     try:
@@ -51,7 +51,7 @@ def number(name: str, value: Any, what: str = "A click's") -> int | float:
     except OverflowError:
         plain = math.inf
     if not math.isfinite(plain):
-        raise InteractionError(f"{what} {name} has to be a finite number of pixels, {shown(value)} came.")
+        raise InteractionError(f"{what} {name} has to be a finite {of}, {shown(value)} came.")
     return plain
 
 

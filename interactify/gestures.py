@@ -48,13 +48,15 @@ class Scribble(Interaction):
             _points(self.points, photo_size, "scribble", 1),
             polarity(self.positive, what),
             _above_zero("width", self.width, what),
-            _above_zero("weight", self.weight, what),
-            checked_label(self.label),
+            _above_zero("weight", self.weight, what, "number of clicks"),
+            checked_label(self.label, what),
         )
 
     def to_json(self) -> dict[str, Any]:
-        stored = {"kind": "scribble", **_stroke(self.points, self.positive, self.width), "weight": float(self.weight)}
-        return stored if self.label is None else {**stored, "label": self.label}
+        what = "A scribble's"
+        weight = float(number("weight", self.weight, what, "number of clicks"))
+        stored = {"kind": "scribble", **_stroke(self.points, self.positive, self.width, "scribble"), "weight": weight}
+        return stored if self.label is None else {**stored, "label": checked_label(self.label, what)}
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Paint(Interaction):
         return Paint(points, _above_zero("width", self.width, "A stroke's"), polarity(self.positive, "A stroke's"))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "paint", **_stroke(self.points, self.positive, self.width)}
+        return {"kind": "paint", **_stroke(self.points, self.positive, self.width, "stroke")}
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,8 @@ class Lasso(Interaction):
     """The object lies inside a closed outline, all of it: outside is background, inside is not said.
 
     Args:
-        points: (x, y) of the outline's corners, in photo pixels, at least three; the last is joined to the first. Where
-            the outline crosses itself the even-odd rule says what is inside.
+        points: (x, y) of the outline's corners, in photo pixels, at least three; the last is joined to the first. What
+            the outline passes through is inside; where it crosses itself the even-odd rule says what is.
     """
 
     points: Sequence[tuple[float, float]]
@@ -124,7 +126,7 @@ class Lasso(Interaction):
         return Lasso(_points(self.points, photo_size, "lasso", 3))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "lasso", "points": [list(point) for point in self.points]}
+        return {"kind": "lasso", "points": _written(self.points, "lasso")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +146,7 @@ class Mask(Interaction):
         return isinstance(other, Mask) and np.array_equal(self.mask, other.mask)
 
     def __hash__(self) -> int:
-        return hash(np.asarray(self.mask).tobytes())
+        return hash(np.asarray(self.mask, bool).tobytes())  # of equal masks the same, whatever their dtype
 
     def within(self, photo_size: tuple[int, int]) -> Mask:
         try:
@@ -167,7 +169,10 @@ class Mask(Interaction):
         return Mask(own)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "mask", "rle": run_lengths(np.ascontiguousarray(self.mask))}
+        try:
+            return {"kind": "mask", "rle": run_lengths(np.asarray(self.mask))}
+        except OptionError as cause:
+            raise InteractionError(f"{cause} It is one once it has been checked.") from cause
 
 
 def interaction_from_json(stored: Mapping[str, Any]) -> Interaction:
@@ -195,7 +200,7 @@ def interaction_from_json(stored: Mapping[str, Any]) -> Interaction:
 def _mask_of(rle: Any) -> Mask:
     try:
         return Mask(mask_of_rle(rle))
-    except OptionError as cause:
+    except (OptionError, MemoryError) as cause:
         raise InteractionError(f"Expected a mask as run lengths: {cause}") from cause
 
 
@@ -209,6 +214,10 @@ _KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[..., Interact
 
 
 def _points(points: Any, photo_size: tuple[int, int], what: str, least: int) -> Points:
+    return tuple(place(x, y, photo_size, f"{what}'s point") for x, y in _pairs(points, what, least))
+
+
+def _pairs(points: Any, what: str, least: int = 1) -> list[tuple[Any, Any]]:
     try:
         given = list(islice(points, MOST + 1))  # some have no end
         pairs = [(each[0], each[1]) for each in given if len(each) == 2]
@@ -216,15 +225,22 @@ def _points(points: Any, photo_size: tuple[int, int], what: str, least: int) -> 
         given, pairs = [None], []
     if len(pairs) != len(given) or not least <= len(pairs) <= MOST:
         raise InteractionError(f"A {what} of {least} to {MOST} points (x, y) was expected, {shown(points)} came.")
-    return tuple(place(x, y, photo_size, f"{what}'s point") for x, y in pairs)
+    return pairs
 
 
-def _above_zero(name: str, value: Any, what: str) -> float:
-    found = number(name, value, what)
+def _above_zero(name: str, value: Any, what: str, of: str = "number of pixels") -> float:
+    found = number(name, value, what, of)
     if not 0 < found < 1e9:
-        raise InteractionError(f"{what} {name} has to be above 0, {shown(value)} came.")
+        raise InteractionError(f"{what} {name} has to be a {of} above 0, {shown(value)} came.")
     return float(found)
 
 
-def _stroke(points: Sequence[tuple[float, float]], positive: bool, width: float) -> dict[str, Any]:
-    return {"points": [list(point) for point in points], "positive": bool(positive), "width": float(width)}
+def _stroke(points: Any, positive: bool, width: float, what: str) -> dict[str, Any]:
+    own = f"A {what}'s"
+    width = float(number("width", width, own))
+    return {"points": _written(points, what), "positive": polarity(positive, own), "width": width}
+
+
+def _written(points: Any, what: str) -> list[list[float]]:
+    own = f"A {what}'s"
+    return [[number("x", x, own), number("y", y, own)] for x, y in _pairs(points, what)]

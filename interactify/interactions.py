@@ -5,6 +5,7 @@ The others are in `gestures.py`: scribbles, boxes, lassos, masks to begin from, 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -121,11 +122,14 @@ def keys_of(stored: Mapping[str, Any], needed: tuple[str, ...], allowed: tuple[s
         raise InteractionError(f"{expected}, one came {' and '.join(faults)}.")
 
 
-def checked_label(label: Any) -> int | str | None:
+def checked_label(label: Any, what: str = "A click's") -> int | str | None:
     """A class's index or name, or None; whether the network has it is seen when it is said."""
     if label is None or isinstance(label, str):
         return label
-    index = number("label", label)
+    try:
+        index = number("label", label, what)
+    except InteractionError:
+        index = math.nan
     if not isinstance(index, int):
-        raise InteractionError(f"A click's label has to be a class's index or name, {shown(label)} came.")
+        raise InteractionError(f"{what} label has to be a class's index or name, {shown(label)} came.")
     return index

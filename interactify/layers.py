@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify.gestures import Box, Lasso, Paint
-from interactify.regions import holds, inside, strewn
+from interactify.regions import held, inside, strewn, under
 from interactify.view import View, sample
 from interactify.window import Places, Window
 
@@ -106,8 +106,8 @@ class Cleared:
 
     def at(self, places: Places) -> Tensor:
         logits = self.below.at(places)
-        within = [holds(self.region, x, y) for x, y in places.tolist()]
-        return logits.masked_fill_(~torch.tensor(within, dtype=torch.bool, device=logits.device), -SAID)
+        within = torch.from_numpy(held(self.region, places))
+        return logits.masked_fill_(~within.to(logits.device), -SAID)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,16 +120,13 @@ class Painted:
     def read(self, window: Window) -> Tensor:
         logits = self.below.read(window)
         for stroke in self.strokes:
-            under = strewn(stroke, window)
-            if under is not None:
-                logits[torch.from_numpy(under).to(logits.device)] = SAID if stroke.positive else -SAID
+            covered = strewn(stroke, window)
+            if covered is not None:
+                logits[torch.from_numpy(covered).to(logits.device)] = SAID if stroke.positive else -SAID
         return logits
 
     def at(self, places: Places) -> Tensor:
         logits = self.below.at(places)
-        for i, (x, y) in enumerate(places.tolist()):
-            for stroke in self.strokes:
-                under = strewn(stroke, Window(y, x, 1, 1))
-                if under is not None and under[0, 0]:
-                    logits[i] = SAID if stroke.positive else -SAID
+        for stroke in self.strokes:
+            logits[torch.from_numpy(under(stroke, places)).to(logits.device)] = SAID if stroke.positive else -SAID
         return logits

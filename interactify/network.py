@@ -78,7 +78,12 @@ class Network:
         """
         own = checked(interaction, photo_size)
         label = getattr(own, "label", None)
-        return own if label is None else replace(own, label=self.target(label))  # type: ignore[type-var]
+        if label is None:
+            return own
+        index = self.target(label)
+        if index is None:  # "clicked" is a target, and no class
+            raise OptionError(f"Expected label to be a class's index or name, got {label!r}.")
+        return replace(own, label=index)  # type: ignore[type-var]
 
     def image(self, photo: Tensor, view: View) -> Tensor:
         """A photo (C, H, W) in [0, 1] as the network reads it: (1, C, h', w'), normalised, on its device."""

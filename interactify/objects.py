@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,20 +16,19 @@ from torch import Tensor
 
 from interactify.coordinates import shown
 from interactify.errors import InteractionError
-from interactify.gestures import Paint
 from interactify.interactions import Interaction
-from interactify.layers import SAID
 from interactify.regions import strewn
 from interactify.result import Result
 from interactify.said import OWN
 from interactify.scene import Scene
 from interactify.timeline import Board, Timeline, Track
-from interactify.window import whole
+from interactify.window import Window, whole
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
 
 NEAR = 0.01  # of the photo's longer side: how far what was said of one object holds against another
+CERTAIN = 1000.0  # log-odds: no network is more certain than a person
 LONGEST = 200  # characters of an object's name
 
 
@@ -150,8 +150,8 @@ class Objects:
         """All objects in one map, (H, W) int32: 0 for none, k for the k-th of `objects`.
 
         An object is there once something was said of it. Where several claim a pixel, the one that was said to be
-        there has it, as far as a hundredth of the photo's longer side around; elsewhere the one that is most certain of
-        it; of two alike, the earlier.
+        there has it, or nearest to it, as far as a hundredth of the photo's longer side around; elsewhere the one that
+        is most certain of it; of two alike, the earlier.
         """
         labels = np.zeros(self.scene.size, np.int32)
         most = torch.zeros(self.scene.size)
@@ -195,14 +195,23 @@ class Objects:
 
 
 def _certain(result: Result) -> Tensor:
-    """Log-odds (H, W) of an object, most certain around the places where it was said to be."""
-    odds = result.shown.read(whole(result.size)).float().cpu()
+    """Log-odds (H, W) of an object, most certain where it was said to be, and almost so around."""
+    photo = whole(result.size)
+    odds = result.shown.read(photo).float().cpu().clamp(max=CERTAIN)
     told = result.said
     reach = NEAR * max(result.size)
-    for x, y in told.places[told.required & told.positive & (told.labels == OWN)].tolist():
-        spot = strewn(Paint(((x, y),), 2 * reach), whole(result.size))
-        if spot is not None:
-            odds[torch.from_numpy(spot) & (odds > 0)] = SAID
+    own = told.required & told.positive & (told.labels == OWN)
+    for x, y in told.places[own].tolist():
+        spot = Window(y, x, 1, 1).grown(math.ceil(reach), result.size)
+        rows, columns = (torch.arange(span.start, span.stop, dtype=torch.float32) for span in spot.slices)
+        away = torch.hypot(rows[:, None] - y, columns[None] - x)
+        near = odds[spot.slices]
+        sure = torch.where((away <= reach) & (near > 0), CERTAIN + 1 - away / (reach + 1), near)
+        odds[spot.slices] = torch.maximum(near, sure)
+    for stroke in told.strokes:
+        covered = strewn(stroke, photo) if stroke.positive else None
+        if covered is not None:
+            odds[torch.from_numpy(covered) & (odds > 0)] = CERTAIN + 1
     return odds
 
 

@@ -1,12 +1,12 @@
 """What all interactions of an object say together: labels of pixels, a region, strokes, and what no longer holds.
 
-Later ones win. A pixel that is said again with the other label speaks for the later one alone; an interaction of which
-nothing is left is overruled, and the person is told so.
+Later ones win: so they are heard from the newest to the oldest, and each keeps what none of the newer ones that hold
+contradicts. An interaction of which nothing is left is overruled, and the person is told so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from interactify.gestures import Box, Lasso, Mask, Paint, Scribble
 from interactify.interactions import Click, Interaction
-from interactify.regions import Places, along, beside, centre, grid, holds, strewn
-from interactify.window import Window
+from interactify.regions import along, beside, centre, grid, held, traced, under
+from interactify.window import Places
 
 OWN: Final = -1  # the label of what is said of the session's own target
+FINE: Final = 2**0.5  # pixels: a finer scribble speaks of every pixel it passes through
 PULL: Final = 8.0  # in clicks: the weight of all points together by which the network is told a mask
 
 
@@ -62,6 +63,52 @@ class Said:
         own = self.required & self.positive & (self.labels == OWN)
         return self.region is not None and not own.any() and self.mask is None
 
+    def same_labels(self, other: Said) -> bool:
+        """Whether the same labels of the same places hold."""
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name))
+            for name in ("places", "positive", "labels", "weights", "required")
+        )
+
+
+def said(
+    interactions: Sequence[Interaction],
+    photo_size: tuple[int, int],
+    in_centre: bool = False,
+    *,
+    own: int | None = None,
+    exclusive: bool = True,
+) -> Said:
+    """What interactions, checked, say together of a photo (H, W), the later over the earlier.
+
+    With `in_centre`, a region whose inside nobody has spoken of says that the pixel deepest inside is the object.
+
+    Args:
+        own: the class of the object, where it is known: what is said of it by its index is said of the object.
+        exclusive: whether a pixel that is of one class is of no other.
+    """
+    heard = _Heard(photo_size, own, exclusive)
+    for index in reversed(range(len(interactions))):
+        heard.hear(index, interactions[index])
+    if in_centre:
+        heard.suppose_centre()
+    told = sorted(((index, p) for index, points in heard.points.items() for p in points), key=lambda each: each[0])
+    return Said(
+        tuple(interactions),
+        tuple(each for i, each in enumerate(interactions) if i not in heard.overruled),
+        tuple(each for i, each in enumerate(interactions) if i in heard.overruled),
+        np.array([(p.x, p.y) for _, p in told], np.int64).reshape(-1, 2),
+        np.array([p.positive for _, p in told], bool),
+        np.array([p.label for _, p in told], np.int64),
+        np.array([p.weight for _, p in told], float),
+        np.array([p.required for _, p in told], bool),
+        np.array([index for index, _ in told], np.int64),
+        heard.region,
+        tuple(reversed(heard.strokes)),
+        heard.mask,
+        in_centre,
+    )
+
 
 @dataclass(frozen=True)
 class _Point:
@@ -73,123 +120,133 @@ class _Point:
     required: bool = True
 
 
-def said(interactions: Sequence[Interaction], photo_size: tuple[int, int], in_centre: bool = False) -> Said:
-    """What interactions, checked, say together of a photo (H, W), the later over the earlier.
+class _Heard:
+    """What holds of the interactions heard so far, from the newest to the oldest: the older gives way.
 
-    With `in_centre`, a region whose inside nobody has spoken of says that the pixel deepest inside is the object.
+    An interaction that is overruled contradicts nothing: what it had overruled holds again.
     """
-    points: list[list[_Point]] = []  # of each interaction, what is left of it
-    overruled: set[int] = set()
-    region: int | None = None
-    strokes: list[int] = []
-    mask: int | None = None
-    for index, each in enumerate(interactions):
-        own = _points(each, photo_size)
-        points.append(own)
+
+    def __init__(self, photo_size: tuple[int, int], own: int | None, exclusive: bool) -> None:
+        self.size, self.own, self.exclusive = photo_size, own, exclusive
+        self.points: dict[int, list[_Point]] = {}  # of each interaction, what is left of it
+        self.overruled: set[int] = set()
+        self.region: Box | Lasso | None = None
+        self.strokes: list[Paint] = []  # the newest first
+        self.mask: Mask | None = None
+        self._at: dict[tuple[int, int], list[_Point]] = {}  # what holds of a pixel
+        self._marked: list[_Point] = []  # what clicks and scribbles say
+        self._scribbles: list[tuple[Scribble, _Point]] = []  # and one of its points, to compare labels with
+        self._region_index = -1
+
+    def hear(self, index: int, each: Interaction) -> None:
+        """The next older interaction."""
         if isinstance(each, (Click, Scribble)):
-            speaks = {(p.x, p.y): p.positive for p in own if p.label == OWN}
-            contradicted = [i for i in strokes if _crossed(interactions[i], speaks)]
-            overruled.update(contradicted)
-            strokes = [i for i in strokes if i not in contradicted]
-            if region is not None and _left(interactions[region], [p for p, yes in speaks.items() if yes]):
-                points[region] = []
-                overruled.add(region)
-                region = None
+            holds = self._mark(index, each)
         elif isinstance(each, (Box, Lasso)):
-            if region is not None:
-                points[region] = []
-                overruled.add(region)
-            region = index
-            for earlier in points[:index]:
-                earlier[:] = [p for p in earlier if not (p.positive and p.label == OWN and _left(each, [(p.x, p.y)]))]
-            outside = [i for i in strokes if interactions[i].positive and _left(each, interactions[i].points)]  # type: ignore[attr-defined]
-            overruled.update(outside)
-            strokes = [i for i in strokes if i not in outside]
+            holds = self._enclose(index, each)
         elif isinstance(each, Paint):
-            strokes.append(index)
-            for earlier in points[:index]:
-                earlier[:] = [p for p in earlier if p.positive == each.positive or not _under(each, p)]
-        elif isinstance(each, Mask):
-            mask = index
-            for i, earlier in enumerate(points[:index]):
-                earlier[:] = [p for p in earlier if bool(each.mask[p.y, p.x]) == p.positive or p.label != OWN]
-                if isinstance(interactions[i], (Box, Lasso, Mask)):
-                    earlier.clear()
-                    overruled.add(i)
-            region = None
-            overruled.update(strokes)
-            strokes = []
-    _later_wins(points)
-    if region is not None and in_centre:
-        x, y = centre(interactions[region])  # type: ignore[arg-type]
-        points[region] = [_Point(x, y, True, weight=1.0), *points[region]]
-    lost = {i for i, each in enumerate(interactions) if isinstance(each, (Click, Scribble)) and not points[i]}
-    overruled |= lost
-    told = [(index, p) for index, own in enumerate(points) for p in own]
-    return Said(
-        tuple(interactions),
-        tuple(each for i, each in enumerate(interactions) if i not in overruled),
-        tuple(each for i, each in enumerate(interactions) if i in overruled),
-        np.array([(p.x, p.y) for _, p in told], np.int64).reshape(-1, 2),
-        np.array([p.positive for _, p in told], bool),
-        np.array([p.label for _, p in told], np.int64),
-        np.array([p.weight for _, p in told], float),
-        np.array([p.required for _, p in told], bool),
-        np.array([index for index, _ in told], np.int64),
-        None if region is None else interactions[region],  # type: ignore[arg-type]
-        tuple(interactions[i] for i in strokes),  # type: ignore[misc]
-        None if mask is None else interactions[mask],  # type: ignore[arg-type]
-        in_centre,
-    )
+            holds = self._paint(each)
+        else:
+            assert isinstance(each, Mask)
+            holds = self._begin_from(index, each)
+        if not holds:
+            self.overruled.add(index)
 
+    def suppose_centre(self) -> None:
+        """Take the middle of the region for the object, unless someone has said otherwise."""
+        if self.region is not None:
+            centre_of = _Point(*centre(self.region), True)
+            if self._standing([centre_of]):
+                self.points[self._region_index].insert(0, centre_of)
 
-def _points(each: Interaction, photo_size: tuple[int, int]) -> list[_Point]:
-    """The pixels that an interaction speaks of."""
-    if isinstance(each, Click):
-        return [_Point(int(each.x), int(each.y), each.positive, _label(each.label))]
-    if isinstance(each, Scribble):
-        places, label = along(each, photo_size).tolist(), _label(each.label)
-        return [_Point(x, y, each.positive, label, each.weight / len(places)) for x, y in places]
-    if isinstance(each, (Box, Lasso)):
-        return [_Point(x, y, False) for x, y in beside(each, photo_size).tolist()]
-    if isinstance(each, Mask):
-        places, labels = grid(each)
+    def _mark(self, index: int, each: Click | Scribble) -> bool:
+        label = OWN if each.label is None or each.label == self.own else int(each.label)
+        if isinstance(each, Click):
+            self._marked += self._keep(index, [_Point(int(each.x), int(each.y), each.positive, label)])
+            return bool(self.points[index])
+        # All along it speaks, and not only where the network is told.
+        self._marked += self._standing([_Point(x, y, each.positive, label) for x, y in traced(each).tolist()])
+        places = along(each, self.size).tolist()
+        kept = self._keep(index, [_Point(x, y, each.positive, label, each.weight / len(places)) for x, y in places])
+        if kept:
+            self._scribbles.append((each, kept[0]))
+        return bool(kept)
+
+    def _enclose(self, index: int, region: Box | Lasso) -> bool:
+        if self.region is not None or self.mask is not None:
+            return False
+        if not held(region, _places(p for p in self._marked if p.positive and p.label == OWN)).all():
+            return False
+        self.region, self._region_index = region, index
+        self._keep(index, [_Point(x, y, False) for x, y in beside(region, self.size).tolist()])
+        return True
+
+    def _paint(self, stroke: Paint) -> bool:
+        if self.mask is not None:
+            return False
+        if under(stroke, _places(p for p in self._marked if self._is_object(p) is (not stroke.positive))).any():
+            return False
+        if stroke.positive and self.region is not None and not held(self.region, np.array(stroke.points, int)).all():
+            return False
+        self.strokes.append(stroke)
+        return True
+
+    def _begin_from(self, index: int, mask: Mask) -> bool:
+        if self.mask is not None:
+            return False
+        places, labels = grid(mask)
         weight = PULL / max(1, len(places))
+        told = zip(places.tolist(), labels.tolist(), strict=True)
+        self._keep(index, [_Point(x, y, positive, OWN, weight, required=False) for (x, y), positive in told])
+        self.mask = mask
+        return True
+
+    def _keep(self, index: int, points: Sequence[_Point]) -> list[_Point]:
+        """Of what an interaction says, what nothing newer contradicts."""
+        self.points[index] = self._standing(points)
+        for p in self.points[index]:
+            self._at.setdefault((p.x, p.y), []).append(p)
+        return self.points[index]
+
+    def _standing(self, points: Sequence[_Point]) -> list[_Point]:
+        says: list[bool | None] = [None] * len(points)  # what is shown there by mask, region and strokes
+        places = _places(points)
+        if self.mask is not None:
+            says = self.mask.mask[places[:, 1], places[:, 0]].tolist()
+        if self.region is not None:
+            says = [each if within else False for each, within in zip(says, held(self.region, places), strict=True)]
+        for stroke in reversed(self.strokes):
+            covered = under(stroke, places)
+            says = [stroke.positive if over else each for each, over in zip(says, covered, strict=True)]
+        crossed = np.zeros(len(points), bool)
+        for scribble, like in self._scribbles:
+            crossed |= under(scribble, places, FINE) & [self._contradict(p, like) for p in points]
         return [
-            _Point(x, y, bool(positive), OWN, weight, required=False)
-            for (x, y), positive in zip(places.tolist(), labels, strict=True)
+            p
+            for p, shown, gone in zip(points, says, crossed, strict=True)
+            if self._agreed(p)
+            or (not gone and (shown is None or self._is_object(p) in (None, shown)) and not self._denied(p))
         ]
-    return []
+
+    def _agreed(self, p: _Point) -> bool:
+        """Whether something newer that holds says the same."""
+        return any((q.label, q.positive) == (p.label, p.positive) for q in self._at.get((p.x, p.y), ()))
+
+    def _denied(self, p: _Point) -> bool:
+        return any(self._contradict(p, newer) for newer in self._at.get((p.x, p.y), ()))
+
+    def _is_object(self, p: _Point) -> bool | None:
+        """What a label says of the object itself; None for nothing."""
+        if p.label == OWN:
+            return p.positive
+        return False if p.positive and self.exclusive and self.own is not None else None
+
+    def _contradict(self, p: _Point, q: _Point) -> bool:
+        if p.label == q.label:
+            return p.positive != q.positive
+        known = self.own is not None or OWN not in (p.label, q.label)
+        return p.positive and q.positive and self.exclusive and known
 
 
-def _label(label: int | str | None) -> int:
-    """A class's index; names have become indices where an interaction is taken."""
-    return OWN if label is None else int(label)
-
-
-def _later_wins(points: list[list[_Point]]) -> None:
-    """Take back what contradicts the last that was said of the same pixel."""
-    last = {(p.x, p.y): p for own in points for p in own}
-    for own in points:
-        own[:] = [p for p in own if not _contradicts(last[p.x, p.y], p)]
-
-
-def _contradicts(newer: _Point, older: _Point) -> bool:
-    if newer.label == older.label:
-        return newer.positive != older.positive
-    return newer.positive and older.positive and OWN not in (newer.label, older.label)  # two classes at one pixel
-
-
-def _left(region: Interaction, places: Sequence[tuple[float, float]]) -> bool:
-    """Whether a place lies outside of a region."""
-    return any(not holds(region, int(x), int(y)) for x, y in places)  # type: ignore[arg-type]
-
-
-def _under(stroke: Paint, point: _Point) -> bool:
-    under = strewn(stroke, Window(point.y, point.x, 1, 1))
-    return under is not None and bool(under[0, 0])
-
-
-def _crossed(stroke: Interaction, speaks: dict[tuple[int, int], bool]) -> bool:
-    assert isinstance(stroke, Paint)
-    return any(yes != stroke.positive and _under(stroke, _Point(x, y, yes)) for (x, y), yes in speaks.items())
+def _places(points: Iterable[_Point]) -> Places:
+    return np.array([(p.x, p.y) for p in points], np.int64).reshape(-1, 2)

@@ -19,7 +19,7 @@ from interactify.interactions import Interaction
 from interactify.layers import Layer, Seen
 from interactify.picture import Picture
 from interactify.propagation import Spread
-from interactify.regions import bounds, holds
+from interactify.regions import bounds, held
 from interactify.request import Frame, Request, maps_of, refined, seen_in
 from interactify.result import LARGE, Result
 from interactify.resumed import LastPass
@@ -92,8 +92,16 @@ class Scene:
         suffix = Suffix(network, self.net.variables, image, start)
         return Frame(window, view, image, start, suffix, self.net.propagation)
 
+    def told(self, interactions: tuple[Interaction, ...], own: int | None, in_centre: bool = False) -> Said:
+        """What interactions say together of an object of the class `own`; None where it is not known yet."""
+        exclusive = self.net.spec.output.activation != "sigmoid"
+        return said(interactions, self.size, in_centre, own=own, exclusive=exclusive)
+
     def meant(self, target: int | None, told: Said) -> int | None:
-        """What a positive click means: the class asked for, or that under the first pixel (of two, the second)."""
+        """What a positive click means: the class asked for, or that under the first pixel (of two, the second).
+
+        Of a mask it is the class that most of it has.
+        """
         if target is not None:
             return target
         if self.classes <= 2:
@@ -103,11 +111,13 @@ class Scene:
         first = int(np.flatnonzero(told.positive)[0]) if told.positive.any() and told.region is not None else 0
         if told.labels[first] != OWN:
             return int(told.labels[first])
-        return self._class_at(told.places[first : first + 1])
+        pulling = told.positive & ~told.required
+        asked = told.places[pulling] if not told.required[first] and pulling.any() else told.places[first : first + 1]
+        return int(np.bincount(self._classes_at(asked)).argmax())
 
-    def _class_at(self, place: Places) -> int:
-        """The class that the network sees at a pixel, (1, 2)."""
-        return class_at(self.home, self.plain, place)
+    def _classes_at(self, places: Places) -> list[int]:
+        """The classes that the network sees at pixels, (n, 2)."""
+        return classes_at(self.home, self.plain, places)
 
     def answered(
         self,
@@ -161,7 +171,7 @@ class Scene:
     def _asked(self, request: Request, last: Step) -> bool:
         """Whether anything is said that the network is asked about, and not the mask alone."""
         new = request.said.owners >= len(last.interactions)
-        return bool(new.any()) or len(request.said.places) != len(last.result.said.places)
+        return bool(new.any()) or not request.said.same_labels(last.result.said)
 
     def request(
         self, steps: Steps, interactions: tuple[Interaction, ...], target: int | None, in_centre: bool = False
@@ -170,15 +180,17 @@ class Scene:
         begun = time.perf_counter()
         last = steps[-1] if steps else self.begun(target)
         several = target is None and self.classes > 2  # a region alone does not say which class is meant
-        told = said(interactions, self.size, in_centre)
+        told = self.told(interactions, None, in_centre)
         if several and told.found_by_region:
-            told = said(interactions, self.size, in_centre=True)
+            told = self.told(interactions, None, in_centre=True)
+        # Which class is meant is said once: it stays so where that is overruled later.
+        own = last.targets[0] if last.interactions and last.targets[0] is not None else self.meant(target, told)
+        told = self.told(interactions, own, told.in_centre)
         window = self._window(steps, last, told)
         frame = last.frame if window == last.frame.window else self.frame(window)
         # Back in an earlier window, go on from where it was left; in a new one, from the identity.
         values = next((s.values for s in reversed(steps) if s.frame.window == window), frame.start)
         inside_, points = seen_in(frame, told)
-        own = self.meant(target, told)
         targets = (own, *sorted(set(told.labels[inside_].tolist()) - {OWN, own}))
         maps = maps_of(told, inside_, targets)
         request = Request(told, frame, inside_, values, points, maps, targets, (Spread(),) * len(targets), begun)
@@ -196,8 +208,10 @@ class Scene:
         if told.region is not None:
             around, least = bounds(told.region), max(1, (resolution or 1) // MAGNIFIED)
             part = around.grown(SURROUNDINGS, self.size, least)
-            held = current.common(part) == part and current.overlap(part) >= 0.5
-            return current if held else part
+            if not part.holds_places(told.places[new & (told.labels != OWN)]).all():  # of other classes, outside
+                return self.photo
+            serves = current.common(part) == part and current.overlap(part) >= 0.5
+            return current if serves else part
         return self._closer(steps, last, told, new)
 
     def _closer(self, steps: Steps, last: Step, told: Said, new: NDArray[np.bool_]) -> Window:
@@ -257,8 +271,7 @@ class Scene:
         spans = (box.left, box.width), (box.top, box.height)
         xs, ys = (np.unique(np.linspace(first, first + length - 1, 32).round()) for first, length in spans)
         places = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.int64)
-        within = [holds(region, x, y) for x, y in places.tolist()]
-        places = places[within]
+        places = places[held(region, places)]
         return float(result.shown.at(places).gt(0).float().mean()) if len(places) else 1.0
 
     def settled(self, steps: Steps, request: Request, refinement: brs.Refinement, target: int | None) -> Step:
@@ -273,13 +286,14 @@ class Scene:
         )  # fmt: skip
 
 
-def class_at(frame: Frame, plain: Tensor, place: Places) -> int:
-    """The class that the network's own logits (1, K, h, w) of a frame have at a photo pixel, (1, 2)."""
+def classes_at(frame: Frame, plain: Tensor, places: Places) -> list[int]:
+    """The classes that the network's own logits (1, K, h, w) of a frame have at photo pixels, (n, 2)."""
     corner = np.array([frame.window.left, frame.window.top])
-    point = frame.view.points_to_network((place - corner).astype(float))
+    points = frame.view.points_to_network((places - corner).astype(float))
     # From the image's pixels to the map's, whose centres lie at whole numbers too.
     high, wide = plain.shape[-2:]
     scale = torch.tensor([wide / frame.image.shape[-1], high / frame.image.shape[-2]])
-    on_grid = ((point + 0.5) * scale.to(point) - 0.5).clamp(min=0)
+    on_grid = ((points + 0.5) * scale.to(points) - 0.5).clamp(min=0)
     on_grid = torch.minimum(on_grid, torch.tensor([wide - 1, high - 1]).to(on_grid))
-    return int(sample(plain, on_grid)[0, :, 0].argmax())
+    found: list[int] = sample(plain, on_grid)[0].argmax(0).tolist()
+    return found

@@ -87,7 +87,7 @@ def load_session(path: str | Path, net: Interactive, photo: PictureLike) -> Sess
         raise CheckpointError(f"{path} was saved for a network with other weights. Load those, then the session.")
     try:
         settings = header["settings"]
-        session = Session(net, picture, settings.get("target"), tile=settings.get("tile", False))
+        session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
         here = _settings(session)
         other = [f"{k}: {header['settings'].get(k)!r}, here {v!r}" for k, v in here.items() if _differs(header, k, v)]
         if other:
@@ -103,6 +103,12 @@ def load_session(path: str | Path, net: Interactive, photo: PictureLike) -> Sess
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, InteractifyError) as cause:
         raise CheckpointError(f"{path} is not a whole session ({cause}). Load an older copy.") from cause
     return session
+
+
+def _target(settings: dict[str, Any]) -> Any:
+    """The session's; None, the class under the first click, also where the network was wrapped for one class."""
+    target = settings.get("target")
+    return "clicked" if target is None else target
 
 
 def _timeline(session: Session, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Timeline:

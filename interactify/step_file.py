@@ -10,7 +10,6 @@ import torch
 from interactify.composing import composed
 from interactify.gestures import interaction_from_json
 from interactify.interactions import checked
-from interactify.said import said
 from interactify.scene import Scene
 from interactify.timeline import Step, Steps
 from interactify.window import Window
@@ -55,7 +54,7 @@ def read_step(
         given.setflags(write=False)
     return composed(
         last,
-        said(interactions, scene.size, bool(stored["in_centre"])),
+        scene.told(interactions, targets[0], bool(stored["in_centre"])),
         frame,
         torch.from_numpy(values).to(frame.start),
         torch.from_numpy(odds).to(last.odds),

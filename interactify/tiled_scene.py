@@ -24,7 +24,7 @@ from interactify.regions import bounds
 from interactify.request import Frame
 from interactify.result import Result
 from interactify.said import OWN, Said
-from interactify.scene import SURROUNDINGS, Scene, class_at
+from interactify.scene import SURROUNDINGS, Scene, classes_at
 from interactify.tiles import Tile, tiles
 from interactify.timeline import Step, Steps
 from interactify.window import KEEP, Places, Window
@@ -96,9 +96,9 @@ class TiledScene(Scene):
             self._seen.move_to_end(place)
             return self._seen[place]
 
-    def _class_at(self, place: Places) -> int:
-        frame, plain = self.plain_of(self.tiling.at(*place[0].tolist()))
-        return class_at(frame, plain, place)
+    def _classes_at(self, places: Places) -> list[int]:
+        frames = [(self.plain_of(self.tiling.at(x, y)), [(x, y)]) for x, y in places.tolist()]
+        return [classes_at(frame, plain, np.array(place))[0] for (frame, plain), place in frames]
 
     def _window(self, steps: Steps, last: Step, told: Said) -> Window:
         new = told.owners >= len(last.interactions)

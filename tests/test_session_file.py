@@ -166,7 +166,7 @@ def test_a_network_of_another_architecture_with_the_same_weights(tmp_path: Path)
     "options",
     [
         {"variables": "maps"}, {"energy": "brs"}, {"solver": "scipy"}, {"max_evaluations": 7}, {"resolution": 64},
-        {"divisor": 64}, {"propagation": "edges"}, {"mean": 0.5}, {"std": 0.5}, {"zoom": False}, {"target": 0},
+        {"divisor": 64}, {"propagation": "edges"}, {"mean": 0.5}, {"std": 0.5}, {"zoom": False},
     ],
     ids=str,
 )  # fmt: skip
@@ -177,6 +177,13 @@ def test_other_options(options: dict[str, Any], tmp_path: Path) -> None:
         match=next(iter(options)) if "resolution" not in options and "divisor" not in options else "view",
     ):
         interactify.load_session(path, net_of(**options), PHOTO)
+
+
+def test_the_class_is_that_of_the_file_whatever_the_network_was_wrapped_for(tmp_path: Path) -> None:
+    several = {"build": lambda: networks.Plain(classes=3)}
+    session = clicked(net_of(**several))
+    loaded = interactify.load_session(session.save(tmp_path / "s.npz"), net_of(**several, target=2), PHOTO)
+    assert loaded.target is None and seen(loaded) == seen(session)
 
 
 def test_another_photo(tmp_path: Path) -> None:
