@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from interactify import brs
-from interactify.coordinates import shown
-from interactify.errors import InteractionError
+from interactify.errors import InteractionError, shown
 from interactify.interactions import Click, Interaction
 from interactify.memory import within_memory
 from interactify.picture import Picture, PictureLike, open_picture

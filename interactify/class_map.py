@@ -36,14 +36,14 @@ def class_maps(scene: Scene, track: Track) -> list[ClassMap]:
     """
     begun = scene.begun(track.target)
     own = track.steps[-1].targets[0] if track.steps else begun.targets[0]
-    maps = [_both(scene, begun, own)]
+    maps = [_first(scene, own)]
     outside: _Both | None = None  # what holds outside of the last step's window
     found = [maps[0][0]]
     last = begun
     for step in track.steps:
         if step.frame.window == scene.photo:
             outside = None
-        elif step.frame.window != last.frame.window:
+        elif last is begun or step.frame.window != last.frame.window:
             outside = maps[-1]
         maps.append(_both(scene, step, own, outside))
         found.append(maps[-1][0] if own is None else _as_shown(scene, step.result, own, *maps[-1]))
@@ -76,19 +76,32 @@ _Both = tuple[ClassMap, ClassMap]
 """The most likely class of each pixel, and the most likely but for the object's own."""
 
 
-def _both(scene: Scene, step: Step, own: int | None, outside: _Both | None = None) -> _Both:
-    frame = step.frame
-    logits = frame.view.to_photo(shown_logits(scene, step))[0]
-    best = logits.argmax(0)
-    if own is not None:
-        logits[own] = -torch.inf
-    inside = best.cpu().numpy(), logits.argmax(0).cpu().numpy()
+def _first(scene: Scene, own: int | None) -> _Both:
+    """Those of the network alone."""
+    both = np.empty(scene.size, np.int64), np.empty(scene.size, np.int64)
+    for core, frame, plain in scene.first_seen():
+        size = (frame.image.shape[-2], frame.image.shape[-1])
+        logits = frame.view.to_photo(resized(plain, size), core.seen_from(frame.window).slices)[0]
+        for every, part in zip(both, _most_likely(logits, own), strict=True):
+            every[core.slices] = part
+    return both
+
+
+def _both(scene: Scene, step: Step, own: int | None, outside: _Both | None) -> _Both:
+    inside = _most_likely(step.frame.view.to_photo(shown_logits(scene, step))[0], own)
     if outside is None:
         return inside
     both = outside[0].copy(), outside[1].copy()
     for every, part in zip(both, inside, strict=True):
-        every[frame.window.slices] = part
+        every[step.frame.window.slices] = part
     return both
+
+
+def _most_likely(logits: Tensor, own: int | None) -> _Both:
+    best = logits.argmax(0)
+    if own is not None:
+        logits[own] = -torch.inf
+    return best.cpu().numpy(), logits.argmax(0).cpu().numpy()
 
 
 def _as_shown(scene: Scene, result: Result, own: int, best: ClassMap, others: ClassMap) -> ClassMap:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from interactify.activation import Activation
-from interactify.coordinates import shown
-from interactify.errors import OptionError
+from interactify.errors import OptionError, shown
 
 
 def target_logit(logits: Tensor, target: int | None, activation: Activation) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from interactify.errors import InteractionError
+from interactify.errors import InteractionError, shown, text_of
 
 
 def place(x: Any, y: Any, photo_size: tuple[int, int], what: str = "click") -> tuple[int, int]:
@@ -67,17 +67,3 @@ def polarity(value: Any, what: str = "A click's") -> bool:
     if not isinstance(plain, bool):
         raise InteractionError(f"{what} positive has to be True or False, {shown(value)} came.")
     return plain
-
-
-def shown(value: Any) -> str:
-    """What came, for an error: its text, cut short, and its type."""
-    return f"{text_of(value)} ({type(value).__name__})"
-
-
-def text_of(value: Any) -> str:
-    """A value as it would be typed, cut where it is long; what it is where it can't be."""
-    try:
-        text = repr(value)
-    except Exception:  # integers of thousands of digits, and objects that can't tell of themselves
-        return f"a {type(value).__name__} that can't be shown"
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class InteractifyError(Exception):
     """Anything that went wrong in a way the library foresaw. Catch this to catch them all."""
@@ -41,3 +43,17 @@ class OptionError(InteractifyError, ValueError):
 
 class AdapterError(InteractifyError, RuntimeError):
     """An adapter for a family of networks that can't be loaded, or fails at its work."""
+
+
+def shown(value: Any) -> str:
+    """What came, for an error: its text, cut short, and its type."""
+    return f"{text_of(value)} ({type(value).__name__})"
+
+
+def text_of(value: Any) -> str:
+    """A value as it would be typed, cut where it is long; what it is where it can't be."""
+    try:
+        text = repr(value)
+    except Exception:  # integers of thousands of digits, and objects that can't tell of themselves
+        return f"a {type(value).__name__} that can't be shown"
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from interactify.coordinates import number, place, polarity, shown
-from interactify.errors import InteractionError, OptionError
+from interactify.coordinates import number, place, polarity
+from interactify.errors import InteractionError, OptionError, shown
 from interactify.export.run_lengths import mask_of_rle, run_lengths
 from interactify.interactions import Click, Interaction, checked_label, keys_of
 

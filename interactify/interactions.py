@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from interactify.coordinates import number, place, polarity, shown, text_of
-from interactify.errors import InteractionError
+from interactify.coordinates import number, place, polarity
+from interactify.errors import InteractionError, shown, text_of
 
 Any_ = TypeVar("Any_", bound="Interaction")
 

@@ -144,11 +144,13 @@ class RowsEnergy:
 
     def _maps(self, values: Tensor, rows: Sequence[int]) -> Tensor:
         logits = self.forward(values, rows)
-        maps = max(1 if asked.maps is None else int(asked.maps.max()) + 1 for asked in self.asked)
-        expected = (len(rows), maps)
-        if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[:2] != expected:
+        several = [int(asked.maps.max()) + 1 for asked in self.asked if asked.maps is not None]
+        least = max(several, default=1)
+        maps = isinstance(logits, Tensor) and logits.ndim == 4 and len(logits) == len(rows)
+        if not maps or not (logits.shape[1] == 1 or several) or logits.shape[1] < least:
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ModelError(f"Expected forward to return logits {(*expected, 'h', 'w')}, got {found}.")
+            expected = f"({len(rows)}, {least}{' or more' if several else ''}, h, w)"
+            raise ModelError(f"Expected forward to return logits {expected}, got {found}.")
         if not logits.requires_grad:
             raise ModelError(NO_GRADIENT)
         return logits

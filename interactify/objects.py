@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interactify.coordinates import shown
-from interactify.errors import InteractionError
+from interactify.errors import InteractionError, shown
 from interactify.interactions import Interaction
 from interactify.regions import strewn
 from interactify.result import Result

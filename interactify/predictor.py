@@ -17,8 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from interactify.answers import Answer, Opened, low_resolution
 from interactify.candidates import candidates, expected_iou
-from interactify.coordinates import shown
-from interactify.errors import InteractionError, ModelError, NoPhotoError, OptionError, PhotoError
+from interactify.errors import InteractionError, ModelError, NoPhotoError, OptionError, PhotoError, shown
 from interactify.picture import PictureLike
 from interactify.prompts import Prompt, read_prompts
 from interactify.wrap import Interactive

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -79,6 +79,10 @@ class Scene:
     def _first_layer(self, odds: Tensor, target: int | None) -> Layer:
         """The network's own prediction, all over the photo."""
         return Seen(odds, self.home.view, self.home.window)
+
+    def first_seen(self) -> Iterator[tuple[Window, Frame, Tensor]]:
+        """All of the photo, in parts: each, the frame that it is seen in, and the logits (1, K, h, w) there."""
+        yield self.photo, self.home, self.plain
 
     def frame(self, window: Window) -> Frame:
         """The photo's window as the network sees it; the first one's is kept."""

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interactify.coordinates import shown
-from interactify.errors import CheckpointError, InteractifyError, OptionError
+from interactify.errors import CheckpointError, InteractifyError, OptionError, shown
 from interactify.fingerprints import tensors_digest
 from interactify.objects import check_name
 from interactify.picture import PictureLike, open_picture

@@ -16,8 +16,7 @@ import torch
 from tqdm import tqdm
 
 from interactify import brs
-from interactify.coordinates import shown
-from interactify.errors import InteractionError
+from interactify.errors import InteractionError, shown
 from interactify.gestures import interaction_from_json
 from interactify.interactions import Interaction
 from interactify.memory import within_memory

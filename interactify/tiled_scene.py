@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -96,6 +97,10 @@ class TiledScene(Scene):
             self._seen.move_to_end(place)
             return self._seen[place]
 
+    def first_seen(self) -> Iterator[tuple[Window, Frame, Tensor]]:
+        for place, tile in enumerate(self.tiling.tiles):
+            yield tile.core, *self.plain_of(place)
+
     def _classes_at(self, places: Places) -> list[int]:
         frames = [(self.plain_of(self.tiling.at(x, y)), [(x, y)]) for x, y in places.tolist()]
         return [classes_at(frame, plain, np.array(place))[0] for (frame, plain), place in frames]
@@ -106,8 +111,9 @@ class TiledScene(Scene):
             return last.frame.window
         if told.region is not None:
             part = bounds(told.region).grown(SURROUNDINGS, self.size, self.side)
-            held = bool(steps) and part.common(last.frame.window) == part and part.overlap(last.frame.window) >= KEEP
-            return last.frame.window if held else part
+            if part.holds_places(told.places[new & (told.labels != OWN)]).all():  # else other classes, outside
+                held = bool(steps) and part.common(last.frame.window) == part
+                return last.frame.window if held and part.overlap(last.frame.window) >= KEEP else part
         return self._closer(steps, last, told, new)
 
     def _closer(self, steps: Steps, last: Step, told: Said, new: NDArray[np.bool_]) -> Window:

@@ -12,8 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from interactify.coordinates import shown
-from interactify.errors import OptionError
+from interactify.errors import OptionError, shown
 
 try:
     import fcntl

@@ -104,7 +104,10 @@ def _as_tensor(found: list[Any]) -> Any:
 
 
 def _plain(found: list[Any]) -> bool:
-    return all(isinstance(each, tuple) and len(each) == 2 and all(type(x) is int for x in each) for each in found)
+    return all(
+        isinstance(each, tuple) and len(each) == 2 and all(type(x) is int and abs(x) < 2**31 for x in each)
+        for each in found
+    )
 
 
 def mask(random: Random) -> Any:

@@ -233,7 +233,11 @@ def test_an_adapter_given_by_hand(adapter: Adapter) -> None:
     assert over.spec.insertion_points()["A"].name == "deep" and over.spec.class_names == ("other",)
 
 
-@pytest.mark.parametrize("wrong", ["nothing", "", 3, dict, Knowledge(), nn.Module, lambda model: None], ids=repr)
+@pytest.mark.parametrize(
+    "wrong",
+    ["nothing", "", 3, dict, Knowledge(), nn.Module, lambda model: None],
+    ids=lambda wrong: type(wrong).__name__,
+)
 def test_what_is_no_adapter(wrong: Any) -> None:
     with pytest.raises(OptionError, match=r"adapter"):
         interactify.wrap(networks.seeded(networks.Plain), adapter=wrong)

@@ -170,6 +170,24 @@ def test_a_click_on_another_class_keeps_its_state_outside_a_window() -> None:
     assert session.class_map()[10, 280] == 4
 
 
+def test_a_click_on_another_class_outside_of_a_box_in_tiles() -> None:
+    session = net_of(resolution=64).session(networks.random_photo(500, 700), target=1, tile=128)
+    first = session.class_map()
+    assert first.shape == (500, 700)
+    for tile in session.scene.tiling.tiles[::7]:  # type: ignore[attr-defined]
+        own = net_of(resolution=64).session(networks.random_photo(500, 700)[tile.window.slices].copy(), target=1)
+        assert np.array_equal(own.class_map()[tile.core.seen_from(tile.window).slices], first[tile.core.slices])
+    session.add([Box(20, 20, 70, 60)])
+    result = session.click(600, 400, label=4)
+    assert result.window.holds(Click(600, 400)) and result.met[-1] > 0.5 and result.satisfied
+    classes = agreed(session)
+    window = np.zeros((500, 700), bool)
+    for step in session.steps:
+        window[step.frame.window.slices] = True
+    assert classes[400, 600] == 4 and np.array_equal(classes[~window & (first != 1)], first[~window & (first != 1)])
+    assert session.click(30, 30).met[-2] == result.met[-1], "back in the box it is what it was"
+
+
 def test_classes_that_do_not_exclude_each_other() -> None:
     """Behind a sigmoid for each class, a pixel may be of two; the class map shows the likelier, as it is shown."""
     model = networks.seeded(lambda: networks.WithOutput(lambda z: z.sigmoid(), classes=4))

@@ -82,7 +82,7 @@ def test_no_map(raw: Any) -> None:
         ("decode.head", lambda z: {"decode.head": z, "out": -z}),
         (lambda raw: raw["a"][:, 1:], lambda z: {"a": torch.cat([-z, z], 1)}),
     ],
-    ids=str,
+    ids=lambda each: "function" if callable(each) else str(each),
 )
 def test_naming_the_map(output: Any, raw: Any) -> None:
     z = leaf(1, 1, *SIZE)

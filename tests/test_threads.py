@@ -17,6 +17,7 @@ import interactify
 from interactify.interactions import Click, Interaction
 from interactify.result import Result
 from interactify.session import Session
+from interactify.variables import StemKernels
 
 SIZE = 24, 32
 PHOTOS = [networks.random_photo(*SIZE, seed=seed) for seed in (1, 2)]
@@ -66,7 +67,9 @@ def dropping() -> networks.Stateful:
 NETS: dict[str, Callable[[], interactify.Interactive]] = {
     "plain": lambda: interactify.wrap(networks.seeded(networks.Plain), max_evaluations=2),
     "dropout": lambda: interactify.wrap(networks.seeded(dropping, evaluating=False), max_evaluations=2),
-    "kernels": lambda: interactify.wrap(networks.seeded(networks.Plain), variables="kernels", max_evaluations=2),
+    "kernels": lambda: interactify.wrap(
+        networks.seeded(networks.Plain), variables=StemKernels(sigmas=(4.0,)), max_evaluations=2
+    ),
 }
 
 
@@ -117,22 +120,28 @@ def a_net(evaluations: int = 8) -> interactify.Interactive:
     return interactify.wrap(networks.seeded(networks.Plain), max_evaluations=evaluations)
 
 
-def superseded(net: interactify.Interactive, first: Sequence[Interaction], at: int) -> tuple[Result, Result]:
-    """What comes back of something whose refinement a click meets in its `at`-th evaluation, and of that click."""
-    session = net.session(LARGER)
+def meanwhile(session: Session, said: Sequence[Interaction], other: Callable[[], Any], at: int = 1) -> Result:
+    """What comes back of something that is said, when another thread comes in its `at`-th evaluation."""
     paused = Paused(session, at)
     found: list[Result] = []
-    one = threading.Thread(target=lambda: found.append(session.add(first)))
+    one = threading.Thread(target=lambda: found.append(session.add(said)))
     one.start()
     assert paused.there.wait(30)
-    two = threading.Thread(target=lambda: found.append(session.click(3, 3)))
+    two = threading.Thread(target=other)
     two.start()
-    until(lambda: session._turns.awaited)
+    until(lambda: len(session._turns._line) == 2)
     paused.on.set()
     one.join(30)
     two.join(30)
+    return found[0]
+
+
+def superseded(net: interactify.Interactive, first: Sequence[Interaction], at: int) -> tuple[Result, Result]:
+    """What comes back of something whose refinement a click meets in its `at`-th evaluation, and of that click."""
+    session = net.session(LARGER)
+    result = meanwhile(session, first, lambda: session.click(3, 3), at)
     assert session.interactions == (*first, Click(3, 3)), "what was said stays said"
-    return found[0], found[1]
+    return result, session.result
 
 
 def evaluations_of(net: interactify.Interactive, said: Sequence[Interaction]) -> int:
@@ -263,32 +272,27 @@ def test_undo_and_redo_from_other_threads() -> None:
 
 def test_what_changes_nothing_that_was_said_waits() -> None:
     """A new name makes no click moot: it is answered in full. One that is taken back is not."""
-    for change, ends in ((lambda s: s.rename("object 1", "cat"), False), (lambda s: s.undo(), True)):
-        session = a_net().session(PHOTOS[0])
-        paused, found = Paused(session, 1), []
-        one = threading.Thread(target=lambda session=session, found=found: found.append(session.add(places(4, seed=6))))
-        one.start()
-        assert paused.there.wait(30)
-        two = threading.Thread(target=change, args=(session,))
-        two.start()
-        until(lambda session=session: len(session._turns._line) == 2)
-        paused.on.set()
-        one.join(30)
-        two.join(30)
-        assert (found[0].status == "superseded") == ends
-        assert len(session.interactions) == (0 if ends else 4)
+    session = a_net().session(PHOTOS[0])
+    said = places(4, seed=6)
+    assert meanwhile(session, said, lambda: session.rename("object 1", "cat")).status != "superseded"
+    assert session.objects == ("cat",) and session.interactions == tuple(said)
+    session.reset()
+    assert meanwhile(session, said, session.undo).status == "superseded"
+    assert session.interactions == ()
 
 
 def test_a_late_result_is_dropped_where_the_session_began_anew() -> None:
     session = a_net().session(PHOTOS[0])
-    paused = Paused(session, 1)
-    one = threading.Thread(target=session.add, args=(places(4, seed=6),))
-    one.start()
-    assert paused.there.wait(30)
-    two = threading.Thread(target=session.restart)
-    two.start()
-    until(lambda: len(session._turns._line) == 2)
-    paused.on.set()
-    one.join(30)
-    two.join(30)
+    meanwhile(session, places(4, seed=6), session.restart)
     assert session.interactions == () and not session.can_undo
+
+
+def test_a_class_map_waits_for_what_is_refined() -> None:
+    """It runs the network too, but for the clicks that hold, where a refinement keeps what is made for its own."""
+    model = networks.seeded(lambda: networks.Plain(classes=3))
+    net = interactify.wrap(model, variables="kernels", max_evaluations=4)
+    session, said, maps = net.session(PHOTOS[0]), places(4, seed=6), []
+    result = meanwhile(session, said, lambda: maps.append(session.class_map()))
+    assert result.status != "superseded"
+    assert np.array_equal(result.probability, net.session(PHOTOS[0]).add(said).probability)
+    assert np.array_equal(maps[0], session.class_map()), "it is that of the clicks that it waited for"

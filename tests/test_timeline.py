@@ -137,7 +137,7 @@ def done(session: Session, held: Remembered, action: Any, folder: Path) -> Sessi
     return session
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=st.lists(ACTIONS, min_size=2, max_size=12))
 def test_what_holds_is_what_all_that_is_left_leads_to(actions: list[Any], tmp_path: Path) -> None:
     session, held = NET.session(PHOTO), Remembered()
