@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Labels, Points
+from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
 
 from interactify.interactions import Click
 from interactify.tools.napari_plugin.shown import Shown
 
+# Of the objects, in turn; the first is for none. Apart from each other and from the clicks for colour-blind eyes too.
+PALETTE = ["#000000", "#1088ff", "#f5a524", "#b45cff", "#14c8c8", "#f06292", "#c6d92c", "#8d6e63"]
 COLOURS = {True: "#16a34a", False: "#dc2626"}
 SYMBOLS = {True: "disc", False: "x"}
 
@@ -44,7 +47,13 @@ class ClickLayers:
         self._quiet = False
         self._other = False
         place = {"scale": image.scale[-2:], "translate": image.translate[-2:]}
-        self.labels = Labels(np.zeros(size, np.int32), name=f"{image.name}: objects", opacity=0.5, **place)
+        self.labels = Labels(
+            np.zeros(size, np.int32),
+            name=f"{image.name}: objects",
+            opacity=0.5,
+            colormap=CyclicLabelColormap(colors=PALETTE),
+            **place,
+        )
         self.points = Points(
             np.empty((0, 2)), ndim=2, features={"positive": np.empty(0, bool)}, size=max(6, round(max(size) / 60)),
             border_color="white", name=f"{image.name}: clicks", **place,

@@ -1,0 +1,345 @@
+"""napari's widget: points are clicks and labels follow, on a viewer's model and, where it can be, in a real window.
+
+A window needs OpenGL: an X display, or Xvfb, which is started here. Without, everything but the window is tested.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import interactify
+from interactify import Click
+from interactify.errors import InteractifyError
+
+pytest.importorskip("napari", reason="needs napari: pip install 'interactify[napari]'")
+pytest.importorskip("qtpy", reason="needs Qt: pip install 'interactify[napari]'")
+
+NETWORK = """
+import torch
+from torch import nn
+
+def build():
+    conv = nn.Conv2d(3, 1, 3, padding=1)
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([3.0, 0.0, -3.0])[None, :, None, None] / 9)
+        conv.bias.zero_()
+    return conv
+"""
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    """An X display, the user's or one of Xvfb; "" where there is none."""
+    if os.environ.get("DISPLAY"):
+        yield os.environ["DISPLAY"]
+        return
+    if shutil.which("Xvfb") is None:
+        yield ""
+        return
+    there, here = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(here), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"],
+        pass_fds=[here], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(here)
+    with os.fdopen(there) as said:
+        number = said.readline().strip()
+    try:
+        yield f":{number}" if number else ""
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def application(display: str) -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DISPLAY", display)
+        patched.setenv("QT_QPA_PLATFORM", "xcb" if display else "offscreen")
+        from napari.qt import get_qapp
+
+        yield get_qapp()
+
+
+@pytest.fixture
+def settled(application: Any) -> Callable[[Any], None]:
+    """Let a widget's worker finish, and hand over what it has found."""
+
+    def settle(widget: Any) -> None:
+        end = time.monotonic() + 60
+        while True:
+            application.processEvents()
+            if widget.worker.idle and not widget._rest.isActive():
+                return
+            assert time.monotonic() < end, "the worker did not finish"
+            time.sleep(0.002)
+
+    return settle
+
+
+@pytest.fixture
+def widget(application: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The widget on the model of a viewer, with a quick network named."""
+    from napari.components import ViewerModel
+
+    from interactify.tools.napari_plugin.widget import ClicksWidget
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "network_for_napari.py").write_text(NETWORK)
+    made = ClicksWidget(ViewerModel())
+    made.network.setText("network_for_napari:build")
+    yield made
+    made.close_session()
+    made.worker.stop()
+    made.close()
+
+
+@pytest.fixture
+def opened(widget: Any, photo: np.ndarray, settled: Callable[[Any], None]) -> Any:
+    widget.viewer.add_image(photo, name="photo", rgb=True)
+    widget.open_photo()
+    settled(widget)
+    settled(widget)
+    assert widget.session is not None, widget.status.text()
+    return widget
+
+
+def alone(widget: Any, photo: np.ndarray, *clicks: Click) -> np.ndarray:
+    session = widget.session.net.session(photo)
+    result = session.result
+    for click in clicks:
+        result = session.add([click])
+    return result.mask
+
+
+def test_the_manifest_is_valid_and_names_what_there_is():
+    npe2 = pytest.importorskip("npe2")
+    path = Path(interactify.__file__).parent / "tools" / "napari_plugin" / "napari.yaml"
+    manifest = npe2.PluginManifest.from_file(path)
+    manifest.validate_imports()
+    assert manifest.name == "interactify"
+    from interactify.tools.napari_plugin import samples
+
+    for name in ("cat", "coffee", "astronaut"):
+        ((data, options, kind),) = getattr(samples, name)()
+        assert kind == "image" and options["name"] == name and data.dtype == np.uint8 and data.ndim == 3
+
+
+def test_opening_shows_the_networks_own_prediction(opened: Any, photo: np.ndarray):
+    assert np.array_equal(opened.layers.labels.data, alone(opened, photo).astype(np.int32))
+    assert "own prediction" in opened.status.text() and not opened.undo.isEnabled() and opened.reset.isEnabled()
+    assert opened.viewer.layers.selection.active is opened.layers.points and opened.layers.points.mode == "add"
+
+
+def test_points_are_clicks_and_labels_follow(opened: Any, photo: np.ndarray, settled: Callable[[Any], None]):
+    points = opened.layers.points
+    points.add([30.4, 54.6])
+    settled(opened)
+    opened.does_not.setChecked(True)
+    points.add([[60, 5]])
+    settled(opened)
+    said = (Click(55, 30), Click(5, 60, positive=False))
+    assert opened.session.interactions == said
+    assert np.array_equal(opened.layers.labels.data, alone(opened, photo, *said).astype(np.int32))
+    assert points.data.tolist() == [[30, 55], [60, 5]] and list(points.features["positive"]) == [True, False]
+    assert not np.array_equal(points.face_color[0], points.face_color[1]) and points.symbol[0] != points.symbol[1]
+    assert "2 clicks" in opened.status.text() and "ms" in opened.status.text() and "all hold" in opened.status.text()
+
+
+def test_undo_redo_and_reset_go_through_the_session(opened: Any, settled: Callable[[Any], None]):
+    labels = [opened.layers.labels.data.copy()]
+    for point in ([30, 55], [60, 5]):
+        opened.layers.points.add([point])
+        settled(opened)
+        labels.append(opened.layers.labels.data.copy())
+    for button, count in ((opened.undo, 1), (opened.undo, 0), (opened.redo, 1), (opened.redo, 2)):
+        button.click()
+        settled(opened)
+        assert len(opened.layers.points.data) == count == len(opened.session.interactions)
+        assert np.array_equal(opened.layers.labels.data, labels[count])
+    assert not opened.redo.isEnabled()
+    opened.reset.click()
+    settled(opened)
+    assert len(opened.layers.points.data) == 0 and np.array_equal(opened.layers.labels.data, labels[0])
+    opened.undo.click()
+    settled(opened)
+    assert len(opened.layers.points.data) == 2
+
+
+def test_points_that_are_deleted_and_dragged(opened: Any, photo: np.ndarray, settled: Callable[[Any], None]):
+    points = opened.layers.points
+    for point in ([30, 55], [60, 5], [8, 90]):
+        points.add([point])
+    settled(opened)
+    points.selected_data = {0, 2}
+    points.remove_selected()
+    settled(opened)
+    assert opened.session.interactions == (Click(5, 60),)
+    points.add([30, 55])
+    settled(opened)
+    points._move({0}, (60, 5))
+    points._move({0}, (66, 12))  # as a drag tells of every step
+    settled(opened)
+    settled(opened)
+    assert opened.session.interactions == (Click(12, 66), Click(55, 30)) and points.data.tolist() == [
+        [66, 12],
+        [30, 55],
+    ]
+    assert np.array_equal(opened.layers.labels.data > 0, alone(opened, photo, Click(12, 66), Click(55, 30)))
+
+
+def test_several_objects_are_label_values(opened: Any, settled: Callable[[Any], None]):
+    opened.layers.points.add([30, 55])
+    settled(opened)
+    opened.new.click()
+    settled(opened)
+    assert opened.object.count() == 2 and opened.object.currentIndex() == 1 and len(opened.layers.points.data) == 0
+    assert opened.layers.labels.selected_label == 2
+    opened.layers.points.add([60, 5])
+    settled(opened)
+    labels = opened.layers.labels.data
+    assert labels[60, 5] == 2 and labels[30, 55] == 1
+    assert np.array_equal(labels, opened.session.label_map())
+    opened._object_chosen(0)
+    settled(opened)
+    assert opened.session.active == "object 1" and opened.layers.points.data.tolist() == [[30, 55]]
+    opened.delete.click()
+    settled(opened)
+    assert opened.session.objects == ("object 2",) and opened.layers.labels.data[60, 5] == 1
+
+
+def test_a_point_outside_is_told_and_taken_back(opened: Any, settled: Callable[[Any], None]):
+    opened.layers.points.add([30, 55])
+    opened.layers.points.add([300, 5])
+    settled(opened)
+    assert "outside the photo" in opened.status.text()
+    assert opened.layers.points.data.tolist() == [[30, 55]] and opened.session.interactions == (Click(55, 30),)
+
+
+def test_refinement_leaves_the_windows_thread_free_and_makes_way(opened: Any, monkeypatch, settled):
+    session, began, go_on = opened.session, threading.Event(), threading.Event()
+    threads, cancelled = [], []
+    add, cancel = session.add, session.cancel
+
+    def slow(clicks: Any) -> Any:
+        threads.append(threading.current_thread())
+        began.set()
+        assert go_on.wait(30)
+        return add(clicks)
+
+    def cancelling() -> None:
+        cancelled.append(not opened.worker.idle)
+        cancel()
+
+    monkeypatch.setattr(session, "add", slow)
+    monkeypatch.setattr(session, "cancel", cancelling)
+    opened.layers.points.add([30, 55])
+    assert began.wait(30)  # this thread goes on while the other one waits
+    opened.layers.points.add([60, 5])
+    assert cancelled == [False, True]
+    go_on.set()
+    settled(opened)
+    assert all(thread is not threading.main_thread() for thread in threads) and len(threads) == 2
+    assert session.interactions == (Click(55, 30), Click(5, 60)) and len(opened.layers.points.data) == 2
+
+
+def test_layers_lie_where_the_photo_lies(widget: Any, photo: np.ndarray, settled: Callable[[Any], None]):
+    image = widget.viewer.add_image(photo, rgb=True, scale=(0.5, 0.5), translate=(10, 20))
+    widget.open_photo()
+    settled(widget)
+    settled(widget)
+    points = widget.layers.points
+    points.add(points.world_to_data(image.data_to_world((30, 55))))
+    settled(widget)
+    assert widget.session.interactions == (Click(55, 30),)
+    assert np.allclose(widget.layers.labels.data_to_world((30, 55)), image.data_to_world((30, 55)))
+
+
+def test_grey_pictures_are_seen_in_their_contrast_limits(photo: np.ndarray):
+    from napari.layers import Image
+
+    from interactify.tools.napari_plugin.shown import photo_of
+
+    grey = photo.mean(2).astype(np.uint16) * 5 + 100
+    seen = photo_of(Image(grey, contrast_limits=(100, 1375)))
+    assert seen.dtype == np.float32 and np.allclose(seen, photo.mean(2).astype(np.uint16) / 255, atol=1e-6)
+    assert photo_of(Image([photo, photo[::2, ::2]], multiscale=True, rgb=True)).shape == photo.shape
+    with pytest.raises(InteractifyError, match="one picture"):
+        photo_of(Image(np.zeros((5, 60, 80))))
+
+
+def test_what_can_not_be_opened_is_told(widget: Any, photo: np.ndarray, settled: Callable[[Any], None]):
+    widget.open_photo()
+    assert "no image layer" in widget.status.text()
+    widget.viewer.add_image(np.zeros((4, 50, 60)), name="stack")
+    widget.open_photo()
+    settled(widget)
+    assert "one picture" in widget.status.text() and widget.session is None and widget.open.isEnabled()
+    widget.viewer.add_image(photo, rgb=True)
+    widget.network.setText("unet/none-such")
+    widget.open_photo()
+    settled(widget)
+    assert "none-such" in widget.status.text() and len(widget.viewer.layers) == 2
+
+
+def test_a_layer_that_is_taken_away_ends_the_session(opened: Any, settled: Callable[[Any], None]):
+    opened.layers.points.add([30, 55])
+    opened.viewer.layers.remove(opened.layers.labels)
+    settled(opened)
+    assert opened.session is None and [layer.name for layer in opened.viewer.layers] == ["photo"]
+    assert "begin again" in opened.status.text() and not opened.reset.isEnabled()
+    opened.open_photo()
+    settled(opened)
+    settled(opened)
+    assert len(opened.viewer.layers) == 3
+
+
+def test_a_real_viewer_shows_what_is_clicked_with_the_mouse(display, application, settled, tmp_path, monkeypatch):
+    """The plugin as napari finds it, docked in a window: the mouse clicks on the canvas, and the canvas shows it."""
+    if not display:
+        pytest.skip("needs an X display, or Xvfb, for napari's canvas: apt-get install xvfb")
+    import napari
+    from qtpy.QtCore import QPoint, Qt
+    from qtpy.QtTest import QTest
+
+    viewer = napari.Viewer(show=False)
+    try:
+        viewer.open_sample("interactify", "coffee")
+        _, widget = viewer.window.add_plugin_dock_widget("interactify", "Segment by clicks")
+        viewer.window.resize(1280, 800)
+        viewer.show()
+        widget.open_photo()
+        settled(widget)
+        settled(widget)
+        before = viewer.screenshot(canvas_only=True, flash=False)
+        canvas = viewer.window._qt_viewer.canvas
+
+        def press(row: float, column: float, modifier: Any) -> None:
+            """The mouse on a pixel of the photo."""
+            application.processEvents()
+            height, width = canvas.native.height(), canvas.native.width()
+            x = width / 2 + (column - viewer.camera.center[2]) * viewer.camera.zoom
+            y = height / 2 + (row - viewer.camera.center[1]) * viewer.camera.zoom
+            QTest.mouseClick(canvas.native, Qt.MouseButton.LeftButton, modifier, QPoint(round(x), round(y)))
+            settled(widget)
+
+        press(280, 60, Qt.KeyboardModifier.NoModifier)
+        press(20, 300, Qt.KeyboardModifier.AltModifier)
+        first, second = widget.session.interactions
+        assert first.positive and abs(first.x - 60) <= 2 and abs(first.y - 280) <= 2
+        assert not second.positive and abs(second.x - 300) <= 2 and abs(second.y - 20) <= 2
+        assert widget.layers.labels.data[first.y, first.x] == 1 and widget.layers.labels.data[second.y, second.x] == 0
+        after = viewer.screenshot(canvas_only=True, flash=False)
+        assert before.shape == after.shape and (before != after).any(-1).mean() > 0.005
+    finally:
+        viewer.close()
