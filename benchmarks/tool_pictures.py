@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sys
 import tempfile
 import time
@@ -133,6 +134,7 @@ def label_studio() -> Path:
 
 def napari() -> Path:
     """The window, after some clicks."""
+    os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp(), "settings.yaml"))  # napari's own look, on any machine
     import napari
     from qtpy.QtWidgets import QApplication
 

@@ -62,8 +62,10 @@ def display() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def application(display: str) -> Iterator[Any]:
+def application(display: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patched:
+        # The user's settings, in which napari keeps how large its window was, are neither read nor written.
+        patched.setenv("NAPARI_CONFIG", str(tmp_path_factory.mktemp("napari") / "settings.yaml"))
         patched.setenv("DISPLAY", display)
         patched.setenv("QT_QPA_PLATFORM", "xcb" if display else "offscreen")
         from napari.qt import get_qapp
@@ -316,8 +318,9 @@ def test_a_real_viewer_shows_what_is_clicked_with_the_mouse(display, application
     try:
         viewer.open_sample("interactify", "coffee")
         _, widget = viewer.window.add_plugin_dock_widget("interactify", "Segment by clicks")
-        viewer.window.resize(1280, 800)
         viewer.show()
+        viewer.window.resize(1280, 800)
+        assert QTest.qWaitForWindowExposed(viewer.window._qt_window, 20_000)
         widget.open_photo()
         settled(widget)
         settled(widget)
@@ -340,6 +343,16 @@ def test_a_real_viewer_shows_what_is_clicked_with_the_mouse(display, application
         assert not second.positive and abs(second.x - 300) <= 2 and abs(second.y - 20) <= 2
         assert widget.layers.labels.data[first.y, first.x] == 1 and widget.layers.labels.data[second.y, second.x] == 0
         after = viewer.screenshot(canvas_only=True, flash=False)
+        QTest.keyClick(canvas.native, Qt.Key.Key_T)
+        assert widget.does_not.isChecked()
+        QTest.keyClick(canvas.native, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        settled(widget)
+        assert widget.session.interactions == (first,) and len(widget.layers.points.data) == 1
+        QTest.keyClick(
+            canvas.native, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+        )
+        settled(widget)
+        assert widget.session.interactions == (first, second)
         assert before.shape == after.shape and (before != after).any(-1).mean() > 0.005
     finally:
         viewer.close()

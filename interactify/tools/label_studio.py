@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote, unquote_to_bytes, urlparse
 
-from flask import has_request_context, request
-from label_studio_ml.exceptions import AnswerException
+from flask import after_this_request, has_request_context, jsonify, make_response, request
 from label_studio_ml.model import LabelStudioMLBase
 from PIL import Image
 
@@ -61,7 +60,8 @@ class InteractifyBackend(LabelStudioMLBase):
         except InteractifyError as error:
             if not has_request_context():
                 raise
-            raise AnswerException(status_of(error), " ".join(str(error).split()), {}) from error
+            _answer_with(error)
+            return []
 
     def fit(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Nothing is trained: annotations that Label Studio tells of change nothing here."""
@@ -119,6 +119,16 @@ class InteractifyBackend(LabelStudioMLBase):
                 f"The photo at {place!r} can't be fetched ({cause or type(cause).__name__}). Set LABEL_STUDIO_URL and "
                 "LABEL_STUDIO_API_KEY, for uploads and storages."
             ) from cause
+
+
+def _answer_with(error: InteractifyError) -> None:
+    """Make an error the answer of the request that is served, in the form of label-studio-ml's own errors.
+
+    Raised, it would come back as a 500 with a traceback.
+    """
+    status = status_of(error)
+    said = {"status": status, "detail": " ".join(str(error).split())}
+    after_this_request(lambda _: make_response(jsonify(said), status))
 
 
 def _class(net: Interactive, label: str) -> int | None:
