@@ -71,7 +71,7 @@ def photo_of(layer: Any) -> NDArray[Any]:
     if array.ndim != (3 if layer.rgb else 2):
         raise PhotoError(
             f"Expected a layer with one picture, rows by columns; {layer.name!r} has the shape {array.shape}. "
-            "Try a slice of it: in the layers' menu, Duplicate and Slice, or viewer.add_image(layer.data[0])."
+            "Try one slice of it: viewer.add_image(layer.data[0])."
         )
     if layer.rgb:
         return array
