@@ -1,0 +1,167 @@
+// What is drawn over one another: the photo, the masks tinted or outlined, or the photo cut out along them.
+
+export const COLOURS = ["#1088ff", "#f59e0b", "#d946ef", "#14b8a6", "#ef5350", "#8b5cf6", "#84cc16", "#ec4899"];
+const MOST = 6e6; // pixels of a mask that are kept for drawing; saved masks have all of them
+
+export const colourOf = (index) => COLOURS[index % COLOURS.length];
+
+export class Layers {
+  constructor(photoCanvas, overlayCanvas) {
+    this.photoCanvas = photoCanvas;
+    this.overlay = overlayCanvas;
+    this.scratch = document.createElement("canvas");
+    this.ring = document.createElement("canvas");
+    this.masks = new Map();
+    this.photo = null;
+    this.plain = null;
+    this.classMap = null;
+    this.style = { view: "fill", opacity: 0.45, peek: null, paper: "#fff" };
+  }
+
+  /** Begins a photo, of which no mask is known. */
+  open(bitmap) {
+    this.photo?.close();
+    this.photo = bitmap;
+    this.size = { width: bitmap.width, height: bitmap.height };
+    this.scale = Math.min(1, Math.sqrt(MOST / (bitmap.width * bitmap.height)));
+    this.masks.clear();
+    this.plain = this.classMap = null;
+  }
+
+  #blank() {
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(this.size.width * this.scale));
+    canvas.height = Math.max(1, Math.round(this.size.height * this.scale));
+    return canvas;
+  }
+
+  /** Draws a region of a layer in its place. */
+  put(part, bitmap) {
+    const [left, top, width, height] = part.box.map((each) => each * this.scale);
+    let canvas;
+    if (part.layer === "classes") canvas = this.classMap ??= this.#blank();
+    else {
+      if (!this.masks.has(part.name)) this.masks.set(part.name, this.#blank());
+      canvas = this.masks.get(part.name);
+    }
+    const context = canvas.getContext("2d");
+    context.clearRect(left, top, width, height);
+    context.drawImage(bitmap, left, top, width, height);
+    bitmap.close();
+  }
+
+  putPlain(bitmap) {
+    this.plain = this.#blank();
+    this.plain.getContext("2d").drawImage(bitmap, 0, 0, this.plain.width, this.plain.height);
+  }
+
+  /** Forgets the masks of objects that are no more. */
+  keep(names) {
+    for (const name of this.masks.keys()) if (!names.includes(name)) this.masks.delete(name);
+  }
+
+  /** Whether a pixel of the photo is within an object's mask. */
+  holds(name, x, y) {
+    const mask = this.masks.get(name);
+    if (!mask) return false;
+    return mask.getContext("2d").getImageData(Math.floor(x * this.scale), Math.floor(y * this.scale), 1, 1).data[3] > 127;
+  }
+
+  /** Fits the canvases to the stage, in the screen's own pixels. */
+  resize(width, height, ratio) {
+    for (const canvas of [this.photoCanvas, this.overlay, this.scratch, this.ring]) {
+      canvas.width = Math.max(1, Math.round(width * ratio));
+      canvas.height = Math.max(1, Math.round(height * ratio));
+    }
+    this.ratio = ratio;
+  }
+
+  /** Draws the photo where the view has it. */
+  drawPhoto(view) {
+    const context = this.photoCanvas.getContext("2d", { alpha: true });
+    context.clearRect(0, 0, this.photoCanvas.width, this.photoCanvas.height);
+    if (!this.photo) return;
+    context.imageSmoothingEnabled = view.scale * this.ratio < 3;
+    context.imageSmoothingQuality = view.scale < 0.7 ? "high" : "low";
+    context.drawImage(this.photo, ...this.#place(view));
+  }
+
+  /** Draws what lies over the photo: `objects` as {name, colour, active}, the active one last. */
+  drawOverlay(view, objects) {
+    const { overlay, style } = this;
+    const context = overlay.getContext("2d");
+    context.globalCompositeOperation = "source-over";
+    context.globalAlpha = 1;
+    context.clearRect(0, 0, overlay.width, overlay.height);
+    if (!this.photo || style.peek === "photo") return;
+    const place = this.#place(view);
+    if (style.peek === "plain") {
+      if (this.plain) this.#tint(context, this.plain, place, "#64748b", true);
+      return;
+    }
+    if (style.view === "cutout") return this.#cutout(context, objects, place);
+    if (style.view === "classes" && this.classMap) {
+      context.globalAlpha = style.opacity;
+      context.imageSmoothingEnabled = false;
+      context.drawImage(this.classMap, ...place);
+      context.globalAlpha = 1;
+    }
+    for (const { name, colour, active } of objects) {
+      const mask = this.masks.get(name);
+      if (mask && (style.view !== "classes" || active)) this.#tint(context, mask, place, colour, active);
+    }
+  }
+
+  #place(view) {
+    const { width, height } = this.size;
+    return [view.x, view.y, width * view.scale, height * view.scale].map((each) => each * this.ratio);
+  }
+
+  #cutout(context, objects, place) {
+    context.fillStyle = this.style.paper;
+    context.fillRect(...place);
+    context.globalCompositeOperation = "destination-out";
+    for (const { name } of objects) if (this.masks.has(name)) context.drawImage(this.masks.get(name), ...place);
+    context.globalCompositeOperation = "source-over";
+  }
+
+  /** A mask in a colour: tinted as the view says, with an outline that is bright and has a dark rim where it is active. */
+  #tint(context, mask, place, colour, active) {
+    const { scratch, ring, style } = this;
+    const [left, top, right, bottom] = this.#visible(place);
+    if (right <= left || bottom <= top) return;
+    const area = [left, top, right - left, bottom - top];
+    const stencil = scratch.getContext("2d");
+    stencil.globalCompositeOperation = "copy";
+    stencil.imageSmoothingEnabled = true;
+    stencil.drawImage(mask, ...place);
+    const fills = style.view === "fill";
+    if (fills) {
+      stencil.globalCompositeOperation = "source-in";
+      stencil.fillStyle = colour;
+      stencil.fillRect(...area);
+      context.globalAlpha = style.opacity * (active ? 1 : 0.75);
+      context.drawImage(scratch, ...area, ...area);
+      context.globalAlpha = 1;
+    }
+    const line = ring.getContext("2d");
+    for (const [width, stroke] of active ? [[2.6, "rgba(0,0,0,.45)"], [1.6, fills ? "#fff" : colour]] : [[1.2, colour]]) {
+      const reach = width * this.ratio;
+      line.globalCompositeOperation = "source-over";
+      line.clearRect(...area);
+      for (const [dx, dy] of AROUND) line.drawImage(scratch, ...area, left + dx * reach, top + dy * reach, area[2], area[3]);
+      line.globalCompositeOperation = "destination-out";
+      line.drawImage(scratch, ...area, ...area);
+      line.globalCompositeOperation = "source-in";
+      line.fillStyle = stroke;
+      line.fillRect(...area);
+      context.drawImage(ring, ...area, ...area);
+    }
+  }
+
+  #visible([x, y, width, height]) {
+    return [Math.max(0, Math.floor(x) - 4), Math.max(0, Math.floor(y) - 4), Math.min(this.overlay.width, Math.ceil(x + width) + 4), Math.min(this.overlay.height, Math.ceil(y + height) + 4)];
+  }
+}
+
+const AROUND = [[1, 0], [-1, 0], [0, 1], [0, -1], [0.7, 0.7], [-0.7, 0.7], [0.7, -0.7], [-0.7, -0.7]];
