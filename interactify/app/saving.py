@@ -152,11 +152,12 @@ def save_masks(session: Session, photo: Photo, project: Project, annotations: An
     project.mark(photo.number, said=sum(len(session.interactions_of(name)) for name in session.objects))
 
 
-def class_of(session: Session, name: str) -> str:
+def class_of(session: Session, name: str, otherwise: str = "object") -> str:
     """What an object is called in files of many photos: its class, where the network names it."""
     names = session.net.spec.class_names
-    target = next(track.target for track in session.timeline.now.tracks if track.name == name)
-    return names[target] if names and target is not None else "object"
+    track = next(track for track in session.timeline.now.tracks if track.name == name)
+    target = track.steps[-1].targets[0] if track.steps else track.target  # the first click may have told it
+    return names[target] if names and target is not None else otherwise
 
 
 class Annotations:

@@ -146,7 +146,8 @@ class TooLong(Exception):
 
 def refused(status: int, why: str) -> JSONResponse:
     """An answer that says no, and why."""
-    return JSONResponse({"error": why}, status)
+    # What was too long is not waited for: the connection ends with the answer.
+    return JSONResponse({"error": why}, status, {"Connection": "close"} if status == 413 else None)
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

@@ -21,7 +21,7 @@ from interactify.app.actions import Action, check, read_action
 from interactify.app.desk import Busy, Desk, Desks, Failed, told
 from interactify.app.frames import frame, mask_part
 from interactify.app.pictures import as_jpeg, checked_picture
-from interactify.app.project import Photo, Project
+from interactify.app.project import STATUSES, Photo, Project
 from interactify.app.security import Door, Guard, TooLong, refused
 from interactify.app.showing import BACKGROUNDS
 from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, PhotoError
@@ -164,7 +164,7 @@ class App:
     async def status(self, request: Request) -> Response:
         photo = self._photo(request)
         said = await _json(request)
-        if not isinstance(said, dict) or list(said) != ["status"]:
+        if not isinstance(said, dict) or list(said) != ["status"] or said["status"] not in STATUSES:
             raise HTTPException(422, 'Expected {"status": "open", "done" or "skipped"}.')
 
         def marked() -> Photo:

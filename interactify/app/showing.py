@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify.app.frames import Part, class_part, frame, mask_part
+from interactify.app.saving import class_of
 from interactify.export import voc_palette
 from interactify.result import Result
 from interactify.session import Session
@@ -72,13 +73,12 @@ class Showing:
 
     def _state(self) -> dict[str, Any]:
         session, result = self.session, self.session.result
-        names = session.net.spec.class_names
         tracks = session.timeline.now.tracks
         objects = [
             {
                 "name": track.name,
                 "said": len(track.interactions),
-                "class": names[track.target] if names and track.target is not None else None,
+                "class": class_of(session, track.name, "") or None,
                 "area": covered(session.result_of(track.name)) if track.interactions else None,
             }
             for track in tracks
