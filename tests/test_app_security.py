@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
@@ -19,7 +20,9 @@ from PIL import Image
 
 pytest.importorskip("starlette", reason="needs starlette and uvicorn: install interactify[app]")
 pytest.importorskip("uvicorn", reason="needs starlette and uvicorn: install interactify[app]")
-httpx = pytest.importorskip("httpx", reason="needs httpx: install interactify[test]")
+pytest.importorskip("httpx", reason="needs httpx: install interactify[test]")
+
+import httpx
 
 import interactify
 from interactify.app.pictures import LARGEST_FILE, checked_picture, plain_name
@@ -120,7 +123,7 @@ def hostile(picture: bytes, port: int) -> Iterator[Request]:
     ]
     for way, root in itertools.product(ways, ("/static/", "/", "/api/", "/api/photos/", "/api/photos/0/")):
         yield "GET", root + way, {}, b""
-    numbers = ["1", "-1", "99999999999999999999", "9" * 5000, "0x0", "a", "%30%20", "1e3", "٠", "0/../1", "0%00"]
+    numbers = ["1", "-1", "99999999999999999999", "9" * 5000, "0x0", "a", "%30%20", "1e3", "\u0660", "0/../1", "0%00"]
     for number, what in itertools.product(numbers, ("image", "thumb", "state", "plain")):
         yield "GET", f"/api/photos/{number}/{what}", {}, b""
         yield "POST", f"/api/photos/{number}/do", {}, good
@@ -214,10 +217,8 @@ def ask(port: int, request: Request) -> int:
     headers |= {"Connection": "close", **given}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if not (name == "Origin" and not value))
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
-        try:
+        with contextlib.suppress(OSError):  # refused before all of it was sent
             connection.sendall(f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode() + body)
-        except OSError:  # refused before all of it was sent
-            pass
         answer = b""
         while b"\r\n" not in answer and (more := connection.recv(4096)):
             answer += more
@@ -260,10 +261,8 @@ def test_a_body_that_goes_on_beyond_its_limit_is_not_taken_in(net, pictures, tmp
             yield bytes(2**20)
 
     with served(net, pictures, tmp_path / "out") as (client, _):
-        try:
+        with contextlib.suppress(httpx.TransportError):  # the connection is closed before all of it is sent
             assert client.post("/api/photos/0/do", content=endless()).status_code == 413
-        except httpx.TransportError:  # the connection was closed before all of it was sent
-            pass
         assert sent < 64 * 2**20
         assert client.get("/api/project").status_code == 200
 

@@ -313,7 +313,7 @@ def test_two_pages_on_two_photos_at_once_give_what_the_library_gives(net, pictur
     """Thirty interactions each."""
     said = {number: _said(number) for number in (0, 1)}
     shown: dict[int, list[np.ndarray]] = {0: [], 1: []}
-    with served(net, pictures, tmp_path / "out") as (client, door):
+    with served(net, pictures, tmp_path / "out") as (client, _):
 
         def works(number: int) -> None:
             page = Page(client, number)

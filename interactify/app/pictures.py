@@ -54,6 +54,17 @@ def checked_picture(content: Path | bytes, name: str) -> str:
     return form
 
 
+def whole_picture(content: bytes, name: str) -> str:
+    """The same, and then all of its pixels: a picture that is cut short is none. Raises as `checked_picture`."""
+    form = checked_picture(content, name)
+    try:
+        with Image.open(io.BytesIO(content), formats=[form]) as opened:
+            opened.load()
+    except Exception as cause:  # decoders meet broken pictures with nearly any exception
+        raise PhotoError(f"{name} is damaged or cut short ({type(cause).__name__}). Copy or save it again.") from cause
+    return form
+
+
 def pictures_in(folder: Path) -> list[Path]:
     """The picture files that lie in a folder itself, by name; links that lead out of it are left alone."""
     inside = folder.resolve()

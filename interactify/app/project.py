@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from interactify.app.pictures import checked_picture, pictures_in, plain_name
+from interactify.app.pictures import checked_picture, pictures_in, plain_name, whole_picture
 from interactify.errors import OptionError, PhotoError
 from interactify.export import prepare_folder
 from interactify.export.files import write_json
@@ -100,7 +100,7 @@ class Project:
             PhotoError: it is none that is opened here; nothing is written then.
             OptionError: the folder can't be written to.
         """
-        form = checked_picture(content, "The file")
+        form = whole_picture(content, "The file")
         with self._lock:
             if len(self._photos) >= MOST:
                 raise PhotoError(f"There are {MOST} photos already. Begin another project: --out.")

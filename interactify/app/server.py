@@ -26,7 +26,6 @@ from interactify.app.security import Door, Guard, TooLong, refused
 from interactify.app.showing import BACKGROUNDS
 from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, PhotoError
 from interactify.export import voc_palette
-from interactify.photo import opened
 from interactify.picture import open_picture
 from interactify.wrap import Interactive
 
@@ -119,14 +118,7 @@ class App:
     async def bring(self, request: Request) -> Response:
         name = request.query_params.get("name", "photo")[:200]
         content = await request.body()
-
-        def brought() -> Photo:
-            checked_picture(content, "The file")
-            photo = self.project.bring(name, content)
-            opened(photo.path, 3)  # a picture that is cut short is found out now
-            return photo
-
-        return JSONResponse(_photo(await run_in_threadpool(brought)), 201)
+        return JSONResponse(_photo(await run_in_threadpool(self.project.bring, name, content)), 201)
 
     async def image(self, request: Request) -> Response:
         photo = self._photo(request)
