@@ -64,7 +64,8 @@ def bound(host: str, port: int | None) -> socket.socket:
     for each in ports:
         try:
             family = socket.getaddrinfo(host, each, type=socket.SOCK_STREAM)[0][0]
-            listening = socket.socket(family, socket.SOCK_STREAM)
+            # Where the protocol is not named, asyncio leaves small packets waiting for others, 40 ms each.
+            listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((host, each))
         except OSError as cause:
@@ -95,6 +96,7 @@ def serve(net: Interactive, project: object, listening: socket.socket, host: str
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=16 * 1024,
     )
+    sys.setswitchinterval(0.001)  # threads that show and save are not to keep a finished mask waiting
     print(f"interactify: {door.address()}", flush=True)
     print(f"interactify: everything is kept in {project.out.resolve()}; Ctrl-C ends", file=sys.stderr, flush=True)
     if browser:

@@ -34,7 +34,7 @@ def served(
     net: Interactive, photos: Sequence[Path], out: Path, host: str | None = None
 ) -> Iterator[tuple[httpx.Client, Door]]:
     """A running server, and a client that sends what the page sends."""
-    listening = socket.socket()
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     door = Door.opened(host, listening.getsockname()[1])
     app = build(net, Project.opened(photos, out), door)

@@ -26,7 +26,7 @@ from interactify.session_file import load_session
 from interactify.wrap import Interactive
 
 FIRST_LOOK: Final = 0.02  # seconds after which it is looked whether there is something to show already
-NEXT_LOOK: Final = 0.12  # and again: what is shown in between costs what the refinement could use
+NEXT_LOOK: Final = 0.25  # and again: what is shown in between costs what the refinement could use
 MOST_WAITING: Final = 64  # actions of one photo: more is no person
 OPEN: Final = 6  # sessions kept in memory
 
@@ -224,7 +224,7 @@ class Desk:
                 with self._lock:
                     if not over.is_set():
                         emit(self._showing.glimpse(session.active, mask))
-                wait = max(NEXT_LOOK, 2 * (time.monotonic() - begun))
+                wait = max(NEXT_LOOK, 5 * (time.monotonic() - begun))
 
 
 class Desks:

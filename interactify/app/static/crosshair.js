@@ -31,6 +31,7 @@ export class Crosshair {
   /** Says with the tool at hand what Enter says; `negative` with Shift. */
   enter(negative) {
     if (!this.at) return this.move(0, 0, true);
+    clearTimeout(this.timer); // what is said now is told of, and not where
     const [x, y] = this.at;
     const tool = this.hooks.tool();
     if (tool === "point") {

@@ -12,7 +12,7 @@ export function fillHelp(element) {
     const list = document.createElement("dl");
     for (const [keys, says] of entries) {
       const term = document.createElement("dt");
-      keys.split(", ").forEach((each) => term.append(key(each)));
+      keys.split(" | ").forEach((each) => term.append(key(each)));
       const meaning = document.createElement("dd");
       meaning.textContent = says;
       list.append(term, meaning);

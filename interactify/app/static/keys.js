@@ -3,30 +3,30 @@
 /** Commands by key; `hold` ones begin when the key goes down and end when it comes up. */
 export const TABLE = [
   ["Say", [
-    ["Left click, Enter", "this belongs to the object"],
-    ["Right click, Alt+click, Shift+Enter", "this does not"],
+    ["Left click | Enter", "this belongs to the object"],
+    ["Right click | Alt+click | Shift+Enter", "this does not"],
     ["Drag", "a scribble along it (right or Alt: along what does not belong)"],
     ["Shift+drag", "a box around it"],
     ["Drag a disc", "put that click elsewhere"],
-    ["X, Delete", "take back what is under the pointer or the crosshair"],
-    ["1 … 9, 0", "with a network of several classes: say this class (0: none); else: the object of that number"],
+    ["X | Delete", "take back what is under the pointer or the crosshair"],
+    ["0 … 9", "with a network of several classes: say this class (0: none); else: the object of that number"],
     ["M", "let plain clicks say “not this”, and back"],
   ]],
   ["Tools", [["C", "click and scribble"], ["B", "box"], ["L", "lasso"], ["E", "erase from the mask"], ["G", "give back to the mask"]]],
   ["Go back and forth", [
-    ["Ctrl+Z, Z", "undo"], ["Ctrl+Shift+Z, Y", "redo"], ["R", "forget all that was said of this object (undo brings it back)"],
+    ["Ctrl+Z | Z", "undo"], ["Ctrl+Shift+Z | Y", "redo"], ["R", "forget all that was said of this object (undo brings it back)"],
     ["Esc", "stop: what is drawn, or being refined"],
   ]],
-  ["Objects", [["O", "another object"], [", and .", "the object before, and after"]]],
-  ["Photos", [["N, P", "next and previous photo"], ["D", "done, and on to the next"], ["S", "skip it, and on to the next"]]],
+  ["Objects", [["O", "another object"], [", | .", "the object before, and after"]]],
+  ["Photos", [["N | P", "next and previous photo"], ["D", "done, and on to the next"], ["S", "skip it, and on to the next"]]],
   ["Look", [
-    ["Wheel, pinch, + and −", "zoom"], ["Space+drag, middle button, two fingers", "move the photo"], ["F", "fit the photo"],
-    ["V", "fill, outline, cut-out, classes"], ["[ and ]", "less and more opacity"],
+    ["Wheel | pinch | + | −", "zoom"], ["Space+drag | two fingers", "move the photo"], ["F", "fit the photo"],
+    ["V", "fill, outline, cut-out, classes"], ["[ | ]", "less and more opacity"],
     ["Hold Q", "the photo alone"], ["Hold W", "the network’s own mask, before you said anything"],
   ]],
   ["Without a mouse", [
-    ["Arrow keys", "move a crosshair (with Shift: by single pixels)"], ["Enter, Shift+Enter", "click there, or say “not this”"],
-    ["Enter twice, with the box tool", "two corners"], ["?", "this help"],
+    ["← ↑ → ↓", "move a crosshair (with Shift: by single pixels)"], ["Enter | Shift+Enter", "click there, or say “not this”"],
+    ["Enter", "with the box tool: a corner, then the opposite one"], ["?", "this help"],
   ]],
 ];
 

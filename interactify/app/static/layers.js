@@ -10,7 +10,11 @@ export class Layers {
     this.photoCanvas = photoCanvas;
     this.overlay = overlayCanvas;
     this.scratch = document.createElement("canvas");
+    this.tinted = document.createElement("canvas");
     this.ring = document.createElement("canvas");
+    const pixel = document.createElement("canvas");
+    pixel.width = pixel.height = 1;
+    this.probe = pixel.getContext("2d", { willReadFrequently: true }); // masks themselves are never read back
     this.masks = new Map();
     this.photo = null;
     this.plain = null;
@@ -64,12 +68,14 @@ export class Layers {
   holds(name, x, y) {
     const mask = this.masks.get(name);
     if (!mask) return false;
-    return mask.getContext("2d").getImageData(Math.floor(x * this.scale), Math.floor(y * this.scale), 1, 1).data[3] > 127;
+    this.probe.globalCompositeOperation = "copy";
+    this.probe.drawImage(mask, Math.floor(x * this.scale), Math.floor(y * this.scale), 1, 1, 0, 0, 1, 1);
+    return this.probe.getImageData(0, 0, 1, 1).data[3] > 127;
   }
 
   /** Fits the canvases to the stage, in the screen's own pixels. */
   resize(width, height, ratio) {
-    for (const canvas of [this.photoCanvas, this.overlay, this.scratch, this.ring]) {
+    for (const canvas of [this.photoCanvas, this.overlay, this.scratch, this.tinted, this.ring]) {
       canvas.width = Math.max(1, Math.round(width * ratio));
       canvas.height = Math.max(1, Math.round(height * ratio));
     }
@@ -125,38 +131,42 @@ export class Layers {
     context.globalCompositeOperation = "source-over";
   }
 
-  /** A mask in a colour: tinted as the view says, with an outline that is bright and has a dark rim where it is active. */
+  /** A mask in a colour: tinted as the view says, within an outline; the active one's is bright, with a dark rim. */
   #tint(context, mask, place, colour, active) {
-    const { scratch, ring, style } = this;
+    const { scratch, tinted, ring, style } = this;
     const [left, top, right, bottom] = this.#visible(place);
     if (right <= left || bottom <= top) return;
     const area = [left, top, right - left, bottom - top];
     const stencil = scratch.getContext("2d");
     stencil.globalCompositeOperation = "copy";
-    stencil.imageSmoothingEnabled = true;
     stencil.drawImage(mask, ...place);
     const fills = style.view === "fill";
+    const line = ring.getContext("2d");
+    line.globalCompositeOperation = "source-over";
+    line.clearRect(...area);
+    for (const [reach, stroke] of active ? [[2.4, "#000a"], [1.4, fills ? "#fff" : colour]] : [[1.1, colour]]) {
+      const source = stroke === "#fff" ? scratch : this.#dyed(tinted, scratch, stroke, area);
+      for (const [dx, dy] of AROUND) line.drawImage(source, ...area, left + dx * reach * this.ratio, top + dy * reach * this.ratio, area[2], area[3]);
+    }
+    line.globalCompositeOperation = "destination-out";
+    line.drawImage(scratch, ...area, ...area);
     if (fills) {
-      stencil.globalCompositeOperation = "source-in";
-      stencil.fillStyle = colour;
-      stencil.fillRect(...area);
       context.globalAlpha = style.opacity * (active ? 1 : 0.75);
-      context.drawImage(scratch, ...area, ...area);
+      context.drawImage(this.#dyed(tinted, scratch, colour, area), ...area, ...area);
       context.globalAlpha = 1;
     }
-    const line = ring.getContext("2d");
-    for (const [width, stroke] of active ? [[2.6, "rgba(0,0,0,.45)"], [1.6, fills ? "#fff" : colour]] : [[1.2, colour]]) {
-      const reach = width * this.ratio;
-      line.globalCompositeOperation = "source-over";
-      line.clearRect(...area);
-      for (const [dx, dy] of AROUND) line.drawImage(scratch, ...area, left + dx * reach, top + dy * reach, area[2], area[3]);
-      line.globalCompositeOperation = "destination-out";
-      line.drawImage(scratch, ...area, ...area);
-      line.globalCompositeOperation = "source-in";
-      line.fillStyle = stroke;
-      line.fillRect(...area);
-      context.drawImage(ring, ...area, ...area);
-    }
+    context.drawImage(ring, ...area, ...area);
+  }
+
+  /** The stencil in a colour. */
+  #dyed(canvas, stencil, colour, area) {
+    const context = canvas.getContext("2d");
+    context.globalCompositeOperation = "copy";
+    context.fillStyle = colour;
+    context.fillRect(...area);
+    context.globalCompositeOperation = "destination-in";
+    context.drawImage(stencil, 0, 0);
+    return canvas;
   }
 
   #visible([x, y, width, height]) {
@@ -164,4 +174,4 @@ export class Layers {
   }
 }
 
-const AROUND = [[1, 0], [-1, 0], [0, 1], [0, -1], [0.7, 0.7], [-0.7, 0.7], [0.7, -0.7], [-0.7, -0.7]];
+const AROUND = [[0.7, 0.7], [-0.7, 0.7], [0.7, -0.7], [-0.7, -0.7]];

@@ -17,6 +17,13 @@ function button(name, label, run) {
   return element;
 }
 
+function actions(...buttons) {
+  const element = document.createElement("div");
+  element.className = "acts";
+  element.append(...buttons);
+  return element;
+}
+
 function text(kind, content, className) {
   const element = document.createElement(kind);
   element.className = className ?? "";
@@ -38,7 +45,7 @@ export function showObjects(list, told, acts) {
     pick.addEventListener("click", () => active || acts.switchTo(object.name));
     const rename = () => edit(row, pick, object.name, (name) => acts.rename(object.name, name));
     pick.addEventListener("dblclick", rename);
-    row.append(pick, button("rename", `Rename ${object.name}`, rename), button("close", `Delete ${object.name}`, () => acts.remove(object.name)));
+    row.append(pick, actions(button("rename", `Rename ${object.name}`, rename), button("close", `Delete ${object.name}`, () => acts.remove(object.name))));
     return row;
   });
   list.replaceChildren(...rows);
@@ -89,7 +96,7 @@ export function showSaid(list, told, pending, classes, acts) {
     body.className = "body";
     body.append(text("span", nameOf(each, classes), "name"), text("span", milliseconds(each.ms), "detail"));
     if (each.reason) body.append(text("p", each.reason, "reason"));
-    row.append(dot, body, button("close", `Remove ${nameOf(each, classes).toLowerCase()} ${index + 1}`, () => acts.remove(index)));
+    row.append(dot, body, actions(button("close", `Remove ${nameOf(each, classes).toLowerCase()} ${index + 1}`, () => acts.remove(index))));
     row.addEventListener("pointerenter", () => acts.light(index));
     row.addEventListener("pointerleave", () => acts.light(-1));
     return row;

@@ -25,19 +25,23 @@ export class Photos {
   #tile(photo) {
     const item = document.createElement("li");
     const tile = document.createElement("button");
-    tile.className = `tile ${photo.status}`;
     tile.dataset.number = photo.number;
     const image = document.createElement("img");
     Object.assign(image, { loading: "lazy", decoding: "async", alt: "", src: `/api/photos/${photo.number}/thumb` });
     const badge = document.createElement("span");
     badge.className = "badge";
-    if (photo.status !== "open") badge.append(icon(photo.status === "done" ? "check" : "skip"));
     tile.append(image, badge);
     tile.title = photo.name;
     tile.addEventListener("click", () => this.hooks.open(photo.number));
     item.append(tile);
-    this.#label(tile, photo);
+    this.#dress(tile, photo);
     return item;
+  }
+
+  #dress(tile, photo) {
+    tile.className = `tile ${photo.status}`;
+    tile.querySelector(".badge").replaceChildren(...(photo.status === "open" ? [] : [icon(photo.status === "done" ? "check" : "skip")]));
+    this.#label(tile, photo);
   }
 
   #label(tile, photo) {
@@ -55,6 +59,9 @@ export class Photos {
     document.getElementById("previous").disabled = number === 0;
     document.getElementById("next").disabled = number === this.all.length - 1;
     document.getElementById("photo-name").textContent = this.all[number].name;
+    const marked = this.all[number].status;
+    document.getElementById("done").textContent = marked === "done" ? "Reopen" : "Done";
+    document.getElementById("skip").textContent = marked === "skipped" ? "Unskip" : "Skip";
     const chip = document.getElementById("photo-status");
     chip.hidden = this.all[number].status === "open";
     chip.textContent = this.all[number].status;
@@ -68,7 +75,7 @@ export class Photos {
 
   update(photo) {
     this.all[photo.number] = photo;
-    this.list.children[photo.number].replaceWith(this.#tile(photo));
+    this.#dress(this.list.children[photo.number].firstChild, photo);
     this.#count();
     if (this.current !== null) this.show(this.current);
   }
