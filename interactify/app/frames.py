@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from interactify.window import Window, extent_of, whole
 
 FAST: Final = 1  # zlib's level: the way is short, and a mask's rows are alike
+MOST_OF_IT: Final = (
+    0.4  # of a photo: a region beyond is sent as all of it, which the page need not lay over what it has
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,10 @@ def mask_part(name: str, mask: NDArray[np.bool_], before: NDArray[np.bool_] | No
     >>> part.box, mask_part("cup", mask, mask)
     (Window(top=10, left=30, height=10, width=20), None)
     """
-    box = whole(mask.shape[:2]) if before is None else extent_of(mask != before)
+    all_of_it = whole(mask.shape[:2])
+    box = all_of_it if before is None else extent_of(mask != before)
+    if box is not None and box.height * box.width > MOST_OF_IT * mask.size:
+        box = all_of_it
     return None if box is None else Part("object", name, box, stencil(mask[box.slices]))
 
 

@@ -76,7 +76,7 @@ export class Desk extends EventTarget {
       return;
     }
     this.serial = header.serial;
-    parts.forEach((part, k) => this.layers.put(part, bitmaps[k], header.kind === "state"));
+    parts.forEach((part, k) => this.layers.put(part, bitmaps[k]));
     if (header.kind !== "preview") {
       this.told = header;
       this.layers.keep(header.objects.map((object) => object.name));

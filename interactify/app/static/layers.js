@@ -28,7 +28,7 @@ export class Layers {
     this.photo = bitmap;
     this.size = { width: bitmap.width, height: bitmap.height };
     this.scale = Math.min(1, Math.sqrt(MOST / (bitmap.width * bitmap.height)));
-    this.masks.clear();
+    for (const name of [...this.masks.keys()]) this.#forget(name);
     this.plain = this.classMap = null;
   }
 
@@ -42,16 +42,35 @@ export class Layers {
   /** Draws a region of a layer in its place. */
   put(part, bitmap) {
     const [left, top, width, height] = part.box.map((each) => each * this.scale);
+    const whole = part.box[2] === this.size.width && part.box[3] === this.size.height;
+    if (part.layer === "object" && whole && this.scale === 1) {  // it is drawn with as it came
+      this.#forget(part.name);
+      this.masks.set(part.name, bitmap);
+      return;
+    }
     let canvas;
     if (part.layer === "classes") canvas = this.classMap ??= this.#blank();
-    else {
-      if (!this.masks.has(part.name)) this.masks.set(part.name, this.#blank());
-      canvas = this.masks.get(part.name);
-    }
+    else canvas = this.#canvasOf(part.name);
     const context = canvas.getContext("2d");
     context.clearRect(left, top, width, height);
     context.drawImage(bitmap, left, top, width, height);
     bitmap.close();
+  }
+
+  /** The canvas of an object's mask, which regions are drawn into. */
+  #canvasOf(name) {
+    const held = this.masks.get(name);
+    if (held instanceof HTMLCanvasElement) return held;
+    const canvas = this.#blank();
+    if (held) canvas.getContext("2d").drawImage(held, 0, 0);
+    this.#forget(name);
+    this.masks.set(name, canvas);
+    return canvas;
+  }
+
+  #forget(name) {
+    this.masks.get(name)?.close?.();
+    this.masks.delete(name);
   }
 
   putPlain(bitmap) {
@@ -61,7 +80,7 @@ export class Layers {
 
   /** Forgets the masks of objects that are no more. */
   keep(names) {
-    for (const name of this.masks.keys()) if (!names.includes(name)) this.masks.delete(name);
+    for (const name of [...this.masks.keys()]) if (!names.includes(name)) this.#forget(name);
   }
 
   /** Whether a pixel of the photo is within an object's mask. */
