@@ -1,4 +1,4 @@
-# make demo | test | docs | clean. The virtual environment is made on the first call and kept.
+# make demo | app | test | docs | clean. The virtual environment is made on the first call and kept.
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,10 +16,11 @@ export INTERACTIFY_DATA
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs clean
+.PHONY: help demo app test docs clean
 
 help:
 	@echo "make demo    install, then play scripted clicks on the embedded photos and write the pictures"
+	@echo "make app     install, then open the page where photos are segmented with the mouse: make app PHOTOS=folder"
 	@echo "make test    install with the test extra, then check the style and run the tests"
 	@echo "make docs    build the documentation into site/"
 	@echo "make clean   remove $(VENV) and everything that was built"
@@ -28,6 +29,9 @@ help:
 
 demo: $(VENV)/.installed
 	$(BIN)/interactify demo
+
+app: $(VENV)/.installed-app
+	$(BIN)/interactify app $(PHOTOS)
 
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -39,7 +43,7 @@ docs: $(VENV)/.installed-test
 	@echo "Open site/index.html"
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis interactify-demo
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis interactify-demo interactify-out
 	find interactify adapters tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An interpreter that is too old ends here, and not in an unreadable error of the installer.
@@ -55,7 +59,12 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@$(call install,.)
 	@touch $@
 
+$(VENV)/.installed-app: pyproject.toml | $(BIN)/python
+	@echo "Installing interactify and its page into $(VENV) (PyTorch is large: the first time takes some minutes)"
+	@$(call install,".[app]")
+	@touch $@ $(VENV)/.installed
+
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "Installing interactify and its test tools into $(VENV) (PyTorch is large: the first time takes some minutes)"
 	@$(call install,".[test]")
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-app

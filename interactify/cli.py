@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from interactify import evaluate_command
+from interactify import app_command, evaluate_command
 from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError
 from interactify.formats import FORMAT_HELP, Exported, category_of, checked_tolerance, formats_named, write_formats
 from interactify.tools.commands import add_commands
@@ -134,6 +134,16 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", metavar="DIR", default="interactify-demo", help="folder for the pictures (%(default)s)")
     demo.set_defaults(command=_demo)
 
+    app = commands.add_parser(
+        "app",
+        help="open a page in the browser where photos are segmented with the mouse",
+        description="Everything is kept as one goes: closing the page, or ending the server, loses nothing.",
+        allow_abbrev=False,
+    )
+    app_command.add_arguments(app)
+    _add_network_options(app)
+    app.set_defaults(command=_app)
+
     segment = commands.add_parser(
         "segment",
         help="segment a photo by clicks; writes the mask and an overlay",
@@ -219,6 +229,10 @@ def _demo(given: argparse.Namespace) -> int:
 
     demo.run(given.out)
     return 0
+
+
+def _app(given: argparse.Namespace) -> int:
+    return app_command.run(given, _network)
 
 
 def _segment(given: argparse.Namespace) -> int:

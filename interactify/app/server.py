@@ -1,0 +1,264 @@
+"""Which address answers what. Nothing here waits: what takes time is done in threads, and told as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from interactify.app import exporting
+from interactify.app.actions import Action, check, read_action
+from interactify.app.desk import Busy, Desk, Desks, Failed, told
+from interactify.app.frames import frame, mask_part
+from interactify.app.pictures import as_jpeg, checked_picture
+from interactify.app.project import STATUSES, Photo, Project
+from interactify.app.security import Door, Guard, TooLong, refused
+from interactify.app.showing import BACKGROUNDS
+from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, PhotoError
+from interactify.export import voc_palette
+from interactify.picture import open_picture
+from interactify.wrap import Interactive
+
+STATIC: Final = Path(__file__).parent / "static"
+TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+FRAMES: Final = "application/x-interactify-frames"
+THUMB: Final = 160  # pixels
+
+
+def build(net: Interactive, project: Project, door: Door) -> Guard:
+    """The server's application: a page for `project`, whose photos are segmented by `net`, behind a door."""
+    app = App(net, project)
+    routes = [
+        Route("/", app.page),
+        Route("/static/{name}", app.static),
+        Route("/api/project", app.project_told),
+        Route("/api/photos", app.bring, methods=["POST"]),
+        Route("/api/photos/{number}/image", app.image),
+        Route("/api/photos/{number}/thumb", app.thumb),
+        Route("/api/photos/{number}/state", app.state),
+        Route("/api/photos/{number}/plain", app.plain),
+        Route("/api/photos/{number}/do", app.do, methods=["POST"]),
+        Route("/api/photos/{number}/cancel", app.cancel, methods=["POST"]),
+        Route("/api/photos/{number}/status", app.status, methods=["POST"]),
+        Route("/api/export", app.export),
+    ]
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(app.desks.close)
+
+    answers: dict[Any, Any] = {
+        HTTPException: _http,
+        InteractifyError: _foreseen,
+        TooLong: _too_long,
+        ClientDisconnect: _gone,
+        Exception: _unforeseen,
+    }
+    return Guard(Starlette(routes=routes, exception_handlers=answers, lifespan=lifespan), door)
+
+
+class App:
+    """The routes, each a method."""
+
+    def __init__(self, net: Interactive, project: Project) -> None:
+        self.net, self.project, self.desks = net, project, Desks(net, project)
+        self._static = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in TYPES}
+
+    async def page(self, request: Request) -> Response:
+        return Response(self._static["index.html"], media_type=TYPES[".html"])
+
+    async def static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in self._static:
+            raise HTTPException(404)
+        return Response(self._static[name], media_type=TYPES[Path(name).suffix])
+
+    async def project_told(self, request: Request) -> Response:
+        spec = self.net.spec
+        count = spec.output.classes if spec.output.classes > 1 else 0
+        names = spec.class_names or tuple(f"class {k}" for k in range(count))
+        colours = voc_palette()
+        classes = [
+            {
+                "name": names[k],
+                "colour": "#" + bytes(colours[k % 256]).hex(),
+                "background": names[k].lower() in BACKGROUNDS,
+            }
+            for k in range(count)
+        ]
+        return JSONResponse(
+            {
+                "photos": [_photo(photo) for photo in self.project.photos],
+                "classes": classes,
+                "network": spec.family or type(self.net.unwrap()).__name__,
+                "out": self.project.out.name,
+                "exports": [
+                    {"name": name, "says": kind.says, "at_hand": kind.at_hand} for name, kind in exporting.KINDS.items()
+                ],
+                "trouble": list(self.desks.saver.trouble.values()),
+            }
+        )
+
+    async def bring(self, request: Request) -> Response:
+        name = request.query_params.get("name", "photo")[:200]
+        content = await request.body()
+        return JSONResponse(_photo(await run_in_threadpool(self.project.bring, name, content)), 201)
+
+    async def image(self, request: Request) -> Response:
+        photo = self._photo(request)
+        return Response(await run_in_threadpool(_jpeg, photo, None), media_type="image/jpeg")
+
+    async def thumb(self, request: Request) -> Response:
+        photo = self._photo(request)
+        return Response(await run_in_threadpool(_jpeg, photo, THUMB), media_type="image/jpeg")
+
+    async def state(self, request: Request) -> Response:
+        return await self._stream(self._desk(request), None, _wants_classes(request))
+
+    async def plain(self, request: Request) -> Response:
+        """The network's own mask, before anything was said."""
+        desk = self._desk(request)
+
+        def made() -> bytes:
+            part = mask_part("", desk.session().first.result.mask, None)
+            return frame({"kind": "plain"}, [part] if part else [])
+
+        return Response(await run_in_threadpool(made), media_type=FRAMES)
+
+    async def do(self, request: Request) -> Response:
+        desk = self._desk(request)
+        action = read_action(await _json(request))
+        if not desk.ready:
+            await run_in_threadpool(desk.session)
+        check(action, desk.session())
+        return await self._stream(desk, action, _wants_classes(request))
+
+    async def cancel(self, request: Request) -> Response:
+        self._desk(request).cancel()
+        return Response(status_code=204)
+
+    async def status(self, request: Request) -> Response:
+        photo = self._photo(request)
+        said = await _json(request)
+        if not isinstance(said, dict) or list(said) != ["status"] or said["status"] not in STATUSES:
+            raise HTTPException(422, 'Expected {"status": "open", "done" or "skipped"}.')
+
+        def marked() -> Photo:
+            marked = self.project.mark(photo.number, status=said["status"])
+            self.desks.write(marked)
+            return marked
+
+        return JSONResponse(_photo(await run_in_threadpool(marked)))
+
+    async def export(self, request: Request) -> Response:
+        kinds = exporting.kinds_named(request.query_params.get("kinds", ""))
+        named = request.query_params.get("photo")
+        photo = None if named is None else self._numbered(named)
+
+        def made() -> bytes:
+            session = None if photo is None else self.desks.at(photo).session()
+            self.desks.saver.flush(None if photo is None else photo.number)
+            photos = self.project.photos if photo is None else (photo,)
+            return exporting.zipped(kinds, photos, self.project.out, self.desks.saver.annotations, session)
+
+        name = "interactify" if photo is None else photo.key.encode("ascii", "replace").decode().replace("?", "-")
+        named_so = {"Content-Disposition": f'attachment; filename="{name}.zip"'.replace("\\", "-")}
+        return Response(await run_in_threadpool(made), media_type="application/zip", headers=named_so)
+
+    async def _stream(self, desk: Desk, action: Action | None, classes: bool) -> Response:
+        """What comes of an action, frame by frame; an error where it comes to nothing."""
+        loop, coming = asyncio.get_running_loop(), asyncio.Queue[bytes | Exception | None]()
+
+        def emit(each: bytes | Exception | None) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(coming.put_nowait, each)
+
+        desk.submit(action, emit, classes=classes)
+        first = await coming.get()
+        if isinstance(first, Exception):
+            raise told(first)
+
+        async def frames() -> AsyncIterator[bytes]:
+            each: bytes | Exception | None = first
+            while each is not None:
+                yield _error_frame(each) if isinstance(each, Exception) else each
+                each = await coming.get()
+
+        return StreamingResponse(frames(), media_type=FRAMES)
+
+    def _desk(self, request: Request) -> Desk:
+        return self.desks.at(self._photo(request))
+
+    def _photo(self, request: Request) -> Photo:
+        return self._numbered(request.path_params["number"])
+
+    def _numbered(self, text: str) -> Photo:
+        photo = self.project.photo(int(text)) if text.isascii() and text.isdigit() and len(text) < 8 else None
+        if photo is None:
+            raise HTTPException(404, "There is no such photo.")
+        return photo
+
+
+def _photo(photo: Photo) -> dict[str, Any]:
+    return {"number": photo.number, "name": photo.path.name, "status": photo.status, "said": photo.said}
+
+
+def _jpeg(photo: Photo, longest: int | None) -> bytes:
+    try:
+        checked_picture(photo.path, photo.path.name)
+    except OSError as cause:
+        raise PhotoError(f"{photo.path.name} can't be looked at ({cause.strerror}). Was it moved?") from cause
+    return as_jpeg(open_picture(photo.path).uint8(), longest)
+
+
+def _wants_classes(request: Request) -> bool:
+    return request.query_params.get("classes") == "1"
+
+
+async def _json(request: Request) -> Any:
+    try:
+        return json.loads(await request.body())
+    except (ValueError, RecursionError) as cause:
+        raise HTTPException(400, "Expected JSON.") from cause
+
+
+def _error_frame(cause: Exception) -> bytes:
+    return frame({"kind": "error", "error": str(told(cause))}, [])
+
+
+async def _http(request: Request, cause: HTTPException) -> Response:
+    return refused(cause.status_code, cause.detail)
+
+
+async def _too_long(request: Request, cause: TooLong) -> Response:
+    return refused(413, "That is too long.")
+
+
+async def _gone(request: Request, cause: ClientDisconnect) -> Response:
+    return Response(status_code=400)  # nobody reads it
+
+
+async def _foreseen(request: Request, cause: InteractifyError) -> Response:
+    network = isinstance(cause, (Failed, NonFiniteError, NotEnoughMemoryError))
+    status = 429 if isinstance(cause, Busy) else 415 if isinstance(cause, PhotoError) else 500 if network else 422
+    return refused(status, str(cause))
+
+
+async def _unforeseen(request: Request, cause: Exception) -> Response:
+    return refused(500, f"Something failed that nobody foresaw ({type(cause).__name__}). The server goes on.")

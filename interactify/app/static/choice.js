@@ -1,0 +1,67 @@
+// A row of buttons of which one is chosen: a radio group, with the arrow keys as people know them.
+
+import { icon } from "./icons.js";
+
+/** Fills `container` with options {value, says, icon?, title?, swatch?}; returns {value, choose(value)}. */
+export function choice(container, options, picked) {
+  const group = { value: options[0]?.value ?? null, choose };
+  const buttons = options.map((option) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.role = "radio";
+    button.title = option.title ?? option.says;
+    if (option.icon) {
+      button.classList.add("icon");
+      button.setAttribute("aria-label", option.says);
+      button.append(icon(option.icon));
+    } else {
+      if (option.swatch) button.append(swatch(option.swatch));
+      const text = document.createElement("span");
+      text.textContent = option.says;
+      button.append(text);
+      if (option.key) button.append(key(option.key));
+    }
+    button.addEventListener("click", () => choose(option.value));
+    return button;
+  });
+  container.replaceChildren(...buttons);
+  container.onkeydown = (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const at = options.findIndex((option) => option.value === group.value);
+    const next = (at + step + options.length) % options.length;
+    choose(options[next].value);
+    buttons[next].focus();
+  };
+
+  function mark() {
+    options.forEach((option, k) => {
+      buttons[k].setAttribute("aria-checked", option.value === group.value);
+      buttons[k].tabIndex = option.value === group.value ? 0 : -1;
+    });
+  }
+
+  function choose(value) {
+    group.value = value;
+    mark();
+    picked(value);
+  }
+
+  mark();
+  return group;
+}
+
+export function swatch(colour) {
+  const dot = document.createElement("i");
+  dot.className = "swatch";
+  dot.style.setProperty("--colour", colour);
+  return dot;
+}
+
+export function key(text) {
+  const element = document.createElement("kbd");
+  element.textContent = text;
+  return element;
+}

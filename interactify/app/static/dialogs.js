@@ -1,0 +1,64 @@
+// Two dialogs: what keys and mouse do, and taking files away.
+
+import * as api from "./api.js";
+import { choice, key } from "./choice.js";
+import { TABLE } from "./keys.js";
+
+export function fillHelp(element) {
+  for (const [title, entries] of TABLE) {
+    const section = document.createElement("section");
+    const heading = document.createElement("h3");
+    heading.textContent = title;
+    const list = document.createElement("dl");
+    for (const [keys, says] of entries) {
+      const term = document.createElement("dt");
+      keys.split(" | ").forEach((each) => term.append(key(each)));
+      const meaning = document.createElement("dd");
+      meaning.textContent = says;
+      list.append(term, meaning);
+    }
+    section.append(heading, list);
+    element.append(section);
+  }
+}
+
+/** Prepares the export dialog for a project; `current()` is the number of the photo at hand. */
+export function exporting(project, current) {
+  const dialog = document.getElementById("export-dialog");
+  const kinds = document.getElementById("export-kinds");
+  document.getElementById("out-name").textContent = project.out;
+  const boxes = project.exports.map((each) => {
+    const label = document.createElement("label");
+    const box = document.createElement("input");
+    Object.assign(box, { type: "checkbox", value: each.name, checked: ["png", "coco", "labels"].includes(each.name) });
+    const says = document.createElement("span");
+    says.textContent = each.says;
+    label.append(box, says);
+    kinds.append(label);
+    return { box, label, atHand: each.at_hand };
+  });
+  const go = document.getElementById("export-go");
+  const which = choice(
+    document.getElementById("export-which"),
+    [{ value: "this", says: "This photo" }, { value: "all", says: "All photos" }],
+    () => refresh(),
+  );
+  const refresh = () => {
+    for (const { box, label, atHand } of boxes) {
+      box.disabled = atHand && which.value === "all";
+      label.classList.toggle("off", box.disabled);
+    }
+    go.disabled = !boxes.some(({ box }) => box.checked && !box.disabled);
+  };
+  kinds.addEventListener("change", refresh);
+  go.addEventListener("click", () => {
+    const chosen = boxes.filter(({ box }) => box.checked && !box.disabled).map(({ box }) => box.value);
+    const link = document.createElement("a");
+    link.href = api.exportAddress(chosen, which.value === "all" ? null : current());
+    link.download = "";
+    link.click();
+    dialog.close();
+  });
+  refresh();
+  return dialog;
+}

@@ -1,0 +1,99 @@
+// What was said, drawn over the photo: discs with a sign, strokes and outlines, and a warning where it does not hold.
+
+const SVG = "http://www.w3.org/2000/svg";
+const NEAR = 14; // screen pixels from which something is under the pointer
+
+function shape(kind, attributes, parent) {
+  const element = document.createElementNS(SVG, kind);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  parent?.append(element);
+  return element;
+}
+
+export class Marks {
+  constructor(svg) {
+    this.svg = svg;
+    this.said = [];
+    this.pending = [];
+    this.lit = -1;
+  }
+
+  /** Draws interactions as told by the server, then those that are on their way, in a view. */
+  draw(view, said = this.said, pending = this.pending) {
+    this.said = said;
+    this.pending = pending;
+    this.svg.replaceChildren();
+    said.forEach((each, index) => this.#mark(view, each, index === this.lit ? "lit" : ""));
+    pending.forEach((each) => this.#mark(view, each, "pending"));
+  }
+
+  /** The index of what lies under a place on the screen; -1 where nothing does. The latest wins. */
+  under(view, x, y) {
+    let best = -1;
+    let least = NEAR;
+    this.said.forEach((each, index) => {
+      const away = distance(outline(view, each), x, y, each.kind === "box" || each.kind === "lasso");
+      if (away <= least) [best, least] = [index, away];
+    });
+    return best;
+  }
+
+  light(view, index) {
+    if (index === this.lit) return;
+    this.lit = index;
+    this.draw(view);
+  }
+
+  #mark(view, each, state) {
+    const sign = each.kind === "box" || each.kind === "lasso" ? "region" : each.positive ? "yes" : "no";
+    const group = shape("g", { class: `mark ${each.kind} ${sign} ${each.state ?? ""} ${state}` }, this.svg);
+    const points = outline(view, each);
+    const path = points.map((point) => point.map((part) => part.toFixed(1)).join(",")).join(" ");
+    const [x, y] = points[0];
+    if (each.kind === "click") {
+      this.#disc(group, x, y, each.positive);
+    } else if (sign === "region") {
+      shape("polygon", { points: path, class: "rim" }, group);
+      shape("polygon", { points: path, class: "line" }, group);
+    } else {
+      const width = each.kind === "paint" ? Math.max(3, each.width * view.scale) : 4;
+      shape("polyline", { points: points.length > 1 ? path : `${path} ${path}`, class: "stroke", "stroke-width": width }, group);
+      if (each.kind === "scribble") this.#disc(group, x, y, each.positive);
+    }
+    if (each.state === "unsatisfied") {
+      const badge = shape("g", { class: "badge", transform: `translate(${x + 9},${y - 9})` }, group);
+      shape("circle", { r: 7 }, badge);
+      shape("path", { d: "M0-3.500v4M0 3v.1" }, badge);
+    }
+    if (each.reason) shape("title", {}, group).textContent = each.reason;
+  }
+
+  #disc(group, x, y, positive) {
+    const disc = shape("g", { class: "disc", transform: `translate(${x.toFixed(1)},${y.toFixed(1)})` }, group);
+    shape("circle", { r: 11, class: "halo" }, disc);
+    shape("circle", { r: 7.5, class: "body" }, disc);
+    shape("path", { d: positive ? "M-3.500 0h7M0-3.500v7" : "M-3.500 0h7", class: "sign" }, disc);
+  }
+}
+
+/** The corners of an interaction on the screen. */
+export function outline(view, each) {
+  if (each.kind === "click") return [view.place(each.x, each.y)];
+  if (each.kind !== "box") return each.points.map(([x, y]) => view.place(x, y));
+  const [left, top] = view.place(each.left - 0.5, each.top - 0.5);
+  const [right, bottom] = view.place(each.right + 0.5, each.bottom + 0.5);
+  return [[left, top], [right, top], [right, bottom], [left, bottom]];
+}
+
+function distance(points, x, y, closed) {
+  if (points.length === 1) return Math.hypot(points[0][0] - x, points[0][1] - y);
+  const ends = closed ? [...points, points[0]] : points;
+  let least = Infinity;
+  for (let k = 1; k < ends.length; k++) {
+    const [[ax, ay], [bx, by]] = [ends[k - 1], ends[k]];
+    const length = (bx - ax) ** 2 + (by - ay) ** 2 || 1;
+    const along = Math.min(1, Math.max(0, ((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / length));
+    least = Math.min(least, Math.hypot(ax + along * (bx - ax) - x, ay + along * (by - ay) - y));
+  }
+  return least;
+}

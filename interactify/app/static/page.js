@@ -1,0 +1,50 @@
+// What the page's parts share: the photo at hand, where it lies on the screen, and what is chosen.
+
+import { Desk } from "./desk.js";
+import { Layers } from "./layers.js";
+import { Marks } from "./marks.js";
+import { View } from "./view.js";
+
+export const $ = (id) => document.getElementById(id);
+
+export const stage = $("stage");
+export const layers = new Layers($("photo"), $("overlay"));
+export const view = new View();
+export const marks = new Marks($("marks"));
+export const desk = new Desk(layers);
+
+/** What changes: set by main.js, read by all. */
+export const page = {
+  project: null, // as the server told of it
+  photos: null,
+  size: null, // {width, height} of the photo, once it is there
+  hovered: null, // where the pointer is on the stage
+  draft: null, // what is being drawn
+  tool: null,
+  sign: null,
+  views: null,
+  classes: { value: null },
+  crosshair: null,
+  gestures: null,
+};
+
+/** Asks the server to do something; `since` is when the hand let go. */
+export function act(action, since) {
+  if (desk.told) desk.act(action, since);
+}
+
+export function announce(text) {
+  $("live").textContent = text;
+}
+
+/** Tells of something that went wrong. */
+export function notice(text) {
+  const note = document.createElement("p");
+  note.textContent = text;
+  const close = document.createElement("button");
+  close.textContent = "Dismiss";
+  close.addEventListener("click", () => note.remove());
+  note.append(close);
+  $("notices").append(note);
+  while ($("notices").children.length > 4) $("notices").firstChild.remove();
+}

@@ -1,0 +1,104 @@
+"""`interactify app`: its arguments, which import nothing heavy, and the server that it runs."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from interactify.errors import OptionError
+
+if TYPE_CHECKING:
+    from interactify.wrap import Interactive
+
+PORT: Final = 8347  # the first that is tried
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes beside the network's options."""
+    parser.add_argument("path", metavar="PHOTO or FOLDER", nargs="?", help="by default the photos that are embedded")
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder for masks, labels, COCO's JSON and sessions (interactify-out beside them)"
+    )
+    parser.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        help="listen there, and not at this computer's own loopback address alone; browsers then have to show a token, "
+        "which is printed once",
+    )
+    parser.add_argument("--port", type=int, metavar="N", help=f"listen there (the first that is free from {PORT} on)")
+    parser.add_argument("--no-browser", action="store_true", help="don't open the page; print its address")
+
+
+def run(given: argparse.Namespace, network: Callable[[argparse.Namespace], Interactive]) -> int:
+    """Serve the page until Ctrl-C; returns the exit status."""
+    for needed in ("starlette", "uvicorn"):
+        if find_spec(needed) is None:
+            raise OptionError(f"The page needs {needed}, which is not installed: pip install 'interactify[app]'.")
+    from interactify.app.project import Project, photos_of
+
+    path, out = (None if each is None else Path(each) for each in (given.path, given.out))
+    photos, folder = photos_of(path, out)
+    listening = bound(given.host or "127.0.0.1", given.port)
+    with listening:
+        net = network(given)
+        serve(net, Project.opened(photos, folder), listening, given.host, browser=not given.no_browser)
+    return 0
+
+
+def bound(host: str, port: int | None) -> socket.socket:
+    """A socket that listens at a host, at a port or at the first that is free.
+
+    Raises:
+        OptionError: there is no such host, or the port is taken.
+    """
+    if port is not None and not 0 <= port <= 65535:
+        raise OptionError(f"Expected a port from 0 to 65535, got {port}.")
+    ports = (port,) if port is not None else (*range(PORT, PORT + 20), 0)
+    for each in ports:
+        try:
+            family = socket.getaddrinfo(host, each, type=socket.SOCK_STREAM)[0][0]
+            # Where the protocol is not named, asyncio leaves small packets waiting for others, 40 ms each.
+            listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((host, each))
+        except OSError as cause:
+            if each == ports[-1]:
+                why = cause.strerror or type(cause).__name__
+                raise OptionError(f"Can't listen at {host}, port {each} ({why}). Name another one: --port.") from cause
+        else:
+            return listening
+    raise AssertionError("the last port raises or returns")
+
+
+def serve(net: Interactive, project: object, listening: socket.socket, host: str | None, *, browser: bool) -> None:
+    """Run the server on a socket until it is interrupted."""
+    import uvicorn
+
+    from interactify.app.project import Project
+    from interactify.app.security import Door
+    from interactify.app.server import build
+
+    assert isinstance(project, Project)
+    door = Door.opened(host, listening.getsockname()[1])
+    config = uvicorn.Config(
+        build(net, project, door),
+        log_level="warning",
+        access_log=False,
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=3,
+        h11_max_incomplete_event_size=16 * 1024,
+    )
+    sys.setswitchinterval(0.001)  # threads that show and save are not to keep a finished mask waiting
+    print(f"interactify: {door.address()}", flush=True)
+    print(f"interactify: everything is kept in {project.out.resolve()}; Ctrl-C ends", file=sys.stderr, flush=True)
+    if browser:
+        threading.Timer(0.5, webbrowser.open, (door.address(),)).start()
+    uvicorn.Server(config).run(sockets=[listening])
