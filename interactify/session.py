@@ -268,6 +268,14 @@ class Session(Objects):
         """
         self._cancelled.set()
 
+    def make_way(self) -> None:
+        """From another thread: let what is being refined end as it does for newer interactions, before they are said.
+
+        For those who queue changes themselves. Returns when it has ended; where nothing is being refined, at once.
+        """
+        with self._turn(newer=True):
+            pass
+
     def undo(self) -> Result:
         """Take the last change back, of whichever object it was; nothing happens where there is none.
 

@@ -129,9 +129,7 @@ class Desk:
             session = self._session
             stands = self._nudge is not None and self._nudge.is_alive()
             if session is not None and self._pressing and self._refining.is_set() and not stands:
-                name = session.active
-                # Calling an object what it is called changes nothing, and waits for its turn as every change does.
-                self._nudge = threading.Thread(target=session.rename, args=(name, name), daemon=True)
+                self._nudge = threading.Thread(target=session.make_way, daemon=True)
                 self._nudge.start()
 
     def _work(self) -> None:
