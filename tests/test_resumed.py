@@ -55,9 +55,9 @@ def test_it_saves_one_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_click_goes_on_from_a_pass_made_while_opening() -> None:
     net = interactify.wrap(interactify.zoo.load())
-    assert net.session(networks.random_photo())._run
+    assert net.session(networks.random_photo()).scene.run
     reading = interactify.wrap(interactify.zoo.load(), variables="kernels")
-    assert not reading.session(networks.random_photo())._run, "what is kept hangs on the clicks"
+    assert not reading.session(networks.random_photo()).scene.run, "what is kept hangs on the clicks"
 
 
 def test_only_the_same_values_of_the_same_photo_and_weights_are_gone_on_from() -> None:
@@ -91,11 +91,11 @@ def test_a_pass_is_let_go_once_its_gradient_is_taken() -> None:
 def test_nothing_is_left_of_a_session_that_is_gone() -> None:
     session = interactify.wrap(interactify.zoo.load()).session(networks.random_photo())
     session.click(x=5, y=5)
-    logits = weakref.ref(session._run._kept.logits)
+    logits = weakref.ref(session.scene.run._kept.logits)
     gc.collect()
     gc.disable()
     try:
-        session._run = LastPass()
+        session.scene.run = LastPass()
         assert logits() is None, "no cycle keeps the graph alive"
     finally:
         gc.enable()
@@ -106,6 +106,6 @@ def test_what_is_larger_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for room, kept in ((suffix.made, True), (suffix.made - 1, False)):
         monkeypatch.setattr(resumed, "ROOM", room)
         session = interactify.wrap(interactify.zoo.load()).session(networks.random_photo())
-        assert bool(session._run) == kept
+        assert bool(session.scene.run) == kept
         session.click(x=5, y=5)
-        assert bool(session._run) == kept
+        assert bool(session.scene.run) == kept
