@@ -123,6 +123,11 @@ class Desk:
         self._jobs.put(None)
         self._thread.join(30)
 
+    def put_away(self) -> None:
+        """Let go of the journal's file, when all is written."""
+        if self._held is not None:
+            self._held.journal.close_file()
+
     def _make_way(self) -> None:
         """Where something waits, stand in the session's line, so that what is being refined there ends."""
         with self._lock:
@@ -255,6 +260,8 @@ class Desks:
         for desk in self._desks.values():
             desk.close()
         self.saver.close()
+        for desk in self._desks.values():
+            desk.put_away()
 
     def _make_room(self) -> None:
         idle = sorted((desk for desk in self._desks.values() if desk.idle), key=lambda desk: desk.used)
@@ -262,6 +269,7 @@ class Desks:
             del self._desks[desk.photo.number]
             desk.close()
             self.saver.flush(desk.photo.number)
+            desk.put_away()
 
 
 def told(cause: Exception) -> InteractifyError:
