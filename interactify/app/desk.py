@@ -17,6 +17,7 @@ from typing import Final
 
 from interactify.app.actions import Action, read_action
 from interactify.app.journal import Journal
+from interactify.app.pictures import checked_picture
 from interactify.app.project import Photo, Project
 from interactify.app.saving import Saver, Unsaved, session_files
 from interactify.app.showing import Showing
@@ -59,6 +60,7 @@ class Desk:
         self._opened = threading.Event()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._refining = threading.Event()
+        self._closed = False
         self._pressing = 0  # actions that wait
         self._nudge: threading.Thread | None = None
         self._held: Unsaved | None = None
@@ -97,12 +99,14 @@ class Desk:
             classes: whether the page shows the map of classes too.
 
         Raises:
-            Busy: too many actions wait.
+            Busy: too many actions wait, or it was closed.
         """
         if self._jobs.qsize() >= MOST_WAITING:
             raise Busy(f"{MOST_WAITING} actions of this photo wait already. Wait until they are done.")
         self.used = time.monotonic()
         with self._lock:
+            if self._closed:
+                raise Busy("This photo was just put away, for others to be opened. Ask again.")
             self._jobs.put(_Job(action, emit, classes))
             self._pressing += action is not None
         self._make_way()
@@ -120,7 +124,9 @@ class Desk:
 
     def close(self) -> None:
         """Do what is waiting, and end."""
-        self._jobs.put(None)
+        with self._lock:
+            self._closed = True
+            self._jobs.put(None)
         self._thread.join(30)
 
     def put_away(self) -> None:
@@ -160,6 +166,7 @@ class Desk:
 
     def _open(self) -> tuple[Session, Journal]:
         """The session as it was left, or a new one."""
+        checked_picture(self.photo.path, self.photo.path.name)
         file, journal_file = session_files(self.photo, self.project.out)
         journal = Journal(journal_file, file)
         session: Session | None = None
