@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from interactify.app.actions import Action, read_action
+from interactify.app.failing import Busy, told
 from interactify.app.journal import Journal
 from interactify.app.pictures import checked_picture
 from interactify.app.project import Photo, Project
 from interactify.app.saving import Saver, Unsaved, session_files
 from interactify.app.showing import Showing
-from interactify.errors import CheckpointError, InteractifyError, NotEnoughMemoryError
+from interactify.errors import CheckpointError, InteractifyError
 from interactify.session import Session
 from interactify.session_file import load_session
 from interactify.wrap import Interactive
@@ -33,10 +34,6 @@ OPEN: Final = 6  # sessions kept in memory
 
 Emit = Callable[[bytes | Exception | None], None]
 """Takes frames as they come, or what went wrong, and None at the end; called from several threads."""
-
-
-class Busy(InteractifyError, RuntimeError):
-    """Too much is waiting already."""
 
 
 @dataclass(frozen=True)
@@ -277,22 +274,6 @@ class Desks:
             desk.close()
             self.saver.flush(desk.photo.number)
             desk.put_away()
-
-
-def told(cause: Exception) -> InteractifyError:
-    """What went wrong, in words for the page; what nobody foresaw comes from the network."""
-    if isinstance(cause, InteractifyError):
-        return cause
-    if isinstance(cause, MemoryError):
-        return NotEnoughMemoryError("There is not enough memory for this. Close other programs, or scale the photo.")
-    first_line = str(cause).strip().split("\n", 1)[0][:300]
-    return Failed(
-        f"The network failed ({type(cause).__name__}: {first_line}). What holds is as it was; try another way."
-    )
-
-
-class Failed(InteractifyError, RuntimeError):
-    """Something nobody foresaw, in the network most likely."""
 
 
 def put_aside(file: Path, journal: Path) -> str:

@@ -18,7 +18,8 @@ from starlette.routing import Route
 
 from interactify.app import exporting
 from interactify.app.actions import Action, check, read_action
-from interactify.app.desk import Busy, Desk, Desks, Failed, told
+from interactify.app.desk import Desk, Desks
+from interactify.app.failing import Busy, Failed, told
 from interactify.app.frames import frame, mask_part
 from interactify.app.pictures import as_jpeg, checked_picture
 from interactify.app.project import STATUSES, Photo, Project
