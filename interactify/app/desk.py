@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from interactify.app.actions import Action, read_action
+from interactify.app.failing import Busy, told
 from interactify.app.journal import Journal
+from interactify.app.pictures import checked_picture
 from interactify.app.project import Photo, Project
 from interactify.app.saving import Saver, Unsaved, session_files
 from interactify.app.showing import Showing
-from interactify.errors import CheckpointError, InteractifyError, NotEnoughMemoryError
+from interactify.errors import CheckpointError, InteractifyError
 from interactify.session import Session
 from interactify.session_file import load_session
 from interactify.wrap import Interactive
@@ -32,10 +34,6 @@ OPEN: Final = 6  # sessions kept in memory
 
 Emit = Callable[[bytes | Exception | None], None]
 """Takes frames as they come, or what went wrong, and None at the end; called from several threads."""
-
-
-class Busy(InteractifyError, RuntimeError):
-    """Too much is waiting already."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,7 @@ class Desk:
         self._opened = threading.Event()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._refining = threading.Event()
+        self._closed = False
         self._pressing = 0  # actions that wait
         self._nudge: threading.Thread | None = None
         self._held: Unsaved | None = None
@@ -97,12 +96,14 @@ class Desk:
             classes: whether the page shows the map of classes too.
 
         Raises:
-            Busy: too many actions wait.
+            Busy: too many actions wait, or it was closed.
         """
         if self._jobs.qsize() >= MOST_WAITING:
             raise Busy(f"{MOST_WAITING} actions of this photo wait already. Wait until they are done.")
         self.used = time.monotonic()
         with self._lock:
+            if self._closed:
+                raise Busy("This photo was just put away, for others to be opened. Ask again.")
             self._jobs.put(_Job(action, emit, classes))
             self._pressing += action is not None
         self._make_way()
@@ -120,8 +121,15 @@ class Desk:
 
     def close(self) -> None:
         """Do what is waiting, and end."""
-        self._jobs.put(None)
+        with self._lock:
+            self._closed = True
+            self._jobs.put(None)
         self._thread.join(30)
+
+    def put_away(self) -> None:
+        """Let go of the journal's file, when all is written."""
+        if self._held is not None:
+            self._held.journal.close_file()
 
     def _make_way(self) -> None:
         """Where something waits, stand in the session's line, so that what is being refined there ends."""
@@ -155,6 +163,7 @@ class Desk:
 
     def _open(self) -> tuple[Session, Journal]:
         """The session as it was left, or a new one."""
+        checked_picture(self.photo.path, self.photo.path.name)
         file, journal_file = session_files(self.photo, self.project.out)
         journal = Journal(journal_file, file)
         session: Session | None = None
@@ -255,6 +264,8 @@ class Desks:
         for desk in self._desks.values():
             desk.close()
         self.saver.close()
+        for desk in self._desks.values():
+            desk.put_away()
 
     def _make_room(self) -> None:
         idle = sorted((desk for desk in self._desks.values() if desk.idle), key=lambda desk: desk.used)
@@ -262,22 +273,7 @@ class Desks:
             del self._desks[desk.photo.number]
             desk.close()
             self.saver.flush(desk.photo.number)
-
-
-def told(cause: Exception) -> InteractifyError:
-    """What went wrong, in words for the page; what nobody foresaw comes from the network."""
-    if isinstance(cause, InteractifyError):
-        return cause
-    if isinstance(cause, MemoryError):
-        return NotEnoughMemoryError("There is not enough memory for this. Close other programs, or scale the photo.")
-    first_line = str(cause).strip().split("\n", 1)[0][:300]
-    return Failed(
-        f"The network failed ({type(cause).__name__}: {first_line}). What holds is as it was; try another way."
-    )
-
-
-class Failed(InteractifyError, RuntimeError):
-    """Something nobody foresaw, in the network most likely."""
+            desk.put_away()
 
 
 def put_aside(file: Path, journal: Path) -> str:

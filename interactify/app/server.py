@@ -18,7 +18,8 @@ from starlette.routing import Route
 
 from interactify.app import exporting
 from interactify.app.actions import Action, check, read_action
-from interactify.app.desk import Busy, Desk, Desks, Failed, told
+from interactify.app.desk import Desk, Desks
+from interactify.app.failing import Busy, Failed, told
 from interactify.app.frames import frame, mask_part
 from interactify.app.pictures import as_jpeg, checked_picture
 from interactify.app.project import STATUSES, Photo, Project
@@ -129,11 +130,11 @@ class App:
         return Response(await run_in_threadpool(_jpeg, photo, THUMB), media_type="image/jpeg")
 
     async def state(self, request: Request) -> Response:
-        return await self._stream(self._desk(request), None, _wants_classes(request))
+        return await self._stream(await self._desk(request), None, _wants_classes(request))
 
     async def plain(self, request: Request) -> Response:
         """The network's own mask, before anything was said."""
-        desk = self._desk(request)
+        desk = await self._desk(request)
 
         def made() -> bytes:
             part = mask_part("", desk.session().first.result.mask, None)
@@ -142,7 +143,7 @@ class App:
         return Response(await run_in_threadpool(made), media_type=FRAMES)
 
     async def do(self, request: Request) -> Response:
-        desk = self._desk(request)
+        desk = await self._desk(request)
         action = read_action(await _json(request))
         if not desk.ready:
             await run_in_threadpool(desk.session)
@@ -150,7 +151,7 @@ class App:
         return await self._stream(desk, action, _wants_classes(request))
 
     async def cancel(self, request: Request) -> Response:
-        self._desk(request).cancel()
+        (await self._desk(request)).cancel()
         return Response(status_code=204)
 
     async def status(self, request: Request) -> Response:
@@ -202,8 +203,9 @@ class App:
 
         return StreamingResponse(frames(), media_type=FRAMES)
 
-    def _desk(self, request: Request) -> Desk:
-        return self.desks.at(self._photo(request))
+    async def _desk(self, request: Request) -> Desk:
+        photo = self._photo(request)
+        return await run_in_threadpool(self.desks.at, photo)  # another one may have to be put away first
 
     def _photo(self, request: Request) -> Photo:
         return self._numbered(request.path_params["number"])
