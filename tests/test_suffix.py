@@ -214,8 +214,8 @@ def check_session(name: str, variables: str, evaluations: int, monkeypatch: pyte
             return
         # Some random networks make much of little: where the whole network by itself does, on a photo whose last bit
         # differs, its tape can't do better.
-        prepared = Network.image
-        patched.setattr(Network, "image", lambda *given: prepared(*given) * (1 + 1e-15))
+        prepared = Network.normalised
+        patched.setattr(Network, "normalised", lambda *given: prepared(*given) * (1 + 1e-15))
         nudged = session_of(name, variables, evaluations)
     own = [apart(a, b) for a, b in zip(nudged, expected, strict=True)]
     assert max(differences) < 10 * max(own), (variables, differences, own)
