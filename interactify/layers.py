@@ -20,6 +20,7 @@ from interactify.regions import held, inside, strewn, under
 from interactify.view import View, sample
 from interactify.window import Places, Window
 
+SURE: Final = 1.0  # log-odds of a mask that was given, where the network says otherwise: a probability of 0.73
 SAID: Final = 16.0  # log-odds of what a person said and no network: 1 - sigmoid is float32's last step below 1
 
 
@@ -71,7 +72,7 @@ class Seen:
 class Given:
     """A mask that someone gave, (H, W) bool, over what the network says: where both agree, as sure as the network is.
 
-    Where they differ, the mask's label at `SURE` log-odds: in doubt of the network, not beyond it.
+    Where they differ, the mask's label at `SURE` log-odds.
     """
 
     mask: NDArray[np.bool_]
@@ -87,9 +88,6 @@ class Given:
     def _corrected(logits: Tensor, mask: Tensor) -> Tensor:
         mask = mask.to(logits.device)
         return torch.where((logits > 0) == mask, logits, torch.where(mask, SURE, -SURE).to(logits))
-
-
-SURE: Final = 1.0
 
 
 @dataclass(frozen=True, eq=False)

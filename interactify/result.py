@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interactify.errors import OptionError, text_of
 from interactify.interactions import Click, Interaction
 from interactify.layers import Layer
 from interactify.said import Said
 from interactify.view import View
 from interactify.window import Window, extent_of
 
+HUGE = 100_000_000  # pixels of a picture that is not compared as a whole
 LARGE = 4_000_000  # pixels of a photo from which on whole arrays are not kept for results that hold no more
 
 
@@ -80,18 +82,22 @@ class Result:
     def mask_in(self, window: Window) -> NDArray[np.bool_]:
         """(h, w) bool, of a window of the photo: of a very large one the whole mask may be too much.
 
-        Raises ValueError where the window reaches beyond the photo.
+        Raises OptionError for what is no window of the photo.
         """
         return _frozen(self.logits_in(window).gt(0).cpu().numpy())
 
     def probability_in(self, window: Window) -> NDArray[np.float32]:
-        """(h, w) float32 in [0, 1], of a window of the photo."""
+        """(h, w) float32 in [0, 1], of a window of the photo; raises as `mask_in`."""
         return _frozen(torch.sigmoid(self.logits_in(window)).float().cpu().numpy())
 
     def logits_in(self, window: Window) -> Tensor:
-        """Log-odds (h, w) of a window of the photo."""
-        if self._photo.common(window) != window:
-            raise ValueError(f"{window} reaches beyond the photo, which has {self.size} (H, W) pixels")
+        """Log-odds (h, w) of a window of the photo; raises as `mask_in`."""
+        if not isinstance(window, Window) or self._photo.common(window) != window:
+            height, width = self.size
+            raise OptionError(
+                f"Expected a window of the photo, Window(top, left, height, width) within {height} rows and {width} "
+                f"columns, got {text_of(window)}."
+            )
         return self.shown.read(window)
 
     @property
@@ -146,8 +152,18 @@ class Result:
 
     @cached_property
     def changed_box(self) -> Window | None:
-        """The smallest window that holds all that changed; None where nothing did."""
-        return extent_of(self.changed)
+        """The smallest window that holds all that changed; None where nothing did.
+
+        Of a picture of more than `HUGE` pixels it is what changed where the network looked: what a box or stroke did
+        beyond is not looked for.
+        """
+        if self.before is None or self.size[0] * self.size[1] <= HUGE:
+            return extent_of(self.changed)
+        part = self.window
+        found = extent_of(self.mask_in(part) != self.before.mask_in(part))
+        if found is None:
+            return None
+        return Window(part.top + found.top, part.left + found.left, found.height, found.width)
 
     def __repr__(self) -> str:
         height, width = self.size

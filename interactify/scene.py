@@ -18,7 +18,7 @@ from interactify.composing import composed, standing
 from interactify.interactions import Interaction
 from interactify.layers import Layer, Seen
 from interactify.picture import Picture
-from interactify.propagation import Spread
+from interactify.propagation import Spread, around
 from interactify.regions import bounds, held
 from interactify.request import Frame, Request, maps_of, refined, seen_in
 from interactify.result import LARGE, Result
@@ -237,12 +237,8 @@ class Scene:
         points = request.points[torch.from_numpy(tells)]
         before = self._believed(frame, last, target, t)
         spread = frame.propagation.spread(frame.guide, frame.view.content_size, frame.along, before, points, labels)
-        if tells.all():
-            return spread
-        every = frame.propagation.spread(
-            frame.guide, frame.view.content_size, None, before, request.points, request.positive.tolist()
-        )
-        return replace(spread, own=every.own)
+        # Around all that was said, of whichever class, the network's own map is shown.
+        return spread if tells.all() else replace(spread, own=around(request.points, frame.guide))
 
     def _believed(self, frame: Frame, last: Step, target: int | None, t: int) -> Tensor:
         """Log-odds (1, 1, h', w') of a target in a frame, as they are before the newest interaction."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import networks
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from torch import Tensor
 
 import interactify
 from interactify import Click
+from interactify.errors import OptionError
 from interactify.gestures import Box, Lasso, Mask, Paint, Scribble
 from interactify.layers import SURE
 from interactify.regions import along
@@ -93,6 +96,27 @@ def test_chances() -> None:
 
 
 # ---- what changed ----------------------------------------------------------------------------------------------------
+
+
+def test_the_box_of_a_huge_picture_is_that_of_what_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = networks.random_photo(300, 400)
+    for huge in (10**9, 100):
+        monkeypatch.setattr("interactify.result.HUGE", huge)
+        session = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=6).session(photo, tile=96)
+        boxes = [session.result.changed_box]
+        for x, y in ((30, 40), (300, 200), (320, 210)):
+            boxes.append(session.click(x, y, not session.result.mask[y, x]).changed_box)
+        if huge == 10**9:
+            expected = boxes
+    assert boxes == expected and boxes[0] is None and boxes[1] is not None
+
+
+@pytest.mark.parametrize("window", [Window(0, 0, 65, 96), Window(-1, 0, 5, 5), Window(0, 0, 0, 5), None, (0, 0, 5, 5)])
+def test_windows_that_are_none(window: Any) -> None:
+    result = session_of().result
+    for part in (result.mask_in, result.probability_in, result.logits_in):
+        with pytest.raises(OptionError, match="64 rows and 96 columns"):
+            part(window)
 
 
 def test_changed_and_its_box() -> None:
