@@ -27,8 +27,8 @@ SAID: Final = 16.0  # log-odds of what a person said and no network: 1 - sigmoid
 class Layer(Protocol):
     """Log-odds of the object in a photo."""
 
-    def read(self, window: Window) -> Tensor:
-        """(h, w) of the window's pixels, of one's own memory."""
+    def read(self, window: Window, step: int = 1) -> Tensor:
+        """(h, w) of the window's pixels, of one's own memory; of every `step`-th row and column of it."""
 
     def at(self, places: Places) -> Tensor:
         """(n,): at pixels what `read` gives there, to the last bit."""
@@ -43,19 +43,19 @@ class Seen:
     window: Window
     outside: Layer | None = None
 
-    def read(self, window: Window) -> Tensor:
-        both = self.window.common(window)
-        if both == window:
-            return self._part(window)
+    def read(self, window: Window, step: int = 1) -> Tensor:
+        if self.window.common(window) == window:
+            return self._part(window, step)
         if self.outside is None:
             raise ValueError(f"{window} reaches beyond the photo, {self.window}")
-        photo = self.outside.read(window)
-        if both is not None:
-            photo[both.seen_from(window).slices] = self._part(both)
+        photo = self.outside.read(window, step)
+        if met := self.window.on_grid_of(window, step):
+            part, place = met
+            photo[place] = self._part(part, step)
         return photo
 
-    def _part(self, window: Window) -> Tensor:
-        return self.view.to_photo(self.logits, window.seen_from(self.window).slices)[0, 0]
+    def _part(self, window: Window, step: int) -> Tensor:
+        return self.view.to_photo(self.logits, window.seen_from(self.window).slices_by(step))[0, 0]
 
     def at(self, places: Places) -> Tensor:
         within = np.ones(len(places), bool) if self.outside is None else self.window.holds_places(places)
@@ -78,8 +78,9 @@ class Given:
     mask: NDArray[np.bool_]
     below: Layer
 
-    def read(self, window: Window) -> Tensor:
-        return self._corrected(self.below.read(window), torch.from_numpy(self.mask[window.slices].copy()))
+    def read(self, window: Window, step: int = 1) -> Tensor:
+        mask = torch.from_numpy(self.mask[window.slices_by(step)].copy())
+        return self._corrected(self.below.read(window, step), mask)
 
     def at(self, places: Places) -> Tensor:
         return self._corrected(self.below.at(places), torch.from_numpy(self.mask[places[:, 1], places[:, 0]]))
@@ -97,9 +98,9 @@ class Cleared:
     region: Box | Lasso
     below: Layer
 
-    def read(self, window: Window) -> Tensor:
-        within = torch.from_numpy(inside(self.region, window))
-        logits = self.below.read(window)
+    def read(self, window: Window, step: int = 1) -> Tensor:
+        within = torch.from_numpy(inside(self.region, window)[::step, ::step])
+        logits = self.below.read(window, step)
         return logits.masked_fill_(~within.to(logits.device), -SAID)
 
     def at(self, places: Places) -> Tensor:
@@ -115,12 +116,12 @@ class Painted:
     strokes: Sequence[Paint]
     below: Layer
 
-    def read(self, window: Window) -> Tensor:
-        logits = self.below.read(window)
+    def read(self, window: Window, step: int = 1) -> Tensor:
+        logits = self.below.read(window, step)
         for stroke in self.strokes:
             covered = strewn(stroke, window)
             if covered is not None:
-                logits[torch.from_numpy(covered).to(logits.device)] = SAID if stroke.positive else -SAID
+                logits[torch.from_numpy(covered[::step, ::step]).to(logits.device)] = SAID if stroke.positive else -SAID
         return logits
 
     def at(self, places: Places) -> Tensor:

@@ -79,26 +79,30 @@ class Result:
         """(H, W) float32 in [0, 1]: the network's probability of the object."""
         return self.probability_in(self._photo)
 
-    def mask_in(self, window: Window) -> NDArray[np.bool_]:
+    def mask_in(self, window: Window, step: int = 1) -> NDArray[np.bool_]:
         """(h, w) bool, of a window of the photo: of a very large one the whole mask may be too much.
 
-        Raises OptionError for what is no window of the photo.
+        With `step` only every `step`-th row and column of it, from its corner on: (⌈h / step⌉, ⌈w / step⌉), for a
+        screen that has not more. Raises OptionError for what is no window of the photo, and for a step that is no whole
+        number of at least 1.
         """
-        return _frozen(self.logits_in(window).gt(0).cpu().numpy())
+        return _frozen(self.logits_in(window, step).gt(0).cpu().numpy())
 
-    def probability_in(self, window: Window) -> NDArray[np.float32]:
-        """(h, w) float32 in [0, 1], of a window of the photo; raises as `mask_in`."""
-        return _frozen(torch.sigmoid(self.logits_in(window)).float().cpu().numpy())
+    def probability_in(self, window: Window, step: int = 1) -> NDArray[np.float32]:
+        """(h, w) float32 in [0, 1], of a window of the photo; `step` and errors as in `mask_in`."""
+        return _frozen(torch.sigmoid(self.logits_in(window, step)).float().cpu().numpy())
 
-    def logits_in(self, window: Window) -> Tensor:
-        """Log-odds (h, w) of a window of the photo; raises as `mask_in`."""
+    def logits_in(self, window: Window, step: int = 1) -> Tensor:
+        """Log-odds (h, w) of a window of the photo; `step` and errors as in `mask_in`."""
         if not isinstance(window, Window) or self._photo.common(window) != window:
             height, width = self.size
             raise OptionError(
                 f"Expected a window of the photo, Window(top, left, height, width) within {height} rows and {width} "
                 f"columns, got {text_of(window)}."
             )
-        return self.shown.read(window)
+        if isinstance(step, bool) or not isinstance(step, (int, np.integer)) or step < 1:
+            raise OptionError(f"Expected a step of whole pixels, at least 1, got {text_of(step)}.")
+        return self.shown.read(window, int(step))
 
     @property
     def interactions(self) -> tuple[Interaction, ...]:

@@ -179,15 +179,18 @@ class Tiles:
     scene: TiledScene
     target: int | None
 
-    def read(self, window: Window) -> Tensor:
+    def read(self, window: Window, step: int = 1) -> Tensor:
         found: Tensor | None = None
         for place in self.scene.tiling.meeting(window):
-            both = self.scene.tiling.tiles[place].core.common(window)
-            assert both is not None
-            part = self._tile(place).read(both)
+            met = self.scene.tiling.tiles[place].core.on_grid_of(window, step)
+            if met is None:
+                continue
+            both, where = met
+            part = self._tile(place).read(both, step)
             if found is None:
-                found = torch.empty(window.height, window.width, dtype=part.dtype, device=part.device)
-            found[both.seen_from(window).slices] = part
+                size = -(-window.height // step), -(-window.width // step)
+                found = torch.empty(size, dtype=part.dtype, device=part.device)
+            found[where] = part
         assert found is not None
         return found
 

@@ -114,9 +114,9 @@ class View:
     def to_photo(self, maps: Tensor, part: tuple[slice, slice] | None = None) -> Tensor:
         """Bring network maps (N, K, h', w') to the photo's size, (N, K, H, W): the padding cut off, then bilinear.
 
-        With `part`, rows and columns of the photo, only those are made, with the same numbers. Not antialiased, also
-        where it shrinks: each photo pixel takes the value at its own centre. Same device and dtype, new memory,
-        differentiable. Raises OptionError for maps of another size than the network's input.
+        With `part`, rows and columns of the photo (slices, which may step), only those are made, with the same numbers.
+        Not antialiased, also where it shrinks: each photo pixel takes the value at its own centre. Same device and
+        dtype, new memory, differentiable. Raises OptionError for maps of another size than the network's input.
         """
         if maps.ndim != 4 or tuple(maps.shape[2:]) != self.network_size:
             height, width = self.network_size
@@ -139,8 +139,8 @@ class View:
 
     def _seen_from_photo(self, side: int, maps: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
         photo_side, content_side = self._axis(side)
-        places = _along(torch.arange(part.start, part.stop, dtype=torch.float64), (photo_side, content_side))
-        return _neighbours(places, content_side, maps)
+        places = torch.arange(part.start, part.stop, part.step or 1, dtype=torch.float64)
+        return _neighbours(_along(places, (photo_side, content_side)), content_side, maps)
 
     def _axis(self, side: int) -> tuple[int, int]:
         return self.photo_size[side], self.content_size[side]

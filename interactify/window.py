@@ -63,6 +63,30 @@ class Window:
         """The same pixels, counted from the corner of another window."""
         return Window(self.top - other.top, self.left - other.left, self.height, self.width)
 
+    def slices_by(self, step: int) -> tuple[slice, slice]:
+        """Every `step`-th of its rows and columns, from its corner on."""
+        rows, columns = self.slices
+        return slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step)
+
+    def on_grid_of(self, other: Window, step: int) -> tuple[Window, tuple[slice, slice]] | None:
+        """What of this window is met by a reading of every `step`-th pixel of another one; None where nothing is.
+
+        Returns it, begun at the first pixel that is met, and its rows and columns in what is read.
+
+        >>> Window(0, 3, 4, 4).on_grid_of(Window(0, 0, 10, 10), 2)
+        (Window(top=0, left=4, height=4, width=3), (slice(0, 2, None), slice(2, 4, None)))
+        """
+        both = self.common(other)
+        if both is None:
+            return None
+        down, across = -(-(both.top - other.top) // step), -(-(both.left - other.left) // step)
+        top, left = other.top + down * step, other.left + across * step
+        height, width = both.top + both.height - top, both.left + both.width - left
+        if height <= 0 or width <= 0:
+            return None
+        rows, columns = slice(down, down - (-height // step)), slice(across, across - (-width // step))
+        return Window(top, left, height, width), (rows, columns)
+
     def grown(self, share: float, size: tuple[int, int], least: int = 1) -> Window:
         """The window with `share` of its sides added at each side, and at least `least` long, within a photo (H, W).
 

@@ -52,11 +52,14 @@ def layers(draw: Any) -> Layer:
 
 
 @settings(max_examples=120, deadline=None)
-@given(layer=layers(), window=WINDOWS, chosen=st.lists(INSIDE, max_size=30))
-def test_parts_and_pixels_are_those_of_the_whole(layer: Layer, window: Window, chosen: list[tuple[int, int]]) -> None:
+@given(layer=layers(), window=WINDOWS, step=st.integers(1, 60), chosen=st.lists(INSIDE, max_size=30))
+def test_parts_and_pixels_are_those_of_the_whole(
+    layer: Layer, window: Window, step: int, chosen: list[tuple[int, int]]
+) -> None:
     photo = layer.read(whole(SIZE))
     assert photo.shape == SIZE and torch.isfinite(photo).all()
     assert torch.equal(layer.read(window), photo[window.slices])
+    assert torch.equal(layer.read(window, step), photo[window.slices][::step, ::step])
     assert torch.equal(layer.at(PIXELS).view(SIZE), photo)
     places = np.array(chosen, np.int64).reshape(-1, 2)
     assert torch.equal(layer.at(places), photo[places[:, 1], places[:, 0]])

@@ -119,6 +119,15 @@ def test_windows_that_are_none(window: Any) -> None:
             part(window)
 
 
+@pytest.mark.parametrize("step", [0, -1, 1.5, True, None, "2"])
+def test_steps_that_are_none(step: Any) -> None:
+    result = session_of().result
+    for part in (result.mask_in, result.probability_in, result.logits_in):
+        with pytest.raises(OptionError, match="at least 1"):
+            part(Window(0, 0, 5, 5), step)
+    assert np.array_equal(result.mask_in(Window(3, 4, 9, 8), np.int64(2)), result.mask[3:12:2, 4:12:2])
+
+
 def test_changed_and_its_box() -> None:
     session = session_of()
     assert session.result.changed_box is None and not session.result.changed.any()

@@ -45,8 +45,9 @@ def test_the_first_prediction_is_the_networks_own_tile_by_tile(resolution: int |
         alone = net.session(np.ascontiguousarray(PHOTO[tile.window.slices]), tile=False).result.probability
         core = tile.core.seen_from(tile.window)
         whole[tile.core.slices] = alone[core.slices]
-    assert np.array_equal(session.result.probability, whole)
-    assert np.array_equal(session.result.mask, whole > 0.5)
+    # Convolutions on several threads may round differently from one size of memory to another.
+    np.testing.assert_allclose(session.result.probability, whole, rtol=0, atol=1e-6)
+    assert ((session.result.mask == (whole > 0.5)) | (abs(whole - 0.5) < 1e-6)).all()
 
 
 def test_a_part_is_the_part_of_the_whole_and_a_pixel_the_pixel() -> None:
@@ -57,6 +58,8 @@ def test_a_part_is_the_part_of_the_whole_and_a_pixel_the_pixel() -> None:
         top, left = int(generator.integers(229)), int(generator.integers(309))
         window = Window(top, left, int(generator.integers(1, 231 - top)), int(generator.integers(1, 311 - left)))
         assert torch.equal(layer.read(window), whole[window.slices])
+        for step in (2, 7, 150):
+            assert torch.equal(layer.read(window, step), whole[window.slices][::step, ::step])
     places = generator.integers(0, (310, 230), (200, 2))
     assert torch.equal(layer.at(places), whole[torch.from_numpy(places[:, 1]), torch.from_numpy(places[:, 0])])
 
