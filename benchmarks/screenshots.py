@@ -9,7 +9,6 @@ Needs Debian's chromium on the path, and playwright (`pip install 'interactify[t
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import statistics
 import subprocess
@@ -83,7 +82,7 @@ def picture(browser: Any, folder: Path, out: Path) -> None:
             print(out / f"{name}.jpg")
 
 
-def measure(browser: Any, folder: Path, clicks: int = 20) -> None:
+def measure(browser: Any, folder: Path, clicks: int = 40) -> None:
     """From the pointer's going up to the frame that shows the mask, without the refinement."""
     Image.open(zoo.photos()[0].path).resize((2000, 1500)).save(folder / "large.jpg")
     random = np.random.default_rng(0)
@@ -99,10 +98,11 @@ def measure(browser: Any, folder: Path, clicks: int = 20) -> None:
             page.mouse.click(*place(page, folder / "large.jpg", x, y), button="right" if k % 2 else "left")
             answered(page, k + 1)
             page.wait_for_timeout(1000)
-        shown = [each for each in page.evaluate("shown") if each["kind"] == "done"]
-    added = sorted(each["total"] - each["ms"] for each in shown)
-    quartiles = [round(each) for each in statistics.quantiles(added, n=4)]
-    print(json.dumps({"clicks": len(added), "added, ms: quartiles": quartiles, "all": [round(each) for each in added]}))
+        shown = page.evaluate("shown")
+    for kind, says in (("first", "as much of it as the screen shows"), ("done", "all of it")):
+        added = sorted(each["total"] - each["ms"] for each in shown if each["kind"] == kind)
+        low, middle, high = (round(each) for each in statistics.quantiles(added, n=4))
+        print(f"{says}: {middle} ms added (median of {len(added)}; quartiles {low} and {high}, most {added[-1]:.0f})")
 
 
 def opened(page: Any) -> None:

@@ -94,6 +94,7 @@ def serve(net: Interactive, project: object, listening: socket.socket, host: str
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=3,
+        timeout_keep_alive=600,  # a person looks for longer than the five seconds that are usual
         h11_max_incomplete_event_size=16 * 1024,
     )
     sys.setswitchinterval(0.001)  # threads that show and save are not to keep a finished mask waiting

@@ -13,7 +13,7 @@ from interactify.errors import InteractionError, OptionError, PhotoError
 
 LARGEST = 1024  # network pixels: the longest side a photo keeps where no resolution is asked for
 SMALLEST = 64  # network pixels: the least padded side; deep encoders fail on less
-_ROWS = 64  # photo rows interpolated at a time: what lies between stays in the processor's cache
+_STRIP = 2**17  # photo pixels interpolated at a time: what lies between stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ class View:
         dtype, maps = maps.dtype, maps.to(_working(maps.dtype))
         left, right, across = self._seen_from_photo(1, maps, columns)
         maps = _mix(maps.index_select(-1, left), maps.index_select(-1, right), across)
-        upper, lower, down = (part.split(_ROWS) for part in self._seen_from_photo(0, maps, rows))
+        high = max(1, _STRIP // max(1, left.numel()))
+        upper, lower, down = (part.split(high) for part in self._seen_from_photo(0, maps, rows))
         strips = [
             _mix(maps.index_select(-2, above), maps.index_select(-2, below), share[:, None])
             for above, below, share in zip(upper, lower, down, strict=True)

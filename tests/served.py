@@ -87,6 +87,7 @@ class Page:
         self.masks: dict[str, NDArray[np.bool_]] = {}
         self.classes: NDArray[np.uint8] | None = None
         self.kinds: list[str] = []
+        self.seen: NDArray[np.bool_] | None = None  # of what a screen shows, what came last
         self.told: dict[str, Any] = {}
         self.size = Image.open(io.BytesIO(client.get(self._at("image")).content)).size[::-1]
         self.take(client.get(self._at("state")))
@@ -94,9 +95,10 @@ class Page:
     def _at(self, what: str) -> str:
         return f"{self.client.base_url}/api/photos/{self.number}/{what}"
 
-    def do(self, what: str, **given: Any) -> Page:
-        """An action; its frames are drawn."""
-        self.take(self.client.post(self._at("do"), json={"do": what, **given}))
+    def do(self, what: str, see: str | None = None, **given: Any) -> Page:
+        """An action; its frames are drawn. `see` is what the screen shows."""
+        asked = {} if see is None else {"see": see}
+        self.take(self.client.post(self._at("do"), json={"do": what, **given}, params=asked))
         return self
 
     def click(self, x: int, y: int, positive: bool = True, **more: Any) -> Page:
@@ -105,17 +107,22 @@ class Page:
     def take(self, response: httpx.Response) -> None:
         assert response.status_code == 200, response.text
         self.kinds = []
-        for header, pngs in read_frames(response.content):
+        for header, parts in read_frames(response.content):
             self.kinds.append(header["kind"])
             assert header["kind"] == "state" or header["base"] == self.told["serial"]
-            for part, png in zip(header["parts"], pngs, strict=True):
-                self._put(part, png)
+            for part, content in zip(header["parts"], parts, strict=True):
+                self._put(part, content)
             self.told = {**self.told, **header}
         self.masks = {name: mask for name, mask in self.masks.items() if name in self.objects}
 
-    def _put(self, part: dict[str, Any], png: bytes) -> None:
+    def _put(self, part: dict[str, Any], content: bytes) -> None:
         left, top, width, height = part["box"]
-        values = np.asarray(Image.open(io.BytesIO(png)))
+        if part["layer"] == "seen":
+            lengths = np.frombuffer(content, "<u4")
+            values = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+            self.seen = values.reshape(-(-height // part["step"]), -(-width // part["step"]))
+            return
+        values = np.asarray(Image.open(io.BytesIO(content)))
         assert values.shape == (height, width)
         region = np.s_[top : top + height, left : left + width]
         if part["layer"] == "classes":

@@ -68,6 +68,29 @@ def test_a_gesture_gives_what_the_library_gives(net, pictures, tmp_path, gesture
     assert page.told["result"]["area"] == pytest.approx(result.mask.mean())
 
 
+def test_what_the_screen_shows_comes_first(net, pictures, tmp_path):
+    with served(net, pictures, tmp_path / "out") as (client, _):
+        page = Page(client)
+        for k, (see, window, step) in enumerate(
+            [
+                ("0,0,100,72,3", np.s_[:, :], 3),
+                ("20,10,40,31,1", np.s_[10:41, 20:60], 1),
+                ("99,71,1,1,4096", np.s_[71:, 99:], 4096),
+            ]
+        ):
+            click = {**SAID["click"], "x": 10 * k, "positive": not page.mask[30, 10 * k]}
+            page.do("add", see=see, interactions=[click])
+            assert page.kinds[-2:] == ["first", "done"], "and previews, if any, before"
+            assert (page.seen == page.mask[window][::step, ::step]).all()
+        page.do("add", see="0,0,100,72,1", interactions=[SAID["negative click"]])
+        assert "first" not in page.kinds, "where it is all of the mask, this is not sent twice"
+        page.do("undo", see="0,0,100,72,3")
+        assert page.kinds == ["done"]
+        for see in ("0,0,101,72,1", "0,0,100,72,0", "0,0,0,72,1", "-1,0,5,5,1", "0,0,5,5", "a,0,5,5,1", "", "9" * 99):
+            answer = client.post("/api/photos/0/do", json={"do": "undo"}, params={"see": see})
+            assert answer.status_code == 422 and "left,top,width,height,step" in answer.json()["error"], see
+
+
 def test_undo_redo_reset_remove_and_move(net, pictures, tmp_path):
     session = net.session(pictures[0])
     with served(net, pictures, tmp_path / "out") as (client, _):
@@ -227,6 +250,9 @@ def test_what_a_refinement_comes_to_is_shown_on_the_way(net, pictures, tmp_path,
     with served(net, pictures, tmp_path / "out") as (client, _):
         page = Page(client).click(55, 30)
         assert page.kinds[0] == "preview" and page.kinds[-1] == "done"
+        page.do("add", see="0,0,100,72,2", interactions=[SAID["negative click"]])
+        assert page.kinds[0] == "preview" and page.kinds[-2:] == ["first", "done"]
+        assert (page.seen == page.mask[::2, ::2]).all()
 
 
 def _as_preview(result):

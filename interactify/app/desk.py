@@ -22,6 +22,7 @@ from interactify.app.pictures import checked_picture
 from interactify.app.project import Photo, Project
 from interactify.app.saving import Saver, Unsaved, session_files
 from interactify.app.showing import Showing
+from interactify.app.sight import Sight
 from interactify.errors import CheckpointError, InteractifyError
 from interactify.session import Session
 from interactify.session_file import load_session
@@ -29,6 +30,7 @@ from interactify.wrap import Interactive
 
 FIRST_LOOK: Final = 0.02  # seconds after which it is looked whether there is something to show already
 NEXT_LOOK: Final = 0.25  # and again: what is shown in between costs what the refinement could use
+HEAD_START: Final = 0.02  # seconds in which a screen draws before all of the mask is made: both want the same few cores
 MOST_WAITING: Final = 64  # actions of one photo: more is no person
 OPEN: Final = 6  # sessions kept in memory
 
@@ -43,6 +45,7 @@ class _Job:
     action: Action | None
     emit: Emit
     classes: bool
+    sight: Sight | None
 
 
 class Desk:
@@ -87,13 +90,14 @@ class Desk:
         """Whether nothing is being done or waits."""
         return self._opened.is_set() and self._jobs.empty() and not self._refining.is_set()
 
-    def submit(self, action: Action | None, emit: Emit, *, classes: bool = False) -> None:
+    def submit(self, action: Action | None, emit: Emit, *, classes: bool = False, sight: Sight | None = None) -> None:
         """Have an action done, or, with None, all that holds told; returns at once.
 
         Args:
             action: what is to be done.
             emit: takes what the page is to be sent.
             classes: whether the page shows the map of classes too.
+            sight: what the page shows of the photo, which it is then sent first.
 
         Raises:
             Busy: too many actions wait, or it was closed.
@@ -104,7 +108,7 @@ class Desk:
         with self._lock:
             if self._closed:
                 raise Busy("This photo was just put away, for others to be opened. Ask again.")
-            self._jobs.put(_Job(action, emit, classes))
+            self._jobs.put(_Job(action, emit, classes, sight))
             self._pressing += action is not None
         self._make_way()
 
@@ -193,17 +197,26 @@ class Desk:
         else:
             job.action.run(session)
         number = journal.add(job.action.said)
+        if job.action.refines and self._jobs.empty():
+            self._show_first(session, job)
         with self._lock:
             job.emit(self._showing.change(job.classes))
         self._held = Unsaved(self.photo, journal, copy.copy(session), number)
         self.write()
         journal.settle()
 
+    def _show_first(self, session: Session, job: _Job) -> None:
+        """Send what the screen shows, where that is so much less than all of the mask that it is worth it."""
+        frame = self._showing.seen("first", session.result, job.sight)
+        if frame is not None:
+            job.emit(frame)
+            time.sleep(HEAD_START)
+
     def _refined(self, session: Session, job: _Job) -> None:
         """Run what asks the network, showing what it comes to on the way."""
         assert job.action is not None
         over = threading.Event()
-        looking = threading.Thread(target=self._look, args=(session, job.emit, over), daemon=True)
+        looking = threading.Thread(target=self._look, args=(session, job, over), daemon=True)
         self._refining.set()
         looking.start()
         try:
@@ -216,7 +229,7 @@ class Desk:
             if nudge is not None:
                 nudge.join()
 
-    def _look(self, session: Session, emit: Emit, over: threading.Event) -> None:
+    def _look(self, session: Session, job: _Job, over: threading.Event) -> None:
         """Show what a refinement has come to, at once and then now and again."""
         wait = FIRST_LOOK
         while not over.wait(wait):
@@ -227,10 +240,11 @@ class Desk:
             except Exception:  # whatever fails here fails in the refinement too, which tells it
                 return
             if seen.status == "preview":
-                mask = seen.mask
+                frame = self._showing.seen("preview", seen, job.sight)
+                mask = None if frame is not None else seen.mask  # both take a while, in which nobody is kept waiting
                 with self._lock:
                     if not over.is_set():
-                        emit(self._showing.glimpse(session.active, mask))
+                        job.emit(frame if mask is None else self._showing.glimpse(session.active, mask))
                 wait = max(NEXT_LOOK, 5 * (time.monotonic() - begun))
 
 
@@ -242,8 +256,16 @@ class Desks:
         self._desks: dict[int, Desk] = {}
         self._lock = threading.Lock()
 
+    def open_at(self, photo: Photo) -> Desk | None:
+        """The desk of a photo that is open already; waits for nothing."""
+        desk = self._desks.get(photo.number)
+        if desk is None or desk.failed:
+            return None
+        desk.used = time.monotonic()
+        return desk
+
     def at(self, photo: Photo) -> Desk:
-        """The desk of a photo, opened where it is not."""
+        """The desk of a photo, opened where it is not; another one may have to be put away first."""
         with self._lock:
             desk = self._desks.get(photo.number)
             if desk is None or (desk.idle and desk.failed):

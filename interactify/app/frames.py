@@ -1,6 +1,7 @@
 """Masks on their way to the page: of each layer the region that changed, as a PNG, behind one header of JSON.
 
-A frame is the header's length (4 bytes, big-endian), the header, and the PNGs of its "parts" one after the other.
+A frame is the header's length (4 bytes, big-endian), the header, and what its "parts" are one after the other. What a
+screen shows of a mask before all of it comes are runs, which a page has drawn before a PNG would be decoded.
 """
 
 from __future__ import annotations
@@ -25,23 +26,35 @@ MOST_OF_IT: Final = (
 
 @dataclass(frozen=True)
 class Part:
-    """A region of a layer: of an object's mask ("object"), or of the map of classes ("classes")."""
+    """A region of a layer: of an object's mask ("object"), of it as seen ("seen"), or of all classes ("classes").
+
+    `content` is a PNG; of what is seen, the runs of every `step`-th row and column of the box. There `changed` is where
+    it may differ from what was sent.
+    """
 
     layer: str
     name: str
     box: Window
-    png: bytes
+    content: bytes
+    step: int = 1
+    changed: Window | None = None
 
     def header(self) -> dict[str, Any]:
         """What the page is told of it."""
-        box = [self.box.left, self.box.top, self.box.width, self.box.height]
-        return {"layer": self.layer, "name": self.name, "box": box, "bytes": len(self.png)}
+        told = {"layer": self.layer, "name": self.name, "box": _corner_and_sides(self.box), "bytes": len(self.content)}
+        if self.changed is not None:
+            told |= {"step": self.step, "changed": _corner_and_sides(self.changed)}
+        return told
+
+
+def _corner_and_sides(box: Window) -> list[int]:
+    return [box.left, box.top, box.width, box.height]
 
 
 def frame(header: Mapping[str, Any], parts: Sequence[Part]) -> bytes:
     """A header and its parts, as they are sent."""
     text = json.dumps({**header, "parts": [part.header() for part in parts]}).encode()
-    return b"".join((struct.pack(">I", len(text)), text, *(part.png for part in parts)))
+    return b"".join((struct.pack(">I", len(text)), text, *(part.content for part in parts)))
 
 
 def read_frames(content: bytes) -> list[tuple[dict[str, Any], list[bytes]]]:
@@ -54,11 +67,11 @@ def read_frames(content: bytes) -> list[tuple[dict[str, Any], list[bytes]]]:
     while content:
         (length,) = struct.unpack(">I", content[:4])
         header, content = json.loads(content[4 : 4 + length]), content[4 + length :]
-        pngs = []
+        parts = []
         for part in header["parts"]:
-            pngs.append(content[: part["bytes"]])
+            parts.append(content[: part["bytes"]])
             content = content[part["bytes"] :]
-        found.append((header, pngs))
+        found.append((header, parts))
     return found
 
 
@@ -97,6 +110,17 @@ def stencil(mask: NDArray[np.bool_]) -> bytes:
     """
     height, width = mask.shape
     return _png(np.packbits(mask, axis=1), 1, Window(0, 0, height, width), b"\xff" * 6, b"\x00\xff")
+
+
+def runs(mask: NDArray[np.bool_]) -> bytes:
+    """The lengths of a mask's (H, W) runs, row after row: outside, inside, outside …; uint32, little-endian.
+
+    >>> np.frombuffer(runs(np.array([[False, True, True], [True, False, False]])), "<u4").tolist()
+    [1, 3, 2]
+    """
+    flat = mask.reshape(-1)
+    turns = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    return np.diff(np.concatenate(([0] if not flat[0] else [0, 0], turns, [flat.size]))).astype("<u4").tobytes()
 
 
 def _png(rows: NDArray[np.uint8], bits: int, box: Window, palette: bytes, alpha: bytes) -> bytes:

@@ -25,6 +25,7 @@ from interactify.app.pictures import as_jpeg, checked_picture
 from interactify.app.project import STATUSES, Photo, Project
 from interactify.app.security import Door, Guard, TooLong, refused
 from interactify.app.showing import BACKGROUNDS
+from interactify.app.sight import Sight, read_sight
 from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, PhotoError
 from interactify.export import voc_palette
 from interactify.picture import open_picture
@@ -147,8 +148,10 @@ class App:
         action = read_action(await _json(request))
         if not desk.ready:
             await run_in_threadpool(desk.session)
-        check(action, desk.session())
-        return await self._stream(desk, action, _wants_classes(request))
+        session = desk.session()
+        check(action, session)
+        sight = read_sight(request.query_params.get("see"), session.size)
+        return await self._stream(desk, action, _wants_classes(request), sight)
 
     async def cancel(self, request: Request) -> Response:
         (await self._desk(request)).cancel()
@@ -182,7 +185,7 @@ class App:
         named_so = {"Content-Disposition": f'attachment; filename="{name}.zip"'.replace("\\", "-")}
         return Response(await run_in_threadpool(made), media_type="application/zip", headers=named_so)
 
-    async def _stream(self, desk: Desk, action: Action | None, classes: bool) -> Response:
+    async def _stream(self, desk: Desk, action: Action | None, classes: bool, sight: Sight | None = None) -> Response:
         """What comes of an action, frame by frame; an error where it comes to nothing."""
         loop, coming = asyncio.get_running_loop(), asyncio.Queue[bytes | Exception | None]()
 
@@ -190,7 +193,7 @@ class App:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(coming.put_nowait, each)
 
-        desk.submit(action, emit, classes=classes)
+        desk.submit(action, emit, classes=classes, sight=sight)
         first = await coming.get()
         if isinstance(first, Exception):
             raise told(first)
@@ -205,7 +208,8 @@ class App:
 
     async def _desk(self, request: Request) -> Desk:
         photo = self._photo(request)
-        return await run_in_threadpool(self.desks.at, photo)  # another one may have to be put away first
+        desk = self.desks.open_at(photo)
+        return await run_in_threadpool(self.desks.at, photo) if desk is None else desk
 
     def _photo(self, request: Request) -> Photo:
         return self._numbered(request.path_params["number"])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from interactify.app.frames import Part, class_part, frame, mask_part
 from interactify.app.saving import class_of
+from interactify.app.sight import Sight
 from interactify.export import voc_palette
 from interactify.result import Result
 from interactify.session import Session
@@ -31,6 +32,18 @@ class Showing:
     def glimpse(self, name: str, mask: NDArray[np.bool_]) -> bytes:
         """A frame of what a refinement has come to."""
         return self._frame("preview", self._since({name: mask}), {})
+
+    def seen(self, kind: str, result: Result, sight: Sight | None) -> bytes | None:
+        """A frame of what a screen shows of the active object, by which nothing is remembered: all of it comes later.
+
+        None where nothing is known of the screen, or where all of it is as soon made.
+        """
+        if sight is None or not sight.worth_showing_first(result.size):
+            return None
+        name = self.session.active
+        part = sight.part(name, result, self._masks.get(name))
+        told = {"kind": kind, "base": self.serial, "serial": self.serial, "ms": result.seconds * 1000}
+        return frame(told, [part])
 
     def change(self, classes: bool) -> bytes:
         """A frame of what an action has led to."""

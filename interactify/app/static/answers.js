@@ -11,17 +11,19 @@ desk.addEventListener("trouble", ({ detail }) => notice(detail));
 desk.addEventListener("shown", ({ detail: { header, entry } }) => {
   $("waiting").hidden = true;
   drawSoon(() => entry && measured(header, entry));
-  if (header.kind !== "preview") showLists();
+  if (header.objects) showLists();
   if (header.notice) notice(header.notice);
 });
 
-/** How long it took from the hand letting go until the mask was on the screen. */
+/** How long it took from the hand letting go until the mask was on the screen, which it may be before all of it came. */
 function measured(header, entry) {
   const total = performance.now() - entry.since;
-  const ms = header.kind === "done" && entry.action.interactions ? header.interactions.at(-1)?.ms ?? 0 : 0;
+  const ms = header.ms ?? (entry.action.interactions ? header.interactions?.at(-1)?.ms : 0) ?? 0;
   document.dispatchEvent(new CustomEvent("interactify:shown", { detail: { kind: header.kind, did: entry.action.do, total, ms } }));
+  if (header.kind === "preview") return;
+  entry.total ??= entry.action.interactions ? total - ms : null;
   if (header.kind !== "done") return;
-  lastTotal = entry.action.interactions ? total - ms : null;
+  lastTotal = entry.total;
   showResult(entry.action);
 }
 

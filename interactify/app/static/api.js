@@ -36,9 +36,11 @@ export async function bring(file) {
   return response.json();
 }
 
-/** Does something with a photo's session; `take` is called with each frame as it comes. */
-export const act = (number, action, classes, take) =>
-  frames(`/api/photos/${number}/do${classes ? "?classes=1" : ""}`, json(action), take);
+/** Does something with a photo's session; `take` is called with each frame as it comes. `see` is what the screen shows. */
+export const act = (number, action, classes, see, take) => {
+  const query = new URLSearchParams({ ...(classes && { classes: 1 }), ...(see && { see: see.join(",") }) });
+  return frames(`/api/photos/${number}/do?${query}`, json(action), take);
+};
 
 /** Asks for all that holds of a photo. */
 export const state = (number, classes, take) => frames(`/api/photos/${number}/state${classes ? "?classes=1" : ""}`, {}, take);
@@ -52,7 +54,7 @@ export function exportAddress(kinds, number) {
   return `/api/export?${query}`;
 }
 
-/** Reads frames from an answer while it still comes: 4 bytes of length, a header as JSON, and the PNGs of its parts. */
+/** Reads frames from an answer while it still comes: 4 bytes of length, a header as JSON, and its parts. */
 async function frames(path, options, take) {
   const reader = (await ask(path, options)).body.getReader();
   let held = new Uint8Array(0);
@@ -75,9 +77,9 @@ function firstOf(bytes) {
   let at = 4 + length;
   if (bytes.length < header.parts.reduce((sum, part) => sum + part.bytes, at)) return null;
   const parts = header.parts.map((part) => {
-    const png = new Blob([bytes.slice(at, at + part.bytes)], { type: "image/png" });
+    const content = bytes.slice(at, at + part.bytes);
     at += part.bytes;
-    return { ...part, png };
+    return part.layer === "seen" ? { ...part, runs: new Uint32Array(content.buffer) } : { ...part, png: new Blob([content], { type: "image/png" }) };
   });
   return { header, parts, length: at };
 }

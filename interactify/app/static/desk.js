@@ -10,6 +10,7 @@ export class Desk extends EventTarget {
     this.told = null; // the last frame's header with all that holds
     this.pending = []; // actions that are not answered yet
     this.classes = false; // whether the map of classes is shown
+    this.sight = () => null; // what the screen shows of the photo
     this.serial = null;
     this.early = new Map(); // frames that came before the one they follow
     this.line = Promise.resolve();
@@ -36,9 +37,10 @@ export class Desk extends EventTarget {
     const number = this.number;
     const entry = { action, since };
     this.pending.push(entry);
-    this.dispatchEvent(new Event("pending"));
+    const answered = api.act(number, action, this.classes, this.sight(), (header, parts) => this.#take(number, header, parts, entry));
+    this.dispatchEvent(new Event("pending")); // once the server has it
     try {
-      await api.act(number, action, this.classes, (header, parts) => this.#take(number, header, parts, entry));
+      await answered;
     } catch (cause) {
       this.dispatchEvent(new CustomEvent("trouble", { detail: cause.message }));
     } finally {
@@ -62,7 +64,7 @@ export class Desk extends EventTarget {
       this.dispatchEvent(new CustomEvent("trouble", { detail: header.error }));
       return;
     }
-    const bitmaps = Promise.all(parts.map((part) => createImageBitmap(part.png)));
+    const bitmaps = Promise.all(parts.map((part) => part.png && createImageBitmap(part.png)));
     this.line = this.line.then(async () => this.#show(number, header, parts, await bitmaps, entry)).catch((cause) => {
       this.dispatchEvent(new CustomEvent("trouble", { detail: `A mask could not be drawn (${cause.message}).` }));
     });
@@ -71,13 +73,15 @@ export class Desk extends EventTarget {
   async #show(number, header, parts, bitmaps, entry) {
     if (number !== this.number) return;
     if (header.kind !== "state" && header.base !== this.serial) {
+      if (header.base === header.serial) return; // what was seen before it could be drawn: all of it follows
       this.early.set(header.base, [number, header, parts, bitmaps, entry]);
       setTimeout(() => this.#stale(number), 300);
       return;
     }
     this.serial = header.serial;
     parts.forEach((part, k) => this.layers.put(part, bitmaps[k]));
-    if (header.kind !== "preview") {
+    if (header.objects) {
+      this.layers.forgetSeen();
       this.told = header;
       this.layers.keep(header.objects.map((object) => object.name));
       if (entry) this.pending = this.pending.filter((each) => each !== entry);

@@ -12,6 +12,7 @@ export const layers = new Layers($("photo"), $("overlay"));
 export const view = new View();
 export const marks = new Marks($("marks"));
 export const desk = new Desk(layers);
+desk.sight = () => (page.size ? view.sight(layers.stage, page.size, layers.ratio) : null);
 
 /** What changes: set by main.js, read by all. */
 export const page = {

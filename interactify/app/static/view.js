@@ -34,6 +34,14 @@ export class View {
     this.fitted = false;
   }
 
+  /** What of the photo a stage shows, and how many of its pixels there are to one of the screen's (at 1.9 it is taken for 2); null where none is. */
+  sight(stage, photo, ratio) {
+    const [left, right] = [-this.x, stage.width - this.x].map((x) => clamp(Math.floor(x / this.scale), 0, photo.width - 1));
+    const [top, bottom] = [-this.y, stage.height - this.y].map((y) => clamp(Math.floor(y / this.scale), 0, photo.height - 1));
+    if (right <= left || bottom <= top) return null;
+    return [left, top, right - left + 1, bottom - top + 1, Math.max(1, Math.floor(1 / (this.scale * ratio) + 0.1))];
+  }
+
   /** The photo's pixel under a place on the screen: whole numbers, which may lie outside of the photo. */
   pixel(x, y) {
     return [Math.floor((x - this.x) / this.scale), Math.floor((y - this.y) / this.scale)];

@@ -1,0 +1,89 @@
+// How a mask is drawn over the photo: tinted, within an outline, in a colour.
+//
+// Browsers without a graphics card copy a canvas of which a part is changed after it was drawn from. So what is drawn
+// here is no larger than what is to be seen, is cleared as a whole, and is not moved by parts of a pixel.
+
+const REACH = 4; // screen pixels beyond a mask that its outline may cover
+const AROUND = [[1, 1], [-1, 1], [1, -1], [-1, -1]];
+const BLOCK = 32; // pixels to which the sides of the canvases are rounded up, that they need not be made anew each time
+
+export class Tint {
+  constructor() {
+    [this.stencil, this.ring] = [0, 1].map(() => document.createElement("canvas").getContext("2d"));
+  }
+
+  /** Draws onto `to`, within `area`, what `draw(context)` draws in white, in a colour; the active one's outline is bright, with a dark rim. */
+  draw(to, draw, area, ratio, colour, { fills, opacity, active }) {
+    const around = grown(area, Math.ceil(REACH * ratio), to.canvas);
+    const { stencil, ring } = this;
+    const [left, top, width, height] = around;
+    const inner = [area[0] - left, area[1] - top, area[2], area[3]]; // of the stencil and the ring
+    this.cut(draw, around);
+    if (!(active && fills)) dye(stencil, width, height, colour);
+    cleared(ring, width, height);
+    if (active) {
+      ring.globalAlpha = 0.67;
+      this.#spread(1.7 * ratio);
+      ring.globalAlpha = 1;
+      dye(ring, width, height, "#000");
+    }
+    this.#spread((active ? 1 : 0.8) * ratio);
+    ring.globalCompositeOperation = "destination-out";
+    ring.drawImage(stencil.canvas, 0, 0);
+    if (fills) {
+      if (active) dye(stencil, width, height, colour);
+      to.globalAlpha = opacity * (active ? 1 : 0.75);
+      to.drawImage(stencil.canvas, ...inner, ...area);
+      to.globalAlpha = 1;
+    }
+    to.drawImage(ring.canvas, ...inner, ...area);
+  }
+
+  /** The stencil of what `draw` draws within an area, whose corner is the stencil's. */
+  cut(draw, [left, top, width, height]) {
+    cleared(this.stencil, width, height);
+    this.stencil.translate(-left, -top);
+    clipped(this.stencil, [left, top, width, height], draw);
+    this.stencil.translate(left, top);
+    return this.stencil.canvas;
+  }
+
+  /** Draws the stencil four times around where it is. */
+  #spread(reach) {
+    const by = Math.max(1, Math.round(reach)); // whole pixels: resampled, it would take five times as long
+    for (const [dx, dy] of AROUND) this.ring.drawImage(this.stencil.canvas, dx * by, dy * by);
+  }
+}
+
+/** Makes a canvas empty, and large enough. */
+function cleared(context, width, height) {
+  const { canvas } = context;
+  const [wide, high] = [width, height].map((side) => Math.ceil(side / BLOCK) * BLOCK);
+  if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];
+  context.globalCompositeOperation = "source-over";
+  context.clearRect(0, 0, wide, high);
+}
+
+/** Gives what was drawn a colour. */
+function dye(context, width, height, colour) {
+  context.globalCompositeOperation = "source-atop";
+  context.fillStyle = colour;
+  context.fillRect(0, 0, width, height);
+  context.globalCompositeOperation = "source-over";
+}
+
+/** Draws within an area alone. */
+export function clipped(context, area, draw) {
+  context.save();
+  context.beginPath();
+  context.rect(...area);
+  context.clip();
+  draw(context);
+  context.restore();
+}
+
+/** An area of a canvas with a margin, in whole pixels of it. */
+export function grown([left, top, width, height], margin, { width: most, height: highest }) {
+  const [x, y] = [Math.max(0, Math.floor(left) - margin), Math.max(0, Math.floor(top) - margin)];
+  return [x, y, Math.max(0, Math.min(most, Math.ceil(left + width) + margin) - x), Math.max(0, Math.min(highest, Math.ceil(top + height) + margin) - y)];
+}
