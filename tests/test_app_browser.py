@@ -1,7 +1,6 @@
 """The page in a real browser: gestures, keys, reloading, a killed server, export; no error on its console.
 
-Screenshots are left in the folder that INTERACTIFY_SHOTS names (a temporary one by default), to be looked at. With
-INTERACTIFY_AXE, the path of axe-core's axe.min.js, accessibility is checked too.
+Screenshots are left in the folder that INTERACTIFY_SHOTS names (a temporary one by default), to be looked at.
 """
 
 from __future__ import annotations
@@ -376,25 +375,24 @@ def test_what_is_drawn_in_parts_at_any_zoom(tab, tmp_path, view):
         assert page.page.evaluate("anew()") == 0
 
 
-@pytest.mark.skipif("INTERACTIFY_AXE" not in os.environ, reason="needs axe-core: INTERACTIFY_AXE=…/axe.min.js")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(tab, folder, scheme):
-    source = Path(os.environ["INTERACTIFY_AXE"]).read_text()
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs interactify[test]").Axe()
     with serving(folder, classes=4) as address:
         page = tab(address, color_scheme=scheme)
         page.click(0.5, 0.5)
         page.said(1)
         found = []
-        for before in ("", "#help", "#export"):
-            if before:
-                page.page.click(before)
-            page.page.evaluate(source)
-            told = page.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        for opened in ("", "#help", "#export"):
+            if opened:
+                page.page.click(opened)
+            told = axe.run(page.page, options={"resultTypes": ["violations"]}).response
+            assert len(told["passes"]) > 10, "it has looked"
             found += [
-                (before, each["id"], each["impact"], [node["html"][:120] for node in each["nodes"]][:3])
+                (opened, each["id"], each["impact"], [node["html"][:120] for node in each["nodes"]][:3])
                 for each in told["violations"]
             ]
-            if before:
+            if opened:
                 page.page.keyboard.press("Escape")
         print(*found, sep="\n")
         assert not [each for each in found if each[2] in ("serious", "critical")]

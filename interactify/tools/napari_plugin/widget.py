@@ -42,7 +42,9 @@ class ClicksWidget(QWidget):
         self.state: Shown | None = None
         self._networks: dict[str, Interactive] = {}
         self._moving: dict[int, tuple[int, int]] = {}
-        self._rest = QTimer(self, singleShot=True, interval=REST)
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST)
         self._rest.timeout.connect(self._moved)
         self._build()
         events = self.viewer.layers.events
