@@ -115,6 +115,16 @@ class Tab:
             self.page.mouse.move(*self.place(*place), steps=4)
         self.page.mouse.up(button=button)
 
+    def pinch(self, place: tuple[float, float], before: float, after: float) -> None:
+        """Two fingers around a place, so far from it at first and at last."""
+        fingers = self.context.new_cdp_session(self.page)
+        steps = [before + (after - before) * k / 8 for k in range(9)]
+        for kind, apart in [("touchStart", before), *(("touchMove", each) for each in steps), ("touchEnd", None)]:
+            places = [] if apart is None else [self.place(place[0] + side * apart, place[1]) for side in (-1, 1)]
+            points = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(places)]
+            fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        fingers.detach()
+
     def said(self, count: int) -> None:
         """Wait until so many interactions are answered."""
         driver.expect(self.page.locator("#said li.pending")).to_have_count(0, timeout=SLOW)
@@ -289,6 +299,11 @@ def test_touch_zoom_and_a_tablet(tab, folder, shots):
         page.said(1)
         page.page.keyboard.press("f")
         driver.expect(page.page.locator("#zoom")).to_have_text(zoom)
+        page.pinch((0.5, 0.5), 0.1, 0.3)
+        driver.expect(page.page.locator("#zoom")).to_have_text(f"{3 * int(zoom.split()[0])} %")
+        page.pinch((0.5, 0.5), 0.3, 0.1)
+        driver.expect(page.page.locator("#zoom")).to_have_text(zoom)
+        page.said(1)
         page.page.screenshot(path=shots / "tablet.png")
 
 
