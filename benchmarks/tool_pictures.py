@@ -72,8 +72,8 @@ def cvat() -> Path:
 
 def label_studio() -> Path:
     """What the backend answers, through label-studio-ml's own application, to keypoints, a rectangle and a stroke."""
+    from interactify.commands.label_studio import application
     from interactify.tools.label_studio import InteractifyBackend
-    from interactify.tools.label_studio_command import application
     from interactify.tools.label_studio_rle import decoded, encoded
 
     photo = _photo()

@@ -13,6 +13,7 @@ from PIL import Image
 
 import interactify
 from interactify import cli
+from interactify.commands.segment import parse_click, with_clicks_joined
 from interactify.errors import InteractionError
 from interactify.formats import FORMATS
 
@@ -63,16 +64,16 @@ def _only_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_clicks_as_typed():
-    assert cli.parse_click("120,80") == (120, 80, True)
-    assert cli.parse_click("-120,80") == (120, 80, False)
-    assert cli.parse_click("-0,80") == (0, 80, False)
-    assert cli.parse_click("+5, 6") == (5, 6, True)
-    assert cli.parse_click("1.5,2.25") == (1.5, 2.25, True)
-    assert isinstance(cli.parse_click("12,3").x, int)
+    assert parse_click("120,80") == (120, 80, True)
+    assert parse_click("-120,80") == (120, 80, False)
+    assert parse_click("-0,80") == (0, 80, False)
+    assert parse_click("+5, 6") == (5, 6, True)
+    assert parse_click("1.5,2.25") == (1.5, 2.25, True)
+    assert isinstance(parse_click("12,3").x, int)
 
 
 def test_a_minus_before_y_is_a_coordinate():
-    assert cli.parse_click("3,-4") == (3, -4, True)  # outside every photo: for the session to say
+    assert parse_click("3,-4") == (3, -4, True)  # outside every photo: for the session to say
 
 
 @pytest.mark.parametrize(
@@ -80,18 +81,18 @@ def test_a_minus_before_y_is_a_coordinate():
 )
 def test_what_is_no_click(text):
     with pytest.raises(InteractionError, match="click"):
-        cli.parse_click(text)
+        parse_click(text)
 
 
 def test_negative_clicks_pass_argparse_in_order():
     words = ["segment", "p.png", "--click", "-120,80", "--click", "3,4", "--click=-0,7", "--click", "-.5,2"]
-    given = cli._parser().parse_args(cli.with_clicks_joined(words))
+    given = cli.parser().parse_args(with_clicks_joined(words))
     assert given.click == ["-120,80", "3,4", "-0,7", "-.5,2"]
 
 
 def test_only_clicks_are_joined():
     words = ["segment", "p.png", "--click", "--out", "-5,5", "--click", "-h", "--", "--click", "-3,4"]
-    assert cli.with_clicks_joined(words) == words
+    assert with_clicks_joined(words) == words
 
 
 def test_segment_writes_mask_and_overlay(folder, capsys):
@@ -289,7 +290,7 @@ def test_the_command_line_itself_imports_nothing_heavy():
         f"package.__path__ = {list(interactify.__path__)!r}\n"
         "sys.modules['interactify'] = package\n"
         "from interactify import cli\n"
-        "assert cli.main(['segment', '--help']) == 0\n"
+        "assert not any(cli.main([name, '--help']) for name in cli.COMMANDS)\n"
         "heavy = {'torch', 'numpy', 'PIL', 'scipy', 'timm'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

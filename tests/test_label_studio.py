@@ -178,8 +178,8 @@ def client(tmp_path_factory: pytest.TempPathFactory):
     pytest.importorskip("label_studio_ml", reason="needs label-studio-ml: pip install 'interactify[label-studio]'")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("MODEL_DIR", str(tmp_path_factory.mktemp("model")))
+        from interactify.commands.label_studio import application
         from interactify.tools.label_studio import InteractifyBackend
-        from interactify.tools.label_studio_command import application
 
         InteractifyBackend.serve(interactify.wrap(network(), propagation="none"))
         yield application(InteractifyBackend, str(tmp_path_factory.mktemp("jobs"))).test_client()

@@ -1,4 +1,4 @@
-"""`interactify evaluate`: its arguments, which import nothing heavy, and what it does."""
+"""`interactify evaluate`: its arguments, and what it does."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+
+from interactify.commands.network_options import add_network_options, note_random_weights, options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes beside the network's options."""
+    """Add what the command takes."""
     parser.add_argument(
         "--dataset", metavar="NAME", default="folder", help="grabcut, berkeley, davis, sbd, coco, folder (the default)"
     )
@@ -24,11 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="processes (by default one for each core)")
     parser.add_argument("--threads", type=int, metavar="N", default=1, help="of each process (%(default)s)")
     parser.add_argument("--device", metavar="NAME", default="cpu", help="cpu, or cuda: all GPUs are used")
+    add_network_options(parser)
 
 
-def evaluate(given: argparse.Namespace, options: dict[str, Any]) -> None:
-    """Run what is not done yet, print the figures and write the report; `options` are those of `interactify.wrap`."""
-    from interactify.evaluation.campaign import Campaign, run
+def run(given: argparse.Namespace) -> int:
+    """Run what is not done yet, print the figures and write the report; returns the exit status."""
+    note_random_weights(given.model)
+    from interactify.evaluation.campaign import Campaign
+    from interactify.evaluation.campaign import run as run_campaign
     from interactify.evaluation.report import write_report
     from interactify.evaluation.scribbles import Strokes
     from interactify.evaluation.simulated_user import Jitter, user_named
@@ -39,7 +43,7 @@ def evaluate(given: argparse.Namespace, options: dict[str, Any]) -> None:
         root=Path(given.root),
         out=Path(given.report),
         model=given.model,
-        options=options,
+        options=options(given),
         clicks=given.clicks,
         every=given.every,
         user=user if given.strokes is None else Strokes(Path(given.strokes), then=user),
@@ -47,13 +51,14 @@ def evaluate(given: argparse.Namespace, options: dict[str, Any]) -> None:
         device=given.device,
     )
     try:
-        outcome = run(campaign, workers=_cores() if given.workers is None else given.workers)
+        outcome = run_campaign(campaign, workers=_cores() if given.workers is None else given.workers)
     except KeyboardInterrupt:
         print(f"interactify: note: what is done is kept in {campaign.out}; the same command goes on", file=sys.stderr)
         raise
     print(outcome.evaluation)
     for path in write_report(outcome):
         print(path)
+    return 0
 
 
 def _cores() -> int:

@@ -1,4 +1,4 @@
-"""`interactify cvat-function`: fill the folder that nuclio deploys, with all that the function needs in it.
+"""The folder that nuclio deploys for CVAT, with all that the function needs in it.
 
 A copy of this package goes along, so that what answers in CVAT is what was tried here; so do weights and modules that
 `--model` names in this computer's files.
@@ -14,18 +14,14 @@ import shlex
 import shutil
 import string
 import sys
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from interactify.commands.network_options import network, options
 from interactify.errors import OptionError
 from interactify.export.files import prepare_folder, write_json
 from interactify.families import FAMILIES
 from interactify.whole_file import write_whole
-
-if TYPE_CHECKING:
-    from interactify.wrap import Interactive
 
 SETTINGS = "network.json"
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
@@ -33,30 +29,26 @@ CPU_INDEX = " --index-url https://download.pytorch.org/whl/cpu"  # PyPI's torch 
 GPU = "  resources:\n    limits:\n      nvidia.com/gpu: 1\n"
 
 
-def run(
-    given: argparse.Namespace, network: Callable[[argparse.Namespace], Interactive], options: dict[str, Any]
-) -> int:
-    """Write the folder, and print what is in it and how it is deployed; returns the exit status."""
+def fill(given: argparse.Namespace) -> Path:
+    """Write the folder that `interactify cvat-function` was asked for; returns its path.
+
+    Raises:
+        OptionError: there is something else in it, or it can't be written to.
+    """
     out = Path(given.out)
     if out.is_dir() and any(out.iterdir()) and not (out / SETTINGS).is_file():
         raise OptionError(f"{out} holds other files already. Name a new folder, or an empty one.")
     network(given)  # what is wrong with it is said now, and not in a container's log
     folder = prepare_folder(out)
     model = _brought(given.model.strip(), folder)
-    write_json(folder / SETTINGS, {"model": model, "options": options})
+    write_json(folder / SETTINGS, {"model": model, "options": options(given)})
     template = resources.files("interactify.tools") / "cvat_template"
     write_whole(folder / "main.py", (template / "main.py").read_bytes())
     text = string.Template((template / "function.yaml").read_text(encoding="utf-8"))
     filled = text.substitute(_words(given, model))
     write_whole(folder / "function.yaml", filled.encode())
     _copy_package(folder / "interactify")
-    for name in ("function.yaml", "main.py", SETTINGS, "interactify"):
-        print(folder / name)
-    print("\nWhere CVAT and its nuclio run:\n")
-    print(f"  nuctl deploy --project-name cvat --path {shlex.quote(str(folder))} --platform local \\")
-    print(f"    --file {shlex.quote(str(folder / 'function.yaml'))} \\")
-    print('    --platform-config \'{"attributes": {"network": "cvat_cvat"}}\'')
-    return 0
+    return folder
 
 
 def _words(given: argparse.Namespace, model: str) -> dict[str, str]:

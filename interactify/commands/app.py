@@ -1,4 +1,4 @@
-"""`interactify app`: its arguments, which import nothing heavy, and the server that it runs."""
+"""`interactify app`: its arguments, and the server that it runs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from interactify.commands.network_options import add_network_options, network
 from interactify.errors import OptionError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PORT: Final = 8347  # the first that is tried
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes beside the network's options."""
+    """Add what the command takes."""
     parser.add_argument("path", metavar="PHOTO or FOLDER", nargs="?", help="by default the photos that are embedded")
     parser.add_argument(
         "--out", metavar="DIR", help="folder for masks, labels, COCO's JSON and sessions (interactify-out beside them)"
@@ -34,9 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, metavar="N", help=f"listen there (the first that is free from {PORT} on)")
     parser.add_argument("--no-browser", action="store_true", help="don't open the page; print its address")
+    add_network_options(parser)
 
 
-def run(given: argparse.Namespace, network: Callable[[argparse.Namespace], Interactive]) -> int:
+def run(given: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C; returns the exit status."""
     for needed in ("starlette", "uvicorn"):
         if find_spec(needed) is None:

@@ -1,4 +1,4 @@
-"""`interactify label-studio`: serve the backend until Ctrl-C."""
+"""`interactify label-studio`: serves the backend until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import argparse
 import inspect
 import os
 import tempfile
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from interactify.commands.network_options import add_network_options, network
 from interactify.errors import OptionError
 
-if TYPE_CHECKING:
-    from interactify.wrap import Interactive
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="who may ask: %(default)s is this "
+                         "computer alone, 0.0.0.0 everyone who reaches it")  # fmt: skip
+    parser.add_argument("--port", type=int, metavar="N", default=9090, help="where it listens (%(default)s)")
+    add_network_options(parser)
 
 
-def run(given: argparse.Namespace, network: Callable[[argparse.Namespace], Interactive]) -> int:
+def run(given: argparse.Namespace) -> int:
     """Build the network, listen, and answer; returns the exit status once it is interrupted."""
     if not 0 < given.port < 65536:
         raise OptionError(f"Expected --port from 1 to 65535, got {given.port}.")

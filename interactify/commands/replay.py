@@ -1,21 +1,27 @@
-"""`interactify replay`: the masks of a session's log, made again."""
+"""`interactify replay`: its arguments, and the masks of a session's log, made again."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from interactify.commands.network_options import add_network_options, network
 from interactify.errors import InteractionError, PhotoError
-from interactify.formats import Exported, category_of, checked_tolerance, formats_named, write_formats
-
-if TYPE_CHECKING:
-    from interactify.wrap import Interactive
+from interactify.formats import FORMAT_HELP, Exported, category_of, checked_tolerance, formats_named, write_formats
 
 
-def run(given: argparse.Namespace, network: Callable[[argparse.Namespace], Interactive]) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("log", metavar="LOG", help="a file of JSON lines")
+    parser.add_argument("photo", metavar="PHOTO", help="the picture file that it was made on")
+    parser.add_argument("--out", metavar="DIR", default=".", help="folder for the files (the current one)")
+    parser.add_argument("--format", metavar="NAME", action="append", default=[], help=FORMAT_HELP)
+    parser.add_argument("--tolerance", type=float, metavar="PIXELS", default=0.0, help="as for segment")
+    add_network_options(parser)
+
+
+def run(given: argparse.Namespace) -> int:
     """Read the log, say it all again, and write a mask for each object; returns the exit status."""
     formats, tolerance = formats_named(given.format or ["png"]), checked_tolerance(given.tolerance)
     log, photo = Path(given.log), Path(given.photo)

@@ -1,0 +1,34 @@
+"""`interactify cvat-function`: its arguments, and what is said of the folder it fills."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+from interactify.commands.network_options import add_network_options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("out", metavar="OUT", help="a folder that is new, empty, or was written by this command")
+    parser.add_argument("--name", metavar="TEXT", help="what CVAT's list of tools shows (the network's)")
+    parser.add_argument("--gpu", action="store_true", help="run on a GPU of the machine that nuclio runs on")
+    parser.add_argument(
+        "--requirement", metavar="PACKAGE", action="append", default=[],
+        help="a package that the network needs beside this one, as pip takes it; repeat it for several",
+    )  # fmt: skip
+    add_network_options(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Write the folder, and print what is in it and how it is deployed; returns the exit status."""
+    from interactify.tools.cvat_folder import SETTINGS, fill
+
+    folder = fill(given)
+    for name in ("function.yaml", "main.py", SETTINGS, "interactify"):
+        print(folder / name)
+    print("\nWhere CVAT and its nuclio run:\n")
+    print(f"  nuctl deploy --project-name cvat --path {shlex.quote(str(folder))} --platform local \\")
+    print(f"    --file {shlex.quote(str(folder / 'function.yaml'))} \\")
+    print('    --platform-config \'{"attributes": {"network": "cvat_cvat"}}\'')
+    return 0

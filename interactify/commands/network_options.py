@@ -1,0 +1,79 @@
+"""The options by which every command is told of a network, and the network that they make."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interactify.wrap import Interactive
+
+MODEL_HELP = """the network: "zoo" (embedded, the default); ARCH/ENCODER[,option=value ...][@CHECKPOINT], an
+architecture of segmentation_models_pytorch with its weights (.pt, .safetensors or a save_pretrained folder), such as
+unet/resnet34@weights.safetensors or fpn/resnet18,classes=21@weights.pt; timm/NAME, torchvision/NAME, with options and
+checkpoint alike; transformers/FOLDER; @FOLDER, a save_pretrained folder; or
+package.module:function, which builds and returns a network"""
+
+# The arguments of `interactify.wrap` that the command line takes.
+OPTIONS = (
+    *("target", "output", "variables", "energy", "solver", "mean", "std", "resolution", "divisor", "activation"),
+    *("adapter", "stem", "propagation", "zoom", "mirror"),
+)
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Add them; `network` reads them."""
+    group = parser.add_argument_group("network and refinement")
+    group.add_argument("--model", default="zoo", help=MODEL_HELP)
+    group.add_argument("--target", type=_class, metavar="CLASS", help="what a positive click means: an index or a name")
+    group.add_argument("--output", metavar="KEY", help="where in the network's output the map is: a key or dotted path")
+    group.add_argument(
+        "--variables", metavar="NAME", help="what refinement moves: input, maps, kernels, scale_bias@LAYER"
+    )
+    group.add_argument("--energy", metavar="NAME", help="what it minimises: margin, brs, fbrs")
+    group.add_argument("--solver", metavar="NAME", help="what minimises it: lbfgs, scipy")
+    group.add_argument("--mean", type=numbers, metavar="R,G,B", help="normalisation of images in [0, 1]: the mean")
+    group.add_argument("--std", type=numbers, metavar="R,G,B", help="and the standard deviation")
+    group.add_argument("--resolution", type=int, metavar="N", help="longest side at which the network sees a photo")
+    group.add_argument("--divisor", type=int, metavar="N", help="what the network needs height and width divisible by")
+    group.add_argument("--activation", metavar="NAME", help="what was applied to the map: none, sigmoid, softmax")
+    group.add_argument("--adapter", metavar="NAME", help="which adapter knows the network, where it is not recognised")
+    group.add_argument("--propagation", metavar="NAME", help="how the rest of the picture follows: colour, edges, none")
+    group.add_argument(
+        "--no-zoom", dest="zoom", action="store_false", default=None, help="always look at the whole photo"
+    )
+    group.add_argument("--mirror", action="store_true", default=None, help="average with the mirror image's maps")
+    group.add_argument("--stem", metavar="LAYER", help="the module that reads the image, where it is not found")
+
+
+def network(given: argparse.Namespace) -> Interactive:
+    """The wrapped network that was asked for. Raises as `interactify.wrap` and `interactify.models.build_model`."""
+    from interactify.models import build_model
+    from interactify.wrap import wrap
+
+    net = wrap(build_model(given.model), **options(given))
+    note_random_weights(given.model)
+    return net
+
+
+def options(given: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `interactify.wrap` that were given."""
+    return {name: value for name in OPTIONS if (value := getattr(given, name)) is not None}
+
+
+def note_random_weights(model: str) -> None:
+    """Say on stderr that a network has random weights, where no checkpoint was named."""
+    fetched = model.startswith("transformers/") or "pretrained=True" in model or "weights=" in model
+    if "/" in model and "@" not in model and not fetched:
+        print("interactify: note: no checkpoint named, so the network's weights are random", file=sys.stderr)
+
+
+def _class(text: str) -> int | str:
+    return int(text) if text.strip().isdecimal() else text
+
+
+def numbers(text: str) -> float | tuple[float, ...]:
+    """Read one number, or several with commas between; argparse names this function where that fails."""
+    values = tuple(float(part) for part in text.split(","))
+    return values if len(values) > 1 else values[0]

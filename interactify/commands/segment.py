@@ -1,0 +1,118 @@
+"""`interactify segment`: its arguments, and what it does."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from interactify.commands.network_options import add_network_options, network
+from interactify.errors import InteractionError, PhotoError
+from interactify.formats import FORMAT_HELP, Exported, category_of, checked_tolerance, formats_named, write_formats
+from interactify.whole_file import write_whole
+
+CLICK_HELP = """a click at pixel x, y (x to the right, y down); with a minus before x it says that the pixel does not
+belong to the object (-120,80; at the left border -0,80). Repeat it: clicks are made in the order given"""
+
+
+class ClickArgument(NamedTuple):
+    """A click as typed: pixels, and whether it says "this belongs to it"."""
+
+    x: float
+    y: float
+    positive: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("photo", metavar="PHOTO", help="a picture file")
+    parser.add_argument("--click", metavar="[-]x,y", action="append", default=[], help=CLICK_HELP)
+    parser.add_argument("--out", metavar="DIR", default=".", help="folder for the files (the current one)")
+    parser.add_argument("--format", metavar="NAME", action="append", default=[], help=FORMAT_HELP)
+    parser.add_argument(
+        "--tolerance", type=float, metavar="PIXELS", default=0.0,
+        help="simplify the outlines of coco, geojson and yolo by at most so much; by default they are exact",
+    )  # fmt: skip
+    parser.add_argument("--log", action="store_true", help="also write PHOTO-log.jsonl, for `interactify replay`")
+    add_network_options(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Make the clicks, and write mask and overlay; returns the exit status."""
+    # What can be wrong without a network is found out before one is built.
+    clicks = [parse_click(text) for text in given.click]
+    formats, tolerance = formats_named(given.format or ["png"]), checked_tolerance(given.tolerance)
+    photo = Path(given.photo)
+    if not photo.is_file():
+        raise PhotoError(f"No picture file at {photo}.")
+    from interactify import demo, draw, export
+    from interactify.interactions import Click, checked
+    from interactify.picture import open_picture
+
+    size = open_picture(photo).size
+    for click in clicks:
+        checked(Click(*click), size)
+    folder = export.prepare_folder(given.out)
+    session = network(given).session(photo)
+    result = session.result
+    if clicks:
+        print(demo.header())
+    for made, result in demo.play(session, clicks):
+        print(demo.row(made, result), flush=True)
+    said = [each for each in session.interactions if isinstance(each, Click)]
+    pictured = draw.overlay(session.photo, result.mask, clicks=said)
+    for path in write_formats(formats, folder, Exported(result, photo, category_of(session), tolerance)):
+        print(path)
+    print(export.write_picture(folder / f"{photo.stem}-overlay.png", pictured))
+    if given.log:
+        print(write_whole(folder / f"{photo.stem}-log.jsonl", session.log().encode()))
+    if not result.satisfied:
+        print("interactify: note: not every click could be satisfied", file=sys.stderr)
+    return 0
+
+
+def parse_click(text: str) -> ClickArgument:
+    """Read a click: ``x,y``, or ``-x,y`` for a negative one.
+
+    Raises:
+        InteractionError: where it reads otherwise.
+
+    >>> parse_click("120,80"), parse_click("-0,80")
+    (ClickArgument(x=120, y=80, positive=True), ClickArgument(x=0, y=80, positive=False))
+    """
+    parts = re.fullmatch(r"\s*(?P<sign>[+-]?)(?P<x>[^\s,+-][^\s,]*)\s*,\s*(?P<y>[^\s,]+)\s*", text)
+    if parts is None:
+        raise InteractionError(f"Expected a click as x,y or, for a negative one, -x,y (such as 120,80); got {text!r}.")
+    return ClickArgument(_coordinate(parts["x"], text), _coordinate(parts["y"], text), parts["sign"] != "-")
+
+
+def with_clicks_joined(arguments: Sequence[str]) -> list[str]:
+    """Join ``--click -120,80`` to ``--click=-120,80``, since argparse takes what begins with a minus for an option.
+
+    >>> with_clicks_joined(["segment", "a.png", "--click", "-120,80", "--click", "3,4"])
+    ['segment', 'a.png', '--click=-120,80', '--click', '3,4']
+    """
+    joined: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        if word == "--":
+            return [*joined, word, *waiting]
+        if word == "--click" and waiting and re.match(r"-[^-].*,|-[\d.]", waiting[0]):
+            word = f"--click={waiting.pop(0)}"
+        joined.append(word)
+    return joined
+
+
+def _coordinate(text: str, click: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InteractionError(f"Expected pixels as numbers in the click {click!r}, got {text!r}.")
+    return int(value) if value.is_integer() else value
