@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from interactify.result import Result
 from interactify.said import OWN
 from interactify.scene import Scene
 from interactify.timeline import Board, Timeline, Track
+from interactify.under_way import UnderWay
 from interactify.window import Window, whole
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ class Objects:
     target: int | None
     scene: Scene
     timeline: Timeline
+    under_way: UnderWay
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class Objects:
         ((Click(x=10, y=10, positive=True),), 2)
         """
         meant = self.target if target is None else self.net.network.target(target)
-        with self._turn():
+        with self.under_way.turn():
             board = self.timeline.now
             if name is None:
                 count = len(board.tracks) + 1
@@ -98,7 +98,7 @@ class Objects:
         Raises:
             InteractionError: there is no such object.
         """
-        with self._turn():
+        with self.under_way.turn():
             board = self.timeline.now
             self.timeline = self.timeline.seen_from(replace(board, active=self._found(board, name)))
             return self.result_of(name)
@@ -109,7 +109,7 @@ class Objects:
         Raises:
             InteractionError: there is no such object, or the new name is none, or another one has it.
         """
-        with self._turn():
+        with self.under_way.turn():
             board = self.timeline.now
             place = self._found(board, old)
             if not isinstance(new, str) or new != old:
@@ -126,7 +126,7 @@ class Objects:
         Raises:
             InteractionError: there is no such object.
         """
-        with self._turn():
+        with self.under_way.turn():
             board = self.timeline.now
             place = self._found(board, name)
             left = (*board.tracks[:place], *board.tracks[place + 1 :])
@@ -171,7 +171,7 @@ class Objects:
         """
         from interactify.class_map import class_map
 
-        with self._turn():  # it runs the network, as a refinement does
+        with self.under_way.turn():  # it runs the network, as a refinement does
             return class_map(self.scene, self.timeline.now.track)
 
     def _track(self, name: str) -> Track:
@@ -185,12 +185,6 @@ class Objects:
             known = ", ".join(repr(track.name) for track in board.tracks[:10])
             raise InteractionError(f"Expected the name of an object, one of {known}; got {shown(name)}.")
         return place
-
-    @contextmanager
-    @abstractmethod
-    def _turn(self, newer: bool = False) -> Iterator[None]:
-        """Wait for one's turn to change something; what is `newer` need not wait for the refinement's end."""
-        yield
 
 
 def _certain(result: Result) -> Tensor:

@@ -8,9 +8,7 @@ leaves the board that was.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,19 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from interactify import brs
 from interactify.errors import InteractionError, shown
 from interactify.interactions import Click, Interaction
 from interactify.memory import within_memory
 from interactify.objects import Objects
 from interactify.picture import PictureLike, open_picture
-from interactify.request import Request
 from interactify.result import Result
 from interactify.tiled_scene import opened
 from interactify.timeline import Board, Group, Step, Steps, Timeline, Track, edited
-from interactify.turns import Turns
+from interactify.under_way import UnderWay
 
 if TYPE_CHECKING:
     from interactify.wrap import Interactive
@@ -66,14 +61,12 @@ class Session(Objects):
             self.scene.begun(self.target)
             if ready:
                 self.scene.run.ready(self.scene.home.suffix)
-        self._turns = Turns()
-        self._cancelled = threading.Event()
-        self._glimpse: tuple[Steps, int | None, Request, Tensor] | None = None
+        self.under_way = UnderWay()
         self.timeline = self._beginning
 
     def restart(self) -> Result:
         """Forget everything, the past and all objects too. Returns the network's own prediction."""
-        with self._turn(newer=True):
+        with self.under_way.turn(newer=True):
             self.timeline = self._beginning
             return self.result
 
@@ -159,7 +152,7 @@ class Session(Objects):
         added = tuple(self.checked(each) for each in interactions)
         if not added:
             return self.result
-        with self._turn(newer=True):
+        with self.under_way.turn(newer=True):
             return self._replayed(self.steps, [added])
 
     def remove(self, index: int) -> Result:
@@ -182,7 +175,7 @@ class Session(Objects):
         >>> result.clicks == alone.clicks, bool((result.mask == alone.mask).all()), len(session.undo().clicks)
         (True, True, 2)
         """
-        with self._turn(newer=True):
+        with self.under_way.turn(newer=True):
             return self._replayed(*edited(self.steps, self._place(index), ()))
 
     def move(self, index: int, x: float, y: float) -> Result:
@@ -194,7 +187,7 @@ class Session(Objects):
 
         Returns, raises: as `remove` and `click`; where the new place is refused, nothing is moved.
         """
-        with self._turn(newer=True):
+        with self.under_way.turn(newer=True):
             place = self._place(index)
             click = self.interactions[place]
             if not isinstance(click, Click):
@@ -221,59 +214,35 @@ class Session(Objects):
         """Go to where these groups of interactions lead to from earlier steps of the object that is spoken of."""
         track = self.track
         said = begun[-1].interactions if begun else ()
-        self._cancelled.clear()
-        stop = brs.stopping(self.net.max_seconds, self._cancelled.is_set)
+        ends = self.under_way.begins(self.net.max_seconds)
         with torch.inference_mode(False), within_memory():
             for group in groups:
                 said = (*said, *group)
-                seen = self._sees(begun, track.target)
-                begun = (*begun, self.scene.answered(begun, said, track.target, self._ends(stop), seen))
+                seen = self.under_way.watching(begun, track.target)
+                begun = (*begun, self.scene.answered(begun, said, track.target, ends, seen))
         self.timeline = self.timeline.then(self.timeline.now.changed(replace(track, steps=begun)))
         return self.result
-
-    def _ends(self, stop: Callable[[], str | None]) -> Callable[[], str | None]:
-        return lambda: "superseded" if self._turns.awaited else stop()
-
-    def _sees(self, steps: Steps, target: int | None) -> Callable[[Request, Tensor], None]:
-        def seen(request: Request, odds: Tensor) -> None:
-            self._glimpse = steps, target, request, odds
-
-        return seen
-
-    @contextmanager
-    def _turn(self, newer: bool = False) -> Iterator[None]:
-        with self._turns.mine(hurries=newer):
-            try:
-                yield
-            finally:
-                self._glimpse = None
 
     def preview(self) -> Result:
         """From another thread: what the evaluation that ran last gives, while something is being refined.
 
         The first is the forward pass. Where nothing is being refined it is the current result.
         """
-        glimpse = self._glimpse
-        if glimpse is None:
-            return self.result
-        steps, target, request, odds = glimpse
-        with torch.inference_mode(False), torch.no_grad():
-            seen = brs.Refinement(request.start, odds, float("nan"), False, 0, "preview")
-            return self.scene.settled(steps, request, seen, target).result
+        return self.under_way.preview(self.scene) or self.result
 
     def cancel(self) -> None:
         """From another thread: let what is being refined end after the evaluation that is running.
 
         It comes back with the best so far, its status "cancelled". Where nothing is being refined, nothing happens.
         """
-        self._cancelled.set()
+        self.under_way.cancel()
 
     def make_way(self) -> None:
         """From another thread: let what is being refined end as it does for newer interactions, before they are said.
 
         For those who queue changes themselves. Returns when it has ended; where nothing is being refined, at once.
         """
-        with self._turn(newer=True):
+        with self.under_way.turn(newer=True):
             pass
 
     def undo(self) -> Result:
@@ -281,13 +250,13 @@ class Session(Objects):
 
         Returns the result that holds now.
         """
-        with self._turn(newer=True):
+        with self.under_way.turn(newer=True):
             self.timeline = self.timeline.back()
             return self.result
 
     def redo(self) -> Result:
         """Make the change last undone again, from memory; nothing happens where there is none."""
-        with self._turn():
+        with self.under_way.turn():
             self.timeline = self.timeline.on()
             return self.result
 
@@ -296,7 +265,7 @@ class Session(Objects):
 
         Returns the network's own prediction.
         """
-        with self._turn(newer=True):
+        with self.under_way.turn(newer=True):
             if self.steps:
                 self.timeline = self.timeline.then(self.timeline.now.changed(replace(self.track, steps=())))
             return self.result

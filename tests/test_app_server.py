@@ -217,9 +217,9 @@ def test_a_newer_click_makes_the_one_that_is_refined_make_way(pictures, tmp_path
         def waits(self, interactions):  # stands for a network that takes long: it ends when someone stands in line
             if not entered.is_set():
                 entered.set()
-                with self._turn():
+                with self.under_way.turn():
                     assert go.wait(10)
-                    while not self._turns.awaited:
+                    while not self.under_way.turns.awaited:
                         time.sleep(0.001)
             return add(self, interactions)
 

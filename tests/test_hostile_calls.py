@@ -194,7 +194,7 @@ def consistent(session: Session) -> None:
     assert session.result.said.interactions == session.interactions
     labels = session.label_map()
     assert labels.shape == session.size and labels.min() >= 0 and labels.max() <= len(names)
-    assert not session._turns._line, "whoever had a turn has given it back"
+    assert not session.under_way.turns._line, "whoever had a turn has given it back"
     for board in session.timeline.boards:
         for track in board.tracks:
             assert [len(step.interactions) for step in track.steps] == sorted(

@@ -129,7 +129,7 @@ def meanwhile(session: Session, said: Sequence[Interaction], other: Callable[[],
     assert paused.there.wait(30)
     two = threading.Thread(target=other)
     two.start()
-    until(lambda: len(session._turns._line) == 2)
+    until(lambda: len(session.under_way.turns._line) == 2)
     paused.on.set()
     one.join(30)
     two.join(30)
@@ -188,12 +188,12 @@ def test_a_box_that_is_superseded_does_not_hang_on_when() -> None:
 
 def test_the_order_of_arrival_is_kept() -> None:
     session, clicks = a_net(2).session(PHOTOS[0]), places(12, seed=3)
-    with session._turns.mine():  # nobody comes before all are there
+    with session.under_way.turns.mine():  # nobody comes before all are there
         threads = []
         for place, click in enumerate(clicks):
             threads.append(threading.Thread(target=session.add, args=([click],)))
             threads[-1].start()
-            until(lambda place=place: len(session._turns._line) == place + 2)
+            until(lambda place=place: len(session.under_way.turns._line) == place + 2)
     for thread in threads:
         thread.join(30)
     assert session.interactions == tuple(clicks)
