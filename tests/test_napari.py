@@ -1,6 +1,7 @@
 """napari's widget: points are clicks and labels follow, on a viewer's model and, where it can be, in a real window.
 
-A window needs OpenGL: an X display, or Xvfb, which is started here. Without, everything but the window is tested.
+A window needs OpenGL and what Qt needs of X: a display, or Xvfb, which is started here. Without, everything but the
+window is tested.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,11 +39,22 @@ def build():
 """
 
 
+WINDOW = "xvfb, libgl1-mesa-dri, libxcb-cursor0 and the other libraries of X that .ci/run names"
+
+
+def qt_fails(platform: str, display: str) -> str:
+    """Why Qt does not begin on a platform, "" where it does. Tried in a process of its own, which Qt then ends."""
+    environment = {**os.environ, "QT_QPA_PLATFORM": platform, "DISPLAY": display}
+    begin = [sys.executable, "-c", "from qtpy.QtWidgets import QApplication; QApplication([])"]
+    tried = subprocess.run(begin, env=environment, capture_output=True, text=True)
+    return (tried.stderr.strip() or f"it ends with {tried.returncode}").splitlines()[-1] if tried.returncode else ""
+
+
 @pytest.fixture(scope="module")
 def display() -> Iterator[str]:
-    """An X display, the user's or one of Xvfb; "" where there is none."""
+    """An X display on which Qt begins, the user's or one of Xvfb; "" where there is none."""
     if os.environ.get("DISPLAY"):
-        yield os.environ["DISPLAY"]
+        yield "" if qt_fails("xcb", os.environ["DISPLAY"]) else os.environ["DISPLAY"]
         return
     if shutil.which("Xvfb") is None:
         yield ""
@@ -55,7 +68,7 @@ def display() -> Iterator[str]:
     with os.fdopen(there) as said:
         number = said.readline().strip()
     try:
-        yield f":{number}" if number else ""
+        yield f":{number}" if number and not qt_fails("xcb", f":{number}") else ""
     finally:
         server.terminate()
         server.wait()
@@ -63,6 +76,8 @@ def display() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def application(display: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    if not display and (why := qt_fails("offscreen", "")):
+        pytest.skip(f"Qt needs more of this system, such as libegl1 and libgl1: {why}")
     with pytest.MonkeyPatch.context() as patched:
         # The user's settings, in which napari keeps how large its window was, are neither read nor written.
         patched.setenv("NAPARI_CONFIG", str(tmp_path_factory.mktemp("napari") / "settings.yaml"))
@@ -309,7 +324,7 @@ def test_a_layer_that_is_taken_away_ends_the_session(opened: Any, settled: Calla
 def test_a_real_viewer_shows_what_is_clicked_with_the_mouse(display, application, settled, tmp_path, monkeypatch):
     """The plugin as napari finds it, docked in a window: the mouse clicks on the canvas, and the canvas shows it."""
     if not display:
-        pytest.skip("needs an X display, or Xvfb, for napari's canvas: apt-get install xvfb")
+        pytest.skip(f"needs a display on which Qt begins, for napari's canvas: on Debian {WINDOW}")
     import napari
     from qtpy.QtCore import QPoint, Qt
     from qtpy.QtTest import QTest
