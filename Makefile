@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LABEL_STUDIO := $(VENV)/label-studio
 
 # Of all that the installer says, the names of what it fetches, on one line; its errors and its exit code pass.
 SHELL := /bin/bash
@@ -16,7 +17,7 @@ export INTERACTIFY_DATA
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test docs clean
+.PHONY: help demo app test test-label-studio docs clean
 
 help:
 	@echo "make demo    install, then play scripted clicks on the embedded photos and write the pictures"
@@ -36,7 +37,13 @@ app: $(VENV)/.installed-app
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --durations=15 --numprocesses=2 --dist=worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --durations=15 --numprocesses=2 --dist=worksteal \
+		--ignore=tests/test_label_studio.py
+	@$(MAKE) --no-print-directory test-label-studio
+
+# label-studio-ml asks for an older Jinja2 than mkdocs does, so it lies in a folder of its own, which its tests alone see.
+test-label-studio: $(VENV)/.installed-label-studio
+	OMP_NUM_THREADS=1 PYTHONPATH=$(LABEL_STUDIO) $(BIN)/python -m pytest -q tests/test_label_studio.py interactify/tools/label_studio.py
 
 docs: $(VENV)/.installed-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -68,3 +75,9 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "Installing interactify and its test tools into $(VENV) (PyTorch is large: the first time takes some minutes)"
 	@$(call install,".[test]")
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-app
+
+$(VENV)/.installed-label-studio: pyproject.toml | $(VENV)/.installed-test
+	@echo "Installing label-studio-ml into $(LABEL_STUDIO)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off --no-warn-conflicts --upgrade \
+		--target $(LABEL_STUDIO) label-studio-converter label-studio-ml redis rq
+	@touch $@
