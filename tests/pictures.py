@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -100,3 +103,13 @@ FORMS = {  # how a photo is given, and what read_photo is given to compare with
     "sliced": (lambda _: Sliced(RGBA, ((8, 8, 21), (50, 3), (4,))), RGBA),
     "sliced, one layer": (lambda _: Sliced(FLOATS[..., :1]), FLOATS[..., :1]),
 }
+
+
+def png_of(width: int, height: int) -> bytes:
+    """The header of a PNG that claims a size, and a byte of pixels."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import json
 import socket
-import struct
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -25,10 +21,10 @@ pytest.importorskip("httpx", reason="needs httpx: install interactify[test]")
 import httpx
 
 import interactify
-from interactify.app.pictures import LARGEST_FILE, checked_picture, plain_name
+from interactify.app.pictures import LARGEST_FILE
 from interactify.app.security import Door
-from interactify.errors import PhotoError
 from tests import networks
+from tests.pictures import png_of
 from tests.served import Page, served
 
 Request = tuple[str, str, dict[str, str], bytes]
@@ -45,16 +41,6 @@ def pictures(tmp_path: Path, photo) -> list[Path]:
     path = tmp_path / "photos" / "first.png"
     Image.fromarray(photo).save(path)
     return [path]
-
-
-def png_of(width: int, height: int) -> bytes:
-    """The header of a PNG that claims a size, and a byte of pixels."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
 def doing(said: Any) -> Request:
@@ -329,24 +315,3 @@ def test_beyond_the_loopback_address_a_token_is_needed(net, pictures, tmp_path):
 )
 def test_the_names_by_which_a_server_is_asked(host, asked, known):
     assert Door(host, 80).knows(asked) is known
-
-
-def test_a_picture_is_judged_by_its_header_alone(tmp_path):
-    assert checked_picture(png_of(7_000, 7_000), "a") == "PNG"  # 49 million pixels that are not there
-    with pytest.raises(PhotoError, match="60000 wide"):
-        checked_picture(png_of(60_000, 1_000), "a")
-    with pytest.raises(PhotoError, match="bytes"):
-        checked_picture(bytes(LARGEST_FILE + 1), "a")
-    pictured = io.BytesIO()
-    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(pictured, "GIF")
-    with pytest.raises(PhotoError, match="no picture"):
-        checked_picture(pictured.getvalue(), "a.png")
-
-
-@pytest.mark.parametrize(
-    ("name", "plain"),
-    [("a.png", "a.png"), ("..\\..\\b.tif", "b.png"), ("/etc/passwd", "passwd.png"), (".hidden", "photo.png"),
-     ("ünïcode 1.jpg", "ünïcode-1.png"), ("a" * 500, "a" * 80 + ".png"), ("\0x", "x.png"), ("", "photo.png")],
-)  # fmt: skip
-def test_names_of_pictures_that_are_brought(name, plain):
-    assert plain_name(name, "PNG") == plain

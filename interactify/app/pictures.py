@@ -7,11 +7,10 @@ import re
 from pathlib import Path
 from typing import IO, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from interactify.errors import PhotoError
+from interactify.picture import open_picture
 
 FORMATS: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 ENDINGS: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -83,13 +82,41 @@ def plain_name(name: str, form: str) -> str:
     return f"{stem or 'photo'}{FORMATS[form]}"
 
 
-def as_jpeg(photo: NDArray[np.uint8], longest: int | None = None) -> bytes:
-    """A photo (H, W, 3) as browsers show it, in its own size or smaller: its pixels and nothing else of the file."""
-    image = Image.fromarray(photo)
-    if longest is not None:
-        image.thumbnail((longest, longest), reducing_gap=2.0)
+def as_jpeg(path: Path) -> bytes:
+    """A photo as browsers show it, upright and in its own size: its pixels and nothing else of the file.
+
+    Raises:
+        PhotoError: it is none that is opened here, or it is not there any more.
+    """
+    _still_there(path)
+    return _jpeg(Image.fromarray(open_picture(path).uint8()), quality=93, subsampling=0)
+
+
+def thumbnail(path: Path, longest: int) -> bytes:
+    """The same with sides of at most `longest` pixels. A folder has many: a JPEG is decoded no larger than need be."""
+    if _still_there(path) == "JPEG":
+        try:
+            with Image.open(path, formats=["JPEG"]) as image:
+                image.thumbnail((longest, longest), reducing_gap=2.0)
+                return _jpeg(ImageOps.exif_transpose(image).convert("RGB"), quality=80, subsampling=2)
+        except Exception as cause:  # decoders meet broken pictures with nearly any exception
+            raise PhotoError(f"{path.name} is damaged or cut short ({type(cause).__name__}). Copy it again.") from cause
+    small = Image.fromarray(open_picture(path).uint8())
+    small.thumbnail((longest, longest), reducing_gap=2.0)
+    return _jpeg(small, quality=80, subsampling=2)
+
+
+def _still_there(path: Path) -> str:
+    """The format of a photo that was there when the project was opened; raises as `checked_picture`."""
+    try:
+        return checked_picture(path, path.name)
+    except OSError as cause:
+        raise PhotoError(f"{path.name} can't be looked at ({cause.strerror}). Was it moved?") from cause
+
+
+def _jpeg(image: Image.Image, quality: int, subsampling: int) -> bytes:
     content = io.BytesIO()
-    image.save(content, "JPEG", quality=80 if longest else 93, subsampling=2 if longest else 0)
+    image.save(content, "JPEG", quality=quality, subsampling=subsampling)
     return content.getvalue()
 
 

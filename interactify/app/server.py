@@ -21,14 +21,13 @@ from interactify.app.actions import Action, check, read_action
 from interactify.app.desk import Desk, Desks
 from interactify.app.failing import Busy, Failed, told
 from interactify.app.frames import frame, mask_part
-from interactify.app.pictures import as_jpeg, checked_picture
+from interactify.app.pictures import as_jpeg, thumbnail
 from interactify.app.project import STATUSES, Photo, Project
 from interactify.app.security import Door, Guard, TooLong, refused
 from interactify.app.showing import BACKGROUNDS
 from interactify.app.sight import Sight, read_sight
 from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, PhotoError
 from interactify.export import voc_palette
-from interactify.picture import open_picture
 from interactify.wrap import Interactive
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -124,11 +123,11 @@ class App:
 
     async def image(self, request: Request) -> Response:
         photo = self._photo(request)
-        return Response(await run_in_threadpool(_jpeg, photo, None), media_type="image/jpeg")
+        return Response(await run_in_threadpool(as_jpeg, photo.path), media_type="image/jpeg")
 
     async def thumb(self, request: Request) -> Response:
         photo = self._photo(request)
-        return Response(await run_in_threadpool(_jpeg, photo, THUMB), media_type="image/jpeg")
+        return Response(await run_in_threadpool(thumbnail, photo.path, THUMB), media_type="image/jpeg")
 
     async def state(self, request: Request) -> Response:
         return await self._stream(await self._desk(request), None, _wants_classes(request))
@@ -223,14 +222,6 @@ class App:
 
 def _photo(photo: Photo) -> dict[str, Any]:
     return {"number": photo.number, "name": photo.path.name, "status": photo.status, "said": photo.said}
-
-
-def _jpeg(photo: Photo, longest: int | None) -> bytes:
-    try:
-        checked_picture(photo.path, photo.path.name)
-    except OSError as cause:
-        raise PhotoError(f"{photo.path.name} can't be looked at ({cause.strerror}). Was it moved?") from cause
-    return as_jpeg(open_picture(photo.path).uint8(), longest)
 
 
 def _wants_classes(request: Request) -> bool:
