@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.camvid_frames import UNLABELLED, class_ious, confusion
-from interactify.class_map import class_maps
+from interactify.class_map import ClassMaps
 from interactify.session import Session
 
 LabelMap = NDArray[np.int64]
@@ -18,7 +18,8 @@ LabelMap = NDArray[np.int64]
 
 def label_maps(session: Session) -> list[LabelMap]:
     """The class map before the first click and after each."""
-    return class_maps(session.scene, session.track)
+    maps = ClassMaps(session.scene, session.track)
+    return [maps.after(count) for count in range(len(session.steps) + 1)]
 
 
 @dataclass(frozen=True)

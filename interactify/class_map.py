@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interactify.against_rest import against_rest
 from interactify.errors import OptionError
 from interactify.layers import SAID
 from interactify.outputs import resized
@@ -14,7 +17,10 @@ from interactify.request import clicks_in
 from interactify.result import Result
 from interactify.scene import Scene
 from interactify.timeline import Step, Track
-from interactify.window import whole
+from interactify.view import View
+from interactify.window import Window, whole
+
+_NUMBERS: Final = 2**22  # of all classes together that are made at a time
 
 ClassMap = NDArray[np.int64]
 """(H, W): the most likely class of each pixel of the photo."""
@@ -24,31 +30,49 @@ def class_map(scene: Scene, track: Track) -> ClassMap:
     """What holds now; see `Session.class_map`."""
     if scene.classes < 2:
         raise OptionError("The network knows one class only: result.mask says where it is.")
-    return class_maps(scene, track)[-1]
+    return ClassMaps(scene, track).after(len(track.steps))
 
 
-def class_maps(scene: Scene, track: Track) -> list[ClassMap]:
-    """The class map before the first step and after each.
+class ClassMaps:
+    """The class maps of an object's steps, each made when it is asked for.
 
     Inside a step's window it is that of the step; outside, what held when the window was opened, as for the mask. Where
     a mask, a box or a stroke says more than the network, it holds here too: what is the object has its class, and what
     was taken out of it has the next most likely one.
     """
-    begun = scene.begun(track.target)
-    own = track.steps[-1].targets[0] if track.steps else begun.targets[0]
-    maps = [_first(scene, own)]
-    outside: _Both | None = None  # what holds outside of the last step's window
-    found = [maps[0][0]]
-    last = begun
-    for step in track.steps:
-        if step.frame.window == scene.photo:
-            outside = None
-        elif last is begun or step.frame.window != last.frame.window:
-            outside = maps[-1]
-        maps.append(_both(scene, step, own, outside))
-        found.append(maps[-1][0] if own is None else _as_shown(scene, step.result, own, *maps[-1]))
-        last = step
-    return found
+
+    def __init__(self, scene: Scene, track: Track) -> None:
+        self.scene, self.steps = scene, track.steps
+        self.own = self.steps[-1].targets[0] if self.steps else scene.begun(track.target).targets[0]
+        self._known: dict[int, _Both] = {}
+
+    def after(self, count: int) -> ClassMap:
+        """The class map after so many steps; 0 for that of the network alone."""
+        best, others = self._both(count)
+        if self.own is None or not count:
+            return best
+        return _as_shown(self.scene, self.steps[count - 1].result, self.own, best, others)
+
+    def _both(self, count: int) -> _Both:
+        if count not in self._known:
+            self._known[count] = self._made(count)
+        return self._known[count]
+
+    def _made(self, count: int) -> _Both:
+        if not count:
+            return _first(self.scene, self.own)
+        step = self.steps[count - 1]
+        window = step.frame.window
+        inside = _most_likely(step.frame.view, shown_logits(self.scene, step), self.own)
+        if window == self.scene.photo:
+            return inside
+        opened = count - 1
+        while opened and self.steps[opened - 1].frame.window == window:
+            opened -= 1
+        both = tuple(every.copy() for every in self._both(opened))
+        for every, part in zip(both, inside, strict=True):
+            every[window.slices] = part
+        return both[0], both[1]
 
 
 @torch.no_grad()
@@ -67,8 +91,8 @@ def shown_logits(scene: Scene, step: Step) -> Tensor:
             if target is not None:
                 found[:, target : target + 1] = step.odds[:, t : t + 1]
                 if scene.net.spec.output.activation != "sigmoid":  # exclusive: against all others together
-                    others = torch.cat([logits[:, :target], logits[:, target + 1 :]], 1)
-                    found[:, target : target + 1] += others.logsumexp(1, keepdim=True)
+                    own = logits[:, target : target + 1]
+                    found[:, target : target + 1] += own - against_rest(logits, target)
     return found
 
 
@@ -80,28 +104,27 @@ def _first(scene: Scene, own: int | None) -> _Both:
     """Those of the network alone."""
     both = np.empty(scene.size, np.int64), np.empty(scene.size, np.int64)
     for core, frame, plain in scene.first_seen():
-        size = (frame.image.shape[-2], frame.image.shape[-1])
-        logits = frame.view.to_photo(resized(plain, size), core.seen_from(frame.window).slices)[0]
-        for every, part in zip(both, _most_likely(logits, own), strict=True):
-            every[core.slices] = part
+        logits = resized(plain, (frame.image.shape[-2], frame.image.shape[-1]))
+        part = _most_likely(frame.view, logits, own, core.seen_from(frame.window))
+        for every, its in zip(both, part, strict=True):
+            every[core.slices] = its
     return both
 
 
-def _both(scene: Scene, step: Step, own: int | None, outside: _Both | None) -> _Both:
-    inside = _most_likely(step.frame.view.to_photo(shown_logits(scene, step))[0], own)
-    if outside is None:
-        return inside
-    both = outside[0].copy(), outside[1].copy()
-    for every, part in zip(both, inside, strict=True):
-        every[step.frame.window.slices] = part
+def _most_likely(view: View, logits: Tensor, own: int | None, part: Window | None = None) -> _Both:
+    """Those of logits (1, K, h', w') in a part of a view's photo; some rows at a time, since all would be too much."""
+    part = part or whole(view.photo_size)
+    rows, columns = part.slices
+    both = np.empty((part.height, part.width), np.int64), np.empty((part.height, part.width), np.int64)
+    step = max(1, _NUMBERS // (logits.shape[1] * part.width))
+    for top in range(0, part.height, step):
+        strip = slice(rows.start + top, min(rows.start + top + step, rows.stop))
+        seen = view.to_photo(logits, (strip, columns))[0]
+        for every in both:
+            every[top : top + step] = seen.argmax(0).cpu().numpy()
+            if own is not None:
+                seen[own] = -torch.inf
     return both
-
-
-def _most_likely(logits: Tensor, own: int | None) -> _Both:
-    best = logits.argmax(0)
-    if own is not None:
-        logits[own] = -torch.inf
-    return best.cpu().numpy(), logits.argmax(0).cpu().numpy()
 
 
 def _as_shown(scene: Scene, result: Result, own: int, best: ClassMap, others: ClassMap) -> ClassMap:

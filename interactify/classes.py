@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from interactify.activation import Activation
+from interactify.against_rest import against_rest
 from interactify.errors import OptionError, shown
 
 
@@ -22,10 +23,7 @@ def target_logit(logits: Tensor, target: int | None, activation: Activation) -> 
         return logits
     if activation == "sigmoid":
         return logits[:, 1:].amax(1, keepdim=True) if target is None else logits[:, target : target + 1]
-    if target is None:
-        return logits[:, 1:].logsumexp(1, keepdim=True) - logits[:, :1]
-    others = [k for k in range(classes) if k != target]
-    return logits[:, target : target + 1] - logits[:, others].logsumexp(1, keepdim=True)
+    return -against_rest(logits, 0) if target is None else against_rest(logits, target)
 
 
 def class_index(target: object, classes: int, names: Sequence[str] = ()) -> int | None:

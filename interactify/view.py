@@ -13,7 +13,7 @@ from interactify.errors import InteractionError, OptionError, PhotoError
 
 LARGEST = 1024  # network pixels: the longest side a photo keeps where no resolution is asked for
 SMALLEST = 64  # network pixels: the least padded side; deep encoders fail on less
-_STRIP = 2**17  # photo pixels interpolated at a time: what lies between stays in the processor's cache
+_STRIP = 2**17  # numbers interpolated at a time: what lies between stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -127,21 +127,25 @@ class View:
             return maps[..., rows, columns].clone(memory_format=torch.contiguous_format)
         # Not F.interpolate: in single precision it knows a place at pixel 1000 only to 1e-4 of a pixel, so that a click
         # could be satisfied where it is sampled and not in the mask. The same steps as in `sample` agree to the bit.
-        dtype, maps = maps.dtype, maps.to(_working(maps.dtype))
-        left, right, across = self._seen_from_photo(1, maps, columns)
+        down_to = self._places(0, rows)
+        first = int(down_to[0])
+        dtype, maps = maps.dtype, maps[..., first : int(down_to[-1]) + 2, :].to(_working(maps.dtype))
+        left, right, across = _neighbours(self._places(1, columns), self.content_size[1], maps)
         maps = _mix(maps.index_select(-1, left), maps.index_select(-1, right), across)
-        high = max(1, _STRIP // max(1, left.numel()))
-        upper, lower, down = (part.split(high) for part in self._seen_from_photo(0, maps, rows))
+        high = max(1, _STRIP // max(1, maps[..., 0, :].numel()))
+        upper, lower, down = _neighbours(down_to, self.content_size[0], maps)
         strips = [
             _mix(maps.index_select(-2, above), maps.index_select(-2, below), share[:, None])
-            for above, below, share in zip(upper, lower, down, strict=True)
+            for above, below, share in zip(
+                *(each.split(high) for each in (upper - first, lower - first, down)), strict=True
+            )
         ]
         return torch.cat(strips, dim=-2).to(dtype)
 
-    def _seen_from_photo(self, side: int, maps: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
-        photo_side, content_side = self._axis(side)
-        places = torch.arange(part.start, part.stop, part.step or 1, dtype=torch.float64)
-        return _neighbours(_along(places, (photo_side, content_side)), content_side, maps)
+    def _places(self, side: int, part: slice) -> Tensor:
+        """Where the photo's rows (side 0) or columns lie in the content, in its pixels."""
+        pixels = torch.arange(part.start, part.stop, part.step or 1, dtype=torch.float64)
+        return _along(pixels, self._axis(side))
 
     def _axis(self, side: int) -> tuple[int, int]:
         return self.photo_size[side], self.content_size[side]
