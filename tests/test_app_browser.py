@@ -280,6 +280,29 @@ def test_several_classes_views_and_the_keyboard_alone(tab, folder, shots):
         driver.expect(page.page.locator("#help-dialog")).to_be_hidden()
 
 
+def test_many_classes_are_found_by_name(tab, folder, shots):
+    with serving(folder, classes=40) as address:
+        page = tab(address)
+        keys = page.page.keyboard
+        keys.press("/")
+        keys.type("CLASS 31")
+        driver.expect(page.page.locator("#classes button:visible")).to_have_count(2)  # it, and the one that is chosen
+        keys.press("Enter")
+        driver.expect(page.page.locator("#classes [aria-checked=true]")).to_have_text("class 31")
+        driver.expect(page.page.locator("#classes [aria-checked=true]")).to_be_in_viewport()
+        page.click(0.5, 0.5)
+        page.said(1)
+        assert page.names() == ["Click · class 31"]
+        for _ in range(8):
+            keys.press("o")
+        driver.expect(page.page.locator("#objects li")).to_have_count(9, timeout=SLOW)
+        driver.expect(page.page.locator("#objects li").last).to_be_in_viewport()
+        page.click(0.4, 0.4)
+        page.said(1)
+        driver.expect(page.page.locator("#said li").first).to_be_in_viewport()  # with all this above it
+        page.page.screenshot(path=shots / "many-classes.png")
+
+
 def test_touch_zoom_and_a_tablet(tab, folder, shots):
     with serving(folder) as address:
         page = tab(address, has_touch=True)

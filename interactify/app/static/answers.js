@@ -4,6 +4,7 @@ import { milliseconds, showObjects, showSaid } from "./lists.js";
 import { $, act, announce, desk, marks, notice, page, view } from "./page.js";
 import { drawMarks, drawSoon } from "./screen.js";
 
+let trouble = ""; // why files could not be written, as it was told last
 let lastTotal = null; // milliseconds from the hand letting go to the screen, without the refinement
 
 desk.addEventListener("pending", () => showLists());
@@ -13,6 +14,8 @@ desk.addEventListener("shown", ({ detail: { header, entry } }) => {
   drawSoon(() => entry && measured(header, entry));
   if (header.objects) showLists();
   if (header.notice) notice(header.notice);
+  if (header.trouble && header.trouble !== trouble) notice(header.trouble);
+  trouble = header.trouble ?? trouble;
 });
 
 /** How long it took from the hand letting go until the mask was on the screen, which it may be before all of it came. */

@@ -16,6 +16,7 @@ async function ask(path, options = {}) {
     if (cause.name === "AbortError") throw cause;
     throw new Refused("The server does not answer. Is it still running?", 0);
   }
+  if (response.status === 409) location.reload(); // the server was begun anew, with other photos
   if (!response.ok) {
     const told = await response.json().catch(() => ({}));
     throw new Refused(told.error ?? `The server answered ${response.status}.`, response.status);
@@ -25,9 +26,12 @@ async function ask(path, options = {}) {
 
 const json = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
+/** Where a photo is changed: it is named by what it is, too, since numbers are others where photos have come or gone. */
+const to = ({ number, key }, what, more) => `/api/photos/${number}/${what}?${new URLSearchParams({ of: key, ...more })}`;
+
 export const project = async () => (await ask("/api/project")).json();
-export const status = async (number, told) => (await ask(`/api/photos/${number}/status`, json({ status: told }))).json();
-export const cancel = (number) => ask(`/api/photos/${number}/cancel`, json({}));
+export const status = async (photo, told) => (await ask(to(photo, "status"), json({ status: told }))).json();
+export const cancel = (photo) => ask(to(photo, "cancel"), json({}));
 export const image = async (number, signal) => (await ask(`/api/photos/${number}/image`, { signal })).blob();
 
 /** Brings a picture to the project; returns what it is called there. */
@@ -36,11 +40,9 @@ export async function bring(file) {
   return response.json();
 }
 
-/** Does something with a photo's session; `take` is called with each frame as it comes. `see` is what the screen shows. */
-export const act = (number, action, classes, see, take) => {
-  const query = new URLSearchParams({ ...(classes && { classes: 1 }), ...(see && { see: see.join(",") }) });
-  return frames(`/api/photos/${number}/do?${query}`, json(action), take);
-};
+/** Does something with the session of a photo {number, key}; `take` is called with each frame as it comes. `see` is what the screen shows. */
+export const act = (photo, action, classes, see, take) =>
+  frames(to(photo, "do", { ...(classes && { classes: 1 }), ...(see && { see: see.join(",") }) }), json(action), take);
 
 /** Asks for all that holds of a photo. */
 export const state = (number, classes, take) => frames(`/api/photos/${number}/state${classes ? "?classes=1" : ""}`, {}, take);

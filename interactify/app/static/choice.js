@@ -2,9 +2,9 @@
 
 import { icon } from "./icons.js";
 
-/** Fills `container` with options {value, says, icon?, title?, swatch?}; returns {value, choose(value)}. */
+/** Fills `container` with options {value, says, icon?, title?, swatch?}; returns {value, choose(value), narrow(text)}. */
 export function choice(container, options, picked) {
-  const group = { value: options[0]?.value ?? null, choose };
+  const group = { value: options[0]?.value ?? null, choose, narrow };
   const buttons = options.map((option) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -30,10 +30,10 @@ export function choice(container, options, picked) {
     if (!step) return;
     event.preventDefault();
     event.stopPropagation();
-    const at = options.findIndex((option) => option.value === group.value);
-    const next = (at + step + options.length) % options.length;
-    choose(options[next].value);
-    buttons[next].focus();
+    const seen = options.filter((_, k) => !buttons[k].hidden);
+    const at = seen.findIndex((option) => option.value === group.value);
+    choose(seen[(at + step + seen.length) % seen.length].value);
+    buttons[options.findIndex((option) => option.value === group.value)].focus();
   };
 
   function mark() {
@@ -43,9 +43,18 @@ export function choice(container, options, picked) {
     });
   }
 
+  /** Shows what is called so, and what is chosen; returns the first that is called so, or undefined. */
+  function narrow(text) {
+    const wanted = text.trim().toLowerCase();
+    const named = options.map((option) => option.says.toLowerCase().includes(wanted));
+    options.forEach((option, k) => { buttons[k].hidden = !named[k] && option.value !== group.value; });
+    return options.find((_, k) => named[k]);
+  }
+
   function choose(value) {
     group.value = value;
     mark();
+    buttons[options.findIndex((option) => option.value === value)]?.scrollIntoView({ block: "nearest" });
     picked(value);
   }
 

@@ -42,6 +42,7 @@ export const commands = {
       act({ do: "switch", name: desk.told.objects[digit - 1].name });
     }
   },
+  findClass: () => !$("find-class").hidden && $("find-class").focus(),
   tool: (value) => page.tool.choose(value),
   sign: () => page.sign.choose(page.sign.value === "yes" ? "no" : "yes"),
   view: () => {

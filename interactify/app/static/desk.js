@@ -7,6 +7,7 @@ export class Desk extends EventTarget {
     super();
     this.layers = layers;
     this.number = null;
+    this.key = null; // of the photo, which stays what it is where numbers change
     this.told = null; // the last frame's header with all that holds
     this.pending = []; // actions that are not answered yet
     this.classes = false; // whether the map of classes is shown
@@ -17,8 +18,8 @@ export class Desk extends EventTarget {
   }
 
   /** Turns to a photo, whose size is known. */
-  async open(number) {
-    this.number = number;
+  async open({ number, key }) {
+    Object.assign(this, { number, key });
     this.told = null;
     this.pending = [];
     this.serial = null;
@@ -37,7 +38,7 @@ export class Desk extends EventTarget {
     const number = this.number;
     const entry = { action, since };
     this.pending.push(entry);
-    const answered = api.act(number, action, this.classes, this.sight(), (header, parts) => this.#take(number, header, parts, entry));
+    const answered = api.act({ number, key: this.key }, action, this.classes, this.sight(), (header, parts) => this.#take(number, header, parts, entry));
     this.dispatchEvent(new Event("pending")); // once the server has it
     try {
       await answered;
@@ -49,7 +50,7 @@ export class Desk extends EventTarget {
   }
 
   cancel() {
-    if (this.pending.length) api.cancel(this.number).catch(() => {});
+    if (this.pending.length) api.cancel(this).catch(() => {});
   }
 
   #settled(entry) {

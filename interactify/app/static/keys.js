@@ -10,6 +10,7 @@ export const TABLE = [
     ["Drag a disc", "put that click elsewhere"],
     ["X | Delete", "take back what is under the pointer or the crosshair"],
     ["0 … 9", "with a network of several classes: say this class (0: none); else: the object of that number"],
+    ["/", "find a class by its name, where there are many"],
     ["M", "let plain clicks say “not this”, and back"],
   ]],
   ["Tools", [["C", "click and scribble"], ["B", "box"], ["L", "lasso"], ["E", "erase from the mask"], ["G", "give back to the mask"]]],
@@ -77,5 +78,5 @@ const SIMPLE = {
   n: ["turn", 1], p: ["turn", -1], d: ["mark", "done"], s: ["mark", "skipped"], o: ["addObject"], ",": ["step", -1], ".": ["step", 1],
   c: ["tool", "point"], b: ["tool", "box"], l: ["tool", "lasso"], e: ["tool", "erase"], g: ["tool", "restore"], m: ["sign"],
   v: ["view"], f: ["fit"], "+": ["zoom", 1.25], "=": ["zoom", 1.25], "-": ["zoom", 0.8], "[": ["opacity", -10], "]": ["opacity", 10],
-  "?": ["help"],
+  "/": ["findClass"], "?": ["help"],
 };

@@ -49,6 +49,7 @@ export function showObjects(list, told, acts) {
     return row;
   });
   list.replaceChildren(...rows);
+  list.querySelector(".active")?.scrollIntoView({ block: "nearest" });
 }
 
 function edit(row, pick, name, done) {

@@ -13,6 +13,8 @@ import { $, act, announce, desk, layers, marks, notice, page, stage, view } from
 import { Photos } from "./photos.js";
 import { drawMarks, drawOverlay, paper, redraw, showWhere } from "./screen.js";
 
+const MANY = 12; // classes from which on they are looked for by name
+
 placeIcons();
 fillHelp($("help-text"));
 page.photos = new Photos({ open: openPhoto, trouble: notice });
@@ -23,7 +25,7 @@ page.tool = choice($("tools"), [
   { value: "lasso", says: "Lasso", icon: "lasso", title: "Lasso around the object (L)" },
   { value: "erase", says: "Erase", icon: "erase", title: "Erase from the mask (E)" },
   { value: "restore", says: "Restore", icon: "paint", title: "Give back to the mask (G)" },
-], (value) => { stage.dataset.tool = value; page.crosshair.corners = []; });
+], (value) => { stage.dataset.tool = document.body.dataset.tool = value; page.crosshair.corners = []; });
 page.sign = choice($("signs"), [
   { value: "yes", says: "Belongs", icon: "yes", title: "A click says: this belongs to the object" },
   { value: "no", says: "Does not belong", icon: "no", title: "A click says: this does not belong (M; or right click)" },
@@ -61,6 +63,24 @@ page.crosshair = new Crosshair($("marks"), hooks);
 page.gestures = new Gestures(stage, view, hooks);
 tie();
 
+/** Many classes are found by their names: what is typed narrows the list, Enter takes the first. */
+function finding(count) {
+  const field = $("find-class");
+  field.hidden = count < MANY;
+  field.placeholder = `Find one of ${count} (/)`;
+  field.addEventListener("input", () => page.classes.narrow(field.value));
+  field.addEventListener("keydown", ({ key }) => {
+    if (key !== "Enter" && key !== "Escape") return;
+    const first = field.value.trim() && page.classes.narrow(field.value);
+    field.value = "";
+    page.classes.narrow("");
+    stage.focus();
+    if (key !== "Enter" || !first) return;
+    page.classes.choose(first.value);
+    announce(`Clicks speak of ${first.says}.`);
+  });
+}
+
 async function begin() {
   page.project = await api.project();
   page.photos.set(page.project.photos);
@@ -80,6 +100,7 @@ async function begin() {
       { value: null, says: "The object", key: "0" },
       ...page.project.classes.map((each, k) => ({ value: k, says: each.name, swatch: each.colour, key: k < 9 ? String(k + 1) : null })),
     ], () => {});
+    finding(page.project.classes.length);
   }
   const dialog = exporting(page.project, () => page.photos.current);
   $("export").addEventListener("click", () => dialog.showModal());

@@ -31,7 +31,7 @@ export async function openPhoto(number) {
     fit();
     redraw();
     $("waiting-text").textContent = "The network looks at it …";
-    await desk.open(number);
+    await desk.open(page.photos.all[number]);
     if (!own.signal.aborted) await desk.line.then(() => desk.told && showResult(null));
   } catch (cause) {
     if (own.signal.aborted) return;

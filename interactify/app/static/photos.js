@@ -27,7 +27,7 @@ export class Photos {
     const tile = document.createElement("button");
     tile.dataset.number = photo.number;
     const image = document.createElement("img");
-    Object.assign(image, { loading: "lazy", decoding: "async", alt: "", src: `/api/photos/${photo.number}/thumb` });
+    Object.assign(image, { loading: "lazy", fetchPriority: "low", decoding: "async", alt: "", src: `/api/photos/${photo.number}/thumb` });
     const badge = document.createElement("span");
     badge.className = "badge";
     tile.append(image, badge);
@@ -69,8 +69,7 @@ export class Photos {
   }
 
   async mark(number, status) {
-    const photo = await api.status(number, status);
-    this.update(photo);
+    this.update(await api.status(this.all[number], status));
   }
 
   update(photo) {
@@ -91,12 +90,13 @@ export class Photos {
     for (const file of files) {
       try {
         last = await api.bring(file);
-        this.set([...this.all, last]);
       } catch (cause) {
         this.hooks.trouble(`${file.name}: ${cause.message}`);
       }
     }
-    if (last) this.hooks.open(last.number);
+    if (!last) return;
+    this.set((await api.project()).photos); // another page may have brought some too
+    this.hooks.open(last.number);
   }
 
   #count() {
