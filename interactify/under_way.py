@@ -26,6 +26,7 @@ class UnderWay:
     def __init__(self) -> None:
         self.turns = Turns()
         self._cancelled = threading.Event()
+        self._at_once = False
         self._glimpse: tuple[Steps, int | None, Request, Tensor] | None = None
 
     @contextmanager
@@ -43,8 +44,19 @@ class UnderWay:
         It says why to end ("superseded", "cancelled", "time"), or None.
         """
         self._cancelled.clear()
+        if self._at_once:
+            return lambda: "superseded"
         stop = brs.stopping(max_seconds, self._cancelled.is_set)
         return lambda: "superseded" if self.turns.awaited else stop()
+
+    @contextmanager
+    def ending_at_once(self) -> Iterator[None]:
+        """What is refined meanwhile ends as "superseded": for saying again what ended so."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
 
     def cancel(self) -> None:
         """Let what is being refined end after the evaluation that is running."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from interactify.app.pictures import LARGEST_FILE, as_jpeg, checked_picture, plain_name, thumbnail
+from interactify.app.pictures import LARGEST_FILE, as_jpeg, checked_picture, plain_name, thumbnail, whole_picture
 from interactify.errors import PhotoError
 from interactify.picture import open_picture
 from tests.pictures import png_of
@@ -74,6 +74,22 @@ def test_what_a_browser_is_sent_is_what_a_session_sees(kind: str, colours: Image
     assert small.size == ((80, 160) if "turned" in kind else (160, 80)) and small.mode == "RGB"
     expected = Image.fromarray(seen).resize(small.size, Image.Resampling.BOX)
     assert np.abs(np.asarray(small).astype(int) - np.asarray(expected)).mean() < 3
+
+
+def test_what_phones_save_is_a_jpeg(colours: Image.Image, tmp_path: Path):
+    """With a second picture in it, its depth say, which is passed over."""
+    path = tmp_path / "photo.jpg"
+    colours.save(path, "MPO", save_all=True, append_images=[colours.resize((60, 30))])
+    assert Image.open(path).format == "MPO"
+    assert whole_picture(path.read_bytes(), "photo.jpg") == "JPEG" == checked_picture(path, "photo.jpg")
+    assert Image.open(io.BytesIO(thumbnail(path, 160))).size == (160, 80)
+
+
+def test_a_picture_of_what_is_no_brightness_is_refused_as_it_comes():
+    content = io.BytesIO()
+    Image.fromarray(np.full((20, 20), -7.5, np.float32)).save(content, "TIFF")
+    with pytest.raises(PhotoError):
+        whole_picture(content.getvalue(), "depth.tif")
 
 
 def test_a_picture_that_is_cut_short_or_gone_is_told(colours: Image.Image, tmp_path: Path):

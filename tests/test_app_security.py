@@ -283,14 +283,24 @@ def test_beyond_the_loopback_address_a_token_is_needed(net, pictures, tmp_path):
             "/?token=no",
         ):
             assert client.get(path).status_code == 401
-        client.cookies.set("interactify_token", "x" * len(door.token))
+        client.cookies.set(door.cookie, "x" * len(door.token))
         assert client.get("/api/project").status_code == 401
         client.cookies.clear()
-        entered = client.get(f"/?token={door.token}")
-        assert entered.status_code == 303 and entered.headers["location"] == "/"
+        # A link with the token in it may be followed from another site's page; nothing else is.
+        elsewhere = {"Sec-Fetch-Site": "cross-site"}
+        assert client.get("/?token=no", headers=elsewhere).status_code == 403
+        entered = client.get(f"/?token={door.token}", headers=elsewhere)
+        assert entered.status_code == 200 and 'http-equiv="refresh" content="0;url=/"' in entered.text
+        assert client.get("/", headers=elsewhere).status_code == 403
+        assert f"interactify_token_{door.port}=" in entered.headers["set-cookie"]
         assert "httponly" in entered.headers["set-cookie"].lower()
         assert "samesite=strict" in entered.headers["set-cookie"].lower()
         assert client.get("/api/project").status_code == 200
+        its_own = f"{door.cookie}={door.token}"
+        client.cookies.clear()
+        for cookies in (f'theme={{"a": 1}}; {its_own}', f"{its_own}; x=;;=", f"a b c;{its_own}"):
+            assert client.get("/api/project", headers={"Cookie": cookies}).status_code == 200, cookies
+        client.cookies.set(door.cookie, door.token)
         assert Page(client).click(55, 30).told["result"]["satisfied"]
     assert Door.opened("127.0.0.1", 1).token != Door.opened("127.0.0.1", 1).token
     assert Door.opened(None, 1).token is None

@@ -11,28 +11,29 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from interactify.app.actions import Action, read_action
+from interactify.app.actions import Action
 from interactify.app.failing import Busy, told
+from interactify.app.history import History
 from interactify.app.journal import Journal
 from interactify.app.pictures import checked_picture
 from interactify.app.project import Photo, Project
-from interactify.app.saving import Saver, Unsaved, session_files
+from interactify.app.saving import Saver, Unsaved, mask_files, reason
 from interactify.app.showing import Showing
 from interactify.app.sight import Sight
-from interactify.errors import CheckpointError, InteractifyError
+from interactify.errors import PhotoError
 from interactify.session import Session
-from interactify.session_file import load_session
 from interactify.wrap import Interactive
 
 FIRST_LOOK: Final = 0.02  # seconds after which it is looked whether there is something to show already
 NEXT_LOOK: Final = 0.25  # and again: what is shown in between costs what the refinement could use
 HEAD_START: Final = 0.02  # seconds in which a screen draws before all of the mask is made: both want the same few cores
 MOST_WAITING: Final = 64  # actions of one photo: more is no person
-OPEN: Final = 6  # sessions kept in memory
 
 Emit = Callable[[bytes | Exception | None], None]
 """Takes frames as they come, or what went wrong, and None at the end; called from several threads."""
@@ -49,46 +50,56 @@ class _Job:
 
 
 class Desk:
-    """A photo and its session. Opening begins at once, in the desk's own thread."""
+    """A photo and its session. Opening begins at once, in the desk's own thread.
+
+    Attributes:
+        opening: the session, once it is open, or what opening it raised.
+        used: when it was asked for last.
+    """
 
     def __init__(self, net: Interactive, photo: Photo, project: Project, saver: Saver) -> None:
         self.net, self.photo, self.project, self.saver = net, photo, project, saver
-        self.notice = ""
         self.used = time.monotonic()
-        self._session: Session | None = None
-        self._failed: Exception | None = None
-        self._opened = threading.Event()
+        self.opening: Future[Session] = Future()
+        self.opening.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
+        self._photo_was = _signature(photo.path)
+        self._history = History(net, photo, project.out)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._refining = threading.Event()
-        self._closed = False
+        self._ending = False
         self._pressing = 0  # actions that wait
         self._nudge: threading.Thread | None = None
         self._held: Unsaved | None = None
+        self._wants_writing = photo.status == "done" and not mask_files(project.out / "masks" / photo.key)
         self._lock = threading.Lock()  # of what is emitted, and of nudging
         self._thread = threading.Thread(target=self._work, name=f"interactify-{photo.key}", daemon=True)
         self._thread.start()
 
     def session(self) -> Session:
-        """The session, when it is open. Raises what opening it raised."""
-        self._opened.wait()
-        if self._session is None:
-            raise self._failed or RuntimeError("the session was not opened")
-        return self._session
+        """The session, when it is open. Raises what opening it raised, as one of the family's errors."""
+        try:
+            return self.opening.result()
+        except Exception as cause:
+            raise told(cause) from cause
+
+    def wait(self) -> None:
+        """Until it is open, or could not be opened."""
+        self.opening.exception()
 
     @property
     def failed(self) -> bool:
         """Whether it could not be opened."""
-        return self._failed is not None
+        return self.opening.done() and self.opening.exception() is not None
 
     @property
-    def ready(self) -> bool:
-        """Whether it is open, or could not be."""
-        return self._opened.is_set()
+    def outdated(self) -> bool:
+        """Whether the photo's file is another one by now."""
+        return self.opening.done() and _signature(self.photo.path) != self._photo_was
 
     @property
     def idle(self) -> bool:
         """Whether nothing is being done or waits."""
-        return self._opened.is_set() and self._jobs.empty() and not self._refining.is_set()
+        return self.opening.done() and self._jobs.empty() and not self._refining.is_set()
 
     def submit(self, action: Action | None, emit: Emit, *, classes: bool = False, sight: Sight | None = None) -> None:
         """Have an action done, or, with None, all that holds told; returns at once.
@@ -106,7 +117,7 @@ class Desk:
             raise Busy(f"{MOST_WAITING} actions of this photo wait already. Wait until they are done.")
         self.used = time.monotonic()
         with self._lock:
-            if self._closed:
+            if self._ending:
                 raise Busy("This photo was just put away, for others to be opened. Ask again.")
             self._jobs.put(_Job(action, emit, classes, sight))
             self._pressing += action is not None
@@ -114,21 +125,26 @@ class Desk:
 
     def cancel(self) -> None:
         """Let what is being refined end, with the best so far."""
-        if self._refining.is_set() and self._session is not None:
-            self._session.cancel()
+        if self._refining.is_set():
+            self.session().cancel()
 
     def write(self) -> None:
-        """Have what holds written again, soon."""
+        """Have what holds written again, soon; where it is not open yet, once it is."""
         with self._lock:
+            self._wants_writing = True
             if self._held is not None:
                 self.saver.hand(self._held)
 
-    def close(self) -> None:
-        """Do what is waiting, and end."""
+    def end(self) -> None:
+        """Let what is being refined end, note what waits, which is done the next time, and stop. Returns at once."""
         with self._lock:
-            self._closed = True
+            self._ending = True
             self._jobs.put(None)
-        self._thread.join(30)
+        self.cancel()
+
+    def join(self, seconds: float) -> None:
+        """Wait until it has stopped."""
+        self._thread.join(seconds)
 
     def put_away(self) -> None:
         """Let go of the journal's file, when all is written."""
@@ -138,72 +154,82 @@ class Desk:
     def _make_way(self) -> None:
         """Where something waits, stand in the session's line, so that what is being refined there ends."""
         with self._lock:
-            session = self._session
             stands = self._nudge is not None and self._nudge.is_alive()
-            if session is not None and self._pressing and self._refining.is_set() and not stands:
-                self._nudge = threading.Thread(target=session.make_way, daemon=True)
+            if self._pressing and self._refining.is_set() and not stands:
+                self._nudge = threading.Thread(target=self.session().make_way, daemon=True)
                 self._nudge.start()
 
     def _work(self) -> None:
         try:
-            session, journal = self._open()
-            self._showing = Showing(session)
-            self._session = session
+            session = self._open()
         except Exception as cause:  # a photo, a file or a network that fails: whoever asks is told
-            self._failed = cause
-        finally:
-            self._opened.set()
+            self.opening.set_exception(cause)
+            while (job := self._jobs.get()) is not None:
+                job.emit(told(cause))
+                job.emit(None)
+            return
+        self.opening.set_result(session)
         while (job := self._jobs.get()) is not None:
             with self._lock:
                 self._pressing -= job.action is not None
-            if self._session is None:
-                job.emit(self._failed)
-            else:
-                try:
-                    self._do(session, journal, job)
-                except Exception as cause:
-                    job.emit(told(cause))
+            try:
+                self._do(session, job)
+            except Exception as cause:
+                job.emit(told(cause))
             job.emit(None)
 
-    def _open(self) -> tuple[Session, Journal]:
+    def _open(self) -> Session:
         """The session as it was left, or a new one."""
-        checked_picture(self.photo.path, self.photo.path.name)
-        file, journal_file = session_files(self.photo, self.project.out)
-        journal = Journal(journal_file, file)
-        session: Session | None = None
-        if file.exists():
-            try:
-                session = load_session(file, self.net, self.photo.path)
-            except CheckpointError as cause:
-                self.notice = f"{cause} It was put aside as {put_aside(file, journal_file)}, and a new one begun."
-        session = session or self.net.session(self.photo.path)
-        again = journal.waiting()
-        for said in again:
-            try:
-                read_action(dict(said)).run(session)
-            except InteractifyError as cause:
-                self.notice = f"Of what was said last, something could not be said again: {cause}"
-        self._held = Unsaved(self.photo, journal, copy.copy(session), journal.last)
-        if again:
-            self.write()
-        return session, journal
+        try:
+            checked_picture(self.photo.path, self.photo.name)
+        except OSError as cause:
+            raise PhotoError(f"{self.photo.name} can't be opened ({cause.strerror}). Was it moved?") from cause
+        session, replayed = self._history.opened()
+        self._showing = Showing(session)
+        with self._lock:
+            self._held = Unsaved(self.photo, self._history.journal, copy.copy(session), self._history.journal.last)
+            if replayed or self._wants_writing:
+                self.saver.hand(self._held)
+        return session
 
-    def _do(self, session: Session, journal: Journal, job: _Job) -> None:
+    def _do(self, session: Session, job: _Job) -> None:
         if job.action is None:
-            job.emit(self._showing.everything(job.classes, self.notice))
+            job.emit(self._showing.everything(job.classes, self._history.notice, self._trouble))
             return
+        journal = self._history.taken_up()
+        if self._ending:  # it is done when the photo is opened again
+            self._noted(journal, job.action, superseded=False)
+            raise Busy("This photo was just put away. What you said is done when it is opened again.")
         if job.action.refines:
             self._refined(session, job)
         else:
             job.action.run(session)
-        number = journal.add(job.action.said)
+        ended = {step.result.status for step in session.steps[-1 if job.action.said["do"] == "add" else 0 :]}
+        number = self._noted(journal, job.action, superseded="superseded" in ended)
         if job.action.refines and self._jobs.empty():
             self._show_first(session, job)
+        held = Unsaved(self.photo, journal, copy.copy(session), number)
         with self._lock:
-            job.emit(self._showing.change(job.classes))
-        self._held = Unsaved(self.photo, journal, copy.copy(session), number)
-        self.write()
-        journal.settle()
+            self._held = held
+            self.saver.hand(held)
+        if job.action.refines and not _comes_again(job.action, ended):
+            self.saver.flush(self.photo.number)
+        with self._lock:
+            job.emit(self._showing.change(job.classes, self._trouble))
+        with suppress(OSError):  # told of when it is written or saved
+            journal.settle()
+
+    def _noted(self, journal: Journal, action: Action, *, superseded: bool) -> int:
+        """Put an action on the disk before its mask is shown; where that fails, it is told, and the action holds."""
+        try:
+            return journal.add(action.said, superseded=superseded)
+        except OSError as cause:
+            self.saver.trouble[self.photo.number] = f"The last click is not on the disk: {reason(cause)}"
+            return journal.last
+
+    @property
+    def _trouble(self) -> str:
+        return self.saver.trouble.get(self.photo.number, "")
 
     def _show_first(self, session: Session, job: _Job) -> None:
         """Send what the screen shows, where that is so much less than all of the mask that it is worth it."""
@@ -248,60 +274,18 @@ class Desk:
                 wait = max(NEXT_LOOK, 5 * (time.monotonic() - begun))
 
 
-class Desks:
-    """The desks of a project; those that were not used for longest make room."""
+def _comes_again(action: Action, ended: set[str]) -> bool:
+    """Whether doing an action again gives the same, also where it was ended early.
 
-    def __init__(self, net: Interactive, project: Project) -> None:
-        self.net, self.project, self.saver = net, project, Saver(project)
-        self._desks: dict[int, Desk] = {}
-        self._lock = threading.Lock()
-
-    def open_at(self, photo: Photo) -> Desk | None:
-        """The desk of a photo that is open already; waits for nothing."""
-        desk = self._desks.get(photo.number)
-        if desk is None or desk.failed:
-            return None
-        desk.used = time.monotonic()
-        return desk
-
-    def at(self, photo: Photo) -> Desk:
-        """The desk of a photo, opened where it is not; another one may have to be put away first."""
-        with self._lock:
-            desk = self._desks.get(photo.number)
-            if desk is None or (desk.idle and desk.failed):
-                self._make_room()
-                desk = self._desks[photo.number] = Desk(self.net, photo, self.project, self.saver)
-            desk.used = time.monotonic()
-            return desk
-
-    def write(self, photo: Photo) -> None:
-        """Have a photo's masks written again, since what it is marked as decides on them; what is not open is not."""
-        with self._lock:
-            desk = self._desks.get(photo.number)
-        if desk is not None and desk.ready and not desk.failed:
-            desk.write()
-
-    def close(self) -> None:
-        """End all of them, and write what is not written."""
-        for desk in self._desks.values():
-            desk.close()
-        self.saver.close()
-        for desk in self._desks.values():
-            desk.put_away()
-
-    def _make_room(self) -> None:
-        idle = sorted((desk for desk in self._desks.values() if desk.idle), key=lambda desk: desk.used)
-        for desk in idle[: max(0, len(self._desks) + 1 - OPEN)]:
-            del self._desks[desk.photo.number]
-            desk.close()
-            self.saver.flush(desk.photo.number)
-            desk.put_away()
+    What was cancelled hangs on the moment, and of several steps that were remade it is not known which one was ended.
+    """
+    return not ended & ({"cancelled", "time"} if action.said["do"] == "add" else {"cancelled", "time", "superseded"})
 
 
-def put_aside(file: Path, journal: Path) -> str:
-    """Give a session's file and journal names that nothing is written to; returns the first."""
-    number = next(k for k in range(1, 10_000) if not file.with_suffix(f".{k}.npz").exists())
-    aside = file.rename(file.with_suffix(f".{number}.npz"))
-    if journal.exists():
-        journal.rename(journal.with_suffix(f".{number}.journal"))
-    return aside.name
+def _signature(path: Path) -> tuple[int, int] | None:
+    """What changes where a file is replaced; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

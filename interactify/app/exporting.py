@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from interactify import export
+from interactify.app.journal import SessionFiles
 from interactify.app.project import Photo
-from interactify.app.saving import Annotations, plain, session_files
+from interactify.app.saving import Annotations, mask_files, plain
 from interactify.errors import OptionError
 from interactify.export.files import write_json
 from interactify.session import Session
@@ -79,13 +80,13 @@ def zipped(
                         archive.write(path, f"{kind}/{path.name}")
                 elif kind == "labels" and (path := out / "labels" / f"{photo.key}.png").exists():
                     archive.write(path, f"labels/{path.name}")
-                elif kind == "session" and (path := session_files(photo, out)[0]).exists():
+                elif kind == "session" and (path := SessionFiles.of(photo.key, out).session).exists():
                     archive.write(path, f"session/{path.name}")
                 elif at_hand is not None and KINDS[kind].at_hand:
                     for path in _of_session(kind, folder, photo, at_hand):
                         archive.write(path, f"{kind}/{path.name}")
         if "coco" in kinds:
-            write_json(folder / "annotations.json", annotations.content([p.path.name for p in photos]))
+            write_json(folder / "annotations.json", annotations.content([p.id for p in photos]))
             archive.write(folder / "annotations.json", "annotations.json")
     return content.getvalue()
 
@@ -93,7 +94,7 @@ def zipped(
 def masks_of(photo: Photo, out: Path) -> Masks:
     """The masks (H, W) bool that were saved of a photo, by the names of their files."""
     found: Masks = {}
-    for path in sorted((out / "masks" / photo.key).glob("*.png"), key=lambda path: int(path.stem.split("-")[0])):
+    for path in mask_files(out / "masks" / photo.key):
         with Image.open(path, formats=["PNG"]) as opened:
             found[path.stem] = np.asarray(opened) > 0
     return found

@@ -39,7 +39,9 @@ def checked_picture(content: Path | bytes, name: str) -> str:
     try:
         with Image.open(source, formats=list(FORMATS)) as opened:
             width, height = opened.size
-            form = opened.format or ""
+            form = (
+                "JPEG" if opened.format == "MPO" else opened.format or ""
+            )  # what phones save with a second picture in it
     except Exception as cause:  # whatever a broken header leads to, "too many pixels" of PIL's own among it
         raise PhotoError(
             f"{name} is no picture that can be opened ({type(cause).__name__}). Expected {', '.join(FORMATS)}; save it "
@@ -59,6 +61,9 @@ def whole_picture(content: bytes, name: str) -> str:
     try:
         with Image.open(io.BytesIO(content), formats=[form]) as opened:
             opened.load()
+            open_picture(opened)
+    except PhotoError:  # numbers that are no brightness, say
+        raise
     except Exception as cause:  # decoders meet broken pictures with nearly any exception
         raise PhotoError(f"{name} is damaged or cut short ({type(cause).__name__}). Copy or save it again.") from cause
     return form
@@ -122,4 +127,4 @@ def _jpeg(image: Image.Image, quality: int, subsampling: int) -> bytes:
 
 def _in_order(path: Path) -> Any:
     """As people count: photo 2 before photo 10."""
-    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", path.name)]
+    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", path.name)]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify import export
-from interactify.app.journal import Journal, digest_of
+from interactify.app.journal import Journal, SessionFiles, digest_of
 from interactify.app.project import Photo, Project
 from interactify.errors import InteractifyError
 from interactify.export.files import write_json
@@ -23,6 +26,8 @@ from interactify.session import Session
 
 QUIET: Final = 0.4  # seconds without an action, before files are written
 PATIENCE: Final = 4.0  # seconds after which they are, quiet or not
+FIRST_REST: Final = 2.0  # seconds until what could not be written is tried again, twice as long each time
+LAST_REST: Final = 60.0
 SHARE: Final = 4.0  # of the time that writing took last, how long it rests at least
 
 
@@ -42,7 +47,7 @@ class Saver:
     """One thread that writes what was handed to it, the latest of each photo, when it is quiet.
 
     Attributes:
-        trouble: of each photo by number, why its files could not be written.
+        trouble: of each photo by number, why its files could not be written. It is tried again.
     """
 
     def __init__(self, project: Project) -> None:
@@ -51,8 +56,9 @@ class Saver:
         self.trouble: dict[int, str] = {}
         self._waiting: dict[int, Unsaved] = {}
         self._rest: dict[int, float] = {}
+        self._failures: Counter[int] = Counter()
         self._changed = threading.Condition()
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
         self._ends = False
         self._thread = threading.Thread(target=self._work, name="interactify-saver", daemon=True)
         self._thread.start()
@@ -65,14 +71,19 @@ class Saver:
             self._changed.notify_all()
 
     def flush(self, number: int | None = None) -> None:
-        """Write now what is waiting, of one photo or of all; returns when it is on the disk."""
-        while True:
-            with self._changed:
-                numbers = [n for n in self._waiting if number in (None, n)]
-            if not numbers:
-                with self._writing:  # what the thread took is on the disk too
-                    return
-            self._save(numbers[0])
+        """Write now what is waiting, of one photo or of all; returns when it was tried."""
+        with self._changed:
+            numbers = [n for n in self._waiting if number in (None, n)]
+        for each in numbers:
+            self._save(each)
+        with self._writing:  # what the thread took is on the disk too
+            pass
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Meanwhile nothing is written: files that belong together can be read."""
+        with self._writing:
+            yield
 
     def close(self) -> None:
         """Write what is waiting, and end."""
@@ -107,22 +118,36 @@ class Saver:
                 return
             begun = time.monotonic()
             try:
-                save_session(unsaved, self.project.out)
+                # In this order: where a session's file holds an action, so do the masks, whoever is killed in between.
                 save_masks(unsaved.session, unsaved.photo, self.project, self.annotations)
+                save_session(unsaved, self.project.out)
+            except (
+                Exception
+            ) as cause:  # whatever it is, what was said is to be kept, and others' files are to be written
+                self._failed(unsaved, cause)
+            else:
                 self.trouble.pop(number, None)
-            except (InteractifyError, OSError) as cause:
-                self.trouble[number] = str(cause)
-            self._rest[number] = time.monotonic() + SHARE * (time.monotonic() - begun)
+                self._failures.pop(number, None)
+                self._rest[number] = time.monotonic() + SHARE * (time.monotonic() - begun)
+
+    def _failed(self, unsaved: Unsaved, cause: Exception) -> None:
+        number = unsaved.photo.number
+        self._failures[number] += 1
+        self._rest[number] = time.monotonic() + min(LAST_REST, FIRST_REST * 2 ** (self._failures[number] - 1))
+        self.trouble[number] = f"What was said of {unsaved.photo.name} is not all on the disk: {reason(cause)}"
+        with self._changed:
+            self._waiting.setdefault(number, replace(unsaved, since=time.monotonic()))
 
 
-def session_files(photo: Photo, out: Path) -> tuple[Path, Path]:
-    """Where a photo's session is, and its journal."""
-    return out / "sessions" / f"{photo.key}.npz", out / "sessions" / f"{photo.key}.journal"
+def reason(cause: Exception) -> str:
+    """Why something could not be written, and that it is tried again."""
+    why = str(cause) if isinstance(cause, InteractifyError) else getattr(cause, "strerror", None) or repr(cause)
+    return f"{why.rstrip('.')}. It is kept in memory, and tried again until this server ends."
 
 
 def save_session(unsaved: Unsaved, out: Path) -> None:
     """Put a session's file in its place, so that at any moment file and journal together hold everything."""
-    path, _ = session_files(unsaved.photo, out)
+    path = SessionFiles.of(unsaved.photo.key, out).session
     fresh = path.with_name(f".{path.name}.next")
     unsaved.session.save(fresh)
     digest = digest_of(fresh)
@@ -140,16 +165,27 @@ def save_masks(session: Session, photo: Photo, project: Project, annotations: An
     folder = export.prepare_folder(project.out / "masks" / photo.key)
     masks = {name: session.result_of(name).mask for name in names}
     written = set()
-    for k, (name, mask) in enumerate(masks.items(), 1):
-        written.add(export.write_mask(folder / f"{k}-{plain(name)}.png", mask).name)
-    for stale in folder.glob("*.png"):
+    for name, mask in masks.items():
+        label = session.objects.index(name) + 1  # the object's value in the map of labels
+        written.add(export.write_mask(folder / f"{label}-{plain(name)}.png", mask).name)
+    for stale in mask_files(folder):
         if stale.name not in written:
             stale.unlink(missing_ok=True)
-    said = any(session.interactions_of(name) for name in names)
-    labels: NDArray[Any] = session.label_map() if said else sum(masks.values(), np.zeros(session.size, np.uint8))
+    if any(session.interactions_of(name) for name in names):
+        labels: NDArray[Any] = session.label_map()
+    else:
+        labels = np.zeros(session.size, np.uint8)
+        for name, mask in masks.items():
+            labels[mask] = session.objects.index(name) + 1
     export.write_labels(project.out / "labels" / f"{photo.key}.png", labels)
     annotations.put(photo, session.size, masks, {name: class_of(session, name) for name in names})
     project.mark(photo.number, said=sum(len(session.interactions_of(name)) for name in session.objects))
+
+
+def mask_files(folder: Path) -> list[Path]:
+    """The masks of objects in a photo's folder, in the objects' order; what else lies there is somebody's own."""
+    found = {path: re.match(r"([1-9][0-9]{0,5})-.*\.png$", path.name) for path in folder.glob("*.png")}
+    return sorted((path for path, name in found.items() if name), key=lambda path: int(path.name.split("-")[0]))
 
 
 def class_of(session: Session, name: str, otherwise: str = "object") -> str:
@@ -180,7 +216,7 @@ class Annotations:
         self, photo: Photo, size: tuple[int, int], masks: dict[str, NDArray[np.bool_]], classes: dict[str, str]
     ) -> None:
         """Replace what is told of a photo, and write the file."""
-        image = {"id": photo.number + 1, "file_name": photo.path.name, "width": size[1], "height": size[0]}
+        image = {"id": photo.number + 1, "file_name": photo.id, "width": size[1], "height": size[0]}
         its = []
         for name, mask in masks.items():
             if mask.any():
@@ -188,11 +224,11 @@ class Annotations:
                     self._categories.append(classes[name])
                 category = self._categories.index(classes[name]) + 1
                 its.append({**export.coco_annotation(mask, category_id=category), "name": name})
-        self._of[photo.path.name] = image, its
+        self._of[photo.id] = image, its
         write_json(self.path, self.content())
 
     def content(self, files: Sequence[str] | None = None) -> dict[str, Any]:
-        """What is told of these photos, or of all, ready for JSON; ids are given anew, in order."""
+        """What is told of photos with these ids, or of all, ready for JSON; numbers are given anew, in order."""
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         told = [each for name, each in self._of.items() if files is None or name in files]

@@ -10,18 +10,16 @@ import ipaddress
 import secrets
 import socket
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interactify.app.pictures import LARGEST_FILE
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
-COOKIE: Final = "interactify_token"
 LARGEST_ACTION: Final = 2 * 2**20  # bytes of any body but a picture's
 PICTURES: Final = "/api/photos"
 SAFE: Final = ("GET", "HEAD")
@@ -55,6 +53,11 @@ class Door:
     def opened(cls, host: str | None, port: int) -> Door:
         """The door of a server: beyond the loopback address with a new token."""
         return cls(host, port, None if host is None else secrets.token_urlsafe(24))
+
+    @property
+    def cookie(self) -> str:
+        """The cookie that holds the token: browsers tell hosts apart by it, but not their ports."""
+        return f"interactify_token_{self.port}"
 
     def knows(self, host: str) -> bool:
         """Whether a Host header names this server."""
@@ -110,6 +113,9 @@ class Guard:
             return refused(421, f"Expected to be asked as {self.door.address().split('?')[0]}, not by another name.")
         if len(origins) > 1 or (origins and origins[0].lower() != f"http://{hosts[0].lower()}"):
             return refused(403, "A page of another origin asks. Open the page that this server gives.")
+        entering = self._entering(scope)
+        if entering is not None:
+            return entering
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return refused(403, "A page of another site asks. Open the page that this server gives.")
         if scope["method"] not in SAFE and not origins:
@@ -124,20 +130,25 @@ class Guard:
 
     def _without_token(self, scope: Scope, headers: Headers) -> Response | None:
         token = self.door.token
-        if token is None:
+        if token is None or secrets.compare_digest(_cookie(headers, self.door.cookie).encode(), token.encode()):
             return None
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            morsel = None
-        if morsel is not None and secrets.compare_digest(morsel.value.encode(), token.encode()):
+        return refused(401, "A token is needed: open the address that the server printed when it began.")
+
+    def _entering(self, scope: Scope) -> Response | None:
+        """The answer to whoever comes with the token, from wherever they followed it: a cookie, and a way on.
+
+        A page that goes on by itself, since browsers keep the cookie from a redirect of another site's link.
+        """
+        token = self.door.token
+        if token is None or (scope["path"], scope["method"]) != ("/", "GET"):
             return None
         asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["path"] == "/" and scope["method"] == "GET" and secrets.compare_digest(asked.encode(), token.encode()):
-            response = RedirectResponse("/", 303)
-            response.set_cookie(COOKIE, token, httponly=True, samesite="strict", path="/")
-            return response
-        return refused(401, "A token is needed: open the address that the server printed when it began.")
+        if not secrets.compare_digest(asked.encode(), token.encode()):
+            return None
+        goes_on = '<meta http-equiv="refresh" content="0;url=/"><title>interactify</title><a href="/">Go on</a>'
+        response = HTMLResponse(f'<!doctype html><html lang="en">{goes_on}</html>')
+        response.set_cookie(self.door.cookie, token, httponly=True, samesite="strict", path="/")
+        return response
 
 
 class TooLong(Exception):
@@ -163,6 +174,15 @@ def _limited(receive: Receive, limit: int) -> Receive:
         return message
 
     return counted
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    """A cookie's value, "" where there is none; what other pages of this host have set is passed over."""
+    for each in headers.get("cookie", "").split(";"):
+        key, _, value = each.strip().partition("=")
+        if key == name:
+            return value
+    return ""
 
 
 def _bracketed(host: str) -> str:

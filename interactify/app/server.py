@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -18,7 +21,8 @@ from starlette.routing import Route
 
 from interactify.app import exporting
 from interactify.app.actions import Action, check, read_action
-from interactify.app.desk import Desk, Desks
+from interactify.app.desk import Desk
+from interactify.app.desks import Desks
 from interactify.app.failing import Busy, Failed, told
 from interactify.app.frames import frame, mask_part
 from interactify.app.pictures import as_jpeg, thumbnail
@@ -28,6 +32,7 @@ from interactify.app.showing import BACKGROUNDS
 from interactify.app.sight import Sight, read_sight
 from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, PhotoError
 from interactify.export import voc_palette
+from interactify.session import Session
 from interactify.wrap import Interactive
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -63,6 +68,8 @@ def build(net: Interactive, project: Project, door: Door) -> Guard:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
         await run_in_threadpool(app.desks.close)
+        for trouble in app.desks.saver.trouble.values():
+            print(f"interactify: {trouble}", file=sys.stderr)
 
     answers: dict[Any, Any] = {
         HTTPException: _http,
@@ -79,6 +86,8 @@ class App:
 
     def __init__(self, net: Interactive, project: Project) -> None:
         self.net, self.project, self.desks = net, project, Desks(net, project)
+        self._thumbs: dict[int, tuple[Any, bytes]] = {}
+        self._drawing_thumbs = CapacityLimiter(1)  # a folder has many, and one's click is not to wait for them
         self._static = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in TYPES}
 
     async def page(self, request: Request) -> Response:
@@ -127,17 +136,21 @@ class App:
 
     async def thumb(self, request: Request) -> Response:
         photo = self._photo(request)
-        return Response(await run_in_threadpool(thumbnail, photo.path, THUMB), media_type="image/jpeg")
+        known, seen = self._thumbs.get(photo.number), _changed_at(photo)
+        if known is None or known[0] != seen:
+            made = await to_thread.run_sync(thumbnail, photo.path, THUMB, limiter=self._drawing_thumbs)
+            known = self._thumbs[photo.number] = seen, made
+        return Response(known[1], media_type="image/jpeg")
 
     async def state(self, request: Request) -> Response:
         return await self._stream(await self._desk(request), None, _wants_classes(request))
 
     async def plain(self, request: Request) -> Response:
         """The network's own mask, before anything was said."""
-        desk = await self._desk(request)
+        session = await _opened(await self._desk(request))
 
         def made() -> bytes:
-            part = mask_part("", desk.session().first.result.mask, None)
+            part = mask_part("", session.first.result.mask, None)
             return frame({"kind": "plain"}, [part] if part else [])
 
         return Response(await run_in_threadpool(made), media_type=FRAMES)
@@ -145,9 +158,7 @@ class App:
     async def do(self, request: Request) -> Response:
         desk = await self._desk(request)
         action = read_action(await _json(request))
-        if not desk.ready:
-            await run_in_threadpool(desk.session)
-        session = desk.session()
+        session = await _opened(desk)
         check(action, session)
         sight = read_sight(request.query_params.get("see"), session.size)
         return await self._stream(desk, action, _wants_classes(request), sight)
@@ -174,14 +185,19 @@ class App:
         named = request.query_params.get("photo")
         photo = None if named is None else self._numbered(named)
 
+        session = None if photo is None else await _opened(await self._desk_of(photo))
+
         def made() -> bytes:
-            session = None if photo is None else self.desks.at(photo).session()
+            self.desks.wait_until_caught_up()
             self.desks.saver.flush(None if photo is None else photo.number)
             photos = self.project.photos if photo is None else (photo,)
-            return exporting.zipped(kinds, photos, self.project.out, self.desks.saver.annotations, session)
+            with self.desks.saver.still():
+                return exporting.zipped(kinds, photos, self.project.out, self.desks.saver.annotations, session)
 
-        name = "interactify" if photo is None else photo.key.encode("ascii", "replace").decode().replace("?", "-")
-        named_so = {"Content-Disposition": f'attachment; filename="{name}.zip"'.replace("\\", "-")}
+        name = "interactify" if photo is None else photo.key
+        in_ascii = name.encode("ascii", "replace").decode().replace("?", "-")
+        its_name = f"filename=\"{in_ascii}.zip\"; filename*=UTF-8''{quote(name)}.zip"
+        named_so = {"Content-Disposition": f"attachment; {its_name}"}
         return Response(await run_in_threadpool(made), media_type="application/zip", headers=named_so)
 
     async def _stream(self, desk: Desk, action: Action | None, classes: bool, sight: Sight | None = None) -> Response:
@@ -206,12 +222,17 @@ class App:
         return StreamingResponse(frames(), media_type=FRAMES)
 
     async def _desk(self, request: Request) -> Desk:
-        photo = self._photo(request)
+        return await self._desk_of(self._photo(request))
+
+    async def _desk_of(self, photo: Photo) -> Desk:
         desk = self.desks.open_at(photo)
         return await run_in_threadpool(self.desks.at, photo) if desk is None else desk
 
     def _photo(self, request: Request) -> Photo:
-        return self._numbered(request.path_params["number"])
+        photo = self._numbered(request.path_params["number"])
+        if request.query_params.get("of", photo.key) != photo.key:
+            raise HTTPException(409, "The photos are others than when this page was opened. Load it again.")
+        return photo
 
     def _numbered(self, text: str) -> Photo:
         photo = self.project.photo(int(text)) if text.isascii() and text.isdigit() and len(text) < 8 else None
@@ -221,7 +242,23 @@ class App:
 
 
 def _photo(photo: Photo) -> dict[str, Any]:
-    return {"number": photo.number, "name": photo.path.name, "status": photo.status, "said": photo.said}
+    told = {"number": photo.number, "key": photo.key, "name": photo.name}
+    return {**told, "status": photo.status, "said": photo.said}
+
+
+async def _opened(desk: Desk) -> Session:
+    """A desk's session, once it is there; no thread waits for it."""
+    try:
+        return await asyncio.wrap_future(desk.opening)
+    except Exception as cause:
+        raise told(cause) from cause
+
+
+def _changed_at(photo: Photo) -> int | None:
+    try:
+        return photo.path.stat().st_mtime_ns
+    except OSError:  # then making a thumbnail of it tells why
+        return None
 
 
 def _wants_classes(request: Request) -> bool:

@@ -45,17 +45,19 @@ class Showing:
         told = {"kind": kind, "base": self.serial, "serial": self.serial, "ms": result.seconds * 1000}
         return frame(told, [part])
 
-    def change(self, classes: bool) -> bytes:
-        """A frame of what an action has led to."""
+    def change(self, classes: bool, trouble: str = "") -> bytes:
+        """A frame of what an action has led to; `trouble` is what keeps files from being written."""
         shown = self._shown()
         self._masks = {name: mask for name, mask in self._masks.items() if name in shown}
-        return self._frame("done", [*self._since(shown), *self._class_parts(classes)], self._state())
+        return self._frame(
+            "done", [*self._since(shown), *self._class_parts(classes)], {**self._state(), "trouble": trouble}
+        )
 
-    def everything(self, classes: bool, notice: str) -> bytes:
+    def everything(self, classes: bool, notice: str, trouble: str = "") -> bytes:
         """A frame that follows none: all that holds."""
         self._masks, self._classes = {}, None
         parts = [*self._since(self._shown()), *self._class_parts(classes)]
-        return self._frame("state", parts, {**self._state(), "notice": notice})
+        return self._frame("state", parts, {**self._state(), "notice": notice, "trouble": trouble})
 
     def _frame(self, kind: str, parts: list[Part], state: dict[str, Any]) -> bytes:
         base, self.serial = self.serial, self.serial + 1

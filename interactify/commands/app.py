@@ -42,12 +42,14 @@ def run(given: argparse.Namespace) -> int:
     for needed in ("starlette", "uvicorn"):
         if find_spec(needed) is None:
             raise OptionError(f"The page needs {needed}, which is not installed: pip install 'interactify[app]'.")
+    from interactify.app.alone import alone_in
     from interactify.app.project import Project, photos_of
+    from interactify.app.security import Door
 
     path, out = (None if each is None else Path(each) for each in (given.path, given.out))
     photos, folder = photos_of(path, out)
     listening = bound(given.host or "127.0.0.1", given.port)
-    with listening:
+    with listening, alone_in(folder, Door(given.host, listening.getsockname()[1]).address()):
         net = network(given)
         serve(net, Project.opened(photos, folder), listening, given.host, browser=not given.no_browser)
     return 0

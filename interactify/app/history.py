@@ -1,0 +1,87 @@
+"""What was said of a photo before: its session as it was left, with what a killed server had only in the journal.
+
+A session that was made with another network, or other options, is left where it is until something new is said. Then it
+is put aside, and found again by the network that made it.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+from interactify.app.actions import read_action
+from interactify.app.journal import Journal, SessionFiles
+from interactify.app.project import Photo
+from interactify.errors import CheckpointError, InteractifyError
+from interactify.session import Session
+from interactify.session_file import load_session
+from interactify.wrap import Interactive
+
+
+class History:
+    """A photo's files, and which of them its session goes on from.
+
+    Attributes:
+        notice: what a person should know of it.
+        journal: where what is said is written down; after `opened`.
+    """
+
+    journal: Journal
+
+    def __init__(self, net: Interactive, photo: Photo, out: Path) -> None:
+        self.net, self.photo = net, photo
+        self.notice = ""
+        self._files = self._found = SessionFiles.of(photo.key, out)
+        self._misfit = False
+
+    def opened(self) -> tuple[Session, bool]:
+        """The session, and whether something is in it that its file lacks."""
+        session = self._loaded()
+        if session is None:
+            session = self.net.session(self.photo.path)
+        self.journal = Journal(self._found, session.scene.picture.digest())
+        if self._misfit and self._found is self._files:  # what lies there is another network's
+            return session, False
+        waiting = self.journal.waiting()
+        for entry in waiting:
+            try:
+                with session.under_way.ending_at_once() if entry.get("superseded") else nullcontext():
+                    read_action(dict(entry["do"])).run(session)
+            except InteractifyError as cause:
+                self.notice = f"Of what was said last, something could not be said again: {cause}"
+        return session, bool(waiting) and not self._misfit
+
+    def taken_up(self) -> Journal:
+        """The journal, as something new is to be said: from now on the files are this session's."""
+        if self._misfit:
+            self._misfit = False
+            self.journal.close_file()
+            aside = self._files.put_aside()
+            if self._found is self._files:
+                self.notice = f"What was said with another network, or other options, was put aside: {aside.session}"
+            else:
+                self._found.move_to(self._files)
+            self.journal = Journal(self._files, self.journal.photo)
+            self.journal.waiting()
+        return self.journal
+
+    def _loaded(self) -> Session | None:
+        """The latest session that fits; of one that does not, it is told."""
+        refusal: CheckpointError | None = None
+        for files in (self._files, *self._files.earlier):
+            if files.session.exists():
+                try:
+                    session = load_session(files.session, self.net, self.photo.path)
+                except CheckpointError as cause:
+                    refusal = refusal or cause
+                else:
+                    if files is not self._files:
+                        self._found, self._misfit = files, True
+                        self.notice = "What was said here with this network, before another one was used, was found."
+                    return session
+            elif files is self._files:
+                return None
+        if refusal is not None:
+            self._misfit = True
+            self.notice = f"{refusal} It stays as it is until you say something here, and is put aside then."
+        return None
