@@ -99,14 +99,15 @@ def as_jpeg(path: Path) -> bytes:
 
 def thumbnail(path: Path, longest: int) -> bytes:
     """The same with sides of at most `longest` pixels. A folder has many: a JPEG is decoded no larger than need be."""
-    if _still_there(path) == "JPEG":
-        try:
-            with Image.open(path, formats=["JPEG"]) as image:
+    form = _still_there(path)
+    try:
+        with Image.open(path, formats=[form]) as image:
+            if form == "JPEG" or image.mode in ("RGB", "L"):
                 image.thumbnail((longest, longest), reducing_gap=2.0)
                 return _jpeg(ImageOps.exif_transpose(image).convert("RGB"), quality=80, subsampling=2)
-        except Exception as cause:  # decoders meet broken pictures with nearly any exception
-            raise PhotoError(f"{path.name} is damaged or cut short ({type(cause).__name__}). Copy it again.") from cause
-    small = Image.fromarray(open_picture(path).uint8())
+    except Exception as cause:  # decoders meet broken pictures with nearly any exception
+        raise PhotoError(f"{path.name} is damaged or cut short ({type(cause).__name__}). Copy it again.") from cause
+    small = Image.fromarray(open_picture(path).uint8())  # deep, transparent or of a palette: as a session sees it
     small.thumbnail((longest, longest), reducing_gap=2.0)
     return _jpeg(small, quality=80, subsampling=2)
 
