@@ -107,6 +107,19 @@ def test_a_box_alone(served: Served, photo: np.ndarray, box: Any):
     assert mask[30, 55] and not (mask & ~inside).any()
 
 
+@pytest.mark.parametrize("box", [[[25, 8], [40, 30], [86, 53], [60, 20]], [25, 8, 40, 30, 86, 53, 60, 20]])
+def test_two_boxes_are_the_one_around_them(served: Served, photo: np.ndarray, box: Any):
+    around = mask_of(answered(served, body(photo, box=[[25, 8], [86, 53]])))
+    assert np.array_equal(mask_of(answered(served, body(photo, box=box))), around)
+
+
+def test_a_picture_of_16_bits_keeps_its_depth(served: Served, photo: np.ndarray):
+    """As by the library from the file, where eight bits would be white all over."""
+    deep = photo.mean(2).astype(np.uint16) * 100 + 300
+    mask = mask_of(answered(served, body(deep, pos=[[55.7, 30.2]])))
+    assert np.array_equal(mask, served.net.session(deep).click(55, 30).mask) and not mask.all()
+
+
 def test_a_box_beyond_the_photo_is_cut_and_one_beside_it_refused(served: Served, photo: np.ndarray):
     mask = mask_of(answered(served, body(photo, box=[[-20, -5], [150, 90]])))
     assert mask.shape == (72, 100)
