@@ -62,9 +62,7 @@ def served_from(settings: Path) -> Served:
         OptionError: the file can't be read.
         ModelError, CheckpointError: as `build_model`.
     """
-    import torch
-
-    from interactify.models import build_model
+    from interactify.models import build_model, quickest_device
     from interactify.wrap import wrap
 
     try:
@@ -77,8 +75,7 @@ def served_from(settings: Path) -> Served:
         ) from cause
     model = _at(settings.parent, model)
     given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
-    net = wrap(build_model(model), **given)
-    return Served(net.to("cuda") if torch.cuda.is_available() else net)
+    return Served(wrap(build_model(model), **given).to(quickest_device()))
 
 
 def answered(served: Served, body: Any) -> str:
