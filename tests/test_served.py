@@ -35,7 +35,7 @@ def picture(kind: str) -> tuple[Image.Image, str]:
     if kind == "colours and alpha":
         return Image.merge("RGBA", [grey, grey, grey, Image.fromarray((ROWS * 4).astype(np.uint8))]), "a.png"
     palette = grey.convert("P")
-    palette.info["transparency"] = 3
+    palette.info["transparency"] = palette.getpixel((40, 0))
     return palette, "a.png"
 
 

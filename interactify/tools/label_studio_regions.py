@@ -162,12 +162,13 @@ def _asking(shapes: Sequence[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, 
     """
     marked = {kind == "brush" for kind, region in shapes if "is_positive" in region}
     last = {_label(region): region for kind, region in shapes if kind == "brush"}
-    return [
-        (kind, region)
-        for kind, region in shapes
-        if "is_positive" in region
-        or ((kind == "brush") not in marked and (kind != "brush" or region is last[_label(region)]))
-    ]
+
+    def asks(kind: str, region: Mapping[str, Any]) -> bool:
+        if "is_positive" in region or (kind == "brush") in marked:
+            return "is_positive" in region
+        return kind != "brush" or region is last[_label(region)]
+
+    return [(kind, region) for kind, region in shapes if asks(kind, region)]
 
 
 def region_of(answered: Answered, controls: Controls, label: str) -> dict[str, Any]:
