@@ -46,14 +46,11 @@ class Answer:
 
 
 class Opened:
-    """A photo that prompts are answered on, each from the network's own prediction.
+    """A photo that prompts are answered on, each from the network's own prediction."""
 
-    `target` is the class that a positive click means, as for `Interactive.session`.
-    """
-
-    def __init__(self, net: Interactive, photo: PictureLike, target: int | str | None = None) -> None:
+    def __init__(self, net: Interactive, photo: PictureLike) -> None:
         self.net = net
-        self.session = net.session(photo, target=target)
+        self.session = net.session(photo)
         self._near: tuple[Rectangle, Session] | None = None
 
     @property
@@ -62,18 +59,19 @@ class Opened:
         return self.session.size
 
     @property
-    def _class_is_clicked(self) -> bool:
-        """Whether the network knows several classes, none of which was named: then a box needs a click inside."""
-        return self.session.target is None and self.net.spec.output.classes > 2
-
-    @property
     def _least(self) -> int:
         """Pixels of the photo that the network looks at, at least: more enlarged there is nothing more to see."""
         return max(1, (self.net.spec.resolution or 1) // MAGNIFIED)
 
-    def answer(self, prompt: Prompt) -> Answer:
-        """The object that a prompt speaks of."""
+    def answer(self, prompt: Prompt, target: int | str | None = None) -> Answer:
+        """The object that a prompt speaks of.
+
+        `target` is the class that a positive click means, as for `Interactive.session`; by default it is the network's.
+        Raises OptionError for one that the network hasn't.
+        """
         height, width = self.size
+        meant = self.session.target if target is None else self.net.network.target(target)
+        clicked = meant is None and self.net.spec.output.classes > 2  # no class was named: a box needs a click inside
         whole = Rectangle(0, 0, width - 1, height - 1)
         positive = [c for c in prompt.clicks if c.positive]
         region = whole if prompt.box is None else prompt.box.around(positive)
@@ -81,17 +79,17 @@ class Opened:
             whole if prompt.box is None or not self.net.zoom else region.grown(SURROUNDINGS, self.size, self._least)
         )
         clicks = prompt.clicks
-        if self._class_is_clicked:  # by the first click
+        if clicked:  # the first click names the class
             clicks = tuple(sorted(clicks, key=lambda click: not click.positive))
         if prompt.box is not None:
             clicks = (*clicks, *_beside(region, self.size, taken=clicks))
         session = self._looking_at(window, whole)
         centre = [] if prompt.box is None or positive else _centre(region, taken=clicks)
-        if self._class_is_clicked:
+        if clicked:
             clicks = (*centre, *clicks)
-        logits = self._refined(session, window, clicks)[region.slices]
-        if centre and not self._class_is_clicked and np.mean(logits > 0) < FOUND:
-            logits = self._refined(session, window, (*centre, *clicks))[region.slices]
+        logits = self._refined(session, window, clicks, target)[region.slices]
+        if centre and not clicked and np.mean(logits > 0) < FOUND:
+            logits = self._refined(session, window, (*centre, *clicks), target)[region.slices]
         said = tuple(_within(region, prompt.clicks))
         if prompt.mask is not None:
             logits = _corrected(_on_photo(prompt.mask, self.size)[region.slices], logits, said)
@@ -105,12 +103,16 @@ class Opened:
             height, width = window.bottom + 1 - window.top, window.right + 1 - window.left
             part = self.session.scene.picture.part(Window(window.top, window.left, height, width))
             self._near = None  # its memory is free for the one to come
-            self._near = window, self.net.session(part, target=self.session.target)
+            self._near = window, self.net.session(part)
         return self._near[1]
 
-    def _refined(self, session: Session, window: Rectangle, clicks: Sequence[Click]) -> NDArray[np.float32]:
+    def _refined(
+        self, session: Session, window: Rectangle, clicks: Sequence[Click], target: int | str | None
+    ) -> NDArray[np.float32]:
         """(H, W) logits of the photo; outside the window not the object."""
         session.restart()
+        if target is not None:  # another object, so that all classes share what the network made of the photo
+            session.add_object(target=target)
         inside = _within(window, clicks)
         probability = session.add(inside).probability
         session.restart()  # what a call leaves in a session is never read: it need not be kept either

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from interactify.errors import CheckpointError, ModelError
@@ -33,6 +34,11 @@ FORMS = (
     "zoo, ARCH/ENCODER[,option=value][@CHECKPOINT], timm/NAME, torchvision/NAME, transformers/FOLDER, @FOLDER or "
     "package.module:function"
 )
+
+
+def quickest_device() -> str:
+    """Where a network is to run that nobody has said it of: "cuda" where there is a GPU for it, "cpu" elsewhere."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def build_model(text: str) -> nn.Module:

@@ -78,6 +78,18 @@ def opened(photo: PhotoLike, channels: int) -> tuple[np.ndarray | Tensor, int]:
     return _from_image(photo, channels) if isinstance(photo, Image.Image) else _from_path(photo, channels)
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """A picture with the rotation applied that the file's EXIF data asks for, in its own mode.
+
+    >>> upright(Image.new("LA", (64, 48))).size
+    (64, 48)
+    """
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # the pixels are sound and only the note beside them is damaged: take them as they lie
+        return image
+
+
 def to_uint8(photo: Tensor) -> np.ndarray:
     """Turn a (C, H, W) photo in [0, 1] into a new (H, W, 3) uint8 array to draw on.
 
@@ -116,7 +128,7 @@ def _from_path(path: str | os.PathLike, channels: int) -> tuple[np.ndarray, int]
     try:
         with Image.open(name) as opened:
             opened.load()
-            return _from_image(_upright(opened), channels)
+            return _from_image(upright(opened), channels)
     except PhotoError as problem:
         raise PhotoError(f"{name!r}: {problem}") from problem
     except Image.UnidentifiedImageError as problem:
@@ -133,13 +145,6 @@ def _from_path(path: str | os.PathLike, channels: int) -> tuple[np.ndarray, int]
             f"{name!r} can't be read: {problem or type(problem).__name__}. "
             "It may be damaged or cut short; copy or download it again, or save it anew as PNG."
         ) from problem
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # the pixels are sound and only the note beside them is damaged: take them as they lie
-        return image
 
 
 def _from_image(image: Image.Image, channels: int) -> tuple[np.ndarray, int]:

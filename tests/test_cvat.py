@@ -107,6 +107,19 @@ def test_a_box_alone(served: Served, photo: np.ndarray, box: Any):
     assert mask[30, 55] and not (mask & ~inside).any()
 
 
+@pytest.mark.parametrize("box", [[[25, 8], [40, 30], [86, 53], [60, 20]], [25, 8, 40, 30, 86, 53, 60, 20]])
+def test_two_boxes_are_the_one_around_them(served: Served, photo: np.ndarray, box: Any):
+    around = mask_of(answered(served, body(photo, box=[[25, 8], [86, 53]])))
+    assert np.array_equal(mask_of(answered(served, body(photo, box=box))), around)
+
+
+def test_a_picture_of_16_bits_keeps_its_depth(served: Served, photo: np.ndarray):
+    """As by the library from the file, where eight bits would be white all over."""
+    deep = photo.mean(2).astype(np.uint16) * 100 + 300
+    mask = mask_of(answered(served, body(deep, pos=[[55.7, 30.2]])))
+    assert np.array_equal(mask, served.net.session(deep).click(55, 30).mask) and not mask.all()
+
+
 def test_a_box_beyond_the_photo_is_cut_and_one_beside_it_refused(served: Served, photo: np.ndarray):
     mask = mask_of(answered(served, body(photo, box=[[-20, -5], [150, 90]])))
     assert mask.shape == (72, 100)
@@ -244,6 +257,105 @@ def test_weights_and_modules_go_along(tmp_path: Path, monkeypatch: pytest.Monkey
     Path("mine.pt").unlink()
     built = served_from(Path("two/network.json")).net
     assert torch.equal(next(iter(built._model.parameters())), next(iter(model.parameters())))
+    capsys.readouterr()
+
+
+NAME = "linknet/mobilenet_v2,encoder_depth=3"
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The bytes of mine.pt in the current folder, which is a new one: weights for NAME."""
+    monkeypatch.chdir(tmp_path)
+    torch.save(build_model(NAME).state_dict(), "mine.pt")
+    return Path("mine.pt").read_bytes()
+
+
+def deployed() -> list[str]:
+    return sorted(path.name for path in Path("out/weights").iterdir())
+
+
+def test_weights_that_lie_in_the_folder_already_stay_there(weights: bytes, capsys):
+    Path("out/weights").mkdir(parents=True)
+    Path("mine.pt").rename("out/weights/mine.pt")
+    Path("out/network.json").write_text("{}")
+    for _ in range(2):
+        assert cli.main(["cvat-function", "out", "--model", f"{NAME}@out/weights/mine.pt"]) == 0, capsys.readouterr()
+        assert Path("out/weights/mine.pt").read_bytes() == weights
+        assert json.loads(Path("out/network.json").read_text())["model"] == f"{NAME}@weights/mine.pt"
+    assert cli.main(["cvat-function", "out"]) == 2, "another network does not need what is the user's own"
+    assert "Move it elsewhere" in capsys.readouterr().err and Path("out/weights/mine.pt").read_bytes() == weights
+
+
+def test_a_folder_of_weights_that_lies_in_the_folder_already_stays_there(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    build_model(NAME).save_pretrained("out/weights/mine")
+    Path("out/network.json").write_text("{}")
+    files = {path: path.read_bytes() for path in Path("out/weights/mine").iterdir()}
+    monkeypatch.chdir("out")
+    for source in ("weights/mine", str(tmp_path / "out" / "weights" / "mine")):
+        assert cli.main(["cvat-function", ".", "--model", f"@{source}"]) == 0, capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert files and {path: path.read_bytes() for path in Path("out/weights/mine").iterdir()} == files
+
+
+def test_weights_that_were_copied_for_another_network_go(weights: bytes, capsys):
+    """What others put there is neither deployed nor deleted, whatever its name."""
+    Path("other.pt").write_bytes(weights)
+    for name in ("mine.pt", "other.pt", "mine.pt"):
+        assert cli.main(["cvat-function", "out", "--model", f"{NAME}@{name}"]) == 0
+        assert deployed() == [name] and Path("mine.pt").is_file() and Path("other.pt").is_file()
+    Path("out/weights/of others.txt").write_text("keep")
+    assert cli.main(["cvat-function", "out", "--model", f"{NAME}@other.pt"]) == 2
+    assert "found of others.txt" in capsys.readouterr().err and deployed() == ["mine.pt", "of others.txt"]
+    Path("out/weights/of others.txt").unlink()
+    assert cli.main(["cvat-function", "out"]) == 0 and deployed() == []
+    Path("out/weights/mine.pt").write_text("another one")
+    assert cli.main(["cvat-function", "out", "--model", f"{NAME}@mine.pt"]) == 2
+    assert Path("out/weights/mine.pt").read_text() == "another one"
+
+
+def test_a_copy_that_fails_deletes_nothing(weights: bytes, monkeypatch: pytest.MonkeyPatch, capsys):
+    assert cli.main(["cvat-function", "out", "--model", f"{NAME}@mine.pt"]) == 0
+    files = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+
+    def full(source: Any, target: Any, **_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    for copying in ("copyfile", "copytree"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"interactify.tools.cvat_folder.shutil.{copying}", full)
+            assert cli.main(["cvat-function", "out", "--model", f"{NAME}@mine.pt"]) == 2
+        assert "No space left" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == files
+
+
+def test_what_holds_the_folder_or_lies_in_what_it_replaces_is_not_copied(weights: bytes, capsys):
+    Path("out/weights/mine.pt").mkdir(parents=True)
+    Path("mine.pt").rename("out/weights/mine.pt/mine.pt")
+    Path("out/network.json").write_text("{}")
+    assert cli.main(["cvat-function", "out", "--model", f"{NAME}@out/weights/mine.pt/mine.pt"]) == 2
+    assert "found mine.pt" in capsys.readouterr().err
+    assert Path("out/weights/mine.pt/mine.pt").read_bytes() == weights
+    build_model(NAME).save_pretrained("all")
+    Path("all/out").mkdir()
+    assert cli.main(["cvat-function", "all/out", "--model", "@all"]) == 2
+    assert "one holds the other" in capsys.readouterr().err and Path("all/config.json").is_file()
+    Path("main.py").write_text("from torch import nn\ndef build():\n    return nn.Conv2d(3, 1, 1)\n")
+    assert cli.main(["cvat-function", "new", "--model", "main:build"]) == 2
+    assert "what nuclio calls" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_package_in_the_folder_writes_it_anew(tmp_path: Path, monkeypatch, capsys):
+    """From inside, where Python imports the copy: it is what would be copied, and stays."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["cvat-function", "out"]) == 0
+    files = {path for path in Path("out").rglob("*.py")}
+    again = [sys.executable, "-m", "interactify.cli", "cvat-function", ".", "--name", "Again"]
+    ran = subprocess.run(again, cwd="out", capture_output=True, text=True, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    assert ran.returncode == 0, ran.stderr
+    assert {path for path in Path("out").rglob("*.py")} == files and "Again" in Path("out/function.yaml").read_text()
     capsys.readouterr()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import io
 import json
 import re
@@ -98,7 +99,7 @@ def test_percent_become_pixels_and_the_borders_are_the_last_pixels():
     (said,) = read_regions([keypoint(0, 0), keypoint(100, 100), keypoint(55.5, 41.7, positive=False)], SIZE)
     assert said.label == "Fruit" and said.box is None
     assert said.clicks == (Click(0, 0), Click(99, 71), Click(55, 30, positive=False))
-    (said,) = read_regions([box(25, 12.5, 60, 50), keypoint(50, 50, positive=None)], SIZE)
+    (said,) = read_regions([box(25, 12.5, 60, 50), keypoint(50, 50)], SIZE)
     assert said.box == Rectangle(25, 9, 84, 44) and said.clicks == (Click(50, 36),)
 
 
@@ -114,6 +115,43 @@ def test_labels_are_objects_and_so_are_several_boxes():
     assert [(said.label, said.box is not None, len(said.clicks)) for said in found] == [
         ("Fruit", False, 1), ("Leaf", True, 0), ("Leaf", True, 1), ("Leaf", False, 1),
     ]  # fmt: skip
+
+
+def test_what_was_accepted_or_drawn_by_hand_is_not_asked_about():
+    """Regions of smart tools say whether they are positive, where any does."""
+    by_hand = [keypoint(10, 10, positive=None), box(1, 1, 10, 10, positive=None)]
+    (said,) = read_regions([*by_hand, box(50, 50, 20, 20), keypoint(55, 55, positive=False)], SIZE)
+    assert said.box == Rectangle(50, 36, 69, 50) and said.clicks == (Click(55, 39, positive=False),)
+    assert read_regions([keypoint(5, 5, "Leaf", positive=None), keypoint(50, 50)], SIZE)[0].label == "Fruit"
+    (said,) = read_regions([keypoint(10, 10, positive=None), keypoint(20, 20, positive=None)], SIZE)
+    assert len(said.clicks) == 2, "where none says so, all are read"
+
+
+def stroke(*rows_and_columns: slice, label: str = "Fruit", positive: bool | None = None) -> dict[str, Any]:
+    mask = np.zeros(SIZE, bool)
+    mask[rows_and_columns] = True
+    return region("brushlabels", label, positive=positive, format="rle", rle=encoded(mask))
+
+
+def test_of_strokes_the_last_one_of_a_label_is_read():
+    """Those before are masks that were accepted, which nothing tells from strokes."""
+    accepted, drawn = stroke(np.s_[5:60], np.s_[2:40]), stroke(np.s_[28:33], np.s_[60:90])
+    leaf = stroke(np.s_[2:4], np.s_[90:95], label="Leaf")
+    other, fruit = read_regions([accepted, leaf, drawn], SIZE)
+    assert fruit.clicks == read_regions([drawn], SIZE)[0].clicks and all(click.x >= 60 for click in fruit.clicks)
+    assert other.label == "Leaf" and other.clicks
+    marked = [stroke(np.s_[5:9], np.s_[2:40], positive=True), stroke(np.s_[50:54], np.s_[2:40], positive=False)]
+    (said,) = read_regions([accepted, *marked, keypoint(50, 50)], SIZE)
+    ys = {positive: [click.y for click in said.clicks if click.positive is positive] for positive in (True, False)}
+    assert max(ys[True]) == 36 and sorted(ys[True])[-2] < 9 and min(ys[False]) >= 50, "those of the tool are all read"
+
+
+def test_results_that_are_no_shapes_are_passed_over():
+    chosen = region("choices", x=50, y=50, width=20, height=20, choices=["big"])
+    spoken = {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"}
+    (said,) = read_regions([chosen, box(50, 50, 20, 20), spoken, region("textarea", text=["a leaf"])], SIZE)
+    assert said.box == Rectangle(50, 36, 69, 50)
+    assert read_regions([chosen], SIZE) == []
 
 
 def test_a_stroke_is_read_as_places_in_its_middle():
@@ -158,6 +196,11 @@ def test_the_configuration_names_brush_image_and_labels():
     ):
         with pytest.raises(OptionError, match="BrushLabels"):
             controls_of(config)
+
+
+def test_tasks_of_several_images_are_refused_by_name():
+    with pytest.raises(OptionError, match=r"valueList.*not supported"):
+        controls_of(CONFIG.replace('value="$image"', 'valueList="$images"'))
 
 
 # From here on what label-studio-ml itself serves.
@@ -223,6 +266,116 @@ def test_it_is_up_and_is_set_up(client: Any):
     assert client.get("/health").get_json()["status"] == "UP"
     said = {"project": "3.1700000000", "schema": CONFIG, "hostname": "http://localhost:8080", "access_token": "t"}
     assert client.post("/setup", json=said).status_code == 200
+
+
+def test_what_was_annotated_changes_nothing(client: Any, monkeypatch: pytest.MonkeyPatch):
+    """Label Studio tells of each annotation that is saved, and takes predictions of another version for old ones."""
+    from label_studio_ml import api, model
+
+    def begun(*_: Any, **__: Any) -> None:
+        raise AssertionError("a process was begun")
+
+    monkeypatch.setattr(model.mp, "Process", begun)
+    folder = Path(api._manager.model_dir)
+    setup = {"project": "3.1700000000", "schema": CONFIG, "hostname": "", "access_token": ""}
+    before, files = client.post("/setup", json=setup).get_json(), list(folder.rglob("*"))
+    for event in (
+        "ANNOTATION_CREATED",
+        "ANNOTATION_UPDATED",
+        "ANNOTATION_DELETED",
+        "PROJECT_UPDATED",
+        "START_TRAINING",
+    ):
+        told = {"action": event, "project": {"id": 3}, "annotation": {"id": 1, "result": []}}
+        assert client.post("/webhook", json=told).status_code == 201
+    assert client.post("/train", json={"annotations": [{}], "project": "3.1"}).status_code == 201
+    assert client.post("/setup", json=setup).get_json() == before and list(folder.rglob("*")) == files
+
+
+def test_nothing_said_is_answered_with_nothing(client: Any, photo: np.ndarray):
+    """As when the last region of a smart tool is deleted; a task that is opened comes without a context."""
+    single = CONFIG.replace('<Label value="Leaf" background="green"/>', "")
+    assert masks(asked(client, uri(photo), [], single)) == []
+    assert len(masks(asked(client, uri(photo), None, single))) == 1
+
+
+def test_of_many_tasks_one_that_is_broken_fails_alone(client: Any, photo: np.ndarray, caplog):
+    single = CONFIG.replace('<Label value="Leaf" background="green"/>', "")
+
+    def predictions(*images: str) -> Any:
+        tasks = [{"id": 7 + k, "data": {"image": image}} for k, image in enumerate(images)]
+        return client.post("/predict", json={"tasks": tasks, "project": "3.17", "label_config": single, "params": {}})
+
+    whole, broken = uri(photo), "data:image/png;base64,AAAA"
+    found = predictions(whole, broken, whole).get_json()["results"]
+    assert [len(each["result"]) for each in found] == [1, 0, 1] and found[1]["score"] == 0
+    assert "task 8" in caplog.text and "picture file" in caplog.text
+    assert predictions(broken).status_code == 400
+    assert predictions(broken, broken).status_code == 400, "where none can be answered, it is an error"
+
+
+def test_a_photo_is_opened_once_for_all_classes(photo: np.ndarray, client: Any, monkeypatch: pytest.MonkeyPatch):
+    from interactify.session import Session
+    from interactify.tools.label_studio import InteractifyBackend
+
+    names = tuple(f"class {k}" for k in range(6))
+    model = nn.Conv2d(3, len(names), 3, padding=1).eval()
+    served, begun, begin = InteractifyBackend.served, [], Session.__init__
+    monkeypatch.setattr(Session, "__init__", lambda self, *a, **k: begun.append(1) or begin(self, *a, **k))
+    InteractifyBackend.serve(interactify.wrap(model, class_names=names, activation="none", propagation="none"))
+    labels = "".join(f'<Label value="{name}"/>' for name in names)
+    config = CONFIG.replace('<Label value="Fruit"/><Label value="Leaf" background="green"/>', labels)
+    try:
+        for _ in range(2):
+            assert masks(asked(client, uri(photo), None, config))
+        assert len(begun) == 1
+    finally:
+        InteractifyBackend.served = served
+
+
+@pytest.fixture
+def cloud(photo: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A Label Studio that gives the photo of task 7 to who has the key; what it was asked."""
+    stored, asked_of = io.BytesIO(), []
+    Image.fromarray(photo).save(stored, "PNG")
+
+    class Answering(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked_of.append(self.path)
+            known = self.path.startswith("/tasks/7/") and self.headers["Authorization"] == "Token mine"
+            self.send_response(200 if known else 404)
+            self.end_headers()
+            self.wfile.write(stored.getvalue() if known else b"")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LABEL_STUDIO_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "mine")
+    yield asked_of
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_photo_in_the_cloud_is_asked_of_label_studio_by_its_task(client: Any, photo: np.ndarray, cloud: list[str]):
+    ((_, mask),) = masks(asked(client, "s3://bucket/a.png", [keypoint(55, 42)]))
+    assert np.array_equal(mask, masks(asked(client, uri(photo), [keypoint(55, 42)]))[0][1])
+    assert cloud == ["/tasks/7/presign/?fileuri=s3://bucket/a.png"]
+
+
+def test_what_is_set_is_not_asked_for(client: Any, cloud: list[str], monkeypatch: pytest.MonkeyPatch):
+    def advice() -> str:
+        response = asked(client, "s3://bucket/b.png", [keypoint(55, 42)])
+        assert response.status_code == 400
+        return response.get_json()["detail"]
+
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "another's")
+    assert "Set " not in advice() and "can be reached with LABEL_STUDIO_API_KEY" in advice()
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY")
+    assert "Set LABEL_STUDIO_API_KEY," in advice()
 
 
 def test_keypoints_are_answered_as_by_the_library_alone(client: Any, photo: np.ndarray):
@@ -328,6 +481,34 @@ def test_the_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsy
     assert cli.main(["label-studio"]) == 2
     assert "interactify[label-studio]" in capsys.readouterr().err
     assert cli.main(["label-studio", "--port", "99999"]) == 2
+
+
+def test_the_network_runs_where_it_is_said_to(monkeypatch: pytest.MonkeyPatch, capsys):
+    """On a GPU where there is one, and else where --device says."""
+    import argparse
+
+    from interactify.commands import inspect, label_studio
+    from interactify.commands.network_options import network
+
+    moved: list[str] = []
+    monkeypatch.setattr(interactify.Interactive, "to", lambda net, device: moved.append(device) or net)
+
+    def built(command: Any, *words: str) -> None:
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        network(parser.parse_args(words))
+
+    for gpu in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        built(label_studio)
+        built(label_studio, "--device", "cuda:1")
+        built(inspect)
+    assert moved == ["cuda", "cuda:1", "cpu", "cpu", "cuda:1", "cpu"]
+
+
+def test_a_device_that_there_is_not_is_one_line(client: Any, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["label-studio", "--device", "none-such"]) == 2
+    assert "device of this machine" in capsys.readouterr().err
 
 
 def test_the_command_serves_until_it_is_interrupted(

@@ -6,12 +6,14 @@ window is tested.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,7 @@ def settled(application: Any) -> Callable[[Any], None]:
         while True:
             application.processEvents()
             if widget.worker.idle and not widget._rest.isActive():
+                application.processEvents()  # what was put off until napari is done with its own
                 return
             assert time.monotonic() < end, "the worker did not finish"
             time.sleep(0.002)
@@ -282,6 +285,30 @@ def test_layers_lie_where_the_photo_lies(widget: Any, photo: np.ndarray, settled
     assert np.allclose(widget.layers.labels.data_to_world((30, 55)), image.data_to_world((30, 55)))
 
 
+@pytest.mark.parametrize("how", ["rotated", "sheared", "by a matrix", "in micrometres", "all"])
+def test_layers_lie_over_a_photo_that_is_turned_or_slanted(widget: Any, photo: np.ndarray, settled, how: str):
+    matrix = np.array([[1.1, 0.3, 4], [-0.2, 0.9, -7], [0, 0, 1]])
+    options = {
+        "rotated": {"rotate": 30},
+        "sheared": {"shear": [0.4]},
+        "by a matrix": {"affine": matrix},
+        "in micrometres": {"units": ("um", "um")},
+        "all": {"rotate": -10, "shear": [0.2], "affine": matrix, "scale": (0.5, 2), "units": ("um", "um")},
+    }[how]
+    image = widget.viewer.add_image(photo, rgb=True, **options)
+    widget.open_photo()
+    settled(widget)
+    settled(widget)
+    for layer in (widget.layers.labels, widget.layers.points):
+        for pixel in ((0, 0), (30, 55), (71, 99)):
+            assert np.allclose(layer.data_to_world(pixel), image.data_to_world(pixel))
+        assert layer.units == image.units
+    points = widget.layers.points
+    points.add(points.world_to_data(image.data_to_world((30, 55))))
+    settled(widget)
+    assert widget.session.interactions == (Click(55, 30),)
+
+
 def test_grey_pictures_are_seen_in_their_contrast_limits(photo: np.ndarray):
     from napari.layers import Image
 
@@ -307,6 +334,168 @@ def test_what_can_not_be_opened_is_told(widget: Any, photo: np.ndarray, settled:
     widget.open_photo()
     settled(widget)
     assert "none-such" in widget.status.text() and len(widget.viewer.layers) == 2
+
+
+def test_labels_are_not_painted_on_while_the_next_click_would_overwrite_it(opened: Any, settled):
+    labels = opened.layers.labels
+    assert not labels.editable
+    for point in ([30, 55], [60, 5]):
+        opened.layers.points.add([point])
+        settled(opened)
+        labels.mode = "paint"
+        assert not labels.editable and labels.mode == "pan_zoom"
+    opened.close_session()
+    labels.mode = "paint"
+    assert labels.editable and labels.mode == "paint" and labels in opened.viewer.layers
+
+
+def test_opening_that_fails_leaves_what_was_segmented(opened: Any, settled: Callable[[Any], None]):
+    opened.layers.points.add([30, 55])
+    settled(opened)
+    session, layers, labels = opened.session, opened.layers, opened.layers.labels.data.copy()
+    opened.network.setText("unet/none-such")
+    opened.open_photo()
+    assert opened.session is session, "it is there until the next one is"
+    settled(opened)
+    assert "none-such" in opened.status.text() and opened.open.isEnabled()
+    assert opened.session is session and opened.layers is layers and len(opened.viewer.layers) == 3
+    assert np.array_equal(layers.labels.data, labels)
+    layers.points.add([60, 5])
+    settled(opened)
+    assert len(session.interactions) == 2 and "2 clicks" in opened.status.text()
+
+
+def test_opening_another_photo_leaves_the_labels_of_the_one_before(opened: Any, photo: np.ndarray, settled):
+    opened.layers.points.add([30, 55])
+    settled(opened)
+    before = opened.layers.labels
+    labels = before.data.copy()
+    opened.viewer.add_image(photo[::-1], name="other", rgb=True)
+    opened.photo.setCurrentIndex(1)
+    opened.open_photo()
+    settled(opened)
+    settled(opened)
+    names = [layer.name for layer in opened.viewer.layers]
+    assert names == ["photo", "photo: objects", "other", "other: objects", "other: clicks"]
+    assert before in opened.viewer.layers and before.editable and np.array_equal(before.data, labels)
+    before.data[:5] = 7
+    opened.layers.points.add([30, 55])
+    settled(opened)
+    assert (before.data[:5] == 7).all() and len(opened.session.interactions) == 1
+
+
+@pytest.mark.parametrize("how", ["selected", "clear", "clicks, then objects", "objects, then clicks", "clicks"])
+def test_layers_that_are_taken_away_together(opened: Any, how: str, settled: Callable[[Any], None]):
+    layers, listed = opened.layers, opened.viewer.layers
+    layers.points.add([30, 55])
+    settled(opened)
+    if how == "selected":
+        listed.selection = {layers.points, layers.labels}
+        listed.remove_selected()
+    elif how == "clear":
+        listed.clear()
+    else:
+        for each in how.split(", then "):
+            listed.remove(f"photo: {each}")
+    settled(opened)
+    assert opened.session is None and not opened.undo.isEnabled()
+    left = {"clear": [], "clicks": ["photo", "photo: objects"]}.get(how, ["photo"])
+    assert [layer.name for layer in listed] == left
+    assert layers.labels.editable
+
+
+def test_an_error_of_another_kind_is_told_and_points_and_session_agree(opened: Any, monkeypatch, settled):
+    from napari.utils.notifications import notification_manager
+
+    opened.layers.points.add([30, 55])
+    settled(opened)
+
+    def broken(clicks: Any) -> Any:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(opened.session, "add", broken)
+    told = len(notification_manager.records)
+    opened.layers.points.add([60, 5])
+    settled(opened)
+    assert opened.layers.points.data.tolist() == [[30, 55]] and opened.session.interactions == (Click(55, 30),)
+    assert opened.status.text() == "RuntimeError: out of order" and opened.undo.isEnabled()
+    assert [str(record.message) for record in notification_manager.records[told:]] == ["out of order"]
+    monkeypatch.undo()
+    opened.layers.points.add([60, 5])
+    settled(opened)
+    assert len(opened.session.interactions) == 2
+
+
+def threads() -> int:
+    return sum(thread.name == "interactify" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "let go of"])
+def test_a_widget_that_is_gone_leaves_its_labels_and_no_thread(widget, application, photo, settled, closed: bool):
+    from qtpy.QtWidgets import QDockWidget
+
+    from interactify.tools.napari_plugin.widget import ClicksWidget
+
+    before, viewer = threads(), widget.viewer
+    viewer.add_image(photo, name="photo", rgb=True)
+    for count in range(1, 3):
+        made, dock = ClicksWidget(viewer), QDockWidget()
+        dock.setWidget(made)
+        made.network.setText("network_for_napari:build")
+        made.open_photo()
+        settled(made)
+        settled(made)
+        assert made.session is not None and threads() == before + 1
+        made.layers.points.add([30, 55])
+        if closed:
+            made.setParent(None)  # as napari does it
+            assert made.session is None
+        else:
+            settled(made)
+            made.close_session()
+            dock.setWidget(None)
+        gone = weakref.ref(made)
+        del made, dock
+        end = time.monotonic() + 20
+        while (gone() is not None or threads() > before) and time.monotonic() < end:
+            application.processEvents()
+            gc.collect()
+            time.sleep(0.01)
+        assert gone() is None and threads() == before
+        assert [layer.name for layer in viewer.layers if "objects" in layer.name][-1].startswith("photo: objects")
+        assert len(viewer.layers) == 1 + count and not any("clicks" in layer.name for layer in viewer.layers)
+
+
+def test_a_photo_that_is_being_opened_when_the_widget_is_closed(widget, photo, settled):
+    from qtpy.QtWidgets import QWidget
+
+    parent = QWidget()
+    widget.setParent(parent)
+    widget.viewer.add_image(photo, name="photo", rgb=True)
+    widget.open_photo()
+    widget.setParent(None)
+    settled(widget)
+    assert widget.session is None and len(widget.viewer.layers) == 1
+    widget.setParent(parent)  # docked again, it goes on
+    widget.open_photo()
+    settled(widget)
+    settled(widget)
+    assert widget.session is not None and len(widget.viewer.layers) == 3
+    widget.setParent(None)  # before the parent goes, and what is in it
+
+
+def test_the_network_runs_on_a_gpu_where_there_is_one(widget, photo, settled, monkeypatch):
+    import torch
+
+    moved = []
+    to = interactify.Interactive.to
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(interactify.Interactive, "to", lambda net, device: moved.append(device) or to(net, "cpu"))
+    widget.viewer.add_image(photo, rgb=True)
+    widget.open_photo()
+    settled(widget)
+    settled(widget)
+    assert moved == ["cuda"] and widget.session is not None
 
 
 def test_a_layer_that_is_taken_away_ends_the_session(opened: Any, settled: Callable[[Any], None]):
@@ -369,5 +558,7 @@ def test_a_real_viewer_shows_what_is_clicked_with_the_mouse(display, application
         settled(widget)
         assert widget.session.interactions == (first, second)
         assert before.shape == after.shape and (before != after).any(-1).mean() > 0.005
+        widget.parent().destroyOnClose()
+        assert widget.session is None and [layer.name for layer in viewer.layers] == ["coffee", "coffee: objects"]
     finally:
         viewer.close()

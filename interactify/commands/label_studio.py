@@ -8,7 +8,7 @@ import os
 import tempfile
 from typing import Any
 
-from interactify.commands.network_options import add_network_options, network
+from interactify.commands.network_options import add_device_option, add_network_options, network
 from interactify.errors import OptionError
 
 
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="who may ask: %(default)s is this "
                          "computer alone, 0.0.0.0 everyone who reaches it")  # fmt: skip
     parser.add_argument("--port", type=int, metavar="N", default=9090, help="where it listens (%(default)s)")
+    add_device_option(parser)
     add_network_options(parser)
 
 
@@ -54,6 +55,16 @@ def application(backend: type, folder: str) -> Any:
     takes_any = any(each.kind is each.VAR_KEYWORD for each in inspect.signature(api.init_app).parameters.values())
     app = api.init_app(backend, **({"model_dir": folder} if takes_any else {}))
     manager = getattr(api, "_manager", None)
-    if manager is not None:  # 1.0.9 answers nothing before /setup, which is not called again after a restart
-        manager.fetch()
+    if manager is not None:  # 1.0.9
+        manager.fetch()  # it answers nothing before /setup, which is not called again after a restart
+        # Its own answer to what was annotated begins a process, keeps what came, and calls that another version of the
+        # model: Label Studio then takes every prediction for an old one.
+        app.view_functions.update(
+            {told: _nothing_learnt for told in ("webhook", "_train") if told in app.view_functions}
+        )
     return app
+
+
+def _nothing_learnt() -> tuple[dict[str, Any], int]:
+    """The answer to what Label Studio tells of annotations: nothing is trained."""
+    return {}, 201

@@ -47,14 +47,26 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--stem", metavar="LAYER", help="the module that reads the image, where it is not found")
 
 
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--device`, for commands that keep a network at work; `network` reads it."""
+    parser.add_argument(
+        "--device", metavar="NAME", default="auto",
+        help="where the network runs: cpu, cuda, cuda:1, … (cuda where there is a GPU for it, cpu elsewhere)",
+    )  # fmt: skip
+
+
 def network(given: argparse.Namespace) -> Interactive:
-    """The wrapped network that was asked for. Raises as `interactify.wrap` and `interactify.models.build_model`."""
-    from interactify.models import build_model
+    """The wrapped network that was asked for, on the device that was, and on the CPU for commands that name none.
+
+    Raises as `interactify.wrap`, `interactify.models.build_model` and `Interactive.to`.
+    """
+    from interactify.models import build_model, quickest_device
     from interactify.wrap import wrap
 
     net = wrap(build_model(given.model), **options(given))
     note_random_weights(given.model)
-    return net
+    device = getattr(given, "device", "cpu")
+    return net.to(quickest_device() if device == "auto" else device)
 
 
 def options(given: argparse.Namespace) -> dict[str, Any]:

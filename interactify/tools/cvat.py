@@ -62,9 +62,7 @@ def served_from(settings: Path) -> Served:
         OptionError: the file can't be read.
         ModelError, CheckpointError: as `build_model`.
     """
-    import torch
-
-    from interactify.models import build_model
+    from interactify.models import build_model, quickest_device
     from interactify.wrap import wrap
 
     try:
@@ -77,8 +75,7 @@ def served_from(settings: Path) -> Served:
         ) from cause
     model = _at(settings.parent, model)
     given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
-    net = wrap(build_model(model), **given)
-    return Served(net.to("cuda") if torch.cuda.is_available() else net)
+    return Served(wrap(build_model(model), **given).to(quickest_device()))
 
 
 def answered(served: Served, body: Any) -> str:
@@ -145,12 +142,19 @@ def _request(body: Any) -> Mapping[str, Any]:
 
 
 def _box(corners: Any, size: tuple[int, int]) -> Rectangle | None:
-    """None, [], [[x, y], [x, y]] or [x, y, x, y], whichever version of CVAT it is."""
+    """None, [], [[x, y], [x, y]] or [x, y, x, y], whichever version of CVAT it is.
+
+    Two boxes, which CVAT sends where a second one was drawn, are read as the one around both: the object is one.
+    """
     if corners is None or corners == []:
         return None
     flat = corners
     if isinstance(corners, list) and all(isinstance(corner, list) for corner in corners):
         flat = [side for corner in corners for side in corner]
-    if not isinstance(flat, list) or len(flat) != 4:
+    if not isinstance(flat, list) or len(flat) not in (4, 8):
         raise InteractionError(f'Expected "obj_bbox" as [[x, y], [x, y]], got {text_of(corners)}.')
-    return rectangle_in(flat, size)
+    boxes = [rectangle_in(flat[at : at + 4], size) for at in range(0, len(flat), 4)]
+    return Rectangle(
+        min(box.left for box in boxes), min(box.top for box in boxes),
+        max(box.right for box in boxes), max(box.bottom for box in boxes),
+    )  # fmt: skip

@@ -1,7 +1,7 @@
 """The folder that nuclio deploys for CVAT, with all that the function needs in it.
 
 A copy of this package goes along, so that what answers in CVAT is what was tried here; so do weights and modules that
-`--model` names in this computer's files.
+`--model` names in this computer's files. They may lie in that very folder: what is copied is never deleted.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import os
 import re
 import shlex
 import shutil
 import string
 import sys
+import tempfile
 from importlib import resources
 from pathlib import Path
 
@@ -40,8 +42,11 @@ def fill(given: argparse.Namespace) -> Path:
         raise OptionError(f"{out} holds other files already. Name a new folder, or an empty one.")
     network(given)  # what is wrong with it is said now, and not in a container's log
     folder = prepare_folder(out)
-    model = _brought(given.model.strip(), folder)
-    write_json(folder / SETTINGS, {"model": model, "options": options(given)})
+    named = given.model.strip()
+    source, model = _weights(named, folder)
+    copied = _bring_weights(source, folder)
+    _bring_module(named, folder)
+    write_json(folder / SETTINGS, {"model": model, "options": options(given), "copied": copied})
     template = resources.files("interactify.tools") / "cvat_template"
     write_whole(folder / "main.py", (template / "main.py").read_bytes())
     text = string.Template((template / "function.yaml").read_text(encoding="utf-8"))
@@ -79,49 +84,112 @@ def _requirements(model: str) -> list[str]:
     return needed
 
 
-def _brought(model: str, folder: Path) -> str:
-    """Copy what a model's text names among this computer's files; returns the text that names it in the folder."""
+def _weights(model: str, folder: Path) -> tuple[Path | None, str]:
+    """The weights among this computer's files that a model's text names, and the text that names them in the folder."""
     name, at, checkpoint = model.partition("@")
-    if at:
-        return f"{name}@{_copied(Path(checkpoint).expanduser(), folder)}"
     family, _, rest = name.partition("/")
+    if at:
+        source = Path(checkpoint).expanduser()
+        return source, f"{name}@{_target(source, folder).relative_to(folder).as_posix()}"
     if family == "transformers" and Path(rest).expanduser().is_dir():
-        return f"transformers/{_copied(Path(rest).expanduser(), folder)}"
-    if ":" in name and family not in FAMILIES:
-        _copy_module(name.partition(":")[0].split(".")[0], folder)
-    return model
+        source = Path(rest).expanduser()
+        return source, f"transformers/{_target(source, folder).relative_to(folder).as_posix()}"
+    return None, model
 
 
-def _copied(source: Path, folder: Path) -> str:
-    target = folder / "weights" / source.name
-    target.parent.mkdir(exist_ok=True)
-    if source.is_dir():
-        _copy_folder(source, target)
-    else:
-        shutil.copyfile(source, target)
-    return target.relative_to(folder).as_posix()
+def _target(source: Path, folder: Path) -> Path:
+    return folder / "weights" / Path(os.path.abspath(source)).name  # "." has no name; a link keeps its own
 
 
-def _copy_module(name: str, folder: Path) -> None:
-    """A module or package of the current folder; one that is installed has to be named by --requirement."""
+def _bring_weights(source: Path | None, folder: Path) -> str | None:
+    """Copy weights to the folder, in place of those that were copied before; returns the name of what was copied.
+
+    Only what an earlier run has copied is deleted. All else in weights/ is somebody's, and may be all there is of it.
+    """
+    weights = folder / "weights"
+    target = None if source is None else _target(source, folder)
+    before = _copied_before(folder)
+    if before is not None and source is not None and source.resolve().is_relative_to(before.resolve()):
+        before = None  # it is what is named now, or holds it
+    itself = target is not None and source is not None and _is(source, target)
+    there = sorted(weights.iterdir()) if weights.is_dir() else []
+    others = [each for each in there if each != before and not (each == target and itself)]
+    if others := [each for each in others if not each.name.startswith(".")]:
+        raise OptionError(
+            f"Expected nothing in {weights} but what this command has copied there, since all of it is deployed; found "
+            f"{others[0].name}. Move it elsewhere, or name a new folder."
+        )
+    copied = source is not None and target is not None and _copy(source, target)
+    if before is not None and before != target:
+        if before.is_dir() and not before.is_symlink():
+            shutil.rmtree(before)
+        else:
+            before.unlink(missing_ok=True)
+    return target.name if copied and target is not None else None
+
+
+def _copied_before(folder: Path) -> Path | None:
+    """What an earlier run copied to weights/; None where there is none, or it can't be told."""
+    try:
+        name = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["copied"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return folder / "weights" / Path(name).name if isinstance(name, str) else None
+
+
+def _bring_module(model: str, folder: Path) -> None:
+    """Copy a module or package of the current folder; one that is installed has to be named by --requirement."""
+    if "@" in model or ":" not in model or model.partition("/")[0] in FAMILIES:
+        return
+    name = model.partition(":")[0].split(".")[0]
+    if name == "main":
+        raise OptionError("A module named main can't go along: main.py is what nuclio calls. Give it another name.")
     for source in (Path.cwd() / name, Path.cwd() / f"{name}.py"):
-        if source.is_dir():
-            return _copy_folder(source, folder / name)
-        if source.is_file():
-            shutil.copyfile(source, folder / source.name)
-            return None
+        if source.exists():
+            _copy(source, folder / source.name)
+            return
     print(f"interactify: note: {name} is installed here; name its package by --requirement", file=sys.stderr)
-    return None
 
 
 def _copy_package(target: Path) -> None:
     from interactify import adapters
 
-    _copy_folder(Path(__file__).parent.parent, target)
-    _copy_folder(Path(adapters.__file__ or "").parent, target / "adapters")  # where its import name says it is
+    _copy(Path(__file__).parent.parent, target)
+    _copy(Path(adapters.__file__ or "").parent, target / "adapters")  # where its import name says it is
 
 
-def _copy_folder(source: Path, target: Path) -> None:
-    if target.exists():
-        shutil.rmtree(target)
-    shutil.copytree(source, target, ignore=NOT_SOURCE)
+def _is(source: Path, target: Path) -> bool:
+    return target.exists() and not target.is_symlink() and source.samefile(target)
+
+
+def _copy(source: Path, target: Path) -> bool:
+    """Copy a file or a folder in the place of what is there; False where it is the very same, and stays as it is.
+
+    What is there is replaced once the copy is whole, so that a copy that fails deletes nothing.
+    """
+    if _is(source, target):
+        return False
+    ours, theirs = target.parent.resolve() / target.name, source.resolve()
+    if ours in theirs.parents or theirs in ours.parents:
+        raise OptionError(f"{source} can't be copied to {target}: one holds the other. Name another folder.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".copying-", dir=target.parent) as beside:
+            copy = Path(beside, "new")
+            if source.is_dir():
+                shutil.copytree(source, copy, ignore=NOT_SOURCE)
+            else:
+                shutil.copyfile(source, copy)
+            old = Path(beside, "old")
+            if target.is_dir():  # a folder, other than a file, takes no other one's place in one step
+                os.replace(target, old)
+            try:
+                os.replace(copy, target)
+            except OSError:
+                if old.exists():
+                    os.replace(old, target)
+                raise
+    except OSError as cause:
+        reason = cause.strerror or cause
+        raise OptionError(f"{source} can't be copied to {target} ({reason}). What was there is there still.") from cause
+    return True

@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import inspect
+import logging
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote, unquote_to_bytes, urlparse
@@ -28,6 +30,10 @@ from interactify.tools.served import Served, image_of
 from interactify.wrap import Interactive
 
 Prediction = dict[str, Any]
+
+URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"  # of the environment: where Label Studio is, and who asks it
+
+logger = logging.getLogger(__name__)
 
 
 class InteractifyBackend(LabelStudioMLBase):
@@ -48,15 +54,17 @@ class InteractifyBackend(LabelStudioMLBase):
     ) -> list[Prediction]:
         """A prediction for each task: what the context says is asked of the first; without one, the network alone.
 
-        Errors of this library become the answer's status and text.
+        A context that says nothing, since the last region of a smart tool was deleted, is answered with nothing. Errors
+        of this library become the answer's status and text; of many tasks those that can't be answered are left empty.
         """
         try:
             if self.served is None:
                 raise OptionError("No network was named: call InteractifyBackend.serve(net) before requests come.")
             controls = controls_of(self._config())
-            if context and context.get("result"):
-                return [self._answered(self.served, tasks[0], controls, context["result"])]
-            return [self._alone(self.served, task, controls) for task in tasks]
+            said = context.get("result") if context else None
+            if said is None:
+                return self._each_alone(self.served, tasks, controls)
+            return [self._answered(self.served, tasks[0], controls, said) if said else _prediction([])]
         except InteractifyError as error:
             if not has_request_context():
                 raise
@@ -76,6 +84,20 @@ class InteractifyBackend(LabelStudioMLBase):
             label = controls.label(said.label)
             found.append(region_of(served.answer(image, name, said.prompt, _class(served.net, label)), controls, label))
         return _prediction(found)
+
+    def _each_alone(self, served: Served, tasks: list[dict[str, Any]], controls: Controls) -> list[Prediction]:
+        """Of many tasks one that fails does not fail the others; where all do, it is an error."""
+        found, failed = [], []
+        for task in tasks:
+            try:
+                found.append(self._alone(served, task, controls))
+            except InteractifyError as error:
+                failed.append(error)
+                logger.warning("interactify: task %s: %s", task.get("id"), " ".join(str(error).split()))
+                found.append(_prediction([]))
+        if failed and len(failed) == len(tasks):
+            raise failed[0]
+        return found
 
     def _alone(self, served: Served, task: dict[str, Any], controls: Controls) -> Prediction:
         """The network's own prediction, for the labels that are its classes; for the only one where there is one."""
@@ -111,14 +133,29 @@ class InteractifyBackend(LabelStudioMLBase):
 
     def _fetched(self, place: str, task: Any) -> str:
         """Where label-studio-ml has put an upload, a file of a storage, or what lies at an address."""
-        known = inspect.signature(self.get_local_path).parameters
         try:
-            return self.get_local_path(place, **({"task_id": task} if "task_id" in known else {}))
+            return self._local_path(place, task)
         except Exception as cause:  # downloads fail in many ways
+            missing = [name for name in (URL, KEY) if not os.environ.get(name)]
+            advice = (
+                f"Set {' and '.join(missing)}" if missing else f"See whether {URL} can be reached with {KEY} from here"
+            )
             raise PhotoError(
-                f"The photo at {place!r} can't be fetched ({cause or type(cause).__name__}). Set LABEL_STUDIO_URL and "
-                "LABEL_STUDIO_API_KEY, for uploads and storages."
+                f"The photo at {place!r} can't be fetched ({cause or type(cause).__name__}). {advice}, for uploads and "
+                "storages."
             ) from cause
+
+    def _local_path(self, place: str, task: Any) -> str:
+        """As label-studio-ml looks it up; photos in the cloud are asked of Label Studio by their task."""
+        if "task_id" in inspect.signature(self.get_local_path).parameters:
+            return self.get_local_path(place, task_id=task)
+        if type(self).get_local_path is not LabelStudioMLBase.get_local_path:
+            return self.get_local_path(place)
+        # That of 1.0.9 does not pass the task on, and prefers what Label Studio calls itself to what is set here.
+        from label_studio_tools.core.utils.io import get_local_path
+
+        url, key = os.environ.get(URL) or self.hostname, os.environ.get(KEY) or self.access_token
+        return get_local_path(place, hostname=url, access_token=key, task_id=task)
 
 
 def _answer_with(error: InteractifyError) -> None:

@@ -25,6 +25,7 @@ from interactify.tools.served import Answered, pixel_in, rectangle_in
 
 PLACES: Final = 8  # clicks that a stroke is read as, at most: they lie far apart, and the rest of it follows
 KINDS: Final = ("keypoint", "rectangle", "brush")
+OTHER_SHAPES: Final = ("ellipse", "polygon", "vector", "bitmask")  # what else says where something is
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,14 @@ def controls_of(config: str | None) -> Controls:
     except ET.ParseError as cause:
         raise OptionError(f"{expected}, got {text_of(config)}: {cause}.") from cause
     images = {tag.get("name", ""): tag.get("value", "").lstrip("$") for tag in tags if tag.tag == "Image"}
+    several = {tag.get("name") for tag in tags if tag.tag == "Image" and tag.get("valueList")}
     for tag in tags:
         if tag.tag == "BrushLabels" and tag.get("toName") in images:
+            if tag.get("toName") in several:
+                raise OptionError(
+                    f'{expected}; this one is for an <Image valueList="…">, and tasks of several images are not '
+                    'supported. Make a task of each image, with <Image value="…">.'
+                )
             labels = tuple(str(each.get("alias") or each.get("value")) for each in tag.iter("Label"))
             if labels:
                 name = str(tag.get("toName"))
@@ -99,24 +106,18 @@ def read_regions(regions: Sequence[Any], size: tuple[int, int]) -> list[Said]:
     Several boxes of a label are several objects; clicks then belong to the boxes that they lie in, and those in none
     make one more.
 
+    Label Studio sends regions that were accepted, or drawn by hand, along with those of its smart tools; only these are
+    read, see `_asking`.
+
     Args:
         regions: `context["result"]` of a request: keypoints, rectangles and strokes of a brush.
         size: (H, W) of the photo.
 
     Raises:
-        InteractionError: what is none of these, or on a photo that is rotated or of another size.
+        InteractionError: another shape than these, or one on a photo that is rotated or of another size.
     """
     labels: dict[str | None, _Label] = {}
-    for region in regions:
-        if not isinstance(region, Mapping) or not isinstance(region.get("value"), Mapping):
-            raise InteractionError(f'Expected a region as {{"type": …, "value": {{…}}}}, got {text_of(region)}.')
-        kind = str(region.get("type", "")).removesuffix("labels")
-        if kind == "":  # a result of <Labels> beside a region, which has the label too
-            continue
-        if kind not in KINDS:
-            raise InteractionError(
-                f"Expected keypoints, rectangles or strokes of a brush, got a region of type {region.get('type')!r}."
-            )
+    for kind, region in _asking(_shapes(regions)):
         _check_photo(region, size)
         into = labels.setdefault(_label(region), _Label())
         positive = region.get("is_positive", True) is not False
@@ -135,6 +136,39 @@ def read_regions(regions: Sequence[Any], size: tuple[int, int]) -> list[Said]:
             inside[_rectangle(value, size).slices] = True
             into.clicks.extend(places(inside, positive))
     return [said for label, group in labels.items() for said in _objects(label, group)]
+
+
+def _shapes(regions: Sequence[Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The kinds and regions that say where something is; <Labels>, <Choices> and the like beside a region do not."""
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for region in regions:
+        kind = str(region.get("type", "")).removesuffix("labels") if isinstance(region, Mapping) else None
+        if kind in OTHER_SHAPES:
+            raise InteractionError(
+                f"Expected keypoints, rectangles or strokes of a brush, got a region of type {region.get('type')!r}."
+            )
+        if kind is None or (kind in KINDS and not isinstance(region.get("value"), Mapping)):
+            raise InteractionError(f'Expected a region as {{"type": …, "value": {{…}}}}, got {text_of(region)}.')
+        if kind in KINDS:
+            found.append((kind, region))
+    return found
+
+
+def _asking(shapes: Sequence[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The regions that smart tools drew.
+
+    Of keypoints and rectangles these are marked by "is_positive", where any is. Strokes of a brush are not marked, and
+    masks that were accepted are strokes too: of a label the last one is what was drawn just now.
+    """
+    marked = {kind == "brush" for kind, region in shapes if "is_positive" in region}
+    last = {_label(region): region for kind, region in shapes if kind == "brush"}
+
+    def asks(kind: str, region: Mapping[str, Any]) -> bool:
+        if "is_positive" in region or (kind == "brush") in marked:
+            return "is_positive" in region
+        return kind != "brush" or region is last[_label(region)]
+
+    return [(kind, region) for kind, region in shapes if asks(kind, region)]
 
 
 def region_of(answered: Answered, controls: Controls, label: str) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from interactify.answers import Opened
 from interactify.candidates import expected_iou
 from interactify.coordinates import number, text_of
 from interactify.errors import InteractionError, PhotoError
 from interactify.interactions import Click
+from interactify.photo import upright
 from interactify.prompts import Prompt, Rectangle
 from interactify.wrap import Interactive
 
@@ -50,7 +51,7 @@ class Served:
     def __init__(self, net: Interactive, kept: int = KEPT) -> None:
         self.net = net
         self._kept = kept
-        self._opened: OrderedDict[tuple[str, int | str | None], Opened] = OrderedDict()
+        self._opened: OrderedDict[str, Opened] = OrderedDict()
         self._lock = threading.Lock()
 
     def answer(self, photo: Image.Image, name: str, prompt: Prompt, target: int | str | None = None) -> Answered:
@@ -66,24 +67,27 @@ class Served:
             PhotoError, ModelError, NonFiniteError, OptionError: as `Interactive.session`.
         """
         with self._lock:
-            opened = self._opened.pop((name, target), None) or Opened(self.net, photo, target)
-            self._opened[name, target] = opened
+            opened = self._opened.pop(name, None) or Opened(self.net, photo)
+            self._opened[name] = opened
             while len(self._opened) > self._kept:
                 self._opened.popitem(last=False)
-            answer = opened.answer(prompt)
+            answer = opened.answer(prompt, target)
         inside = answer.logits > 0
         return Answered(answer.on_photo(answer.logits[None])[0] > 0, float(expected_iou(answer.logits, inside)))
 
 
 def image_of(data: bytes) -> tuple[Image.Image, str]:
-    """The picture in the bytes of a file, upright, and what tells it from others.
+    """The picture in the bytes of a file, upright and in its own mode, and what tells it from others.
+
+    Depth and transparency are what `interactify.photo` reads them as, whether a photo comes as a file or as its bytes.
 
     Raises:
         PhotoError: the bytes are no picture, or one of more pixels than PIL opens unasked.
     """
     try:
         with Image.open(io.BytesIO(data)) as stored:
-            image = ImageOps.exif_transpose(stored).convert("RGB")
+            stored.load()
+            image = upright(stored)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as cause:
         raise PhotoError(f"The image has more pixels than PIL opens unasked ({cause}). Make it smaller.") from cause
     except Exception as cause:  # decoders meet broken files with nearly any exception

@@ -46,7 +46,7 @@ class ClickLayers:
         self._told = added, removed, moved
         self._quiet = False
         self._other = False
-        place = {"scale": image.scale[-2:], "translate": image.translate[-2:]}
+        place = _place(image)
         self.labels = Labels(
             np.zeros(size, np.int32),
             name=f"{image.name}: objects",
@@ -60,7 +60,7 @@ class ClickLayers:
         )  # fmt: skip
         viewer.add_layer(self.labels)
         viewer.add_layer(self.points)
-        self.labels.editable = False  # the next click would overwrite what is painted on it
+        self._let_paint(False)
         self.points.events.data.connect(self._changed)
         self.points.mouse_drag_callbacks.append(self._pressed)
         self.ready()
@@ -70,16 +70,23 @@ class ClickLayers:
         self.viewer.layers.selection.active = self.points
         self.points.mode = "add"
 
-    def remove(self) -> None:
-        """Take both layers out of the viewer, where they are there still."""
-        with self._silently():
-            for layer in (self.points, self.labels):
-                if layer in self.viewer.layers:
-                    self.viewer.layers.remove(layer)
+    def end(self) -> None:
+        """Listen to the points no more, and leave the labels to be painted on; nothing is taken out of the viewer."""
+        self._quiet = True
+        self.points.events.data.disconnect(self._changed)
+        self.points.mouse_drag_callbacks.remove(self._pressed)
+        self.points.keymap.clear()  # napari keeps a layer that was taken out, and with it all that is called by it
+        self._let_paint(True)
+
+    def remove_points(self) -> None:
+        """Take the points out of the viewer, where they are there still."""
+        if self.points in self.viewer.layers:
+            self.viewer.layers.remove(self.points)
 
     def show(self, shown: Shown, clicks: bool) -> None:
         """Show the labels of a session, and with `clicks` its clicks too, in the place of the points there are."""
         self.labels.data = shown.labels
+        self._let_paint(False)  # new data makes a layer one that can be painted on
         self.labels.selected_label = shown.active + 1
         if not clicks:
             return
@@ -88,6 +95,10 @@ class ClickLayers:
             self.points.data = np.array([[click.y, click.x] for click in shown.clicks], float).reshape(-1, 2)
             self.points.features = {"positive": np.array([click.positive for click in shown.clicks], bool)}
             self._paint([click.positive for click in shown.clicks])
+
+    def _let_paint(self, can_be: bool) -> None:
+        """Whether the labels can be painted on: not while the next click would overwrite that."""
+        self.labels.editable = can_be
 
     @contextmanager
     def _silently(self) -> Iterator[None]:
@@ -131,3 +142,10 @@ def _pixel(coordinates: NDArray[Any]) -> tuple[int, int]:
     """X and y of the pixel: napari's coordinates are row, then column, whole numbers at the pixels' centres."""
     y, x = np.floor(coordinates + 0.5).astype(int).tolist()
     return x, y
+
+
+def _place(image: Any) -> dict[str, Any]:
+    """Where an image layer of two dimensions lies, as arguments of the layers that lie over it."""
+    place = {name: getattr(image, name) for name in ("scale", "translate", "rotate", "shear")}
+    place["affine"] = np.array(image.affine.affine_matrix)
+    return place | ({"units": image.units} if hasattr(image, "units") else {})  # which napari 0.5.0 has not

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from napari.layers import Image
-from qtpy.QtCore import QTimer
+from napari.utils.notifications import ErrorNotification, notification_manager
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -23,15 +24,18 @@ from interactify.errors import InteractifyError
 from interactify.interactions import Click
 from interactify.session import Session
 from interactify.tools.napari_plugin.layers import ClickLayers
+from interactify.tools.napari_plugin.networks import Networks
 from interactify.tools.napari_plugin.shown import Shown, photo_of, shown
 from interactify.tools.napari_plugin.worker import Worker
-from interactify.wrap import Interactive
 
 REST = 150  # milliseconds that a dragged point has to stay where it is before it is answered
 
 
 class ClicksWidget(QWidget):
-    """What napari docks beside its canvas. `napari_viewer` is the viewer, or its model, whose layers are clicked on."""
+    """What napari docks beside its canvas. `napari_viewer` is the viewer, or its model, whose layers are clicked on.
+
+    Closing it ends the session: its labels stay, the clicks go.
+    """
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
@@ -40,8 +44,9 @@ class ClicksWidget(QWidget):
         self.session: Session | None = None
         self.layers: ClickLayers | None = None
         self.state: Shown | None = None
-        self._networks: dict[str, Interactive] = {}
+        self._networks = Networks()
         self._moving: dict[int, tuple[int, int]] = {}
+        self._opening: Callable[[], Session] | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST)
@@ -52,7 +57,16 @@ class ClicksWidget(QWidget):
             event.connect(self._list_photos)
         events.removed.connect(self._layer_removed)
         self._list_photos()
-        self.destroyed.connect(lambda *_, worker=self.worker: worker.stop())
+        self.destroyed.connect(lambda *_, worker=self.worker: worker.stop())  # with the window
+
+    def changeEvent(self, event: Any) -> None:
+        """As Qt calls it. napari takes a widget out of its dock when that is closed, and keeps neither."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._opening = None
+            self.open.setEnabled(True)
+            self.close_session()
+            self.worker.stop()
 
     def _build(self) -> None:
         self.photo = QComboBox()
@@ -90,20 +104,20 @@ class ClicksWidget(QWidget):
         self._enable()
 
     def open_photo(self) -> None:
-        """Begin a session on the chosen layer, with the network that is named; the one before ends."""
+        """Begin a session on the chosen layer, with the network that is named; then the one before ends."""
         layer = self.photo.currentData()
         if layer is None:
             self.status.setText("There is no image layer: open a photo in napari first.")
             return
-        named, target = self.network.text().strip() or "zoo", self._target()
+        named, target, networks = self.network.text().strip() or "zoo", self._target(), self._networks
 
         def begun() -> Session:
-            return self._network(named).session(photo_of(layer), target=target)
+            return networks.named(named).session(photo_of(layer), target=target)
 
-        self.close_session()
         self.status.setText(f"Opening {layer.name} …")
         self.open.setEnabled(False)
-        self.worker.ask(begun, lambda outcome: self._opened(layer, outcome))
+        self._opening = begun
+        self.worker.ask(begun, lambda outcome: self._opened(layer, outcome) if self._opening is begun else None)
 
     def new_object(self) -> None:
         """Begin another object: its label is the next one."""
@@ -116,19 +130,22 @@ class ClicksWidget(QWidget):
         self._say(added)
 
     def close_session(self) -> None:
-        """End the session and take its layers out; nothing happens where there is none."""
-        layers, self.layers, self.session, self.state = self.layers, None, None, None
+        """End the session, where there is one: its clicks go, its labels stay, and can be painted on."""
+        layers = self._ended()
         if layers is not None:
-            layers.remove()
+            layers.remove_points()
+
+    def _ended(self) -> ClickLayers | None:
+        """End the session, and leave the viewer's layers as they are; returns those that were the session's."""
+        if self.session is not None:
+            self.session.cancel()  # what is being refined is shown to nobody any more
+        layers, self.layers, self.session, self.state = self.layers, None, None, None
+        self._rest.stop()
+        self._moving = {}
+        if layers is not None:
+            layers.end()
         self._enable()
-
-    def _network(self, named: str) -> Interactive:
-        from interactify.models import build_model
-        from interactify.wrap import wrap
-
-        if named not in self._networks:
-            self._networks = {named: wrap(build_model(named))}  # one at a time: they are large
-        return self._networks[named]
+        return layers
 
     def _target(self) -> int | str | None:
         text = self.target.text().strip()
@@ -136,8 +153,11 @@ class ClicksWidget(QWidget):
 
     def _opened(self, layer: Any, outcome: Any) -> None:
         self.open.setEnabled(True)
-        if self._failed(outcome):
+        self._opening = None
+        if isinstance(outcome, BaseException):
+            self._tell(outcome)
             return
+        self.close_session()
         self.session = outcome
         self.layers = ClickLayers(self.viewer, layer, outcome.size, self._clicked, self._removed, self._dragged)
         self.layers.positive = self.belongs.isChecked()
@@ -162,22 +182,26 @@ class ClicksWidget(QWidget):
     def _answered(self, session: Session, outcome: Any) -> None:
         if session is not self.session or self.layers is None:
             return  # it was closed meanwhile
-        failed = self._failed(outcome)
+        failed = isinstance(outcome, BaseException)
         if not failed:
             self.state = outcome
             self.status.setText(outcome.text)
         if self.state is not None:
             self.layers.show(self.state, clicks=self.worker.idle)
         self._enable()
+        if failed:
+            self._tell(outcome)
 
-    def _failed(self, outcome: Any) -> bool:
-        if isinstance(outcome, InteractifyError):
-            self.status.setText(str(outcome))
-            return True
-        if isinstance(outcome, BaseException):
-            self.status.setText(f"{type(outcome).__name__}: {outcome}")
-            raise outcome  # napari tells of it, with its traceback
-        return False
+    def _tell(self, error: BaseException) -> None:
+        """Say what went wrong; of what is no error of this library, napari tells too, with its traceback.
+
+        It is not raised: Qt ends a program in whose slots something is.
+        """
+        if isinstance(error, InteractifyError):
+            self.status.setText(str(error))
+            return
+        self.status.setText(f"{type(error).__name__}: {error}")
+        notification_manager.dispatch(ErrorNotification(error))
 
     def _clicked(self, clicks: list[Click]) -> None:
         self._say(lambda session: session.add(clicks))
@@ -227,8 +251,11 @@ class ClicksWidget(QWidget):
 
     def _layer_removed(self, event: Any) -> None:
         if self.layers is not None and event.value in (self.layers.points, self.layers.labels):
-            self.close_session()
-            self.status.setText("The session's layers were removed. Open the photo to begin again.")
+            layers = self._ended()
+            if layers is not None and event.value is layers.labels:  # clicks without labels are of no use
+                # napari may be removing them itself, just after this one. A function, since Qt holds no method alive.
+                QTimer.singleShot(0, lambda: layers.remove_points())
+            self.status.setText("The session's layer was removed, and it has ended. Open the photo to begin again.")
 
     def _enable(self) -> None:
         state = self.state
