@@ -54,8 +54,8 @@ class _AgainstRest(torch.autograd.Function):
             slopes[at] = _slopes(logits[at], odds[at], gradient[at], ctx.target)
         else:
             for rows in _strips(logits):
-                at = (slice(None), slice(None), rows)
-                slopes[at] = _slopes(logits[at], odds[at], gradient[at], ctx.target)
+                part = _slopes(logits[:, :, rows], odds[:, :, rows], gradient[:, :, rows], ctx.target)
+                slopes[:, :, rows] = part
         return slopes, None
 
 

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from typing import IO, Any, Final
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from interactify.errors import PhotoError
+from interactify.photo import upright
 from interactify.picture import open_picture
 
 FORMATS: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
@@ -104,7 +105,7 @@ def thumbnail(path: Path, longest: int) -> bytes:
         with Image.open(path, formats=[form]) as image:
             if form == "JPEG" or image.mode in ("RGB", "L"):
                 image.thumbnail((longest, longest), reducing_gap=2.0)
-                return _jpeg(ImageOps.exif_transpose(image).convert("RGB"), quality=80, subsampling=2)
+                return _jpeg(upright(image).convert("RGB"), quality=80, subsampling=2)
     except Exception as cause:  # decoders meet broken pictures with nearly any exception
         raise PhotoError(f"{path.name} is damaged or cut short ({type(cause).__name__}). Copy it again.") from cause
     small = Image.fromarray(open_picture(path).uint8())  # deep, transparent or of a palette: as a session sees it
