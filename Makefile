@@ -42,9 +42,8 @@ test: $(VENV)/.installed-test
 	@$(MAKE) --no-print-directory test-label-studio
 
 # label-studio-ml asks for an older Jinja2 than mkdocs does, so it lies in a folder of its own, which its tests alone see.
-# This folder comes first: one of the packages there brings a folder called tests too.
 test-label-studio: $(VENV)/.installed-label-studio
-	OMP_NUM_THREADS=1 PYTHONPATH=.:$(LABEL_STUDIO) $(BIN)/python -m pytest -q tests/test_label_studio.py \
+	OMP_NUM_THREADS=1 PYTHONPATH=$(LABEL_STUDIO) $(BIN)/python -m pytest -q tests/test_label_studio.py \
 		tests/test_label_studio_regions.py interactify/tools/label_studio.py
 
 docs: $(VENV)/.installed-test
@@ -82,4 +81,5 @@ $(VENV)/.installed-label-studio: pyproject.toml | $(VENV)/.installed-test
 	@echo "Installing label-studio-ml into $(LABEL_STUDIO)"
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off --no-warn-conflicts --upgrade \
 		--target $(LABEL_STUDIO) label-studio-converter label-studio-ml redis rq
+	@rm -rf $(LABEL_STUDIO)/tests # one of them brings its own, which would stand for ours
 	@touch $@
