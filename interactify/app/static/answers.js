@@ -2,7 +2,7 @@
 
 import { milliseconds, showObjects, showSaid } from "./lists.js";
 import { $, act, announce, desk, marks, notice, page, view } from "./page.js";
-import { drawMarks, drawSoon } from "./screen.js";
+import { drawMarks, drawNow, drawSoon } from "./screen.js";
 
 let trouble = ""; // why files could not be written, as it was told last
 let lastTotal = null; // milliseconds from the hand letting go to the screen, without the refinement
@@ -11,7 +11,7 @@ desk.addEventListener("pending", () => showLists());
 desk.addEventListener("trouble", ({ detail }) => notice(detail));
 desk.addEventListener("shown", ({ detail: { header, entry } }) => {
   $("waiting").hidden = true;
-  drawSoon(() => entry && measured(header, entry));
+  (header.kind === "first" ? drawNow : drawSoon)(() => entry && measured(header, entry));
   if (header.objects) showLists();
   if (header.notice) notice(header.notice);
   if (header.trouble && header.trouble !== trouble) notice(header.trouble);

@@ -23,6 +23,12 @@ export function drawSoon(told) {
   });
 }
 
+/** Draws the overlay at once, so that it is done by the screen's next frame; tells when that has come. */
+export function drawNow(told) {
+  drawOverlay();
+  requestAnimationFrame(told);
+}
+
 export function drawMarks() {
   const pending = desk.pending.flatMap(({ action }) => action.interactions ?? []);
   marks.draw(view, desk.told?.interactions ?? [], page.draft ? [...pending, page.draft] : pending);
