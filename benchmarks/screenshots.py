@@ -1,6 +1,8 @@
-"""The pictures of the page in the documentation, made by driving it: `python -m benchmarks.screenshots`.
+"""The pictures of the README: `python -m benchmarks.screenshots`.
 
-    python -m benchmarks.screenshots [--out DIR]    app.jpg and app-dark.jpg, into docs/images by default
+    python -m benchmarks.screenshots [--out DIR]    demo.jpg, app.jpg and app-dark.jpg, into docs/images by default
+
+The first is the sheet of the cat that `make demo` draws; for the others the page is driven in a browser.
 
 Needs Debian's chromium on the path, and playwright (`pip install 'interactify[test]'`).
 """
@@ -19,7 +21,7 @@ from typing import Any
 
 from PIL import Image
 
-from interactify import zoo
+from interactify import demo, zoo
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 PATIENCE = 60_000  # milliseconds
@@ -29,8 +31,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=IMAGES)
     given = parser.parse_args()
-    with browser() as launched, tempfile.TemporaryDirectory() as folder:
-        picture(launched, Path(folder), given.out)
+    with tempfile.TemporaryDirectory() as folder:
+        sheet(Path(folder), given.out)
+        with browser() as launched:
+            picture(launched, Path(folder), given.out)
+
+
+def sheet(folder: Path, out: Path) -> None:
+    """What the demo draws of the cat, as wide as a README is."""
+    (drawn,) = (path for path in demo.run(folder / "demo") if path.stem == "cat")
+    with Image.open(drawn) as whole:
+        wide = whole.convert("RGB").resize((1200, round(whole.height * 1200 / whole.width)), Image.Resampling.LANCZOS)
+    wide.save(out / "demo.jpg", quality=88)
+    print(out / "demo.jpg")
 
 
 @contextmanager
