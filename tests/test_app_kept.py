@@ -412,6 +412,19 @@ def test_looking_with_another_network_changes_nothing(net, other, pictures, tmp_
         assert (Page(client).mask == page.mask).all() and not Page(client).told["notice"]
 
 
+def test_done_with_another_network_puts_aside_what_was_said_with_the_first(net, other, pictures, tmp_path):
+    out = tmp_path / "out"
+    with served(net, pictures, out) as (client, _):
+        page = Page(client).click(55, 30)
+    with served(other, pictures, out) as (client, _):
+        client.post("/api/photos/0/status", json={"status": "done"})
+        own = Page(client).mask
+    (path,) = (out / "masks" / "first").iterdir()
+    assert (np.asarray(Image.open(path)) == own * 255).all()
+    with served(net, pictures, out) as (client, _):
+        assert (Page(client).mask == page.mask).all() and len(Page(client).told["interactions"]) == 1
+
+
 def test_what_another_network_answers_is_put_aside_and_found_again(net, other, pictures, tmp_path):
     out = tmp_path / "out"
     pages = {}

@@ -23,7 +23,7 @@ from interactify.app.history import History
 from interactify.app.journal import Journal
 from interactify.app.pictures import checked_picture
 from interactify.app.project import Photo, Project
-from interactify.app.saving import Saver, Unsaved, mask_files, reason
+from interactify.app.saving import Saver, Unsaved, reason
 from interactify.app.showing import Showing
 from interactify.app.sight import Sight
 from interactify.errors import PhotoError
@@ -41,12 +41,13 @@ Emit = Callable[[bytes | Exception | None], None]
 
 @dataclass(frozen=True)
 class _Job:
-    """An action, or None for "all that holds", and who is to be told."""
+    """An action, or None for "all that holds", and who is to be told. With `writes`, the files are written instead."""
 
     action: Action | None
     emit: Emit
-    classes: bool
-    sight: Sight | None
+    classes: bool = False
+    sight: Sight | None = None
+    writes: bool = False
 
 
 class Desk:
@@ -70,7 +71,6 @@ class Desk:
         self._pressing = 0  # actions that wait
         self._nudge: threading.Thread | None = None
         self._held: Unsaved | None = None
-        self._wants_writing = photo.status == "done" and not mask_files(project.out / "masks" / photo.key)
         self._lock = threading.Lock()  # of what is emitted, and of nudging
         self._thread = threading.Thread(target=self._work, name=f"interactify-{photo.key}", daemon=True)
         self._thread.start()
@@ -128,12 +128,17 @@ class Desk:
         if self._refining.is_set():
             self.session().cancel()
 
-    def write(self) -> None:
-        """Have what holds written again, soon; where it is not open yet, once it is."""
+    def write(self) -> threading.Event:
+        """Have what holds written again, once it is open; returns what is set when it is the saver's to do."""
+        handed = threading.Event()
         with self._lock:
-            self._wants_writing = True
-            if self._held is not None:
-                self.saver.hand(self._held)
+            self._jobs.put(_Job(None, lambda each: handed.set() if each is None else None, writes=True))
+        return handed
+
+    @property
+    def of_another(self) -> bool:
+        """Whether what the files hold was said with another network, or other options."""
+        return self._history.misfit
 
     def end(self) -> None:
         """Let what is being refined end, note what waits, which is done the next time, and stop. Returns at once."""
@@ -186,17 +191,23 @@ class Desk:
             raise PhotoError(f"{self.photo.name} can't be opened ({cause.strerror}). Was it moved?") from cause
         session, replayed = self._history.opened()
         self._showing = Showing(session)
-        with self._lock:
-            self._held = Unsaved(self.photo, self._history.journal, copy.copy(session), self._history.journal.last)
-            if replayed or self._wants_writing:
-                self.saver.hand(self._held)
+        self._hold(session, self._history.journal.last, writes=replayed)
         return session
 
+    def _hold(self, session: Session, number: int, *, writes: bool) -> None:
+        """Keep what holds after an action of this number, to be written."""
+        self._held = Unsaved(self.photo, self._history.journal, copy.copy(session), number)
+        if writes:
+            self.saver.hand(self._held)
+
     def _do(self, session: Session, job: _Job) -> None:
+        if job.writes:
+            self._hold(session, self._history.taken_up().last, writes=True)
+            return
         if job.action is None:
             job.emit(self._showing.everything(job.classes, self._history.notice, self._trouble))
             return
-        journal = self._history.taken_up()
+        noticed, journal = self._history.notice, self._history.taken_up()
         if self._ending:  # it is done when the photo is opened again
             self._noted(journal, job.action, superseded=False)
             raise Busy("This photo was just put away. What you said is done when it is opened again.")
@@ -204,18 +215,17 @@ class Desk:
             self._refined(session, job)
         else:
             job.action.run(session)
-        ended = {step.result.status for step in session.steps[-1 if job.action.said["do"] == "add" else 0 :]}
-        number = self._noted(journal, job.action, superseded="superseded" in ended)
+        adds = job.action.said["do"] == "add"
+        ended = {step.result.status for step in session.steps[-1 if adds else 0 :]}
+        number = self._noted(journal, job.action, superseded=adds and "superseded" in ended)
         if job.action.refines and self._jobs.empty():
             self._show_first(session, job)
-        held = Unsaved(self.photo, journal, copy.copy(session), number)
-        with self._lock:
-            self._held = held
-            self.saver.hand(held)
+        self._hold(session, number, writes=True)
         if job.action.refines and not _comes_again(job.action, ended):
             self.saver.flush(self.photo.number)
         with self._lock:
-            job.emit(self._showing.change(job.classes, self._trouble))
+            notice = self._history.notice if self._history.notice != noticed else ""
+            job.emit(self._showing.change(job.classes, notice, self._trouble))
         with suppress(OSError):  # told of when it is written or saved
             journal.settle()
 

@@ -85,6 +85,8 @@ class Desks:
             if not self._closing and _lacks_something(photo, self.project):
                 desk = self.at(photo)
                 desk.wait()
+                if not desk.failed and not desk.of_another:
+                    desk.write().wait(LAST_WORDS)
                 self.saver.flush(photo.number)
 
 

@@ -23,6 +23,7 @@ class History:
 
     Attributes:
         notice: what a person should know of it.
+        misfit: whether what the files hold was said with another network, and nothing was said with this one yet.
         journal: where what is said is written down; after `opened`.
     """
 
@@ -32,7 +33,7 @@ class History:
         self.net, self.photo = net, photo
         self.notice = ""
         self._files = self._found = SessionFiles.of(photo.key, out)
-        self._misfit = False
+        self.misfit = False
 
     def opened(self) -> tuple[Session, bool]:
         """The session, and whether something is in it that its file lacks."""
@@ -40,7 +41,7 @@ class History:
         if session is None:
             session = self.net.session(self.photo.path)
         self.journal = Journal(self._found, session.scene.picture.digest())
-        if self._misfit and self._found is self._files:  # what lies there is another network's
+        if self.misfit and self._found is self._files:  # what lies there is another network's
             return session, False
         waiting = self.journal.waiting()
         for entry in waiting:
@@ -49,12 +50,12 @@ class History:
                     read_action(dict(entry["do"])).run(session)
             except InteractifyError as cause:
                 self.notice = f"Of what was said last, something could not be said again: {cause}"
-        return session, bool(waiting) and not self._misfit
+        return session, bool(waiting) and not self.misfit
 
     def taken_up(self) -> Journal:
         """The journal, as something new is to be said: from now on the files are this session's."""
-        if self._misfit:
-            self._misfit = False
+        if self.misfit:
+            self.misfit = False
             self.journal.close_file()
             aside = self._files.put_aside()
             if self._found is self._files:
@@ -76,12 +77,12 @@ class History:
                     refusal = refusal or cause
                 else:
                     if files is not self._files:
-                        self._found, self._misfit = files, True
+                        self._found, self.misfit = files, True
                         self.notice = "What was said here with this network, before another one was used, was found."
                     return session
             elif files is self._files:
                 return None
         if refusal is not None:
-            self._misfit = True
+            self.misfit = True
             self.notice = f"{refusal} It stays as it is until you say something here, and is put aside then."
         return None

@@ -45,15 +45,14 @@ class Showing:
         told = {"kind": kind, "base": self.serial, "serial": self.serial, "ms": result.seconds * 1000}
         return frame(told, [part])
 
-    def change(self, classes: bool, trouble: str = "") -> bytes:
-        """A frame of what an action has led to; `trouble` is what keeps files from being written."""
+    def change(self, classes: bool, notice: str, trouble: str) -> bytes:
+        """A frame of what an action has led to; `notice` is news, `trouble` what keeps files from being written."""
         shown = self._shown()
         self._masks = {name: mask for name, mask in self._masks.items() if name in shown}
-        return self._frame(
-            "done", [*self._since(shown), *self._class_parts(classes)], {**self._state(), "trouble": trouble}
-        )
+        parts = [*self._since(shown), *self._class_parts(classes)]
+        return self._frame("done", parts, {**self._state(), "notice": notice, "trouble": trouble})
 
-    def everything(self, classes: bool, notice: str, trouble: str = "") -> bytes:
+    def everything(self, classes: bool, notice: str, trouble: str) -> bytes:
         """A frame that follows none: all that holds."""
         self._masks, self._classes = {}, None
         parts = [*self._since(self._shown()), *self._class_parts(classes)]
