@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes on real photos goes first: at the end one process would be waiting for the other."""
+    items.sort(key=lambda item: item.get_closest_marker("data") is None)
+
+
 @pytest.fixture(autouse=True)
 def tidy_torch() -> Iterator[None]:
     """Every test starts from the same random state, and none leaves a setting of torch's behind."""

@@ -343,7 +343,7 @@ def test_what_holds_the_folder_or_lies_in_what_it_replaces_is_not_copied(weights
     assert "one holds the other" in capsys.readouterr().err and Path("all/config.json").is_file()
     Path("main.py").write_text("from torch import nn\ndef build():\n    return nn.Conv2d(3, 1, 1)\n")
     assert cli.main(["cvat-function", "new", "--model", "main:build"]) == 2
-    assert "what nuclio calls" in capsys.readouterr().err
+    assert "what nuclio calls" in capsys.readouterr().err and not Path("new").exists()
 
 
 @pytest.mark.slow

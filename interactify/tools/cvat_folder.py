@@ -40,12 +40,13 @@ def fill(given: argparse.Namespace) -> Path:
     out = Path(given.out)
     if out.is_dir() and any(out.iterdir()) and not (out / SETTINGS).is_file():
         raise OptionError(f"{out} holds other files already. Name a new folder, or an empty one.")
+    named = given.model.strip()
+    module = _module(named)
     network(given)  # what is wrong with it is said now, and not in a container's log
     folder = prepare_folder(out)
-    named = given.model.strip()
     source, model = _weights(named, folder)
     copied = _bring_weights(source, folder)
-    _bring_module(named, folder)
+    _bring_module(module, folder)
     write_json(folder / SETTINGS, {"model": model, "options": options(given), "copied": copied})
     template = resources.files("interactify.tools") / "cvat_template"
     write_whole(folder / "main.py", (template / "main.py").read_bytes())
@@ -137,13 +138,20 @@ def _copied_before(folder: Path) -> Path | None:
     return folder / "weights" / Path(name).name if isinstance(name, str) else None
 
 
-def _bring_module(model: str, folder: Path) -> None:
-    """Copy a module or package of the current folder; one that is installed has to be named by --requirement."""
+def _module(model: str) -> str:
+    """The module or package that a network is built by; "" where none is named."""
     if "@" in model or ":" not in model or model.partition("/")[0] in FAMILIES:
-        return
+        return ""
     name = model.partition(":")[0].split(".")[0]
     if name == "main":
         raise OptionError("A module named main can't go along: main.py is what nuclio calls. Give it another name.")
+    return name
+
+
+def _bring_module(name: str, folder: Path) -> None:
+    """Copy a module or package of the current folder; one that is installed has to be named by --requirement."""
+    if not name:
+        return
     for source in (Path.cwd() / name, Path.cwd() / f"{name}.py"):
         if source.exists():
             _copy(source, folder / source.name)
