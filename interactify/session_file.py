@@ -43,7 +43,7 @@ def save_session(session: Session, path: str | Path) -> Path:
                 after = None if before is None else places[id(before)]
                 steps.append({"after": after, "target": track.target, **_described(step)})
             before = step
-    header = {"format": FORMAT, "settings": _settings(session), "photo": scene.picture.digest()}
+    header = {"format": FORMAT, "settings": settings_of(session), "photo": scene.picture.digest()}
     header |= {"network": fingerprint(net.unwrap()), "steps": steps}
     header |= {"boards": [_board(board, places) for board in timeline.boards], "now": len(timeline.past)}
     # Weights do not tell ReLU from softplus; what the network says of this photo does.
@@ -87,7 +87,7 @@ def load_session(path: str | Path, net: Interactive, photo: PictureLike) -> Sess
     try:
         settings = header["settings"]
         session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
-        here = _settings(session)
+        here = settings_of(session)
         other = [f"{k}: {header['settings'].get(k)!r}, here {v!r}" for k, v in here.items() if _differs(header, k, v)]
         if other:
             raise CheckpointError(f"{path} was saved under other options ({'; '.join(other)}). Wrap with those.")
@@ -176,7 +176,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return header, arrays
 
 
-def _settings(session: Session) -> dict[str, Any]:
+def settings_of(session: Session) -> dict[str, Any]:
     """What decides how clicks become masks, beside network and photo; compared on loading."""
     net, view = session.net, session.scene.home.view
     return {

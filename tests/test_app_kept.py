@@ -279,8 +279,11 @@ def test_another_photo_of_the_same_name_is_not_answered_for_by_the_journal(net, 
     killed.happens()
     pictures[0].write_bytes(pictures[1].read_bytes())
     with served(net, pictures, out) as (client, _):
-        assert not Page(client).told["interactions"]
-    assert '"do"' in (out / "sessions" / "aside" / "first.1.journal").read_text()
+        page = Page(client)
+        assert not page.told["interactions"] and "another photo" in page.told["notice"]
+        assert not (out / "sessions" / "aside").exists(), "looking at it changes nothing"
+        assert "put aside" in page.click(5, 5, not page.mask[5, 5]).told["notice"]
+    assert '"x":55' in (out / "sessions" / "aside" / "first.1.journal").read_text()
 
 
 def test_a_photo_that_is_replaced_while_it_is_open_is_opened_anew(net, pictures, tmp_path):
@@ -355,6 +358,61 @@ def test_a_click_that_the_journal_can_not_take_holds_all_the_same(net, pictures,
         assert len(again.told["interactions"]) == 2 and (again.mask == page.mask).all()
 
 
+def test_on_a_full_disk_no_photo_is_put_away(net, photo, tmp_path, monkeypatch):
+    paths = []
+    for k in range(9):
+        paths.append(tmp_path / f"{k}.png")
+        Image.fromarray(photo).save(paths[-1])
+    out = tmp_path / "out"
+    with served(net, paths, out) as (client, _):
+        with monkeypatch.context() as patched:
+            patched.setattr(Journal, "_append", _full)
+            patched.setattr(saving, "save_session", _full)
+            for x in (55, 60, 65):
+                page = Page(client).click(x, 30)
+            for number in range(1, 9):
+                Page(client, number)
+            os.utime(paths[0], (1, 1))
+            assert len(Page(client).told["interactions"]) == 3
+            answer = client.get("/api/export?kinds=png")
+            assert answer.status_code == 422 and "No space" in answer.json()["error"], "and not what is old"
+        assert len(Page(client).told["interactions"]) == 3
+    with served(net, paths, out) as (client, _):
+        assert (Page(client).mask == page.mask).all() and len(Page(client).told["interactions"]) == 3
+
+
+def test_a_journal_that_someone_takes_away_is_begun_again(net, pictures, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with served(net, pictures, out) as (client, _):
+        page = Page(client).click(55, 30)
+        client.get("/api/export?kinds=png")
+        monkeypatch.setattr(saving, "QUIET", NEVER)
+        monkeypatch.setattr(saving, "PATIENCE", NEVER)
+        page.click(5, 5, False)
+        (out / "sessions" / "first.journal").unlink()
+        page.click(90, 60, False)
+        killed = Killed(out)
+    killed.happens()
+    with served(net, pictures, out) as (client, _):
+        assert [each["x"] for each in Page(client).told["interactions"]] == [55, 5, 90]
+
+
+def test_one_photo_that_can_not_be_read_keeps_no_other_back(net, pictures, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(saving, "QUIET", NEVER)
+        patched.setattr(saving, "PATIENCE", NEVER)
+        with served(net, pictures, out) as (client, _):
+            Page(client, 1).click(55, 30)
+            killed = Killed(out)
+    killed.happens()
+    (out / "sessions" / "first.journal").mkdir()
+    with served(net, pictures, out) as (client, _):
+        client.get("/api/export?kinds=png")
+        assert (out / "masks" / "second" / "1-object-1.png").exists()
+        assert [each for each in client.get("/api/project").json()["trouble"] if "first.png" in each]
+
+
 def _full(*_):
     raise OSError(28, "No space left on device")
 
@@ -423,6 +481,42 @@ def test_done_with_another_network_puts_aside_what_was_said_with_the_first(net, 
     assert (np.asarray(Image.open(path)) == own * 255).all()
     with served(net, pictures, out) as (client, _):
         assert (Page(client).mask == page.mask).all() and len(Page(client).told["interactions"]) == 1
+
+
+def test_what_fails_or_changes_nothing_puts_nothing_aside(net, other, pictures, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with served(net, pictures, out) as (client, _):
+        page = Page(client).click(55, 30)
+    with served(other, pictures, out) as (client, _):
+        looks = Page(client).do("undo").do("redo").do("reset")
+        with monkeypatch.context() as patched:
+            patched.setattr(Session, "add", _fails)
+            said = {"do": "add", "interactions": [{"kind": "click", "x": 5, "y": 5, "positive": True}]}
+            assert client.post("/api/photos/0/do", json=said).status_code == 500
+        assert not looks.told["interactions"] and not (out / "sessions" / "aside").exists()
+    with served(net, pictures, out) as (client, _):
+        assert (Page(client).mask == page.mask).all() and len(Page(client).told["interactions"]) == 1
+
+
+def _fails(*_):
+    raise RuntimeError("the network's own trouble")
+
+
+def test_another_networks_click_that_was_not_saved_is_not_said_to_the_first(
+    net, other, pictures, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    with served(net, pictures, out) as (client, _):
+        page = Page(client).click(55, 30).click(5, 5, False)
+    monkeypatch.setattr(saving, "QUIET", NEVER)
+    monkeypatch.setattr(saving, "PATIENCE", NEVER)
+    with served(other, pictures, out) as (client, _):
+        Page(client).click(90, 60)
+        killed = Killed(out)
+    killed.happens()
+    with served(net, pictures, out) as (client, _):
+        again = Page(client)
+        assert len(again.told["interactions"]) == 2 and (again.mask == page.mask).all()
 
 
 def test_what_another_network_answers_is_put_aside_and_found_again(net, other, pictures, tmp_path):

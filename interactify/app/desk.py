@@ -58,13 +58,13 @@ class Desk:
         used: when it was asked for last.
     """
 
-    def __init__(self, net: Interactive, photo: Photo, project: Project, saver: Saver) -> None:
+    def __init__(self, net: Interactive, network: str, photo: Photo, project: Project, saver: Saver) -> None:
         self.net, self.photo, self.project, self.saver = net, photo, project, saver
         self.used = time.monotonic()
         self.opening: Future[Session] = Future()
         self.opening.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
         self._photo_was = _signature(photo.path)
-        self._history = History(net, photo, project.out)
+        self._history = History(net, network, photo, project.out)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._refining = threading.Event()
         self._ending = False
@@ -207,14 +207,26 @@ class Desk:
         if job.action is None:
             job.emit(self._showing.everything(job.classes, self._history.notice, self._trouble))
             return
-        noticed, journal = self._history.notice, self._history.taken_up()
         if self._ending:  # it is done when the photo is opened again
-            self._noted(journal, job.action, superseded=False)
+            self._noted(self._history.taken_up(), job.action, superseded=False)
             raise Busy("This photo was just put away. What you said is done when it is opened again.")
+        noticed, held = self._history.notice, session.timeline
         if job.action.refines:
             self._refined(session, job)
         else:
             job.action.run(session)
+        if session.timeline is not held:
+            self._keep(session, job)
+        notice = self._history.notice if self._history.notice != noticed else ""
+        with self._lock:
+            job.emit(self._showing.change(job.classes, notice, self._trouble))
+        with suppress(OSError):  # told of when it is written or saved
+            self._history.journal.settle()
+
+    def _keep(self, session: Session, job: _Job) -> None:
+        """Put down what was done, and show of it what is in sight."""
+        assert job.action is not None
+        journal = self._history.taken_up()
         adds = job.action.said["do"] == "add"
         ended = {step.result.status for step in session.steps[-1 if adds else 0 :]}
         number = self._noted(journal, job.action, superseded=adds and "superseded" in ended)
@@ -223,11 +235,6 @@ class Desk:
         self._hold(session, number, writes=True)
         if job.action.refines and not _comes_again(job.action, ended):
             self.saver.flush(self.photo.number)
-        with self._lock:
-            notice = self._history.notice if self._history.notice != noticed else ""
-            job.emit(self._showing.change(job.classes, notice, self._trouble))
-        with suppress(OSError):  # told of when it is written or saved
-            journal.settle()
 
     def _noted(self, journal: Journal, action: Action, *, superseded: bool) -> int:
         """Put an action on the disk before its mask is shown; where that fails, it is told, and the action holds."""

@@ -10,6 +10,7 @@ from interactify.app.desk import Desk
 from interactify.app.journal import SessionFiles, entries_of
 from interactify.app.project import Photo, Project
 from interactify.app.saving import Saver, mask_files
+from interactify.session_file import fingerprint
 from interactify.wrap import Interactive
 
 OPEN: Final = 6  # sessions kept in memory
@@ -24,6 +25,7 @@ class Desks:
         self._desks: dict[int, Desk] = {}
         self._lock = threading.Lock()
         self._closing = False
+        self._network = fingerprint(net.unwrap())
         self._caught_up = threading.Thread(target=self._catch_up, name="interactify-catching-up", daemon=True)
         self._caught_up.start()
 
@@ -39,14 +41,14 @@ class Desks:
         """The desk of a photo, opened where it is not; another one may have to be put away first."""
         with self._lock:
             desk = self._desks.get(photo.number)
-            if desk is not None and desk.idle and (desk.failed or desk.outdated):
-                self._put_away(desk)
+            if desk is not None and desk.idle and (desk.failed or desk.outdated) and self._put_away(desk):
                 desk = None
             if desk is None:
                 idle = sorted((each for each in self._desks.values() if each.idle), key=lambda each: each.used)
-                for each in idle[: max(0, len(self._desks) + 1 - OPEN)]:
-                    self._put_away(each)
-                desk = self._desks[photo.number] = Desk(self.net, photo, self.project, self.saver)
+                for each in idle:
+                    if len(self._desks) >= OPEN:
+                        self._put_away(each)
+                desk = self._desks[photo.number] = Desk(self.net, self._network, photo, self.project, self.saver)
             desk.used = time.monotonic()
             return desk
 
@@ -72,22 +74,30 @@ class Desks:
         for desk in desks:
             desk.put_away()
 
-    def _put_away(self, desk: Desk) -> None:
+    def _put_away(self, desk: Desk) -> bool:
+        """End a desk, and say so; not where the disk does not take what was said there: then it is kept in memory."""
+        self.saver.flush(desk.photo.number)
+        if self.saver.holds(desk.photo.number):
+            return False
         del self._desks[desk.photo.number]
         desk.end()
         desk.join(LAST_WORDS)
         self.saver.flush(desk.photo.number)
         desk.put_away()
+        return True
 
     def _catch_up(self) -> None:
         """Open the photos whose files lack something, as where this program was killed: that writes them."""
         for photo in self.project.photos:
-            if not self._closing and _lacks_something(photo, self.project):
-                desk = self.at(photo)
-                desk.wait()
-                if not desk.failed and not desk.of_another:
-                    desk.write().wait(LAST_WORDS)
-                self.saver.flush(photo.number)
+            try:
+                if not self._closing and _lacks_something(photo, self.project):
+                    desk = self.at(photo)
+                    desk.wait()
+                    if not desk.failed and not desk.of_another:
+                        desk.write().wait(LAST_WORDS)
+                    self.saver.flush(photo.number)
+            except Exception as cause:  # one that can't be read keeps none of the others back
+                self.saver.trouble[photo.number] = f"What was said of {photo.name} could not be read: {cause}"
 
 
 def _lacks_something(photo: Photo, project: Project) -> bool:

@@ -6,15 +6,17 @@ is put aside, and found again by the network that made it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from contextlib import nullcontext
 from pathlib import Path
 
 from interactify.app.actions import read_action
-from interactify.app.journal import Journal, SessionFiles
+from interactify.app.journal import Journal, SessionFiles, entries_of
 from interactify.app.project import Photo
 from interactify.errors import CheckpointError, InteractifyError
 from interactify.session import Session
-from interactify.session_file import load_session
+from interactify.session_file import load_session, settings_of
 from interactify.wrap import Interactive
 
 
@@ -29,19 +31,18 @@ class History:
 
     journal: Journal
 
-    def __init__(self, net: Interactive, photo: Photo, out: Path) -> None:
-        self.net, self.photo = net, photo
+    def __init__(self, net: Interactive, network: str, photo: Photo, out: Path) -> None:
+        """With `network`, the network's fingerprint: it takes a while to make, and is the same for all photos."""
+        self.net, self.network, self.photo = net, network, photo
         self.notice = ""
         self._files = self._found = SessionFiles.of(photo.key, out)
         self.misfit = False
 
     def opened(self) -> tuple[Session, bool]:
         """The session, and whether something is in it that its file lacks."""
-        session = self._loaded()
-        if session is None:
-            session = self.net.session(self.photo.path)
-        self.journal = Journal(self._found, session.scene.picture.digest())
-        if self.misfit and self._found is self._files:  # what lies there is another network's
+        session, fits = self._loaded()
+        self.journal = Journal(self._found, self._of(session))
+        if not fits:  # what lies there is another network's
             return session, False
         waiting = self.journal.waiting()
         for entry in waiting:
@@ -53,7 +54,7 @@ class History:
         return session, bool(waiting) and not self.misfit
 
     def taken_up(self) -> Journal:
-        """The journal, as something new is to be said: from now on the files are this session's."""
+        """The journal, as something new was said: from now on the files are this session's."""
         if self.misfit:
             self.misfit = False
             self.journal.close_file()
@@ -62,27 +63,36 @@ class History:
                 self.notice = f"What was said with another network, or other options, was put aside: {aside.session}"
             else:
                 self._found.move_to(self._files)
-            self.journal = Journal(self._files, self.journal.photo)
+            self.journal = Journal(self._files, self.journal.of)
             self.journal.waiting()
         return self.journal
 
-    def _loaded(self) -> Session | None:
-        """The latest session that fits; of one that does not, it is told."""
-        refusal: CheckpointError | None = None
+    def _loaded(self) -> tuple[Session, bool]:
+        """The latest session that fits, or a new one; and whether the files are its own."""
+        fresh: Session | None = None
+        refusal = ""
         for files in (self._files, *self._files.earlier):
-            if files.session.exists():
-                try:
-                    session = load_session(files.session, self.net, self.photo.path)
-                except CheckpointError as cause:
-                    refusal = refusal or cause
-                else:
-                    if files is not self._files:
-                        self._found, self.misfit = files, True
-                        self.notice = "What was said here with this network, before another one was used, was found."
-                    return session
-            elif files is self._files:
-                return None
-        if refusal is not None:
+            try:
+                session = load_session(files.session, self.net, self.photo.path) if files.session.exists() else None
+            except CheckpointError as cause:
+                refusal = refusal or str(cause)
+                continue
+            entries = entries_of(files.journal)
+            if session is None and any("do" in entry for entry in entries):  # killed before it was saved
+                session = fresh = fresh or self.net.session(self.photo.path)
+                if not Journal(files, self._of(fresh)).fits(entries):
+                    session, refusal = None, refusal or "What was said here is of another photo, or of another network."
+            if session is not None:
+                if files is not self._files:
+                    self._found, self.misfit = files, True
+                    self.notice = "What was said here with this network, before another one was used, was found."
+                return session, True
+        if refusal:
             self.misfit = True
             self.notice = f"{refusal} It stays as it is until you say something here, and is put aside then."
-        return None
+        return fresh or self.net.session(self.photo.path), not refusal
+
+    def _of(self, session: Session) -> str:
+        """A digest of all that what is said here hangs on."""
+        hangs_on = [session.scene.picture.digest(), self.network, settings_of(session)]
+        return hashlib.sha256(json.dumps(hangs_on, sort_keys=True).encode()).hexdigest()

@@ -1,9 +1,9 @@
 """Each action on disk before its mask is on the screen: what a saved session lacks is done again from here.
 
-A journal is lines of JSON: {"photo": digest} first, {"n": 12, "do": {…}} for an action, and {"n": 12, "saved": digest}
-for a session's file that holds all up to it. Which of the actions are still to be done is told by the file that is
-there: one is replaced at any moment, and whoever is killed between two of these steps finds either file with the line
-that speaks of it.
+A journal is lines of JSON: {"of": digest} first, of photo and network, then {"n": 12, "do": {…}} for an action, and
+{"n": 12, "saved": digest} for a session's file that holds all up to it. Which of the actions are still to be done is
+told by the file that is there: one is replaced at any moment, and whoever is killed between two of these steps finds
+either file with the line that speaks of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,35 +67,45 @@ class SessionFiles:
 
 
 class Journal:
-    """The journal of one photo's session, kept beside the session's file; `photo` is the photo's digest."""
+    """The journal of one photo's session, kept beside the session's file.
 
-    def __init__(self, files: SessionFiles, photo: str) -> None:
-        self.path, self.session_file, self.photo = files.journal, files.session, photo
+    Attributes:
+        of: a digest of what the session is of: the photo, the network, its options.
+    """
+
+    def __init__(self, files: SessionFiles, of: str) -> None:
+        self.path, self.session_file, self.of = files.journal, files.session, of
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
         self._kept: list[tuple[int, bytes]] = []  # lines whose actions the session's file lacks
+        self._saved = b""  # the line of the session's file
         self._unwritten = b""  # what the disk did not take; it goes first the next time
         self._last = 0  # the number of the last action
 
     def waiting(self) -> list[Mapping[str, Any]]:
         """The lines of actions that the session's file lacks, in order; from now on the journal goes on behind them.
 
-        A journal of another photo, or of another session than the file that is there, is put aside.
+        A journal of something else, or of another session than the file that is there, is put aside.
         """
         entries = entries_of(self.path)
         digest = digest_of(self.session_file) if self.session_file.exists() else None
         held = [entry["n"] for entry in entries if digest is not None and entry.get("saved") == digest]
-        other_photo = any("photo" in entry and entry["photo"] != self.photo for entry in entries)
-        if other_photo or (digest is not None and not held):
+        if not self.fits(entries) or (digest is not None and not held):
             if any("do" in entry for entry in entries):
                 SessionFiles(self.path.with_suffix(".none"), self.path).put_aside()
             entries = [] if digest is None else [{"n": 0, "saved": digest}]
+            held = [0]
             write_whole(self.path, b"".join((self._header, *map(_line, entries))))
         self._kept = [
             (entry["n"], _line(entry)) for entry in entries if "do" in entry and entry["n"] > max(held, default=0)
         ]
+        self._saved = b"" if digest is None else _line({"n": max(held, default=0), "saved": digest})
         self._last = max((entry["n"] for entry in entries), default=0)
         return [json.loads(line) for _, line in self._kept]
+
+    def fits(self, entries: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether lines, as `entries_of` reads them, are not of something else."""
+        return all(entry.get("of", self.of) == self.of for entry in entries)
 
     @property
     def last(self) -> int:
@@ -136,10 +146,10 @@ class Journal:
         """It is in its place: forget what it holds."""
         with self._lock:
             kept = [(n, line) for n, line in self._kept if n > number]
-            lines = (self._header, _line({"n": number, "saved": digest}), *(line for _, line in kept))
+            line = _line({"n": number, "saved": digest})
             self.close_file()
-            write_whole(self.path, b"".join(lines))
-            self._kept, self._unwritten = kept, b""
+            write_whole(self.path, b"".join((self._header, line, *(line for _, line in kept))))
+            self._kept, self._saved, self._unwritten = kept, line, b""
 
     def close_file(self) -> None:
         """Let go of the file; the next line opens it again."""
@@ -149,27 +159,44 @@ class Journal:
 
     @property
     def _header(self) -> bytes:
-        return _line({"photo": self.photo})
+        return _line({"of": self.of})
 
     def _append(self, line: bytes) -> None:
         """Write a line, behind those that could not be written; all of them or nothing."""
         self._unwritten += line
-        if self._file is None:
-            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (it stays open)
-        end = self._file.seek(0, os.SEEK_END)
-        content = self._unwritten
-        if not end:
-            content = self._header + content
-        elif not _ends_whole(self.path):  # a line that was cut short is not gone on with
-            content = b"\n" + content
         try:
-            if self._file.write(content) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            file = self._opened()
+            end = file.seek(0, os.SEEK_END)
+            if end:  # a line that was cut short is not gone on with
+                content = self._unwritten if _ends_whole(self.path) else b"\n" + self._unwritten
+            else:  # new, or whoever took the old one away: with all that is to be known
+                kept = b"".join(each for _, each in self._kept)
+                content = self._header + self._saved + kept + (b"" if kept.endswith(line) else line)
+            try:
+                if file.write(content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(end)
+                raise
         except OSError:
-            with suppress(OSError):
-                self._file.truncate(end)
+            self.close_file()
             raise
         self._unwritten = b""
+
+    def _opened(self) -> IO[bytes]:
+        """The file at the journal's path, which need not be the one that was opened there last."""
+        if self._file is not None:
+            try:
+                there = os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path))
+            except FileNotFoundError:
+                there = False
+            if not there:
+                self.close_file()
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (it stays open)
+        return self._file
 
 
 def entries_of(path: Path) -> list[dict[str, Any]]:
@@ -180,7 +207,7 @@ def entries_of(path: Path) -> list[dict[str, Any]]:
             entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and (isinstance(entry.get("n"), int) or "photo" in entry):
+        if isinstance(entry, dict) and (isinstance(entry.get("n"), int) or "of" in entry):
             entries.append({"n": 0, **entry})
     return entries
 

@@ -70,6 +70,11 @@ class Saver:
             self._waiting[unsaved.photo.number] = replace(unsaved, since=earlier.since if earlier else now, touched=now)
             self._changed.notify_all()
 
+    def holds(self, number: int) -> bool:
+        """Whether something of a photo is not on the disk."""
+        with self._changed:
+            return number in self._waiting
+
     def flush(self, number: int | None = None) -> None:
         """Write now what is waiting, of one photo or of all; returns when it was tried."""
         with self._changed:

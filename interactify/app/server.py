@@ -30,7 +30,7 @@ from interactify.app.project import STATUSES, Photo, Project
 from interactify.app.security import Door, Guard, TooLong, refused
 from interactify.app.showing import BACKGROUNDS
 from interactify.app.sight import Sight, read_sight
-from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, PhotoError
+from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, OptionError, PhotoError
 from interactify.export import voc_palette
 from interactify.session import Session
 from interactify.wrap import Interactive
@@ -191,6 +191,9 @@ class App:
             self.desks.wait_until_caught_up()
             self.desks.saver.flush(None if photo is None else photo.number)
             photos = self.project.photos if photo is None else (photo,)
+            trouble = [self.desks.saver.trouble.get(each.number) for each in photos]
+            if any(trouble):
+                raise OptionError(next(filter(None, trouble)))
             with self.desks.saver.still():
                 return exporting.zipped(kinds, photos, self.project.out, self.desks.saver.annotations, session)
 
