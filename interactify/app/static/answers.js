@@ -1,7 +1,7 @@
 // What comes back from the server: masks are drawn, lists filled, and how long it took is told.
 
 import { milliseconds, showObjects, showSaid } from "./lists.js";
-import { $, act, announce, desk, marks, notice, page, view } from "./page.js";
+import { $, act, announce, desk, marks, notice, page, stage, view } from "./page.js";
 import { drawMarks, drawNow, drawSoon } from "./screen.js";
 
 let trouble = ""; // why files could not be written, as it was told last
@@ -53,9 +53,11 @@ function showLists() {
   showSaid($("said"), told, pending, page.project.classes, { remove: (index) => act({ do: "remove", index }), light: (index) => marks.light(view, index) });
   $("said-count").textContent = told.interactions.length || "";
   $("said-none").hidden = told.interactions.length > 0 || pending.length > 0;
-  $("undo").disabled = !told.can_undo;
-  $("redo").disabled = !told.can_redo;
-  $("reset").disabled = !told.interactions.length;
+  const able = { undo: told.can_undo || pending.length, redo: told.can_redo, reset: told.interactions.length || pending.length };
+  for (const [id, can] of Object.entries(able)) {
+    if (!can && document.activeElement === $(id)) stage.focus();
+    $(id).disabled = !can;
+  }
   drawMarks();
   const photo = page.photos.all[page.photos.current];
   const said = told.objects.reduce((sum, object) => sum + object.said, 0);

@@ -61,7 +61,9 @@ async function frames(path, options, take) {
   const reader = (await ask(path, options)).body.getReader();
   let held = new Uint8Array(0);
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch(() => {
+      throw new Refused("The server has stopped answering. What was answered is kept; start it again.", 0);
+    });
     if (value) held = joined(held, value);
     for (let frame; (frame = firstOf(held)); ) {
       held = held.subarray(frame.length);

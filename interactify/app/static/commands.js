@@ -2,14 +2,17 @@
 
 import * as api from "./api.js";
 import { openPhoto } from "./opening.js";
-import { $, act, announce, desk, layers, marks, page, stage, view } from "./page.js";
+import { $, act, announce, desk, layers, marks, notice, page, stage, view } from "./page.js";
 import { drawOverlay, fit, redraw } from "./screen.js";
 import { clamp } from "./view.js";
 
-export const commands = {
-  undo: () => desk.told?.can_undo && act({ do: "undo" }),
+/** Whether something was said that no answer has come to yet. */
+const saying = () => desk.pending.some(({ action }) => action.interactions);
+
+const all = {
+  undo: () => (desk.told?.can_undo || saying()) && act({ do: "undo" }),
   redo: () => desk.told?.can_redo && act({ do: "redo" }),
-  reset: () => desk.told?.interactions.length && act({ do: "reset" }),
+  reset: () => (desk.told?.interactions.length || saying()) && act({ do: "reset" }),
   remove: () => {
     const at = page.crosshair.at ? view.place(...page.crosshair.at) : page.hovered;
     const index = at ? marks.under(view, ...at) : -1;
@@ -31,7 +34,8 @@ export const commands = {
   },
   addObject: () => act({ do: "add_object", name: null, target: null }),
   step: (by) => {
-    const names = desk.told.objects.map((object) => object.name);
+    const names = desk.told?.objects.map((object) => object.name) ?? [];
+    if (names.length < 2) return;
     const next = names[(names.indexOf(desk.told.active) + by + names.length) % names.length];
     if (next !== desk.told.active) act({ do: "switch", name: next });
   },
@@ -60,15 +64,22 @@ export const commands = {
     $("opacity").dispatchEvent(new Event("input"));
   },
   peek: async (what) => {
-    if (what === "plain" && !layers.plain && page.size) {
-      await api.plain(desk.number, async (_, parts) => {
-        layers.putPlain(await createImageBitmap(parts[0].png));
-        drawOverlay();
-      });
-    }
     layers.style.peek = what;
     $("marks").classList.toggle("hidden", what !== null);
     drawOverlay();
+    const { number } = desk;
+    if (what !== "plain" || layers.plain || number === null || asked === number) return;
+    asked = number; // once, however long the key is held
+    try {
+      await api.plain(number, async (_, parts) => {
+        const bitmap = await createImageBitmap(parts[0].png);
+        if (number !== desk.number) return;
+        layers.putPlain(bitmap);
+        drawOverlay();
+      });
+    } finally {
+      asked = null;
+    }
   },
   space: (held) => {
     page.gestures.space = held;
@@ -78,6 +89,17 @@ export const commands = {
   enter: (negative) => page.size && page.crosshair.enter(negative || page.sign.value === "no"),
   help: () => $("help-dialog").showModal(),
 };
+
+let asked = null; // the photo whose own mask is on its way
+
+/** Each tells what goes wrong with it. */
+export const commands = Object.fromEntries(Object.entries(all).map(([name, run]) => [name, async (...given) => {
+  try {
+    await run(...given);
+  } catch (cause) {
+    notice(cause.message);
+  }
+}]));
 
 /** Ties the page's buttons and sliders to what they do. */
 export function tie() {

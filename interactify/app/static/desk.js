@@ -83,6 +83,7 @@ export class Desk extends EventTarget {
     parts.forEach((part, k) => this.layers.put(part, bitmaps[k]));
     if (header.objects) {
       this.layers.forgetSeen();
+      if (!this.classes) this.layers.classMap = null; // it is that of before: asked for again where it is looked at
       this.told = header;
       this.layers.keep(header.objects.map((object) => object.name));
       if (entry) this.pending = this.pending.filter((each) => each !== entry);

@@ -49,14 +49,15 @@ export class Gestures {
     const tool = this.hooks.tool();
     const negative = event.button === 2 || event.altKey || this.hooks.negative();
     const kind = event.shiftKey && tool === "point" ? "box" : tool;
-    const held = tool === "point" && event.button === 0 && event.pointerType !== "touch" ? this.hooks.under(...at, "click") : -1;
-    this.drag = { kind, negative, from: at, points: [at], held, moved: false };
+    const plain = event.button === 0 && !event.shiftKey && !event.altKey && event.pointerType !== "touch";
+    const held = tool === "point" && plain ? this.hooks.under(...at, "click") : -1;
+    this.drag = { kind, negative, from: at, places: [this.view.pixel(...at)], held, moved: false };
   }
 
   #moved(event) {
     const at = this.#at(event);
     if (this.pointers.has(event.pointerId)) this.pointers.set(event.pointerId, at);
-    this.hooks.hover(at, !this.drag);
+    this.hooks.hover(at, !this.drag, event.pointerType === "mouse" && (event.movementX || event.movementY));
     const drag = this.drag;
     if (!drag) return;
     if (drag.kind === "pan") {
@@ -66,8 +67,8 @@ export class Gestures {
     } else if (drag.kind === "pinch") this.#pinched();
     else {
       drag.moved ||= Math.hypot(at[0] - drag.from[0], at[1] - drag.from[1]) > STILL;
-      for (const each of event.getCoalescedEvents?.() ?? [event]) drag.points.push(this.#at(each));
-      if (drag.moved) this.hooks.draft(drag.held >= 0 ? this.#click(at, !drag.negative) : this.#drawn(drag));
+      for (const each of event.getCoalescedEvents?.() ?? [event]) drag.places.push(this.view.pixel(...this.#at(each)));
+      if (drag.moved) this.hooks.draft(drag.held >= 0 ? this.#click(this.view.pixel(...at), !drag.negative) : this.#drawn(drag));
     }
   }
 
@@ -80,16 +81,15 @@ export class Gestures {
       if (!this.pointers.size) this.drag = null;
       return;
     }
-    drag.points.push(this.#at(event));
+    drag.places.push(this.view.pixel(...this.#at(event)));
     this.abandon();
-    const inside = drag.moved ? true : this.#inside(drag.from);
-    if (!inside) return;
+    if (!drag.moved && !this.#inside(drag.places[0])) return;
     if (drag.moved && drag.held >= 0) {
-      const [x, y] = this.#pixel(this.#at(event));
+      const [x, y] = this.#clamped(drag.places.at(-1));
       this.hooks.move(drag.held, x, y, event.timeStamp);
       return;
     }
-    const interaction = drag.moved ? this.#drawn(drag) : this.still(drag.kind, drag.from, drag.negative);
+    const interaction = drag.moved ? this.#drawn(drag) : this.still(drag.kind, drag.places[0], drag.negative);
     if (interaction) this.hooks.say(interaction, event.timeStamp);
   }
 
@@ -123,27 +123,25 @@ export class Gestures {
     this.hooks.changed();
   }
 
-  #inside(at) {
-    const [x, y] = this.view.pixel(...at);
+  #inside([x, y]) {
     const { width, height } = this.hooks.size();
     return x >= 0 && y >= 0 && x < width && y < height;
   }
 
-  #pixel(at) {
-    const [x, y] = this.view.pixel(...at);
+  #clamped([x, y]) {
     const { width, height } = this.hooks.size();
     return [clamp(x, 0, width - 1), clamp(y, 0, height - 1)];
   }
 
-  #click(at, positive) {
-    const [x, y] = this.#pixel(at);
+  #click(place, positive) {
+    const [x, y] = this.#clamped(place);
     return { kind: "click", x, y, positive };
   }
 
-  /** What a press without a drag says with a tool. */
-  still(tool, at, negative) {
-    if (tool === "erase" || tool === "restore") return this.#paint([this.#pixel(at)], tool);
-    return this.#labelled(this.#click(at, !negative));
+  /** What a press without a drag says with a tool, at a place in the photo. */
+  still(tool, place, negative) {
+    if (tool === "erase" || tool === "restore") return this.#paint([this.#clamped(place)], tool);
+    return this.#labelled(this.#click(place, !negative));
   }
 
   #labelled(interaction) {
@@ -155,12 +153,19 @@ export class Gestures {
     return { kind: "paint", points, width: clamp(this.hooks.brush() / this.view.scale, 1, 500), positive: tool === "restore" };
   }
 
+  /** What a drag says; null where none of it is in the photo. What is drawn stays where it was drawn, whatever the view does. */
   #drawn(drag) {
     if (drag.kind === "box") {
-      const [a, b] = [this.#pixel(drag.from), this.#pixel(drag.points.at(-1))];
+      const ends = [drag.places[0], drag.places.at(-1)];
+      const { width, height } = this.hooks.size();
+      const beside = [width, height].some((side, k) => ends.every((end) => end[k] < 0) || ends.every((end) => end[k] >= side));
+      if (beside) return null;
+      const [a, b] = ends.map((end) => this.#clamped(end));
       return { kind: "box", left: Math.min(a[0], b[0]), top: Math.min(a[1], b[1]), right: Math.max(a[0], b[0]), bottom: Math.max(a[1], b[1]) };
     }
-    const points = thinned(drag.points.map((at) => this.#pixel(at)));
+    if (!drag.places.some((place) => this.#inside(place))) return null;
+    const kept = drag.kind === "lasso" ? drag.places : drag.places.filter((place) => this.#inside(place));
+    const points = thinned(kept.map((place) => this.#clamped(place)));
     if (drag.kind === "erase" || drag.kind === "restore") return this.#paint(points, drag.kind);
     if (drag.kind === "lasso") return points.length < 3 ? null : { kind: "lasso", points };
     return this.#labelled({ kind: "scribble", points, positive: !drag.negative, width: clamp(3 / this.view.scale, 1, 500) });

@@ -38,32 +38,33 @@ export function listen(commands, stage) {
   const held = new Set();
   document.addEventListener("keydown", (event) => {
     if (event.target.closest("input:not([type=range]):not([type=checkbox]), dialog, select, textarea")) return;
-    const ctrl = event.ctrlKey || event.metaKey;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const graph = event.getModifierState("AltGraph"); // which types characters, though some systems call it Ctrl and Alt
+    const ctrl = (event.ctrlKey || event.metaKey) && !graph;
+    const key = meant(event);
     const onButton = event.target.closest("button, label, input, a");
     const run = (name, ...given) => {
       event.preventDefault();
-      commands[name](...given);
+      if (!event.repeat || REPEATED.includes(name)) commands[name](...given);
     };
     if (ctrl) {
       if (key === "z") run(event.shiftKey ? "redo" : "undo");
       else if (key === "y") run("redo");
       return;
     }
-    if (event.altKey && !ARROWS[key]) return;
+    if (event.altKey && !graph && !ARROWS[key]) return;
     if (ARROWS[key] && (event.target === stage || event.target === document.body)) return run("crosshair", ...ARROWS[key], event.shiftKey);
     if (key === "Enter" && event.target === stage) return run("enter", event.shiftKey);
-    if (key === " " && !onButton) return event.repeat ? event.preventDefault() : run("space", true);
+    if (key === " " && (!onButton || stage.matches(":hover"))) return run("space", true);
     if (key === "q" || key === "w") {
       held.add(key);
       return run("peek", key === "q" ? "photo" : "plain");
     }
     if (/^[0-9]$/.test(key)) return run("number", Number(key));
-    if (SIMPLE[key] && !(onButton && event.repeat)) run(...SIMPLE[key]);
+    if (SIMPLE[key]) run(...SIMPLE[key]);
   });
   document.addEventListener("keyup", (event) => {
-    const key = event.key.toLowerCase();
-    if (event.key === " ") commands.space(false);
+    const key = meant(event);
+    if (key === " ") commands.space(false);
     if (held.delete(key)) commands.peek(null);
   });
   window.addEventListener("blur", () => {
@@ -72,6 +73,16 @@ export function listen(commands, stage) {
     held.clear();
   });
 }
+
+/** The key by its letter, or where that is none of ours (other scripts, digits that want Shift) by its place on the keyboard. */
+function meant({ key, code }) {
+  if (key.length > 1) return key;
+  const letter = key.toLowerCase();
+  if (SIMPLE[letter] || /^[a-z0-9 ]$/.test(letter)) return letter;
+  return /^(?:Key([A-Z])|Digit([0-9]))$/.exec(code)?.slice(1).find(Boolean).toLowerCase() ?? letter;
+}
+
+const REPEATED = ["zoom", "opacity", "undo", "redo", "turn", "step", "crosshair"]; // while a key is held down
 
 const SIMPLE = {
   z: ["undo"], y: ["redo"], r: ["reset"], x: ["remove"], Delete: ["remove"], Backspace: ["remove"], Escape: ["escape"],

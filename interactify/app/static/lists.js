@@ -7,6 +7,7 @@ import { colourOf } from "./layers.js";
 function button(name, label, run) {
   const element = document.createElement("button");
   element.className = "icon small";
+  element.dataset.what = label;
   element.setAttribute("aria-label", label);
   element.title = label;
   element.append(icon(name));
@@ -31,14 +32,31 @@ function text(kind, content, className) {
   return element;
 }
 
+/** Puts new rows into a list; the keyboard stays where it was, or beside it. */
+function fill(list, rows) {
+  const held = list.contains(document.activeElement) ? document.activeElement : null;
+  const row = held ? [...list.children].findIndex((each) => each.contains(held)) : -1;
+  list.replaceChildren(...rows);
+  if (!held) return;
+  const same = [...list.querySelectorAll("button")].find((each) => each.dataset.what === held.dataset.what);
+  const beside = list.children[Math.min(row, list.children.length - 1)]?.querySelector("button");
+  (same ?? beside ?? document.getElementById("stage")).focus();
+}
+
 /** Fills the list of objects. `acts`: switchTo(name), rename(old, new), remove(name). */
 export function showObjects(list, told, acts) {
+  const field = list.querySelector("input");
+  if (field) { // a name is being typed: what comes meanwhile is shown when it is done
+    field.later = () => showObjects(list, told, acts);
+    return;
+  }
   const rows = told.objects.map((object, index) => {
     const row = document.createElement("li");
     const active = object.name === told.active;
     row.className = active ? "row active" : "row";
     const pick = document.createElement("button");
     pick.className = "pick";
+    pick.dataset.what = `pick ${object.name}`;
     pick.setAttribute("aria-pressed", active);
     const detail = [object.class, object.area === null ? "nothing said" : `${(100 * object.area).toFixed(1)} %`].filter(Boolean).join(" · ");
     pick.append(swatch(colourOf(index)), text("span", object.name, "name"), text("span", detail, "detail"));
@@ -48,8 +66,9 @@ export function showObjects(list, told, acts) {
     row.append(pick, actions(button("rename", `Rename ${object.name}`, rename), button("close", `Delete ${object.name}`, () => acts.remove(object.name))));
     return row;
   });
-  list.replaceChildren(...rows);
-  list.querySelector(".active")?.scrollIntoView({ block: "nearest" });
+  fill(list, rows);
+  if (list.dataset.active !== told.active) list.querySelector(".active")?.scrollIntoView({ block: "nearest" });
+  list.dataset.active = told.active;
 }
 
 function edit(row, pick, name, done) {
@@ -65,6 +84,8 @@ function edit(row, pick, name, done) {
     if (over) return;
     over = true;
     field.replaceWith(pick);
+    if (!keeps || field.value.trim() === name) pick.focus();
+    field.later?.();
     if (keeps && field.value.trim() && field.value !== name) done(field.value.trim());
   };
   field.addEventListener("blur", () => end(true));
@@ -109,7 +130,7 @@ export function showSaid(list, told, pending, classes, acts) {
     row.append(spinner, text("span", `${nameOf(each, classes)} …`, "name"));
     rows.push(row);
   }
-  list.replaceChildren(...rows.reverse());
+  fill(list, rows.reverse());
 }
 
 export const milliseconds = (ms) => (ms < 1 ? "< 1 ms" : ms < 9950 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);

@@ -46,8 +46,9 @@ const hooks = {
     return kind && index >= 0 && marks.said[index].kind !== kind ? -1 : index;
   },
   changed: () => redraw(),
-  hover: (at, free) => {
+  hover: (at, free, mouse) => {
     page.hovered = at;
+    if (mouse && page.crosshair.at) page.crosshair.hide(); // what is pointed at is what is meant
     marks.light(view, at && free ? marks.under(view, ...at) : -1);
     showWhere();
   },

@@ -8,7 +8,7 @@ import { fit, redraw } from "./screen.js";
 let opening = null; // of the photo that is on its way; aborted where one turns to another
 
 export async function openPhoto(number) {
-  if (!page.photos.all[number] || (number === page.photos.current && page.size)) return;
+  if (!page.photos.all[number] || (number === page.photos.current && desk.told)) return;
   opening?.abort();
   const own = (opening = new AbortController());
   page.photos.show(number);

@@ -29,9 +29,13 @@ export const page = {
   gestures: null,
 };
 
-/** Asks the server to do something; `since` is when the hand let go. */
+const RENUMBERS = ["remove", "undo", "redo", "reset", "switch", "add_object", "delete"]; // what is meant by an index
+
+/** Asks the server to do something; `since` is when the hand let go. Where the photo is still being opened, it waits there. */
 export function act(action, since) {
-  if (desk.told) desk.act(action, since);
+  if (desk.number === null) return;
+  if ("index" in action && desk.pending.some((each) => RENUMBERS.includes(each.action.do))) return announce("Wait for what is being done.");
+  desk.act(action, since);
 }
 
 export function announce(text) {

@@ -52,13 +52,20 @@ export function showWhere() {
   $("where").textContent = page.size && x >= 0 && y >= 0 && x < page.size.width && y < page.size.height ? `${x}, ${y}` : "";
 }
 
-new ResizeObserver(() => {
+function resized() {
   const { width, height } = stage.getBoundingClientRect();
   layers.resize(width, height, window.devicePixelRatio || 1);
   $("marks").setAttribute("viewBox", `0 0 ${width} ${height}`);
   if (view.fitted) fit();
   redraw();
-}).observe(stage);
+}
+new ResizeObserver(resized).observe(stage);
+
+/** On another screen, or at another zoom of the browser, a pixel is of another size. */
+function watchPixels() {
+  matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", () => { resized(); watchPixels(); }, { once: true });
+}
+watchPixels();
 
 export function paper() {
   layers.style.paper = getComputedStyle(stage).getPropertyValue("--paper").trim();
