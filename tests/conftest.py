@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,3 +71,55 @@ def tiny_unet() -> nn.Module:
     return smp.Unet(
         "tu-resnet18", encoder_weights=None, channels=[8, 12, 16, 24], encoder_depth=3, decoder_channels=[16, 12, 8]
     ).eval()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, for tests that import tests.browser."""
+    from tests.browser import CHROMIUM, driver
+
+    with driver.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots are left: the folder that INTERACTIFY_SHOTS names, or a temporary one."""
+    named = os.environ.get("INTERACTIFY_SHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("shots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo) -> Path:
+    """A folder with a network and two photos, for the page."""
+    from PIL import Image
+
+    from tests.browser import NETWORK
+
+    (tmp_path / "network_for_page.py").write_text(NETWORK)
+    (tmp_path / "photos").mkdir()
+    big = Image.fromarray(photo).resize((400, 288))
+    big.save(tmp_path / "photos" / "first.png")
+    big.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "photos" / "second.png")
+    return tmp_path
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens tabs of the browser, and sees that none has told of an error."""
+    from tests.browser import Tab
+
+    tabs: list[Tab] = []
+
+    def opens(address: str, **options: Any) -> Tab:
+        tabs.append(Tab(browser, address, **options))
+        return tabs[-1]
+
+    yield opens
+    for each in tabs:
+        each.close()
+        assert not each.errors

@@ -23,6 +23,7 @@ export class Crosshair {
   }
 
   hide() {
+    clearTimeout(this.timer);
     this.at = null;
     this.corners = [];
     this.hooks.moved();
