@@ -79,6 +79,21 @@ class Command:
         self.process.stdout.close()
 
 
+class Killed:
+    """What is on the disk at a moment, brought back after the server has ended: as if it had been killed then."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.content = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    def happens(self) -> None:
+        for path in self.out.rglob("*"):
+            if path.is_file() and path not in self.content:
+                path.unlink()
+        for path, content in self.content.items():
+            path.write_bytes(content)
+
+
 class Page:
     """What a page knows of a photo, pieced together from frames as the page does it."""
 
