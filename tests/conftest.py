@@ -123,3 +123,24 @@ def tab(browser: Any) -> Iterator[Callable[..., Any]]:
     for each in tabs:
         each.close()
         assert not each.errors
+
+
+@pytest.fixture
+def net() -> Any:
+    """A wrapped network that answers in a moment."""
+    import interactify
+    from tests import networks
+
+    return interactify.wrap(networks.seeded(networks.Plain), max_evaluations=5)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, photo: NDArray[np.uint8]) -> list[Path]:
+    """The files of two photos, 100 wide and 72 high, in a folder of their own."""
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(photo).save(folder / "first.png")
+    Image.fromarray(photo[::-1].copy()).save(folder / "second.png")
+    return sorted(folder.iterdir())

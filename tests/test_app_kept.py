@@ -27,25 +27,9 @@ from interactify.app.history import History
 from interactify.app.project import Project
 from interactify.errors import OptionError
 from interactify.session import Session
-from tests import networks
 from tests.served import Page, served
 
 NEVER = 1e9  # seconds
-
-
-@pytest.fixture
-def net():
-    return interactify.wrap(networks.seeded(networks.Plain), max_evaluations=5)
-
-
-@pytest.fixture
-def pictures(tmp_path: Path, photo) -> list[Path]:
-    """Two photos, 100 wide and 72 high."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    Image.fromarray(photo).save(folder / "first.png")
-    Image.fromarray(photo[::-1].copy()).save(folder / "second.png")
-    return sorted(folder.iterdir())
 
 
 def test_what_is_kept_is_what_is_shown(net, pictures, tmp_path):
@@ -225,6 +209,16 @@ def test_names_of_any_kind(net, pictures, tmp_path):
         assert client.get("/api/project").json()["trouble"] == []
     with served(net, found, out) as (client, _):
         assert [len(Page(client, number).told["interactions"]) for number in range(len(paths))] == [1] * len(paths)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text there")
+def test_a_broken_photo_whose_name_is_no_text_is_told_of(net, tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    path.write_bytes(b"\x89PNG, and then nothing")
+    with served(net, [path], tmp_path / "out") as (client, _):
+        for what in ("state", "image", "thumb"):
+            answer = client.get(f"/api/photos/0/{what}")
+            assert answer.status_code == 415 and "caf" in answer.json()["error"]
 
 
 def test_a_page_of_another_time_does_not_click_on_another_photo(net, pictures, tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,24 +22,9 @@ NEVER = 1e9  # seconds
 
 
 @pytest.fixture
-def net():
-    return interactify.wrap(networks.seeded(networks.Plain), max_evaluations=5)
-
-
-@pytest.fixture
 def other():
     """Another network."""
     return interactify.wrap(networks.seeded(networks.Plain, seed=1), max_evaluations=5)
-
-
-@pytest.fixture
-def pictures(tmp_path: Path, photo) -> list[Path]:
-    """Two photos, 100 wide and 72 high."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    Image.fromarray(photo).save(folder / "first.png")
-    Image.fromarray(photo[::-1].copy()).save(folder / "second.png")
-    return sorted(folder.iterdir())
 
 
 def test_looking_with_another_network_changes_nothing(net, other, pictures, tmp_path):

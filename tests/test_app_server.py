@@ -7,7 +7,6 @@ import json
 import threading
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,22 +22,6 @@ from interactify.app.project import photos_of
 from interactify.errors import PhotoError
 from tests import networks
 from tests.served import Page, served
-
-
-@pytest.fixture
-def net():
-    return interactify.wrap(networks.seeded(networks.Plain), max_evaluations=5)
-
-
-@pytest.fixture
-def pictures(tmp_path: Path, photo) -> list[Path]:
-    """Two photos, 100 wide and 72 high."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    Image.fromarray(photo).save(folder / "first.png")
-    Image.fromarray(photo[::-1].copy()).save(folder / "second.png")
-    return sorted(folder.iterdir())
-
 
 SAID = {
     "click": {"kind": "click", "x": 55, "y": 30, "positive": True},

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from interactify.app.actions import read_action
-from interactify.app.journal import Journal, SessionFiles, entries_of
+from interactify.app.journal import Journal, SessionFiles, all_of, entries_of
 from interactify.app.project import Photo
 from interactify.errors import CheckpointError, InteractifyError
 from interactify.session import Session
@@ -80,7 +80,7 @@ class History:
             entries = entries_of(files.journal)
             if session is None and any("do" in entry for entry in entries):  # killed before it was saved
                 session = fresh = fresh or self.net.session(self.photo.path)
-                if not Journal(files, self._of(fresh)).fits(entries):
+                if not all_of(entries, self._of(fresh)):
                     session, refusal = None, refusal or "What was said here is of another photo, or of another network."
             if session is not None:
                 if files is not self._files:

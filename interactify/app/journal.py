@@ -90,7 +90,7 @@ class Journal:
         entries = entries_of(self.path)
         digest = digest_of(self.session_file) if self.session_file.exists() else None
         held = [entry["n"] for entry in entries if digest is not None and entry.get("saved") == digest]
-        if not self.fits(entries) or (digest is not None and not held):
+        if not all_of(entries, self.of) or (digest is not None and not held):
             if any("do" in entry for entry in entries):
                 SessionFiles(self.path.with_suffix(".none"), self.path).put_aside()
             entries = [] if digest is None else [{"n": 0, "saved": digest}]
@@ -102,10 +102,6 @@ class Journal:
         self._saved = b"" if digest is None else _line({"n": max(held, default=0), "saved": digest})
         self._last = max((entry["n"] for entry in entries), default=0)
         return [json.loads(line) for _, line in self._kept]
-
-    def fits(self, entries: Iterable[Mapping[str, Any]]) -> bool:
-        """Whether lines, as `entries_of` reads them, are not of something else."""
-        return all(entry.get("of", self.of) == self.of for entry in entries)
 
     @property
     def last(self) -> int:
@@ -210,6 +206,11 @@ def entries_of(path: Path) -> list[dict[str, Any]]:
         if isinstance(entry, dict) and (isinstance(entry.get("n"), int) or "of" in entry):
             entries.append({"n": 0, **entry})
     return entries
+
+
+def all_of(entries: Iterable[Mapping[str, Any]], of: str) -> bool:
+    """Whether no line, as `entries_of` reads them, is of another photo or network than this digest is."""
+    return all(entry.get("of", of) == of for entry in entries)
 
 
 def digest_of(path: Path) -> str:

@@ -40,9 +40,8 @@ def checked_picture(content: Path | bytes, name: str) -> str:
     try:
         with Image.open(source, formats=list(FORMATS)) as opened:
             width, height = opened.size
-            form = (
-                "JPEG" if opened.format == "MPO" else opened.format or ""
-            )  # what phones save with a second picture in it
+            # MPO is a JPEG with a second picture behind it, as phones save it.
+            form = "JPEG" if opened.format == "MPO" else opened.format or ""
     except Exception as cause:  # whatever a broken header leads to, "too many pixels" of PIL's own among it
         raise PhotoError(
             f"{name} is no picture that can be opened ({type(cause).__name__}). Expected {', '.join(FORMATS)}; save it "

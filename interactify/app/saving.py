@@ -58,7 +58,7 @@ class Saver:
         self._rest: dict[int, float] = {}
         self._failures: Counter[int] = Counter()
         self._changed = threading.Condition()
-        self._writing = threading.RLock()
+        self._writing = threading.Lock()
         self._ends = False
         self._thread = threading.Thread(target=self._work, name="interactify-saver", daemon=True)
         self._thread.start()
@@ -126,9 +126,7 @@ class Saver:
                 # In this order: where a session's file holds an action, so do the masks, whoever is killed in between.
                 save_masks(unsaved.session, unsaved.photo, self.project, self.annotations)
                 save_session(unsaved, self.project.out)
-            except (
-                Exception
-            ) as cause:  # whatever it is, what was said is to be kept, and others' files are to be written
+            except Exception as cause:  # whatever it is: what was said is kept, and other photos' files are written
                 self._failed(unsaved, cause)
             else:
                 self.trouble.pop(number, None)

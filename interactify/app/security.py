@@ -157,6 +157,7 @@ class TooLong(Exception):
 
 def refused(status: int, why: str) -> JSONResponse:
     """An answer that says no, and why."""
+    why = why.encode("utf-8", "replace").decode()  # the name of a file need not be text
     # What was too long is not waited for: the connection ends with the answer.
     return JSONResponse({"error": why}, status, {"Connection": "close"} if status == 413 else None)
 

@@ -191,9 +191,10 @@ class App:
             self.desks.wait_until_caught_up()
             self.desks.saver.flush(None if photo is None else photo.number)
             photos = self.project.photos if photo is None else (photo,)
-            trouble = [self.desks.saver.trouble.get(each.number) for each in photos]
-            if any(trouble):
-                raise OptionError(next(filter(None, trouble)))
+            saver = self.desks.saver
+            behind = [saver.trouble.get(each.number) for each in photos if saver.holds(each.number)]
+            for trouble in filter(None, behind):  # what is on the disk is not what was said last
+                raise OptionError(trouble)
             with self.desks.saver.still():
                 return exporting.zipped(kinds, photos, self.project.out, self.desks.saver.annotations, session)
 
