@@ -61,10 +61,10 @@ def quick_table(device: str = "cpu") -> list[Case]:
     ]
 
 
-def effort_for(case: Case, quick: bool) -> Effort:
+def effort_for(case: Case, quick: bool, seconds: float = 20.0) -> Effort:
     if quick:
         return Effort(least=2, most=2)
-    return Effort(least=2 if case.size >= 1024 else 3 if case.size >= 512 else 5)
+    return Effort(least=2 if case.size >= 1024 else 3 if case.size >= 512 else 5, seconds=seconds)
 
 
 def measured(case: Case, effort: Effort, peak: float, device: str) -> dict[str, Any]:
@@ -104,7 +104,12 @@ def default_path(device: str) -> Path:
 
 
 def run(
-    cases: list[Case], path: Path | None, device: str, quick: bool, report: Callable[[str], None]
+    cases: list[Case],
+    path: Path | None,
+    device: str,
+    quick: bool,
+    report: Callable[[str], None],
+    seconds: float = 20.0,
 ) -> dict[str, Any]:
     """Measure the cases and keep each as soon as it is done."""
     results = begun(path, device, quick)
@@ -112,7 +117,7 @@ def run(
         for case in progress:
             progress.set_postfix_str(case.name)
             began = time.perf_counter()
-            found = measured(case, effort_for(case, quick), results["peak"], device)
+            found = measured(case, effort_for(case, quick, seconds), results["peak"], device)
             found["measuring_seconds"] = round(time.perf_counter() - began, 1)
             results[kind_of(case)][case.name] = found
             if path is not None:
@@ -130,6 +135,9 @@ def main() -> None:
     parser.add_argument("--missing", action="store_true", help="only cases that --out has not")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="processor threads; torch's own choice by default")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, metavar="S", help="a case is not repeated again after S seconds (20)"
+    )
     parser.add_argument("--list", action="store_true", help="only name the cases")
     parser.add_argument("--page", action="store_true", help="only write docs/speed.md from the newest results")
     given = parser.parse_args()
@@ -147,7 +155,7 @@ def main() -> None:
     if given.list:
         print("\n".join(case.name for case in cases))
         return
-    run(cases, path, given.device, given.quick, print)
+    run(cases, path, given.device, given.quick, print, given.seconds)
     if path is not None:
         print(f"Kept in {path}; `python -m benchmarks.speed --page` writes docs/speed.md.")
 

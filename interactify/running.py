@@ -25,9 +25,21 @@ _SHAPES = 4  # that graphs are held for: each has the memory of a forward and a 
 _CHANGES = 3  # of a shape's steps, before it is left alone
 
 
-def mistaken(dtype: torch.dtype, autocast: torch.dtype | None) -> float:
+def rounds_as(dtype: torch.dtype, autocast: torch.dtype | None, device: torch.device) -> torch.dtype | None:
+    """The reduced precision that convolutions round like; None for single precision or better.
+
+    A GPU runs float32 convolutions in TF32 unless that is switched off: 10 bits of mantissa, as many as float16 has,
+    and other ones for another number of rows.
+    """
+    tf32 = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+    if autocast is None and dtype == torch.float32 and device.type == "cuda" and tf32:
+        return torch.float16
+    return autocast
+
+
+def mistaken(dtype: torch.dtype, autocast: torch.dtype | None, device: torch.device) -> float:
     """The largest difference of logits, relative to the largest, that can be rounding."""
-    return 1e-9 if dtype == torch.float64 else _MISTAKEN[autocast]
+    return 1e-9 if dtype == torch.float64 else _MISTAKEN[rounds_as(dtype, autocast, device)]
 
 
 def off_by(found: Tensor, expected: Tensor) -> float:
@@ -118,7 +130,7 @@ class Running:
                 (gradient,) = torch.autograd.grad(logits, at, torch.ones_like(logits))
             found.append((logits.detach(), gradient))
         (expected, slope), (logits, gradient) = found
-        within = mistaken(values.dtype, self.autocast)
+        within = mistaken(values.dtype, self.autocast, values.device)
         # Of gradients the norm: where the choice of a rectifier hangs on the last digit, single numbers differ.
         if off_by(logits, expected) <= within and (gradient - slope).norm() <= max(0.05, within) * slope.norm():
             return ""

@@ -23,7 +23,7 @@ from interactify.interactions import Click
 from interactify.lowering import Frozen, lowered
 from interactify.memory import ran_out
 from interactify.recording import Learnt, Recorded, Unrecordable, record
-from interactify.running import mistaken, off_by
+from interactify.running import mistaken, off_by, rounds_as
 from interactify.tape import Diverged, Tape
 
 if TYPE_CHECKING:
@@ -241,8 +241,9 @@ class Suffix:
                 )
                 with torch.no_grad():
                     off = off_by(lowered(recorded.tape, network.suffixes.frozen, self._own)(start), recorded.logits)
+                allowed = _ROUNDING[rounds_as(spec.dtype, network.autocast, spec.device)]
                 known[self.variables.name] = (
-                    "" if off <= _ROUNDING[network.autocast] else f"its logits would change by {off:.1e} of the largest"
+                    "" if off <= allowed else f"its logits would change by {off:.1e} of the largest"
                 )
             except Exception as cause:  # the network's own operations, on maps that are laid out otherwise
                 known[self.variables.name] = f"it fails on what inference allows ({type(cause).__name__}: {cause})"
@@ -250,7 +251,7 @@ class Suffix:
 
     @property
     def _mistaken(self) -> float:
-        return mistaken(self.image.dtype, self.network.autocast)
+        return mistaken(self.image.dtype, self.network.autocast, self.image.device)
 
     def _own(self, tensor: Tensor) -> bool:
         """Whether a tensor is one of the network's weights."""

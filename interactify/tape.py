@@ -82,7 +82,7 @@ class Step:
         return [ref.slot for ref in refs_in((self.args, self.kwargs))]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tape:
     """Steps over numbered slots. Slot 0 holds the variables' values, the next ones constants, the rest what is made.
 
@@ -105,6 +105,10 @@ class Tape:
     device: str
     storages: Mapping[int, int] = field(default_factory=dict)
     made: int = 0
+
+    def __repr__(self) -> str:
+        # torch.vmap asks for it at each call, and a constant on a GPU takes milliseconds to print.
+        return f"Tape({len(self.steps)} steps, {len(self.constants)} constants)"
 
     def __call__(self, values: Tensor, constants: Mapping[int, Tensor] | None = None) -> Tensor:
         """The logits (1, K, h, w) for values, differentiable in them; with other constants, if given.

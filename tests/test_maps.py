@@ -124,6 +124,7 @@ def test_a_click_has_finite_coordinates(click):
         interaction_maps([click], (4, 4))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kind", KINDS)
 def test_on_a_gpu(kind):

@@ -394,6 +394,7 @@ def test_a_start_that_is_not_finite_is_an_error_and_a_missing_gradient_too(solve
         SOLVERS[solver](lambda x: Evaluation(x.sum(), None, False), torch.ones(2))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: vectors must stay on it")
 @both
 def test_on_the_device_of_the_variables(solver: str) -> None:
@@ -720,6 +721,7 @@ def test_one_transfer_to_the_host_for_each_round(rows: int) -> None:
     assert any(solution.iterations < 24 for solution in solutions), "no line search took a second trial"
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: it reports its synchronisations")
 @pytest.mark.parametrize("rows", [1, 5])
 def test_one_synchronisation_with_the_device_for_each_round(rows: int) -> None:
@@ -732,7 +734,7 @@ def test_one_synchronisation_with_the_device_for_each_round(rows: int) -> None:
         )  # fmt: skip
 
     SPREAD_ON_DEVICE = SPREAD.cuda()
-    lbfgs.minimise_rows(evaluate, start, max_evaluations=3)  # libraries are loaded at the first use
+    lbfgs.minimise_rows(evaluate, start, max_evaluations=10)  # libraries are loaded at the first use
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -741,7 +743,7 @@ def test_one_synchronisation_with_the_device_for_each_round(rows: int) -> None:
             solutions = lbfgs.minimise_rows(evaluate, start, max_evaluations=10)
         finally:
             torch.cuda.set_sync_debug_mode(before)
-    synchronisations = [warning for warning in caught if "synchroniz" in str(warning.message)]
+    synchronisations = [warning for warning in caught if "called a synchronizing" in str(warning.message)]
     assert len(synchronisations) == max(solution.evaluations for solution in solutions)
 
 

@@ -251,6 +251,7 @@ def test_channels_last_maps_are_read_alike():
     assert torch.equal(view.to_photo(turned), view.to_photo(maps))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_on_a_gpu_the_bits_agree_too(dtype):

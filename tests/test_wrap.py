@@ -275,6 +275,7 @@ def test_devices_that_are_none(device: Any) -> None:
         interactify.wrap(networks.seeded(networks.Plain)).to(device)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu() -> None:
     net = interactify.wrap(networks.seeded(networks.Plain))
