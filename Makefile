@@ -1,4 +1,4 @@
-# make demo | app | test | docs | clean. The virtual environment is made on the first call and kept.
+# make help lists what there is. The virtual environment is made on the first call and kept.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,22 +11,32 @@ SHELL := /bin/bash
 install = PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable $(1) | \
 	while read -r word name rest; do if [ "$$word" = Collecting ]; then printf '%s ' "$${name%%[!A-Za-z0-9._-]*}"; fi; done; echo
 
+# Two processes of one thread each. The tests of Label Studio have packages of their own: make test-label-studio.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses=2 --dist=worksteal \
+	--ignore-glob='*/test_label_studio.py'
+
 # The photos for measuring are never part of the project; tests that need them are skipped where this is empty.
 ifdef INTERACTIFY_DATA
 export INTERACTIFY_DATA
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test test-label-studio docs clean
+.PHONY: help demo app lint typecheck fast test test-label-studio coverage docs clean
 
 help:
-	@echo "make demo    install, then play scripted clicks on the embedded photos and write the pictures"
-	@echo "make app     install, then open the page where photos are segmented with the mouse: make app PHOTOS=folder"
-	@echo "make test    install with the test extra, then check the style and run the tests"
-	@echo "make docs    build the documentation into site/"
-	@echo "make clean   remove $(VENV) and everything that was built"
+	@echo "make demo               install, then play scripted clicks on the embedded photos and write the pictures"
+	@echo "make app                install, then open the page where photos are segmented with the mouse: make app PHOTOS=folder"
+	@echo "make fast               the quick tests: under 90 seconds on two cores"
+	@echo "make lint               the style (ruff) and the order of the packages (import-linter)"
+	@echo "make typecheck          the types (mypy) of interactify/ and adapters/"
+	@echo "make test               all that a change has to pass: lint, typecheck, the tests and those of Label Studio"
+	@echo "make test-label-studio  the tests of the Label Studio backend alone"
+	@echo "make coverage           the tests, and which lines they never ran: build/coverage/index.html"
+	@echo "make docs               build the documentation into site/"
+	@echo "make clean              remove $(VENV) and everything that was built"
 	@echo
-	@echo "PYTHON=python3.12 chooses the interpreter; INTERACTIFY_DATA=folder gives the tests real photos."
+	@echo "PYTHON=python3.12 chooses the interpreter; INTERACTIFY_DATA=folder gives the tests real photos;"
+	@echo "TESTS=tests/test_optim.py measures the coverage of these tests only."
 
 demo: $(VENV)/.installed
 	$(BIN)/interactify demo
@@ -34,17 +44,40 @@ demo: $(VENV)/.installed
 app: $(VENV)/.installed-app
 	$(BIN)/interactify app $(PHOTOS)
 
-test: $(VENV)/.installed-test
+# The order of the packages is written down in pyproject.toml, under [tool.importlinter].
+lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --durations=15 --numprocesses=2 --dist=worksteal \
-		--ignore=tests/test_label_studio.py
+	$(BIN)/lint-imports --no-cache
+
+typecheck: $(VENV)/.installed-test | $(VENV)/types/interactify/adapters
+	$(BIN)/mypy
+
+# adapters/ is imported as interactify.adapters, which only the installation knows. This link shows it to mypy: without it
+# every adapter is Any to the rest of the library, and whatever is wrong between the two passes.
+$(VENV)/types/interactify/adapters: | $(BIN)/python
+	@mkdir -p $(@D)
+	ln -s ../../../adapters $@
+
+# tests/conftest.py says which tests are long.
+fast: $(VENV)/.installed-test
+	$(PYTEST) --durations=5 -m "not slow and not long and not data"
+
+test: lint typecheck
+	$(PYTEST) --durations=15
 	@$(MAKE) --no-print-directory test-label-studio
+
+# What runs in other processes (the command line's own, servers that are killed) is not counted.
+coverage: $(VENV)/.installed-test
+	@mkdir -p build/coverage
+	COVERAGE_FILE=build/coverage/data $(PYTEST) --cov=interactify --cov=adapters --cov-branch \
+		--cov-report=term:skip-covered --cov-report=html:build/coverage $(TESTS)
+	@echo "Open build/coverage/index.html: red lines were never run, yellow ones never left by one of their branches"
 
 # label-studio-ml asks for an older Jinja2 than mkdocs does, so it lies in a folder of its own, which its tests alone see.
 test-label-studio: $(VENV)/.installed-label-studio
-	OMP_NUM_THREADS=1 PYTHONPATH=$(LABEL_STUDIO) $(BIN)/python -m pytest -q tests/test_label_studio.py \
-		tests/test_label_studio_regions.py interactify/tools/label_studio.py
+	OMP_NUM_THREADS=1 PYTHONPATH=$(LABEL_STUDIO) $(BIN)/python -m pytest -q interactify/tools/label_studio.py \
+		$$(find tests -name 'test_label_studio*.py')
 
 docs: $(VENV)/.installed-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -18,7 +18,7 @@ from typing import Protocol
 from torch import nn
 
 from interactify.errors import AdapterError, OptionError
-from interactify.spec import Knowledge
+from interactify.inspection.spec import Knowledge
 
 GROUP = "interactify.adapters"
 _BUILT_IN = {

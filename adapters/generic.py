@@ -12,7 +12,7 @@ from torch import nn
 
 from interactify.adapters import knowledge_of
 from interactify.errors import AdapterError
-from interactify.spec import Knowledge
+from interactify.inspection.spec import Knowledge
 
 _NEARLY_ALL = 0.99
 

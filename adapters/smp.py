@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from interactify.adapters.generic import stated
-from interactify.normalisation import IMAGENET
-from interactify.spec import Knowledge
+from interactify.inspection.normalisation import IMAGENET
+from interactify.inspection.spec import Knowledge
 
 _PACKAGE = "segmentation_models_pytorch"
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from interactify.adapters.dense import class_map
 from interactify.adapters.generic import is_from, stated
-from interactify.spec import Knowledge
+from interactify.inspection.spec import Knowledge
 
 _DIVISOR = 32  # what photos are padded to anyway
 # Their convolutions are not padded: of less than this nothing is left at the end.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from interactify.adapters.generic import stated
-from interactify.normalisation import IMAGENET
-from interactify.spec import Knowledge
+from interactify.inspection.normalisation import IMAGENET
+from interactify.inspection.spec import Knowledge
 
 _PACKAGE = "torchvision.models.segmentation"
 _RESOLUTION = 520  # pixels: what the transforms of all its weights resize a photo to

@@ -13,7 +13,7 @@ from torch import nn
 
 from interactify.adapters.generic import is_from, stated
 from interactify.adapters.queries import queries_of, semantic
-from interactify.spec import Knowledge
+from interactify.inspection.spec import Knowledge
 
 _FILES = ("preprocessor_config.json", "processor_config.json")
 _SETTINGS = (

@@ -22,9 +22,9 @@ from torch import nn
 
 import interactify
 from benchmarks.baselines import GrabCut, NetworkAlone, RandomWalker
-from interactify.energy import Margin
+from interactify.brs.energy import Margin
 from interactify.evaluation import Evaluation, Record, evaluate, folder
-from interactify.models import build_model
+from interactify.models.build import build_model
 
 Contestant = Callable[[nn.Module], Any]
 """Of a network that no one has wrapped yet, it makes what `evaluate` takes; a baseline may do without the network."""

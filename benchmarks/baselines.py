@@ -24,9 +24,9 @@ from scipy.sparse.csgraph import laplacian
 from scipy.sparse.linalg import spsolve
 
 from interactify import Click, Interactive, OptionError
-from interactify.interactions import checked
-from interactify.photo import PhotoLike, read_photo, to_uint8
-from interactify.said import said as all_said
+from interactify.interactions.click import checked
+from interactify.interactions.constraints import said as all_said
+from interactify.pictures.decode import PhotoLike, read_photo, to_uint8
 
 Mask = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]

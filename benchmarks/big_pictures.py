@@ -27,7 +27,7 @@ PLACES = [(0.5, 0.5, True), (0.2, 0.2, False), (0.6, 0.55, True), (0.45, 0.62, F
 EVALUATIONS = 4
 
 
-class Never(interactify.energy.Margin):
+class Never(interactify.brs.energy.Margin):
     """The margin energy, never content: every click takes all its evaluations."""
 
     def reached(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -31,8 +31,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.camvid_frames import CLASSES, Frames, class_ious, confusion, read_split, training_batch
-from interactify.weights import load_into, read_weights
-from interactify.whole_file import write_whole
+from interactify.checkpoints import load_into, read_weights
+from interactify.export.files import write_whole
 from interactify.zoo.train import MEAN, STD, average
 
 SIZE = (288, 384)  # network pixels (height, width): the frames' 4 to 3, and no padding for a stride of 32

@@ -11,7 +11,7 @@ from scipy.ndimage import label
 
 from benchmarks.camvid_frames import CLASSES, TRAINED, UNLABELLED, frame_names, read_labels
 from interactify.evaluation import Sample
-from interactify.evaluation.dataset import Truth
+from interactify.evaluation.data.dataset import Truth
 
 LEAST = 0.005  # of the frame's pixels: smaller ones are no objects that anybody would click at this size
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.camvid_frames import UNLABELLED, class_ious, confusion
-from interactify.class_map import ClassMaps
-from interactify.session import Session
+from interactify.session.class_map import ClassMaps
+from interactify.session.session import Session
 
 LabelMap = NDArray[np.int64]
 """(H, W): the most likely class of each pixel of the photo."""

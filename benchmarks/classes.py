@@ -35,11 +35,11 @@ from interactify.evaluation import Evaluation, Record, Sample
 from interactify.evaluation.metrics import continued
 from interactify.evaluation.run import click_through
 from interactify.evaluation.simulated_user import user_named
-from interactify.interactions import Click
-from interactify.photo import PhotoLike
-from interactify.session import Session
-from interactify.session_file import fingerprint
-from interactify.wrap import Interactive
+from interactify.interactions.click import Click
+from interactify.interactive import Interactive
+from interactify.pictures.decode import PhotoLike
+from interactify.session.session import Session
+from interactify.session.session_file import fingerprint
 from interactify.zoo.train import MEAN, STD
 
 AFTER = (0, 1, 3, 5, 10)  # clicks

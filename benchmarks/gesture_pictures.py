@@ -8,7 +8,7 @@ from PIL import Image
 
 import interactify
 from interactify import Box, Click, Interaction, Lasso, Paint, Scribble, draw
-from interactify.draw_gestures import pictured
+from interactify.draw.gestures import pictured
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 GESTURES: dict[str, list[Interaction]] = {

@@ -16,11 +16,12 @@ from torch.overrides import TorchFunctionMode
 import interactify
 from interactify import brs
 from interactify.adapters import knowledge_of
-from interactify.classes import target_logit
 from interactify.errors import InteractifyError, NonFiniteError, OptionError
-from interactify.insertion import attach, changed_at
-from interactify.outputs import resized, to_logits
-from interactify.wrap import Interactive
+from interactify.inspection.outputs import resized, to_logits
+from interactify.interactive import Interactive
+from interactify.network.feature_hooks import attach, changed_at
+from interactify.network.targets import target_logit
+from interactify.network.variables import target_logits
 
 SIZE = (45, 61)  # pixels: odd both ways, and no multiple of any stride
 LARGER = (161, 213)
@@ -216,7 +217,7 @@ def _gradients(net: Interactive, image: Tensor, target: int, rows: Tensor, colum
     with torch.enable_grad(), ExitStack() as inside:
         for layer in layers:
             inside.enter_context(changed_at(network.twin, layer, at(layer)))
-        logits = network.logits(image, _Added(), delta, [], target)
+        logits = target_logits(network, _Added(), image, delta, [], target)
         clicked = logits[0, 0, rows, columns].double()
         wanted = {"input": delta, **places}
         gradients = torch.autograd.grad(
@@ -232,7 +233,7 @@ def _refines(net: Interactive, image: Tensor, target: int, points: Tensor, label
     """Two clicks at once lower the energy, and the same way twice."""
 
     def forward(values: Tensor) -> Tensor:
-        return net.network.logits(image, net.variables, values, [], target)
+        return target_logits(net.network, net.variables, image, values, [], target)
 
     identity = net.variables.start(net.network, image)
     at_first = float(net.energy.corrective(start[:, None].to(identity.dtype), labels))

@@ -1,9 +1,9 @@
 """What many classes cost a click: `python -m benchmarks.many_classes [--out FILE]`.
 
-Log-odds of one class against the rest and their gradient at five pixels, in strips (`interactify.against_rest`) and as
-the formula is written; and whole clicks on a small FPN with so many classes, with one and with the other. The two are
-run in turn; kept are medians, quartiles and the ratio of the medians. One thread: how much is computed is compared, not
-how it is shared out.
+Log-odds of one class against the rest and their gradient at five pixels, in strips (`interactify.network.one_vs_rest`)
+and as the formula is written; and whole clicks on a small FPN with so many classes, with one and with the other. The
+two are run in turn; kept are medians, quartiles and the ratio of the medians. One thread: how much is computed is
+compared, not how it is shared out.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from torch import Tensor
 import interactify
 from benchmarks.accuracy import machine
 from benchmarks.big_pictures import PLACES, Never, disks
-from interactify import classes
-from interactify.against_rest import against_rest
+from interactify.network import targets as classes
+from interactify.network.one_vs_rest import against_rest
 
 OUT: Final = Path(__file__).parent / "results" / "many-classes.json"
 CLASSES: Final = (2, 11, 21, 150)

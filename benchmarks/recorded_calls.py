@@ -296,7 +296,7 @@ def _(kept: Recording) -> None:
     for energy, solver, more in product(("margin", "brs", "fbrs"), ("lbfgs", "scipy"), ({}, extra)):
         found = interactify.brs.refine(forward, start, points, labels, energy=energy, solver=solver, **more)
         _kept_refinement(kept, f"{energy} {solver}", found)
-    own = {"energy": interactify.energy.Margin(margin=1.0, aim=1.5), "inertia": lambda values: values.abs().sum()}
+    own = {"energy": interactify.brs.energy.Margin(margin=1.0, aim=1.5), "inertia": lambda values: values.abs().sum()}
     _kept_refinement(kept, "own", interactify.brs.refine(forward, start, points, labels, **own, max_evaluations=7))
     two = interactify.brs.refine(
         lambda v: torch.cat([forward(v), -forward(v.flip(-1))], 1), start, points, labels, maps=torch.tensor([0, 1, 1])

@@ -196,7 +196,7 @@ def _(kept: Recording) -> None:
 
 @case("small energy of one's own")
 def _(kept: Recording) -> None:
-    played(kept, tiny(energy=interactify.energy.Margin(margin=1.0, aim=2.0)), drawn(), *FEW)
+    played(kept, tiny(energy=interactify.brs.energy.Margin(margin=1.0, aim=2.0)), drawn(), *FEW)
 
 
 # ---- classes ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ from typing import Any
 
 from PIL import Image
 
-from interactify import demo, zoo
+from interactify import zoo
+from interactify.commands import demo
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 PATIENCE = 60_000  # milliseconds

@@ -23,7 +23,7 @@ from PIL import Image
 
 import interactify
 from interactify import Box, Click, Interaction, Scribble, draw
-from interactify.draw_gestures import pictured
+from interactify.draw.gestures import pictured
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 CUP = (70, 8, 486, 400)  # left, top, right and bottom borders of cup and saucer

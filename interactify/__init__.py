@@ -3,37 +3,92 @@
 net = interactify.wrap(model)
 session = net.session(photo)
 result = session.click(x=120, y=80)
+
+Names are loaded when they are first used (PEP 562), so that what does not compute starts without torch.
 """
 
-from interactify import brs, energy, errors, evaluation, optim, zoo
-from interactify.errors import (
-    AdapterError,
-    CheckpointError,
-    InteractifyError,
-    InteractionError,
-    ModelError,
-    NonFiniteError,
-    NoPhotoError,
-    NotEnoughMemoryError,
-    OptionError,
-    PhotoError,
-)
-from interactify.evaluation import evaluate
-from interactify.gestures import Box, Lasso, Mask, Paint, Scribble, interaction_from_json
-from interactify.interactions import Click, Interaction
-from interactify.maps import interaction_maps
-from interactify.picture import Picture, open_picture
-from interactify.predictor import Predictor
-from interactify.result import Result, Unsatisfied
-from interactify.session import Session
-from interactify.session_file import load_session
-from interactify.session_log import replay
-from interactify.spec import Knowledge
-from interactify.stem import ReconfiguredStem, reconfigure_stem
-from interactify.window import Window
-from interactify.wrap import Interactive, wrap
+from __future__ import annotations
 
-__version__ = "0.1.0"
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from interactify._version import __version__
+
+if TYPE_CHECKING:
+    from interactify import adapters, brs, draw, errors, evaluation, export, models, optim, predictor, session, zoo
+    from interactify.errors import (
+        AdapterError,
+        CheckpointError,
+        InteractifyError,
+        InteractionError,
+        ModelError,
+        NonFiniteError,
+        NoPhotoError,
+        NotEnoughMemoryError,
+        OptionError,
+        PhotoError,
+    )
+    from interactify.evaluation import evaluate
+    from interactify.inspection.spec import Knowledge
+    from interactify.interactions import (
+        Box,
+        Click,
+        Interaction,
+        Lasso,
+        Mask,
+        Paint,
+        Scribble,
+        interaction_from_json,
+        interaction_maps,
+    )
+    from interactify.interactive import Interactive, wrap
+    from interactify.pictures.picture import Picture, open_picture
+    from interactify.pictures.window import Window
+    from interactify.predictor import Predictor
+    from interactify.refinement.result import Result, Unsatisfied
+    from interactify.session import Session, load_session, replay
+    from interactify.stem import ReconfiguredStem, reconfigure_stem
+
+_FROM = {
+    "errors": (
+        "AdapterError",
+        "CheckpointError",
+        "InteractifyError",
+        "InteractionError",
+        "ModelError",
+        "NoPhotoError",
+        "NonFiniteError",
+        "NotEnoughMemoryError",
+        "OptionError",
+        "PhotoError",
+    ),
+    "evaluation": ("evaluate",),
+    "inspection.spec": ("Knowledge",),
+    "interactions": (
+        "Box",
+        "Click",
+        "Interaction",
+        "Lasso",
+        "Mask",
+        "Paint",
+        "Scribble",
+        "interaction_from_json",
+        "interaction_maps",
+    ),
+    "interactive": ("Interactive", "wrap"),
+    "pictures.picture": ("Picture", "open_picture"),
+    "pictures.window": ("Window",),
+    "predictor": ("Predictor",),
+    "refinement.result": ("Result", "Unsatisfied"),
+    "session": ("Session", "load_session", "replay"),
+    "stem": ("ReconfiguredStem", "reconfigure_stem"),
+}
+_MODULES = (
+    *("adapters", "brs", "draw", "errors", "evaluation", "export", "models", "optim", "predictor", "propagation"),
+    *("session", "zoo"),
+    "energy",  # its old place, which warns
+)
+_HOME = {name: module for module, names in _FROM.items() for name in names}
 
 __all__ = [
     "AdapterError",
@@ -62,18 +117,39 @@ __all__ = [
     "Session",
     "Unsatisfied",
     "Window",
+    "__version__",
+    "adapters",
     "brs",
-    "energy",
+    "draw",
     "errors",
     "evaluate",
     "evaluation",
+    "export",
     "interaction_from_json",
     "interaction_maps",
     "load_session",
+    "models",
     "open_picture",
     "optim",
+    "predictor",
     "reconfigure_stem",
     "replay",
+    "session",
     "wrap",
     "zoo",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        found = getattr(import_module(f"interactify.{_HOME[name]}"), name)
+    elif name in _MODULES:
+        found = import_module(f"interactify.{name}")
+    else:
+        raise AttributeError(f"module 'interactify' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -57,3 +59,31 @@ def text_of(value: Any) -> str:
     except Exception:  # integers of thousands of digits, and objects that can't tell of themselves
         return f"a {type(value).__name__} that can't be shown"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def ran_out(problem: BaseException) -> bool:
+    """Whether an exception says that memory was asked for in vain, on a device or on the host.
+
+    >>> ran_out(torch.OutOfMemoryError("CUDA out of memory")), ran_out(RuntimeError("shapes do not fit"))
+    (True, False)
+    """
+    import torch  # only where something went wrong: errors are read by commands that never load it
+
+    # On the host torch has no class of error for it, only the name of the allocator in a RuntimeError's text.
+    on_host = isinstance(problem, RuntimeError) and "DefaultCPUAllocator" in str(problem)
+    return on_host or isinstance(problem, (torch.OutOfMemoryError, MemoryError))
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Raise NotEnoughMemoryError for memory that runs out inside."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as cause:
+        if isinstance(cause, NotEnoughMemoryError) or not ran_out(cause):
+            raise
+        raise NotEnoughMemoryError(
+            "The memory does not suffice to run the network here; nothing was changed. Let it see the photo smaller "
+            "(wrap(resolution=…)), compute in half precision (precision='bfloat16'), or move variables deeper inside "
+            f"(variables='scale_bias@B'), which need less. It was: {str(cause).strip().splitlines()[0]}"
+        ) from cause

@@ -7,8 +7,7 @@ Two conversions, both exact before the first interaction and neither trained:
 - image kernels (Jang & Kim, CVPR 2019, section 3.3): one map per image channel, read through the first
   convolution's own kernels. The output equals the original's for zero maps.
 
-The branch is added to the convolution's *output*: appending channels to the weight would be wrong wherever the
-weight is standardised (BiT, NFNet), and appending to the input wherever it is padded or folded first.
+How the maps enter a pass is in `network/stem_branch.py`.
 """
 
 from __future__ import annotations
@@ -17,131 +16,22 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
+from interactify.adapters import knowledge_of
 from interactify.errors import ModelError, OptionError
-from interactify.following import Convolution, Following, Function, StemCall, following, mark_input
-from interactify.twin import independent_copy_of
+from interactify.inspection.image_flow import StemCall, mark_input
+from interactify.inspection.probe import probe
+from interactify.inspection.spec import Knowledge
+from interactify.inspection.twin import independent_copy_of, inside
+from interactify.network.stem_branch import (
+    kernel_shapes,
+    no_stem_message,
+    run_with_kernels,
+    run_with_second_image,
+)
 
 Kernels = Literal["zero", "image"]
-
-
-class _ZeroBranch(Following):
-    """Adds conv(maps, kernels[i]) to the output of stem call i; the maps are padded wherever the image is."""
-
-    def __init__(self, image: Tensor, maps: Tensor, kernels: Sequence[Tensor], named: bool) -> None:
-        super().__init__(image, named=named)
-        self._kernels = kernels
-        self._maps: dict[int, Tensor] = {id(image): maps}
-        self._kept: list[Tensor] = [image]  # as long as their ids stand for their maps
-
-    def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        out = func(*args, **kwargs)
-        source = args[0] if args else kwargs.get("input")
-        maps = self._maps.get(id(source))
-        if isinstance(out, Tensor) and out.ndim == 4 and maps is not None:
-            # Only what moves pixels moves the maps; normalising the image must not turn "no click" into a click.
-            moved = func(maps, *args[1:], **kwargs) if func is F.pad and args else maps
-            self._maps[id(out)] = moved
-            self._kept.append(out)
-        return out
-
-    def at_stem(self, index: int, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        out = func(*args, **kwargs)
-        if index >= len(self._kernels):
-            return out
-        call = Convolution(*args, **kwargs)
-        maps = self._maps.get(id(call.input), next(iter(self._maps.values())))
-        kernel = self._kernels[index]
-        maps = _on_grid(maps, call.input.shape[-2:], kernel.shape[1]).to(out.dtype)
-        return out + torch.conv2d(maps, kernel.to(out.dtype), None, call.stride, call.padding, call.dilation)
-
-
-def _on_grid(maps: Tensor, size: Sequence[int], channels: int) -> Tensor:
-    """Maps on the grid a stem reads: folded where it reads space-to-depth, averaged or resized otherwise."""
-    if tuple(maps.shape[-2:]) == tuple(size):
-        return maps
-    fold = maps.shape[-2] // size[0] if size[0] else 0
-    if channels == maps.shape[1] * fold**2 and maps.shape[-2:] == (size[0] * fold, size[1] * fold):
-        return F.pixel_unshuffle(maps, fold)
-    return F.interpolate(maps, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
-
-
-class _SecondImage(Following):
-    """Lets the stem read `image + maps`, and everything else that uses the image read the image."""
-
-    def __init__(self, image: Tensor, maps: Tensor, named: bool) -> None:
-        super().__init__(image, named=named)
-        self._needs_gradient = maps.requires_grad and torch.is_grad_enabled()
-        self._maps = maps
-        self._second: dict[int, Tensor] = {id(image): image + maps}
-        self._kept: list[Tensor] = [image]
-
-    def mark(self, tensor: Tensor) -> None:
-        super().mark(tensor)
-        if id(tensor) not in self._second:  # a stem that the user named, since the image can't be followed to it
-            maps = _on_grid(self._maps, tensor.shape[-2:], tensor.shape[1])
-            if maps.shape[1] != tensor.shape[1]:
-                raise ModelError(
-                    f"The named stem reads {tensor.shape[1]} channels, the image has {self._maps.shape[1]}: image "
-                    "kernels need as many. Use kernels='zero', or refine the input."
-                )
-            self._second[id(tensor)] = tensor + maps.to(tensor.dtype)
-            self._kept.append(tensor)
-
-    def _swap(self, value: Any) -> Any:
-        return self._second.get(id(value), value) if isinstance(value, Tensor) else value
-
-    def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._needs_gradient and not torch.is_grad_enabled():
-            raise ModelError(
-                "The image passes through an autograd function of the network's own before the stem, where no gradient "
-                "reaches the maps. Name the module that reads its result with stem='…', or use variables='input'."
-            )
-        second = func(*tree_map(self._swap, args), **tree_map(self._swap, kwargs))
-        out = func(*args, **kwargs)
-        pairs = zip(_tensors(out), _tensors(second), strict=True)
-        for leaf, twin in pairs:
-            self._second[id(leaf)] = twin
-            self._kept.append(leaf)
-        return out
-
-    def at_stem(self, index: int, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return func(*tree_map(self._swap, args), **tree_map(self._swap, kwargs))
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
-
-
-def run_with_kernels(
-    model: nn.Module, image: Tensor, maps: Tensor, kernels: Sequence[Tensor], named: bool = False
-) -> Any:
-    """Run `model(image)` with a branch over `maps` (N, M, H, W) at each stem call, through `kernels`."""
-    with following(_ZeroBranch(image, maps, kernels, named)):
-        return model(image)
-
-
-def run_with_second_image(model: nn.Module, image: Tensor, maps: Tensor, named: bool = False) -> Any:
-    """Run `model(image)` with the stem reading `image + maps`, both (N, C, H, W).
-
-    At a `named` stem the maps are added to what it reads, whatever happened to the image before.
-    """
-    with following(_SecondImage(image, maps, named)):
-        return model(image)
-
-
-def kernel_shapes(stem: Sequence[StemCall], image_channels: int, maps: int) -> list[tuple[int, int, int, int]]:
-    """Shapes (O, M', kh, kw) of the branches' kernels; M' = M·r² where the stem reads r × r pixels as channels."""
-    shapes = []
-    for call in stem:
-        folded = call.inputs[0] // image_channels if call.inputs[0] % image_channels == 0 else 1
-        r = round(folded**0.5)
-        out, _, kh, kw = call.weight
-        shapes.append((out, maps * (r * r if r * r == folded else 1), kh, kw))
-    return shapes
 
 
 class ReconfiguredStem(nn.Module):
@@ -213,14 +103,11 @@ def reconfigure_stem(
     >>> torch.equal(wider(torch.cat([image, clicks], 1)), model(image))
     True
     """
-    from interactify.probe import probe  # probing needs the stem calls defined here
-    from interactify.spec import Knowledge
-
     if kernels not in ("zero", "image"):
         raise OptionError(f'Expected kernels="zero" or kernels="image", got {kernels!r}.')
     if maps is not None and (isinstance(maps, bool) or not isinstance(maps, int) or maps < 1):
         raise OptionError(f"Expected a number of interaction maps of 1 or more, got {maps!r}.")
-    found = probe(model, Knowledge(stem=stem))
+    found = probe(model, knowledge_of(inside(model)), Knowledge(stem=stem))
     if not found.stem:
         raise ModelError(no_stem_message(model, found.classes_seen))
     if kernels == "image":
@@ -236,13 +123,3 @@ def reconfigure_stem(
     wider = ReconfiguredStem(independent, found.stem, found.channels, maps or 2, kernels, stem is not None)
     wider.training = model.training
     return wider
-
-
-def no_stem_message(model: nn.Module, classes: Sequence[str]) -> str:
-    """What to tell a user in whose network no convolution was seen to read the image."""
-    seen = f" Modules seen: {', '.join(classes[:8])}." if classes else ""
-    return (
-        f"No convolution of {type(model).__name__} was seen to read the image, so interaction maps have nowhere to "
-        f"enter.{seen} Name the module that reads it with stem='…', or refine the input itself (variables='input'), "
-        "which needs no stem."
-    )

@@ -75,8 +75,8 @@ def tiny_unet() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium, for tests that import tests.browser."""
-    from tests.browser import CHROMIUM, driver
+    """A headless Chromium, for tests that import tests.fixtures.browser."""
+    from tests.fixtures.browser import CHROMIUM, driver
 
     with driver.sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -98,7 +98,7 @@ def folder(tmp_path: Path, photo) -> Path:
     """A folder with a network and two photos, for the page."""
     from PIL import Image
 
-    from tests.browser import NETWORK
+    from tests.fixtures.browser import NETWORK
 
     (tmp_path / "network_for_page.py").write_text(NETWORK)
     (tmp_path / "photos").mkdir()
@@ -111,7 +111,7 @@ def folder(tmp_path: Path, photo) -> Path:
 @pytest.fixture
 def tab(browser: Any) -> Iterator[Callable[..., Any]]:
     """Opens tabs of the browser, and sees that none has told of an error."""
-    from tests.browser import Tab
+    from tests.fixtures.browser import Tab
 
     tabs: list[Tab] = []
 
@@ -129,7 +129,7 @@ def tab(browser: Any) -> Iterator[Callable[..., Any]]:
 def net() -> Any:
     """A wrapped network that answers in a moment."""
     import interactify
-    from tests import networks
+    from tests.fixtures import networks
 
     return interactify.wrap(networks.seeded(networks.Plain), max_evaluations=5)
 

@@ -7,19 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import awkward
-import networks
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_twin import same, snapshot
 from torch import Tensor, nn
 
 import interactify
 from interactify.errors import ModelError
-from interactify.variables import variables_named
-from interactify.view import sample
+from interactify.network.variables import target_logits, variables_named
+from interactify.pictures.resize_pad import sample
+from tests.fixtures import awkward, networks
+from tests.inspection.test_twin import same, snapshot
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PLAIN = (0.0,) * 3, (1.0,) * 3
@@ -165,7 +164,9 @@ def test_awkward(name: str) -> None:
     for kind in ("input", *(f"scale_bias@{letter}" for letter in net.spec.insertion_points())):
         variables = variables_named(kind, net.network)
         values = variables.start(net.network, image).requires_grad_(True)
-        logits = net.network.logits(image, variables, values, [], net.target if case.activation != "softmax" else 1)
+        logits = target_logits(
+            net.network, variables, image, values, [], net.target if case.activation != "softmax" else 1
+        )
         (gradient,) = torch.autograd.grad(sample(logits, torch.tensor([CLICKS[0]]).double()).sum(), values)
         assert bool(torch.isfinite(gradient).all()) and bool((gradient != 0).any()), kind
 
@@ -260,7 +261,7 @@ def test_saturated_probabilities_still_follow_clicks(name: str) -> None:
         y, x = (object_ == extreme).nonzero()[0].tolist()
         values = torch.zeros_like(image).requires_grad_(True)
         target = classes - 1 if classes > 1 else net.spec.output.classes - 1
-        logits = net.network.logits(image, net.variables, values, [], target)
+        logits = target_logits(net.network, net.variables, image, values, [], target)
         (gradient,) = torch.autograd.grad(logits[0, 0, y, x], values)
         assert bool(torch.isfinite(gradient).all())
         assert bool((gradient != 0).any()) == kept, "read before it; else the reason why that is done has gone"

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import interactify
-from tests import networks
+from tests.fixtures import networks
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 

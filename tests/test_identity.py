@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import networks
 import numpy as np
 import pytest
 import torch
@@ -13,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import interactify
-from interactify.variables import variables_named
+from interactify.network.variables import variables_named
+from tests.fixtures import networks
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)

@@ -9,7 +9,8 @@ import pytest
 
 import interactify
 from interactify import brs
-from interactify.energy import Margin
+from interactify.network.variables import target_logits
+from interactify.brs.energy import Margin
 from interactify.evaluation import evaluate, folder, next_click
 from interactify.zoo.train import validation_iou
 
@@ -69,7 +70,7 @@ def twenty_clicks(data_root):
             labels = np.array([c.positive for c in clicks])
 
             def forward(values, image=frame.image):
-                return net.network.logits(image, net.variables, values, (), None)
+                return target_logits(net.network, net.variables, image, values, (), None)
 
             rows.append(
                 tuple(

@@ -6,7 +6,6 @@ import inspect
 import time
 from typing import Any
 
-import networks
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from torch import nn
 
 import interactify
 from interactify.errors import InteractifyError, ModelError, OptionError
+from tests.fixtures import networks
 
 
 def test_the_same_object_comes_back() -> None:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from interactify.coordinates import shown
 from interactify.errors import InteractionError
-from interactify.gestures import interaction_from_json
-from interactify.interactions import Interaction
-from interactify.session import Session
+from interactify.interactions.click import Interaction
+from interactify.interactions.gestures import interaction_from_json
+from interactify.interactions.validation import shown
+from interactify.session.session import Session
 
 AT_ONCE: Final = 64  # interactions in one action
 POINTS: Final = 20_000  # of one stroke or outline; a page thins what is drawn to some hundreds

@@ -19,16 +19,16 @@ from typing import Final
 
 from interactify.app.actions import Action
 from interactify.app.failing import Busy, told
-from interactify.app.history import History
-from interactify.app.journal import Journal
 from interactify.app.pictures import checked_picture
-from interactify.app.project import Photo, Project
-from interactify.app.saving import Saver, Unsaved, reason
 from interactify.app.showing import Showing
 from interactify.app.sight import Sight
+from interactify.app.store.history import History
+from interactify.app.store.journal import Journal
+from interactify.app.store.project import Photo, Project
+from interactify.app.store.saving import Saver, Unsaved, reason
 from interactify.errors import PhotoError
-from interactify.session import Session
-from interactify.wrap import Interactive
+from interactify.interactive import Interactive
+from interactify.session.session import Session
 
 FIRST_LOOK: Final = 0.02  # seconds after which it is looked whether there is something to show already
 NEXT_LOOK: Final = 0.25  # and again: what is shown in between costs what the refinement could use

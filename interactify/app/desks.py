@@ -7,11 +7,11 @@ import time
 from typing import Final
 
 from interactify.app.desk import Desk
-from interactify.app.journal import SessionFiles, entries_of
-from interactify.app.project import Photo, Project
-from interactify.app.saving import Saver, mask_files
-from interactify.session_file import fingerprint
-from interactify.wrap import Interactive
+from interactify.app.store.journal import SessionFiles, entries_of
+from interactify.app.store.project import Photo, Project
+from interactify.app.store.saving import Saver, mask_files
+from interactify.interactive import Interactive
+from interactify.session.session_file import fingerprint
 
 OPEN: Final = 6  # sessions kept in memory
 LAST_WORDS: Final = 20.0  # seconds that what is being done may take when the server ends

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from interactify.window import Window, extent_of, whole
+from interactify.pictures.window import Window, extent_of, whole
 
 FAST: Final = 1  # zlib's level: the way is short, and a mask's rows are alike
 MOST_OF_IT: Final = (

@@ -10,8 +10,8 @@ from typing import IO, Any, Final
 from PIL import Image
 
 from interactify.errors import PhotoError
-from interactify.photo import upright
-from interactify.picture import open_picture
+from interactify.pictures.decode import upright
+from interactify.pictures.picture import open_picture
 
 FORMATS: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 ENDINGS: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")

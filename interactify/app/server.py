@@ -19,21 +19,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from interactify.app import exporting
 from interactify.app.actions import Action, check, read_action
 from interactify.app.desk import Desk
 from interactify.app.desks import Desks
 from interactify.app.failing import Busy, Failed, told
 from interactify.app.frames import frame, mask_part
 from interactify.app.pictures import as_jpeg, thumbnail
-from interactify.app.project import STATUSES, Photo, Project
 from interactify.app.security import Door, Guard, TooLong, refused
 from interactify.app.showing import BACKGROUNDS
 from interactify.app.sight import Sight, read_sight
+from interactify.app.store import exporting
+from interactify.app.store.project import STATUSES, Photo, Project
 from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, OptionError, PhotoError
 from interactify.export import voc_palette
-from interactify.session import Session
-from interactify.wrap import Interactive
+from interactify.interactive import Interactive
+from interactify.session.session import Session
 
 STATIC: Final = Path(__file__).parent / "static"
 TYPES: Final = {

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify.app.frames import Part, class_part, frame, mask_part
-from interactify.app.saving import class_of
 from interactify.app.sight import Sight
 from interactify.export import voc_palette
-from interactify.result import Result
-from interactify.session import Session
-from interactify.timeline import Step, groups_of
+from interactify.refinement.history import Step, groups_of
+from interactify.refinement.result import Result
+from interactify.session.session import Session
 
 BACKGROUNDS: Final = ("background", "__background__", "bg")
 MOST_POINTS: Final = 400  # of a stroke, in what the page draws
@@ -92,7 +91,7 @@ class Showing:
             {
                 "name": track.name,
                 "said": len(track.interactions),
-                "class": class_of(session, track.name, "") or None,
+                "class": session.category(track.name, "") or None,
                 "area": covered(session.result_of(track.name)) if track.interactions else None,
             }
             for track in tracks

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from interactify.app.frames import Part, runs
 from interactify.errors import OptionError
-from interactify.result import Result
-from interactify.window import Window, extent_of, whole
+from interactify.pictures.window import Window, extent_of, whole
+from interactify.refinement.result import Result
 
 WORTH: Final = 0.4  # of a photo's pixels: where a screen shows more, all of the mask is as soon made
 FURTHEST: Final = 4096  # pixels of a photo from one of the screen's to the next, at most

@@ -15,7 +15,7 @@ from interactify.commands.network_options import add_network_options, network
 from interactify.errors import OptionError
 
 if TYPE_CHECKING:
-    from interactify.wrap import Interactive
+    from interactify.interactive import Interactive
 
 PORT: Final = 8347  # the first that is tried
 
@@ -42,9 +42,9 @@ def run(given: argparse.Namespace) -> int:
     for needed in ("starlette", "uvicorn"):
         if find_spec(needed) is None:
             raise OptionError(f"The page needs {needed}, which is not installed: pip install 'interactify[app]'.")
-    from interactify.app.alone import alone_in
-    from interactify.app.project import Project, photos_of
     from interactify.app.security import Door
+    from interactify.app.store.alone import alone_in
+    from interactify.app.store.project import Project, photos_of
 
     path, out = (None if each is None else Path(each) for each in (given.path, given.out))
     photos, folder = photos_of(path, out)
@@ -84,9 +84,9 @@ def serve(net: Interactive, project: object, listening: socket.socket, host: str
     """Run the server on a socket until it is interrupted."""
     import uvicorn
 
-    from interactify.app.project import Project
     from interactify.app.security import Door
     from interactify.app.server import build
+    from interactify.app.store.project import Project
 
     assert isinstance(project, Project)
     door = Door.opened(host, listening.getsockname()[1])

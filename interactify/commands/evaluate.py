@@ -33,7 +33,7 @@ def run(given: argparse.Namespace) -> int:
     note_random_weights(given.model)
     from interactify.evaluation.campaign import Campaign
     from interactify.evaluation.campaign import run as run_campaign
-    from interactify.evaluation.report import write_report
+    from interactify.evaluation.reports.report import write_report
     from interactify.evaluation.scribbles import Strokes
     from interactify.evaluation.simulated_user import Jitter, user_named
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interactify.wrap import Interactive
+    from interactify.interactive import Interactive
 
 MODEL_HELP = """the network: "zoo" (embedded, the default); ARCH/ENCODER[,option=value ...][@CHECKPOINT], an
 architecture of segmentation_models_pytorch with its weights (.pt, .safetensors or a save_pretrained folder), such as
@@ -60,8 +60,8 @@ def network(given: argparse.Namespace) -> Interactive:
 
     Raises as `interactify.wrap`, `interactify.models.build_model` and `Interactive.to`.
     """
-    from interactify.models import build_model, quickest_device
-    from interactify.wrap import wrap
+    from interactify.interactive import wrap
+    from interactify.models.build import build_model, quickest_device
 
     net = wrap(build_model(given.model), **options(given))
     note_random_weights(given.model)

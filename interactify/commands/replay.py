@@ -8,7 +8,13 @@ from pathlib import Path
 
 from interactify.commands.network_options import add_network_options, network
 from interactify.errors import InteractionError, PhotoError
-from interactify.formats import FORMAT_HELP, Exported, category_of, checked_tolerance, formats_named, write_formats
+from interactify.export.formats import (
+    FORMAT_HELP,
+    Exported,
+    checked_tolerance,
+    formats_named,
+    write_formats,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +36,7 @@ def run(given: argparse.Namespace) -> int:
     if not photo.is_file():
         raise PhotoError(f"No picture file at {photo}.")
     from interactify import draw, export
-    from interactify.session_log import replay
+    from interactify.session.loading import replay
 
     folder = export.prepare_folder(given.out)
     session = replay(log, network(given), photo, progress=sys.stderr.isatty())
@@ -39,7 +45,7 @@ def run(given: argparse.Namespace) -> int:
         result = session.switch(name)
         stem = photo.stem if len(session.objects) == 1 else f"{photo.stem}-{_plain(name)}"
         for path in write_formats(
-            formats, folder, Exported(result, photo.with_stem(stem), category_of(session), tolerance)
+            formats, folder, Exported(result, photo.with_stem(stem), session.category(), tolerance)
         ):
             print(path)
         pictured = draw.overlay(pictured, result.mask, clicks=result.clicks)

@@ -12,8 +12,14 @@ from typing import NamedTuple
 
 from interactify.commands.network_options import add_network_options, network
 from interactify.errors import InteractionError, PhotoError
-from interactify.formats import FORMAT_HELP, Exported, category_of, checked_tolerance, formats_named, write_formats
-from interactify.whole_file import write_whole
+from interactify.export.files import write_whole
+from interactify.export.formats import (
+    FORMAT_HELP,
+    Exported,
+    checked_tolerance,
+    formats_named,
+    write_formats,
+)
 
 CLICK_HELP = """a click at pixel x, y (x to the right, y down); with a minus before x it says that the pixel does not
 belong to the object (-120,80; at the left border -0,80). Repeat it: clicks are made in the order given"""
@@ -49,9 +55,10 @@ def run(given: argparse.Namespace) -> int:
     photo = Path(given.photo)
     if not photo.is_file():
         raise PhotoError(f"No picture file at {photo}.")
-    from interactify import demo, draw, export
-    from interactify.interactions import Click, checked
-    from interactify.picture import open_picture
+    from interactify import draw, export
+    from interactify.commands import demo
+    from interactify.interactions.click import Click, checked
+    from interactify.pictures.picture import open_picture
 
     size = open_picture(photo).size
     for click in clicks:
@@ -65,7 +72,7 @@ def run(given: argparse.Namespace) -> int:
         print(demo.row(made, result), flush=True)
     said = [each for each in session.interactions if isinstance(each, Click)]
     pictured = draw.overlay(session.photo, result.mask, clicks=said)
-    for path in write_formats(formats, folder, Exported(result, photo, category_of(session), tolerance)):
+    for path in write_formats(formats, folder, Exported(result, photo, session.category(), tolerance)):
         print(path)
     print(export.write_picture(folder / f"{photo.stem}-overlay.png", pictured))
     if given.log:

@@ -1,10 +1,10 @@
 """Measuring: simulated users, the metrics, data sets in their published layouts, runs over them, and reports."""
 
-from interactify.evaluation.dataset import AnnotatedPhoto, Dataset, Sample
-from interactify.evaluation.dataset_coco import coco
-from interactify.evaluation.dataset_folders import berkeley, davis, folder, grabcut
-from interactify.evaluation.dataset_sbd import sbd
-from interactify.evaluation.datasets import dataset_named
+from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset, Sample
+from interactify.evaluation.data.dataset_coco import coco
+from interactify.evaluation.data.dataset_folders import berkeley, davis, folder, grabcut
+from interactify.evaluation.data.dataset_sbd import sbd
+from interactify.evaluation.data.datasets import dataset_named
 from interactify.evaluation.metrics import (
     area_under_curve,
     boundary_iou,

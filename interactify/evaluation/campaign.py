@@ -25,8 +25,8 @@ import torch
 from tqdm import tqdm
 
 from interactify.errors import InteractifyError, OptionError
-from interactify.evaluation.dataset import AnnotatedPhoto, Dataset
-from interactify.evaluation.datasets import dataset_named
+from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset
+from interactify.evaluation.data.datasets import dataset_named
 from interactify.evaluation.records import Evaluation, Record
 from interactify.evaluation.results_file import ResultsFile
 from interactify.evaluation.run import check_clicks, click_through
@@ -34,7 +34,7 @@ from interactify.evaluation.simulated_user import SimulatedUser, user_named
 from interactify.export import prepare_folder, write_mask
 
 if TYPE_CHECKING:
-    from interactify.wrap import Interactive
+    from interactify.interactive import Interactive
 
 RESULTS = "results.jsonl"
 MASKS = "masks"
@@ -75,8 +75,8 @@ class Campaign:
 
     def network(self, worker: int = 0) -> Interactive:
         """Build and wrap the network; `worker` chooses among several GPUs."""
-        from interactify.models import build_model
-        from interactify.wrap import wrap
+        from interactify.interactive import wrap
+        from interactify.models.build import build_model
 
         device = self.device
         if device == "cuda" and torch.cuda.device_count() > 1:
@@ -94,7 +94,7 @@ class Campaign:
     def configuration(self, net: Interactive) -> dict[str, Any]:
         """What the records follow from, as JSON knows it; where two runs differ in this, their records don't mix."""
         from interactify import __version__
-        from interactify.session_file import fingerprint
+        from interactify.session.session_file import fingerprint
 
         names = "\n".join(photo.name for photo in self.photos.photos)
         return {

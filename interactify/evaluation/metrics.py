@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import distance_transform_cdt, distance_transform_edt
 
-from interactify.evaluation.dataset import Mask, Truth
-from interactify.interactions import Click
+from interactify.evaluation.data.dataset import Mask, Truth
+from interactify.interactions.click import Click
 
 BOUNDARY = 0.02  # of the diagonal: the width of the band that boundary IoU looks at, as its authors evaluate
 FAR = 0.1  # of the diagonal: a change farther than this from every new click is collateral where it is wrong

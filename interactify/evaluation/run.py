@@ -9,13 +9,13 @@ import numpy as np
 from tqdm import tqdm
 
 from interactify.errors import OptionError
-from interactify.evaluation.dataset import Dataset, Mask, Sample
+from interactify.evaluation.data.dataset import Dataset, Mask, Sample
 from interactify.evaluation.metrics import boundary_iou, collateral_change, iou
 from interactify.evaluation.records import Evaluation, Record
 from interactify.evaluation.simulated_user import SimulatedUser, user_named
 
 if TYPE_CHECKING:
-    from interactify.wrap import Interactive
+    from interactify.interactive import Interactive
 
 
 def evaluate(

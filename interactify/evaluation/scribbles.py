@@ -12,9 +12,9 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, find_objects, label
 
 from interactify.errors import OptionError
-from interactify.evaluation.dataset import Mask, Sample
+from interactify.evaluation.data.dataset import Mask, Sample
 from interactify.evaluation.simulated_user import Gesture, SimulatedUser, user_named
-from interactify.interactions import Click
+from interactify.interactions.click import Click
 
 EIGHT = np.ones((3, 3), bool)
 POLARITIES: Mapping[int, bool] = {1: True, 2: False}  # as in the strokes that come with GrabCut

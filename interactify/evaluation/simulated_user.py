@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, label
 
 from interactify.errors import OptionError
-from interactify.evaluation.dataset import Mask, Sample, Truth
-from interactify.interactions import Click
+from interactify.evaluation.data.dataset import Mask, Sample, Truth
+from interactify.interactions.click import Click
 
 Gesture = tuple[Click, ...]
 """One movement of the hand, which counts as one click: a click alone, or those along a stroke."""

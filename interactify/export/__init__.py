@@ -4,10 +4,8 @@ Functions called `write_…` write one file; the others give the same content as
 shows them together.
 """
 
-from interactify.export.arrays import label_map
 from interactify.export.coco import CocoPhoto, coco_annotation, coco_dataset, write_coco
 from interactify.export.files import prepare_folder
-from interactify.export.filling import filled
 from interactify.export.geojson import geojson, write_geojson
 from interactify.export.png import (
     voc_palette,
@@ -17,9 +15,12 @@ from interactify.export.png import (
     write_probability_npy,
     write_probability_png,
 )
-from interactify.export.polygons import Polygon, polygons, single_ring
-from interactify.export.run_lengths import mask_of_rle, run_lengths, write_rle
+from interactify.export.rle import write_rle
 from interactify.export.yolo import write_yolo, yolo_lines
+from interactify.masks.arrays import label_map
+from interactify.masks.fill import filled
+from interactify.masks.polygons import Polygon, polygons, single_ring
+from interactify.masks.run_lengths import mask_of_rle, run_lengths
 
 __all__ = [
     "CocoPhoto",

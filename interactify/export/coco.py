@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify.errors import OptionError
-from interactify.export.arrays import Mask, checked_mask, checked_masks, checked_numbers, checked_size
 from interactify.export.files import plain_numbers, write_json
-from interactify.export.polygons import polygons, single_ring
-from interactify.export.run_lengths import run_lengths
+from interactify.masks.arrays import Mask, checked_mask, checked_masks, checked_numbers, checked_size
+from interactify.masks.polygons import polygons, single_ring
+from interactify.masks.run_lengths import run_lengths
 
 OUTLINES = ("polygons", "rle")
 

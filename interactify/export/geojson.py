@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify.errors import OptionError
-from interactify.export.arrays import Mask, checked_masks
 from interactify.export.files import plain_numbers, write_json
-from interactify.export.polygons import Points, polygons
+from interactify.masks.arrays import Mask, checked_masks
+from interactify.masks.polygons import Points, polygons
 
 Transform = tuple[float, float, float, float, float, float]
 IN_PIXELS: Transform = (1, 0, 0, 0, 1, 0)

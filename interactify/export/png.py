@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from interactify.errors import OptionError
-from interactify.export.arrays import Mask, checked_labels, checked_mask, checked_probability, what
-from interactify.whole_file import write_whole
+from interactify.export.files import write_whole
+from interactify.masks.arrays import Mask, checked_labels, checked_mask, checked_probability, what
 
 
 def write_mask(path: str | os.PathLike[str], mask: Mask) -> Path:

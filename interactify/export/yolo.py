@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from interactify.export.arrays import Mask, checked_masks, checked_numbers
-from interactify.export.polygons import polygons, single_ring
-from interactify.whole_file import write_whole
+from interactify.export.files import write_whole
+from interactify.masks.arrays import Mask, checked_masks, checked_numbers
+from interactify.masks.polygons import polygons, single_ring
 
 
 def yolo_lines(

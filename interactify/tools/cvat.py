@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interactify.coordinates import text_of
 from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError
-from interactify.prompts import Prompt, Rectangle
+from interactify.interactions.validation import text_of
+from interactify.predictor.prompts import Prompt, Rectangle
 from interactify.tools.served import Served, clicks_in, image_of, rectangle_in
 
 CALLERS_FAULT = (InteractionError, OptionError, PhotoError)  # the request's; all else is the network's or the machine's
@@ -62,8 +62,8 @@ def served_from(settings: Path) -> Served:
         OptionError: the file can't be read.
         ModelError, CheckpointError: as `build_model`.
     """
-    from interactify.models import build_model, quickest_device
-    from interactify.wrap import wrap
+    from interactify.interactive import wrap
+    from interactify.models.build import build_model, quickest_device
 
     try:
         said = json.loads(settings.read_text(encoding="utf-8"))

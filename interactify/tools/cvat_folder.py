@@ -21,9 +21,8 @@ from pathlib import Path
 
 from interactify.commands.network_options import network, options
 from interactify.errors import OptionError
-from interactify.export.files import prepare_folder, write_json
-from interactify.families import FAMILIES
-from interactify.whole_file import write_whole
+from interactify.export.files import prepare_folder, write_json, write_whole
+from interactify.models.hubs import FAMILIES
 
 SETTINGS = "network.json"
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")

@@ -21,13 +21,13 @@ from label_studio_ml.model import LabelStudioMLBase
 from PIL import Image
 
 import interactify
-from interactify.coordinates import text_of
 from interactify.errors import InteractifyError, OptionError, PhotoError
-from interactify.prompts import Prompt
+from interactify.interactions.validation import text_of
+from interactify.interactive import Interactive
+from interactify.predictor.prompts import Prompt
 from interactify.tools.cvat import status_of
 from interactify.tools.label_studio_regions import Controls, controls_of, read_regions, region_of
 from interactify.tools.served import Served, image_of
-from interactify.wrap import Interactive
 
 Prediction = dict[str, Any]
 

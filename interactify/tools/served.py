@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from interactify.answers import Opened
-from interactify.candidates import expected_iou
-from interactify.coordinates import number, text_of
 from interactify.errors import InteractionError, PhotoError
-from interactify.interactions import Click
-from interactify.photo import upright
-from interactify.prompts import Prompt, Rectangle
-from interactify.wrap import Interactive
+from interactify.interactions.click import Click
+from interactify.interactions.validation import number, text_of
+from interactify.interactive import Interactive
+from interactify.pictures.decode import upright
+from interactify.predictor.answers import Opened
+from interactify.predictor.candidates import expected_iou
+from interactify.predictor.prompts import Prompt, Rectangle
 
 KEPT: Final = 2  # photos that stay open: the one that is worked on, and the one before, for a second person
 
@@ -79,7 +79,8 @@ class Served:
 def image_of(data: bytes) -> tuple[Image.Image, str]:
     """The picture in the bytes of a file, upright and in its own mode, and what tells it from others.
 
-    Depth and transparency are what `interactify.photo` reads them as, whether a photo comes as a file or as its bytes.
+    Depth and transparency are what `interactify.pictures.decode` reads them as, whether a photo comes as a file or as
+    its bytes.
 
     Raises:
         PhotoError: the bytes are no picture, or one of more pixels than PIL opens unasked.

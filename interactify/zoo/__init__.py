@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from interactify.errors import CheckpointError
-from interactify.interactions import Click
+from interactify.interactions.click import Click
 
 FOLDER = Path(str(files(__name__)))
 
@@ -101,7 +101,7 @@ def _read(folder: Path) -> nn.Module:
     """
     import segmentation_models_pytorch as smp  # here, since it takes a second that photos() need not wait
 
-    from interactify.weights import load_into, read_config, read_weights, weights_in
+    from interactify.checkpoints import load_into, read_config, read_weights, weights_in
 
     try:
         config, file = read_config(folder), weights_in(folder)

@@ -11,7 +11,7 @@ from napari.layers import Labels, Points
 from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
 
-from interactify.interactions import Click
+from interactify.interactions.click import Click
 from interactify.tools.napari_plugin.shown import Shown
 
 # Of the objects, in turn; the first is for none. Apart from each other and from the clicks for colour-blind eyes too.

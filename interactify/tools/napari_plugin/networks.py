@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interactify.wrap import Interactive
+    from interactify.interactive import Interactive
 
 
 class Networks:
@@ -20,8 +20,8 @@ class Networks:
         Raises:
             ModelError, CheckpointError, NotEnoughMemoryError: as `build_model`, `wrap` and `Interactive.to`.
         """
-        from interactify.models import build_model, quickest_device
-        from interactify.wrap import wrap
+        from interactify.interactive import wrap
+        from interactify.models.build import build_model, quickest_device
 
         if self._kept is None or self._kept[0] != text:
             self._kept = text, wrap(build_model(text)).to(quickest_device())

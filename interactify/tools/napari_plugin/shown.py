@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify.errors import PhotoError
-from interactify.interactions import Click
-from interactify.result import Result
-from interactify.session import Session
+from interactify.interactions.click import Click
+from interactify.refinement.result import Result
+from interactify.session.session import Session
 
 
 @dataclass(frozen=True, eq=False)

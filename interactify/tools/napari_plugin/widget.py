@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
 )
 
 from interactify.errors import InteractifyError
-from interactify.interactions import Click
-from interactify.session import Session
+from interactify.interactions.click import Click
+from interactify.session.session import Session
 from interactify.tools.napari_plugin.layers import ClickLayers
 from interactify.tools.napari_plugin.networks import Networks
 from interactify.tools.napari_plugin.shown import Shown, photo_of, shown

@@ -1,0 +1,1 @@
+"""What the page keeps on disk: the project, each photo's journal and session, the masks."""

@@ -1,0 +1,21 @@
+"""BRS: minimise an energy over variables until every clicked pixel has its label. The functional core.
+
+Nothing here knows of sessions, photos or networks: `refine` takes any function from values to logits.
+"""
+
+from interactify.brs.energy import Energy, Margin, MeanPerPolarity, SumOfSquares, energy_named
+from interactify.brs.refinement import Refinement, check_seconds, check_solver, refine, refine_rows, stopping
+
+__all__ = [
+    "Energy",
+    "Margin",
+    "MeanPerPolarity",
+    "Refinement",
+    "SumOfSquares",
+    "check_seconds",
+    "check_solver",
+    "energy_named",
+    "refine",
+    "refine_rows",
+    "stopping",
+]

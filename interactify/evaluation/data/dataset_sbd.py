@@ -1,0 +1,56 @@
+"""SBD, the Semantic Boundaries Dataset: photos of PASCAL VOC with every instance outlined, in MATLAB files."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from interactify.errors import OptionError
+from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset, Truth, truth_of
+
+
+def sbd(root: str | Path, split: str = "val") -> Dataset:
+    """Every instance of SBD as an object: `img/NAME.jpg`, `inst/NAME.mat` (or `cls/NAME.mat`), names in `val.txt`.
+
+    Hariharan et al., "Semantic Contours from Inverse Detectors", ICCV 2011; its val.txt has 2857 photos with 6671
+    instances. Where there is no `inst/`, each class of a photo is an object. 255 is unknown.
+
+    Args:
+        root: the folder that holds them, called `dataset` in the published archive.
+        split: "val" or "train": the list of names.
+
+    Raises:
+        OptionError: the list, a photo or a file of instances is missing; or, on reading, that file is another.
+    """
+    root = Path(root)
+    listed = root / f"{split}.txt"
+    if not listed.is_file():
+        raise OptionError(f"Expected the names of SBD's photos in {listed}, found no such file.")
+    kind = ("inst", "GTinst") if (root / "inst").is_dir() else ("cls", "GTcls")
+    photos = []
+    for name in listed.read_text().split():
+        photo, truth = root / "img" / f"{name}.jpg", root / kind[0] / f"{name}.mat"
+        for path in (photo, truth):
+            if not path.is_file():
+                raise OptionError(f"{listed} names {name}, but there is no {path}.")
+        photos.append(AnnotatedPhoto(name, photo, partial(_instances, truth, kind[1])))
+    if not photos:
+        raise OptionError(f"{listed} names no photos.")
+    return Dataset("sbd", tuple(photos))
+
+
+def _instances(path: Path, field: str) -> dict[str, Truth]:
+    try:
+        labels = np.asarray(loadmat(path)[field][0, 0]["Segmentation"])
+    except Exception as cause:  # MATLAB's format breaks in many ways, each with an exception of its own
+        raise OptionError(
+            f"{path} is no file of SBD ({type(cause).__name__}: {cause}): expected {field}.Segmentation in it."
+        ) from cause
+    return {
+        str(int(value)): truth_of(labels == value, labels == 255)
+        for value in np.unique(labels)
+        if int(value) not in (0, 255)
+    }

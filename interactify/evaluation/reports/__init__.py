@@ -1,0 +1,1 @@
+"""What a run found, as curves, sheets of pictures and a report."""

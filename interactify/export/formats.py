@@ -1,0 +1,136 @@
+"""The files that `interactify segment` writes of a mask: what each format is called, holds, and how its file is named.
+
+The command line reads this to write its help: nothing here loads torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactify import export
+from interactify.errors import OptionError
+
+
+class Segmented(Protocol):
+    """What is written of a result, and all that is asked of it."""
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H, W) bool."""
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """(H, W) float32 in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What is known when files are written: the result, the photo, what its object is called, and the tolerance."""
+
+    result: Segmented
+    photo: Path
+    category: str
+    tolerance: float
+
+
+class Format(NamedTuple):
+    """A format: what follows the photo's name in the file's, what it holds, and what writes it."""
+
+    ending: str
+    holds: str
+    write: Callable[[Path, Exported], Path]
+
+
+def formats_named(texts: Sequence[str]) -> list[str]:
+    """Read names of formats, several in one text with commas between; each is taken once, in the order given.
+
+    Raises:
+        OptionError: one of them is unknown.
+
+    >>> formats_named(["png,yolo", "coco", "png"])
+    ['png', 'yolo', 'coco']
+    """
+    names = [name.strip().lower() for text in texts for name in text.split(",")]
+    for name in names:
+        if name not in FORMATS:
+            raise OptionError(f"Expected formats out of {', '.join(FORMATS)}; got {name!r}.")
+    return list(dict.fromkeys(names))
+
+
+def checked_tolerance(tolerance: float) -> float:
+    """Return a tolerance in pixels as it is.
+
+    Raises:
+        OptionError: it is negative or not finite.
+    """
+    if not 0 <= tolerance < float("inf"):
+        raise OptionError(f"Expected a tolerance of 0 pixels or more, got {tolerance}.")
+    return tolerance
+
+
+def write_formats(names: Sequence[str], folder: Path, exported: Exported) -> list[Path]:
+    """Write a file for each format, named after the photo.
+
+    Returns:
+        The files' paths, in the formats' order.
+
+    Raises:
+        OptionError: a file can't be written.
+    """
+    stem = exported.photo.stem
+    return [FORMATS[name].write(folder / f"{stem}{FORMATS[name].ending}", exported) for name in names]
+
+
+def _png(path: Path, exported: Exported) -> Path:
+    return export.write_mask(path, exported.result.mask)
+
+
+def _labels(path: Path, exported: Exported) -> Path:
+    return export.write_labels(path, export.label_map(exported.result.mask))
+
+
+def _npy(path: Path, exported: Exported) -> Path:
+    return export.write_probability_npy(path, exported.result.probability)
+
+
+def _prob16(path: Path, exported: Exported) -> Path:
+    return export.write_probability_png(path, exported.result.probability)
+
+
+def _coco(path: Path, exported: Exported) -> Path:
+    photo = export.CocoPhoto(exported.photo.name, [exported.result.mask])
+    return export.write_coco(path, [photo], [exported.category], tolerance=exported.tolerance)
+
+
+def _rle(path: Path, exported: Exported) -> Path:
+    return export.write_rle(path, exported.result.mask)
+
+
+def _geojson(path: Path, exported: Exported) -> Path:
+    its = {"category": exported.category}
+    return export.write_geojson(path, exported.result.mask, [its], tolerance=exported.tolerance)
+
+
+def _yolo(path: Path, exported: Exported) -> Path:
+    return export.write_yolo(path, exported.result.mask, tolerance=exported.tolerance)
+
+
+FORMATS = {
+    "png": Format("-mask.png", "the mask, 8-bit grey: 255 object, 0 elsewhere", _png),
+    "labels": Format("-labels.png", "labels, 8-bit with VOC's palette: 1 object, 0 elsewhere", _labels),
+    "npy": Format("-probability.npy", "probabilities, float32 from 0 to 1, for numpy.load", _npy),
+    "prob16": Format("-probability.png", "probabilities, 16-bit grey: 65535 is 1", _prob16),
+    "coco": Format("-coco.json", "COCO's JSON with exact polygons; category 1", _coco),
+    "rle": Format("-rle.json", "COCO's run lengths, compressed", _rle),
+    "geojson": Format(".geojson", "polygons with holes, in pixels", _geojson),
+    "yolo": Format(".txt", "YOLO's segmentation text, parts of width and height; class 0", _yolo),
+}
+
+FORMAT_HELP = f"""what is written of the mask, png by default; repeat it, or put commas between:
+{"; ".join(f"{name} (PHOTO{of.ending}: {of.holds})" for name, of in FORMATS.items())}"""

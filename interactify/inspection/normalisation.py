@@ -1,0 +1,80 @@
+"""Mean and deviation of the images a network reads, and who says so.
+
+In this order: the user, what is stated for the network as a whole, arithmetic seen inside the network before its first
+convolution, its family's habit, ImageNet's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from interactify.errors import OptionError
+from interactify.inspection.image_flow import Watching
+from interactify.inspection.spec import Knowledge
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_BYTES = 50.0  # a constant above this, next to pixels, is one for pixels from 0 to 255
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """`mean` and `std` per channel, for images in [0, 1]; `source` for `describe()`."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+
+
+def normalisation_of(channels: int, given: Knowledge, known: Knowledge, watching: Watching) -> Normalisation:
+    """Put together what user (`given`) and adapter (`known`) say, and what was seen.
+
+    Raises:
+        OptionError: for a mean or std that can't be.
+    """
+    mean, std, source = _default(channels, known, watching)
+    if given.mean is not None or given.std is not None:
+        source = "given"
+    mean = _per_channel("mean", mean if given.mean is None else given.mean, channels)
+    std = _per_channel("std", std if given.std is None else given.std, channels)
+    if min(std) <= 0:
+        raise OptionError(f"Expected std above 0 for each channel, got {std}.")
+    return Normalisation(mean, std, source)
+
+
+def _default(
+    channels: int, known: Knowledge, watching: Watching
+) -> tuple[Sequence[float] | float, Sequence[float] | float, str]:
+    stated = None
+    if known.mean is not None and known.std is not None and _fits(known.mean, channels) and _fits(known.std, channels):
+        stated = known.mean, known.std, known.normalisation or f"{known.family}'s"
+    if stated is not None and known.whole:
+        return stated
+    inside = watching.arithmetic
+    scaled_down = [name for name, constant in inside if name.startswith("mul") and 0 < constant < 1 / _BYTES]
+    if scaled_down or any(name.startswith(("sub", "div", "true_divide")) for name, _ in inside):
+        first, constant = inside[0]
+        scaled_up = first.startswith("mul") and constant > _BYTES
+        bytes_ = not scaled_up and (bool(scaled_down) or any(constant > _BYTES for _, constant in inside))
+        seen = " and ".join(dict.fromkeys(name for name, _ in inside))
+        reads = "pixels from 0 to 255" if bytes_ else "pixels in [0, 1]"
+        return 0.0, 1 / 255 if bytes_ else 1.0, f"it normalises inside: {seen} before its first convolution; {reads}"
+    if stated is not None:
+        return stated
+    if channels == 3:
+        return *IMAGENET, "ImageNet's, assumed: give mean=, std= if yours differ"
+    return 0.0, 1.0, "images in [0, 1], assumed: give mean=, std= if not"
+
+
+def _fits(values: Sequence[float] | float, channels: int) -> bool:
+    return isinstance(values, (int, float)) or len(values) == channels
+
+
+def _per_channel(name: str, value: Sequence[float] | float, channels: int) -> tuple[float, ...]:
+    try:
+        values = (float(value),) * channels if isinstance(value, (int, float)) else tuple(float(v) for v in value)
+    except (TypeError, ValueError):
+        raise OptionError(f"Expected {name} to be a number or {channels} of them, got {value!r}.") from None
+    if len(values) != channels or not all(abs(v) < float("inf") for v in values):
+        raise OptionError(f"Expected {name} to have {channels} finite values, one a channel; got {value!r}.")
+    return values

@@ -1,0 +1,294 @@
+"""Running an unknown network once, on a small image, to learn what a `ModelSpec` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
+
+from interactify.errors import ModelError, OptionError
+from interactify.inspection.activation import BeforeActivation, ancestors_of
+from interactify.inspection.image_flow import Watching, following, mark_input
+from interactify.inspection.normalisation import normalisation_of
+from interactify.inspection.outputs import locate_output
+from interactify.inspection.spec import Knowledge, Layer, ModelSpec
+from interactify.inspection.twin import twin_of
+
+# Not square, so that a map's sides can be told apart; the later ones for networks that insist on their own size.
+_SIZES = ((128, 160), (128, 192), (256, 256), (224, 224), (512, 512), (384, 384), (336, 336), (448, 448), (518, 518))
+_DIVISOR = 32
+
+
+def probe(
+    model: nn.Module, known: Knowledge, given: Knowledge | None = None, *, twin: nn.Module | None = None
+) -> ModelSpec:
+    """Run the network once and describe it.
+
+    Args:
+        model: the user's network. It is not run: its twin is (`twin`, or a new one).
+        known: what is known of it, as its adapter knows it. It goes before what is found.
+        given: what the user says; it goes before everything else.
+        twin: the one to run, `ready` already.
+
+    Raises:
+        ModelError: where the network can't be run on an image, returns no map, or has no module of a name given.
+        OptionError: for a resolution, divisor, mean, std or number of class names that can't be.
+    """
+    given = given or Knowledge()
+    said = known.updated(given)
+    for name, value in (("resolution", given.resolution), ("divisor", given.divisor)):
+        if value is not None:
+            _check_positive(name, value)
+    twin = ready(twin_of(model), said) if twin is None else twin
+    for name in said.points.values():
+        submodule(twin, name)
+    like = next((t for t in (*twin.parameters(), *twin.buffers()) if t.is_floating_point()), torch.empty(0))
+    hook = mark_stem(twin, said.stem) if said.stem is not None else None
+    before = torch.get_rng_state()
+    try:
+        with torch.inference_mode(False), torch.random.fork_rng(_cuda(like)):
+            run = _run(twin, like, said, known.resolution)
+            draws = not torch.equal(before, torch.get_rng_state())
+            _check_convolutional(twin, run.watching)
+            image, size = run.image, (run.image.shape[-2], run.image.shape[-1])
+            found = locate_output(
+                run.raw, size, said.output, said.activation, run.seen, lambda: _more(twin, image.detach())
+            )
+    finally:
+        if hook is not None:
+            hook.remove()
+    watching, channels = run.watching, image.shape[1]
+    normalisation = normalisation_of(channels, given, known, watching)
+    fixed = run.fixed if said.fixed is None else said.fixed
+    resolution = size[0] if run.fixed else said.resolution
+    if run.fixed and given.resolution and _up(given.resolution, said.divisor) != resolution:
+        raise OptionError(
+            f"{type(model).__name__} takes images of {size[0]}×{size[1]} and no others: leave out "
+            f"resolution={given.resolution}."
+        )
+    return ModelSpec(
+        channels=channels,
+        stem=tuple(watching.found),
+        used_again=tuple(dict.fromkeys(watching.others)),
+        output=found,
+        layers=_reaching(run, found.pick(run.raw)[0]),
+        mean=normalisation.mean,
+        std=normalisation.std,
+        normalisation=normalisation.source,
+        resolution=resolution,
+        divisor=said.divisor or _DIVISOR if not fixed else 1,
+        dtype=like.dtype,
+        device=like.device,
+        probed=size,
+        smallest=resolution if fixed and resolution else said.smallest or 1,
+        draws=draws,
+        bgr=bool(said.bgr),
+        family=said.family,
+        class_names=_names_for(found.classes, given, known),
+        points=said.points,
+        classes_seen=tuple(dict.fromkeys(type(m).__name__ for m in nn.Module.modules(twin))),
+    )
+
+
+def _reaching(run: _Run, output: Tensor) -> tuple[Layer, ...]:
+    """The layers, and whether they reach the output: they count as reaching it where no gradient tells."""
+    reached = ancestors_of(output)
+    return tuple(
+        replace(layer, reaches=any(node is None or node in reached for node in run.nodes[name]) or not reached)
+        for name, layer in run.layers.items()
+    )
+
+
+def ready(twin: nn.Module, said: Knowledge) -> nn.Module:
+    """Let a twin run what is said to be run instead of its own forward."""
+    if said.forward is not None:
+        twin.forward = MethodType(said.forward, twin)
+    return twin
+
+
+def _check_convolutional(twin: nn.Module, watching: Watching) -> None:
+    scripted = any(isinstance(module, torch.jit.ScriptModule) for module in nn.Module.modules(twin))
+    if not watching.convolutions and not scripted:  # inside a script module nothing is seen
+        raise ModelError(
+            f"{type(twin).__name__} ran without a single 2-D convolution. Wrap a convolutional segmentation network, "
+            "trained and whole; a head or a transform alone has nothing for a click to move."
+        )
+
+
+def _names_for(classes: int, given: Knowledge, known: Knowledge) -> tuple[str, ...]:
+    if given.class_names and len(given.class_names) != classes:
+        raise OptionError(f"Expected {classes} class names, one for each class; got {len(given.class_names)}.")
+    if given.class_names:
+        return tuple(given.class_names)
+    return tuple(known.class_names) if len(known.class_names) == classes else ()
+
+
+def _more(twin: nn.Module, image: Tensor) -> list[Any]:
+    """What the network returns for three more images: none, faint and loud."""
+    with torch.no_grad():
+        return [twin(image * gain) for gain in (0.0, 0.1, 10.0)]
+
+
+def submodule(model: nn.Module, name: str) -> nn.Module:
+    """The module of that name.
+
+    Raises:
+        ModelError: where there is none; names what comes close.
+    """
+    names = dict(nn.Module.named_modules(model))
+    if not isinstance(name, str) or name not in names:
+        close = [known for known in names if isinstance(name, str) and known and (name in known or known in name)]
+        top = [known for known in names if known and "." not in known]
+        raise ModelError(
+            f"{type(model).__name__} has no module named {name!r}. Try: {', '.join((close or top)[:8]) or '(none)'}."
+        )
+    return names[name]
+
+
+def mark_stem(twin: nn.Module, name: str) -> RemovableHandle:
+    """Make what the named module reads count as the image, wherever the image is followed.
+
+    Raises:
+        ModelError: no module of that name, or one that takes no hook.
+    """
+    try:
+        return submodule(twin, name).register_forward_pre_hook(mark_input)
+    except RuntimeError as cause:
+        raise ModelError(
+            f"Nothing can enter at {name!r}: {cause}. Script modules can only be refined at 'input'."
+        ) from cause
+
+
+def _cuda(like: Tensor) -> list[int]:
+    """The CUDA devices whose random state a pass may move."""
+    return [like.device.index or 0] if like.device.type == "cuda" else []
+
+
+@dataclass(frozen=True)
+class _Run:
+    image: Tensor
+    raw: Any
+    watching: Watching
+    seen: BeforeActivation
+    layers: dict[str, Layer]
+    nodes: dict[str, list[Any]]
+    fixed: bool = False
+
+
+def _run(twin: nn.Module, like: Tensor, said: Knowledge, known: int | None) -> _Run:
+    """Run the twin on the first kind of image it takes; the failure reported is the first, the likeliest one's."""
+    first: Exception | None = None
+    sizes = _sizes(said, known)
+    for channels in _channel_guesses(twin):
+        for size in sizes:
+            try:
+                run = _once(twin, like, channels, size, said.stem is not None)
+            except Exception as cause:  # whatever the user's own code raises on an image it does not take
+                first = first or cause
+                continue
+            return replace(run, fixed=size[0] == size[1] and not _takes_others(twin, run.image))
+    raise ModelError(
+        f"{type(twin).__name__} could not be run on an image batch (1, {_channel_guesses(twin)[0]}, {sizes[0][0]}, "
+        f"{sizes[0][1]}): {type(first).__name__}: {first}. Wrap a module that takes one image tensor (N, C, H, W)."
+    ) from first
+
+
+def _sizes(said: Knowledge, known: int | None) -> list[tuple[int, int]]:
+    """Sizes (H, W) to try: what is said first, then what is `known` of the network, in multiples of what is said."""
+    step, least = said.divisor, said.smallest or 1
+    own = [(_up(side, step), _up(side, step)) for side in (said.resolution, known) if side]
+    general = [(_up(max(height, least), step), _up(max(width, least), step)) for height, width in _SIZES]
+    return list(dict.fromkeys([*own, *general] if said.fixed else [*general[:2], *own, *general[2:]]))
+
+
+def _up(side: int, step: int | None) -> int:
+    return -(-side // (step or 1)) * (step or 1)
+
+
+def _once(twin: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(1, channels, *size, generator=generator).to(like.device, like.dtype)
+    with torch.enable_grad():
+        image = pixels.requires_grad_(True).clone()  # not a leaf: some networks write over their input
+        watching, seen, layers = Watching(image, named=named), BeforeActivation(), dict[str, Layer]()
+        nodes: dict[str, list[Any]] = {}
+        with _recorded(twin, watching, layers, nodes), following(watching), seen:
+            raw = twin(image)
+    return _Run(image, raw, watching, seen, layers, nodes)
+
+
+def _takes_others(twin: nn.Module, image: Tensor) -> bool:
+    """Whether a network that refused the first sizes takes one other than the square it was run on."""
+    height, width = image.shape[-2:]
+    try:
+        with torch.no_grad():
+            twin(image.new_zeros(1, image.shape[1], height + 64, width + 96))
+    except Exception:  # the user's own code, on a size it may not take
+        return False
+    return True
+
+
+def _channel_guesses(twin: nn.Module) -> list[int]:
+    """Numbers of image channels to try: those the earliest weights read, then the usual ones."""
+    convolutions = [m.in_channels for m in nn.Module.modules(twin) if isinstance(m, nn.Conv2d)]
+    weights = [p.shape[1] for p in twin.parameters() if p.ndim == 4]
+    return list(dict.fromkeys([*convolutions[:1], *weights[:1], 3, 1, 4]))
+
+
+@contextmanager
+def _recorded(
+    twin: nn.Module, watching: Watching, layers: dict[str, Layer], nodes: dict[str, list[Any]]
+) -> Iterator[None]:
+    """Note each module's map as it comes, and where it stands in the graph; tell `watching` where the pass is."""
+    inside: list[str] = []
+
+    def enter(name: str) -> Any:
+        def hook(module: nn.Module, args: Any) -> None:
+            inside.append(name)
+            watching.module = name
+
+        return hook
+
+    def leave(name: str) -> Any:
+        def hook(module: nn.Module, args: Any, out: Any) -> None:
+            if inside:
+                inside.pop()
+            watching.module = inside[-1] if inside else ""
+            layer = last_map(out)
+            if layer is not None:
+                _, channels, h, w = layer.shape
+                earlier = layers.pop(name, None)  # a module called again counts where it ran last
+                varies = earlier is not None and (earlier.varies or earlier.shape[0] != channels)
+                layers[name] = Layer(name, type(module).__name__, (channels, h, w), varies)
+                nodes.setdefault(name, []).append(layer.grad_fn)
+
+        return hook
+
+    handles = []
+    for name, module in nn.Module.named_modules(twin):
+        if isinstance(module, torch.jit.ScriptModule):
+            continue  # script modules take no Python hooks below the top
+        handles += [module.register_forward_pre_hook(enter(name)), module.register_forward_hook(leave(name))]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def last_map(out: Any) -> Tensor | None:
+    """The map a layer's variables act on: its output, or the last map of a list (an encoder's deepest)."""
+    maps = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and leaf.ndim == 4 and leaf.shape[1] > 0]
+    return maps[-1] if maps else None
+
+
+def _check_positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise OptionError(f"Expected {name} to be a whole number of pixels above 0, got {value!r}.")

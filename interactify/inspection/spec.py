@@ -1,0 +1,166 @@
+"""What has to be known of a network before it can be clicked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from interactify.inspection.activation import Activation
+from interactify.inspection.image_flow import StemCall
+from interactify.inspection.outputs import Output, OutputSpec
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What is known of a network before it runs, from an adapter or from the user; None or empty where nothing is.
+
+    Attributes:
+        family: what the network is, for `describe()`: "segmentation_models_pytorch, resnet34 encoder".
+        forward: what is run instead of the model's own forward, as `forward(model, image)`, image (N, C, H, W).
+        stem: name of the module that reads the image.
+        output: key, index, dotted path or callable that leads to the map in what the network returns.
+        activation: what has been applied to the map: "none", "sigmoid" or "softmax".
+        class_names: one for each class, in order.
+        points: the usual insertion points "A", "B", "C", as names of modules.
+        mean, std: per channel, of images in [0, 1].
+        normalisation: where mean and std were taken from.
+        whole: whether mean and std are stated for the network as a whole, so that they hold even where it is seen to
+            normalise inside.
+        bgr: whether the network reads blue first.
+        resolution: longest side of a photo in network pixels.
+        fixed: whether the network takes squares of `resolution` pixels and nothing else.
+        divisor: what height and width must be divisible by.
+        smallest: the least height and width, in network pixels.
+    """
+
+    family: str = ""
+    forward: Callable[[nn.Module, Tensor], Any] | None = None
+    stem: str | None = None
+    output: Output = None
+    activation: Activation | None = None
+    class_names: tuple[str, ...] = ()
+    points: Mapping[str, str] = field(default_factory=dict)
+    mean: Sequence[float] | float | None = None
+    std: Sequence[float] | float | None = None
+    normalisation: str = ""
+    whole: bool = False
+    bgr: bool | None = None
+    resolution: int | None = None
+    fixed: bool | None = None
+    divisor: int | None = None
+    smallest: int | None = None
+
+    def updated(self, other: Knowledge) -> Knowledge:
+        """This knowledge, with what `other` holds in its place.
+
+        >>> Knowledge(divisor=32, resolution=224).updated(Knowledge(divisor=8)).divisor
+        8
+        """
+        empty = (str, tuple, Mapping)
+        held = {
+            name: value
+            for name, value in vars(other).items()
+            if value is not None and not (isinstance(value, empty) and not value)
+        }
+        held["whole"] = self.whole or other.whole
+        points = {**self.points, **other.points}
+        return replace(self, **{**held, "points": points})
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A place inside the network where variables can be put: a module whose (last) output is a map (C, h, w).
+
+    `varies`: it runs several times in a pass, with other numbers of channels. `reaches`: the output that is meant was
+    made of this map; a head beside it, for edges or for training, was not.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, int, int]
+    varies: bool = False
+    reaches: bool = True
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A network as the library sees it.
+
+    Attributes:
+        channels: C of the images (N, C, H, W) it takes.
+        stem: the convolutions that read the image, in order; empty where none was seen.
+        used_again: what else uses the image, after the stem.
+        output: which map is meant, and what it holds.
+        layers: the modules whose output is a map, in the order they run.
+        mean, std: per channel, of images in [0, 1].
+        normalisation: where mean and std were taken from.
+        resolution: longest side of a photo in network pixels; None where photos go in as they are (up to 1024).
+        divisor: what height and width must be divisible by.
+        dtype, device: of the network's weights.
+        probed: (H, W) of the image that was probed with; the layers' shapes are for it.
+        smallest: the least height and width, in network pixels; `resolution` itself where the network takes one size.
+        draws: whether a pass draws random numbers, even in evaluation mode.
+        bgr: whether the network reads blue first.
+        family: what the network's adapter calls it.
+        class_names: one for each class, or none.
+        points: insertion points A, B, C as adapter or user named them.
+        classes_seen: names of module classes, for messages.
+    """
+
+    channels: int
+    stem: tuple[StemCall, ...]
+    used_again: tuple[str, ...]
+    output: OutputSpec
+    layers: tuple[Layer, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    normalisation: str
+    resolution: int | None
+    divisor: int
+    dtype: torch.dtype
+    device: torch.device
+    probed: tuple[int, int]
+    smallest: int = 1
+    draws: bool = False
+    bgr: bool = False
+    family: str = ""
+    class_names: tuple[str, ...] = ()
+    points: Mapping[str, str] = field(default_factory=dict)
+    classes_seen: tuple[str, ...] = ()
+
+    @property
+    def stride(self) -> int | None:
+        """How many input pixels one of the deepest map is wide; None where no layer returns a map."""
+        deepest = self.insertion_points().get("A")
+        return None if deepest is None else round(self.probed[1] / deepest.shape[2])
+
+    def insertion_points(self) -> dict[str, Layer]:
+        """The usual three places of f-BRS (Sofiiuk et al., CVPR 2020, section 3.3), by its letters.
+
+        A: the deepest map (coarsest, then last). C: the last map before the output's own layers that is as large as
+        any. B: the last map half-way between them in size. Fewer where a network has fewer; pooled vectors don't count.
+        What adapter or user named goes before what is found.
+        """
+        by_name = {layer.name: layer for layer in self.layers}
+        stated = {letter: by_name[name] for letter, name in self.points.items() if name in by_name}
+        return dict(sorted({**self._found_points(), **stated}.items()))
+
+    def _found_points(self) -> dict[str, Layer]:
+        named = [layer for layer in self.layers if layer.name and min(layer.shape[1:]) > 1 and not layer.varies]
+        named = [layer for layer in named if layer.reaches and layer.shape[0] != self.output.classes]
+        if not named:
+            return {}
+        coarsest = min(layer.shape[1] * layer.shape[2] for layer in named)
+        deepest = max(i for i, layer in enumerate(named) if layer.shape[1] * layer.shape[2] == coarsest)
+        points = {"A": named[deepest]}
+        rest = named[deepest + 1 :]
+        if rest:
+            largest = max(layer.shape[1] * layer.shape[2] for layer in rest)
+            points["C"] = [layer for layer in rest if layer.shape[1] * layer.shape[2] == largest][-1]
+            middle = (coarsest * largest) ** 0.5
+            points["B"] = min(reversed(rest), key=lambda layer: abs(layer.shape[1] * layer.shape[2] / middle - 1))
+        return points

@@ -1,0 +1,18 @@
+"""What a person says about a photo: clicks and gestures, checked, combined, drawn."""
+
+from interactify.interactions.click import Click, Interaction, checked
+from interactify.interactions.click_maps import interaction_maps
+from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble, interaction_from_json
+
+__all__ = [
+    "Box",
+    "Click",
+    "Interaction",
+    "Lasso",
+    "Mask",
+    "Paint",
+    "Scribble",
+    "checked",
+    "interaction_from_json",
+    "interaction_maps",
+]

@@ -1,0 +1,323 @@
+"""wrap(model) → Interactive: the façade, and the only place where the parts meet.
+
+The module is not called `wrap`: importing it would then put the module where `interactify.wrap`, the function, is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from interactify.adapters import Adapter, knowledge_of
+from interactify.brs.energy import Energy, energy_named
+from interactify.brs.refinement import check_seconds, check_solver
+from interactify.describe import described
+from interactify.errors import OptionError, within_memory
+from interactify.inspection.activation import Activation
+from interactify.inspection.mirror import mirrored
+from interactify.inspection.outputs import Output
+from interactify.inspection.probe import probe, ready
+from interactify.inspection.spec import Knowledge
+from interactify.inspection.twin import independent_copy_of, inside, twin_of
+from interactify.interactions.click import Interaction
+from interactify.network.insertion_points import InsertionPoints, insertion_points
+from interactify.network.network import Network
+from interactify.network.variables import Variables, check_variables, variables_named
+from interactify.pictures.decode import PhotoLike
+from interactify.pictures.picture import PictureLike
+from interactify.propagation.propagation import Propagation, propagation_named, usual_propagation
+from interactify.refinement.result import Result
+from interactify.refinement.wrapped import Wrapped
+from interactify.runtime.runtime import Runtime
+from interactify.session.batch import refine
+from interactify.session.session import Session
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Interactive(Wrapped):
+    """A network that answers to clicks. Made by `interactify.wrap`."""
+
+    def session(
+        self, photo: PictureLike, *, target: int | str | None = None, tile: int | bool | None = None
+    ) -> Session:
+        """Begin to click on a photo.
+
+        Args:
+            photo: a path (EXIF rotation honoured), a PIL image of any mode, an array (H, W, 3) uint8, a tensor
+                (C, H, W) in [0, 1], or an array on disk, which is read where it is looked at (`open_picture`).
+            target: the class that a positive click means, as for `wrap`; as given there by default.
+            tile: the side, in photo pixels, of the tiles in which a picture is seen that is too large to be seen whole;
+                False to see it whole. By default a picture of more than 8192 pixels on its longer side is seen in
+                tiles, with four times the network's resolution, and 1024 at least. Ask such a picture's results for
+                what you look at, `result.mask_in(window)`: the whole mask would take a pass for every tile.
+
+        Raises:
+            PhotoError: what is given can't be read as a photo.
+            ModelError: the network fails on it.
+            NonFiniteError: the network returns NaN or infinity for it.
+            NotEnoughMemoryError: it needs more memory than there is.
+            OptionError: a target that is none of the network's classes.
+        """
+        return Session(self, photo, target, tile=tile)
+
+    def refine(
+        self,
+        images: PhotoLike | Sequence[PhotoLike],
+        interactions: Sequence[Sequence[Interaction]],
+        *,
+        target: int | str | None = None,
+    ) -> list[Result]:
+        """Refine many at once: many objects in one photo, or many photos, without a session.
+
+        Objects of one photo share all that does not depend on the variables, and the pass they begin with. On a CPU
+        they are refined side by side, a thread for each; on a GPU as many run together as fit into its memory. Each is
+        answered by itself, as a new session on the photo would answer its first click.
+
+        Args:
+            images: one photo, for all, or a list with a photo for each set of interactions. A photo that is there
+                several times, as the same object, is opened once. What a photo can be: see `session`.
+            interactions: for each object a list of clicks, all answered at once, over the whole photo. An empty list
+                gives the network's own prediction.
+            target: as for `session`.
+
+        Returns:
+            A `Result` for each set of interactions, in their order. `max_seconds` holds for each photo.
+
+        Raises:
+            InteractionError: clicks outside their photo, or as many sets as there are not photos; before any work.
+            PhotoError, ModelError, NonFiniteError, OptionError: as `session` and `Session.click`.
+
+        >>> net = interactify.wrap(interactify.zoo.load())
+        >>> objects = [[interactify.Click(10, 20)], [interactify.Click(50, 30), interactify.Click(70, 5, False)]]
+        >>> [result.satisfied for result in net.refine(np.zeros((60, 80, 3), np.uint8), objects)]
+        [True, True]
+        """
+        return refine(self, images, interactions, target)
+
+    def describe(self) -> str:
+        """A few lines: what was found of the network, what was chosen and why."""
+        return described(self)
+
+    def insertion_points(self) -> InsertionPoints:
+        """All places where variables could act, as `wrap(variables="scale_bias@NAME")` names them; prints as a table.
+
+        Each has its name, shape (C, h, w), the share of the network's floating-point operations that depend on it, and
+        its letter where it is one of f-BRS's usual places. The network is run once for this.
+
+        >>> points = interactify.wrap(interactify.zoo.load()).insertion_points()
+        >>> [(point.name, point.share) for point in points if point.share == 1.0]
+        [('input', 1.0)]
+        """
+        return insertion_points(self.network)
+
+    def to(self, device: str | torch.device) -> Interactive:
+        """The same on another device, wrapped with the same options; this one, and the model, stay where they are.
+
+        Args:
+            device: "cuda", "cuda:1", "mps", "cpu" or a `torch.device`.
+
+        Returns:
+            A new `Interactive` over a copy of the model; this one where it is there already. Sessions stay with theirs:
+            `session.save` and `load_session` take one along, as far as both devices round alike.
+
+        Raises:
+            OptionError: there is no such device here.
+            NotEnoughMemoryError: it has not the memory for the model.
+
+        >>> net = interactify.wrap(interactify.zoo.load())
+        >>> net.to("cpu") is net
+        True
+        """
+        try:
+            there = torch.device(device)
+            torch.empty(1, device=there)
+        except (RuntimeError, TypeError, AssertionError, NotImplementedError) as cause:
+            known = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+            known += ["mps"] if torch.backends.mps.is_available() else []
+            raise OptionError(
+                f"Expected a device of this machine, one of {', '.join(known)}; got {device!r} ({cause})."
+            ) from cause
+        if there.type == "meta":
+            raise OptionError("Expected a device that computes; on 'meta' nothing is. Try 'cpu'.")
+        own = self.spec.device
+        if there.type == own.type and there.index in (None, own.index):
+            return self
+        with within_memory():
+            return wrap(independent_copy_of(self.model).to(there), **self.options)
+
+    def __repr__(self) -> str:
+        return (
+            f"Interactive({type(self.model).__name__}, variables={self.variables.name!r}, energy={self.energy.name!r})"
+        )
+
+
+def wrap(
+    model: nn.Module,
+    *,
+    variables: str | Variables = "input",
+    energy: str | Energy = "margin",
+    solver: str = "lbfgs",
+    target: int | str | None = None,
+    output: Output = None,
+    activation: Activation | None = None,
+    class_names: Sequence[str] = (),
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    bgr: bool | None = None,
+    resolution: int | None = None,
+    divisor: int | None = None,
+    stem: str | None = None,
+    points: Mapping[str, str] | None = None,
+    adapter: str | Adapter | None = None,
+    max_evaluations: int = 40,
+    max_seconds: float | None = None,
+    zoom: bool = True,
+    mirror: bool = False,
+    propagation: str | Propagation | None = None,
+    precision: str = "float32",
+    compile: bool = False,
+) -> Interactive:
+    """Make a segmentation network answer to clicks, without training it.
+
+    The network is run once on a small random image, to learn what it is; the model itself is never changed: a twin
+    over the same weights does the work.
+
+    Args:
+        model: any `nn.Module` from image batches (N, C, H, W) to something that contains a per-pixel map.
+        variables: what refinement moves: "input" (the image), "maps" (interaction maps read through the first
+            convolution's kernels), "kernels" (zero-weighted stem kernels over click maps), "scale_bias@LAYER" (a
+            module's name, or A, B, C as in f-BRS), or a `Variables`.
+        energy: "margin", "brs" or "fbrs", or an `Energy`.
+        solver: "lbfgs" (in torch, on the device) or "scipy" (the reference).
+        target: the class that a positive click means, for networks of several classes: an index, a name where the
+            names are known, or "clicked", the class under the first click. By default class 1 of 2, and of more the
+            clicked one.
+        output: key, index, dotted path or callable that leads to the map, where the network returns several things.
+        activation: what the network has applied to its map: "none", "sigmoid" or "softmax"; found by default.
+        class_names: one for each class, in order; for `target`.
+        mean, std: normalisation of images in [0, 1], a number or one for each channel; by default what the network
+            states or its family is trained with, else ImageNet's for 3 channels, none for others.
+        bgr: True for a network that reads blue, green, red.
+        resolution: longest side, in pixels, at which the network sees a photo; by default what the network states, else
+            the photo's own, up to 1024.
+        divisor: what the network needs height and width to be divisible by; photos are padded to it. By default 32, or
+            what the family is known to need.
+        stem: name of the module that reads the image, where it is not found by running the network.
+        points: names of modules for the insertion points "A", "B", "C".
+        adapter: name of the adapter that knows the network's family, or an adapter; by default the one that recognises
+            it. "generic" finds everything by running the network.
+        max_evaluations: how often the network may be run for one click.
+        max_seconds: how long a click may take, in seconds; asked between evaluations, and the best so far comes back.
+        zoom: from the second click on, look at the part of the photo around object and clicks, where that shows it
+            larger; what lies outside keeps its mask.
+        mirror: average the network's maps of the image and of its mirror image. Twice the work; on the embedded network
+            no fewer clicks (docs/tried.md), for others it may be worth it. Not with variables "maps" and "kernels".
+        propagation: how the rest of the picture follows: "colour" (along edges, and to what has the object's colours in
+            this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), or a `Propagation`.
+            By default "colour" for a network that tells one object from the rest, "edges" for one of several classes.
+        precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
+            in float32 on hardware that is faster so. The variables and the energy stay in float32. "float16" has a
+            narrow range, in which small gradients may vanish.
+        compile: run the part that depends on the variables by torch.compile. The first click on a photo of a new
+            shape waits until that is done, up to minutes; worth it for many photos of one shape.
+
+    Returns:
+        An `Interactive`: `.session(photo)` to click, `.describe()` to see what was found, `.unwrap()` for the model.
+
+    Raises:
+        ModelError: the model can't be copied or run, returns no map, or lacks a named layer.
+        OptionError: an unknown variables, energy, solver, adapter or class, or a value that can't be.
+        AdapterError: a third party's adapter fails.
+
+    Jang & Kim, "Interactive Image Segmentation via Backpropagating Refinement Scheme", CVPR 2019; Sofiiuk et al.,
+    "f-BRS: Rethinking Backpropagating Refinement for Interactive Segmentation", CVPR 2020.
+
+    >>> net = interactify.wrap(interactify.zoo.load())
+    >>> net
+    Interactive(Unet, variables='input', energy='margin')
+    """
+    options = {
+        "variables": variables,
+        "energy": energy,
+        "solver": solver,
+        "target": target,
+        "output": output,
+        "activation": activation,
+        "class_names": class_names,
+        "mean": mean,
+        "std": std,
+        "bgr": bgr,
+        "resolution": resolution,
+        "divisor": divisor,
+        "stem": stem,
+        "points": points,
+        "adapter": adapter,
+        "max_evaluations": max_evaluations,
+        "max_seconds": max_seconds,
+        "zoom": zoom,
+        "mirror": mirror,
+        "propagation": propagation,
+        "precision": precision,
+        "compile": compile,
+    }
+    chosen_energy = energy_named(energy)
+    chosen_propagation = None if propagation is None else propagation_named(propagation)
+    check_solver(solver)
+    check_variables(variables)
+    check_seconds(max_seconds)
+    for name, switch in (("zoom", zoom), ("mirror", mirror), ("compile", compile)):
+        if not isinstance(switch, bool):
+            raise OptionError(f"Expected {name} to be True or False, got {switch!r}.")
+    if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int) or max_evaluations < 1:
+        raise OptionError(f"Expected max_evaluations to be a whole number of 1 or more, got {max_evaluations!r}.")
+    if activation not in (None, "none", "sigmoid", "softmax"):
+        raise OptionError(f"Expected activation to be 'none', 'sigmoid' or 'softmax', got {activation!r}.")
+    if bgr is not None and not isinstance(bgr, bool):
+        raise OptionError(f"Expected bgr to be True or False, got {bgr!r}.")
+    twin = twin_of(model)
+    known = knowledge_of(inside(model), adapter)
+    given = Knowledge(
+        stem=stem,
+        output=output,
+        activation=activation,
+        class_names=tuple(class_names),
+        points=_checked(points),
+        mean=mean,
+        std=std,
+        bgr=bgr,
+        resolution=resolution,
+        divisor=divisor,
+    )
+    twin = ready(twin, known)
+    if mirror:
+        if getattr(variables, "name", variables) in ("maps", "kernels"):
+            raise OptionError(
+                f"Expected mirror=False with variables={variables!r}: clicks are drawn into one image alone."
+            )
+        twin = mirrored(twin)
+    spec = probe(model, known, given, twin=twin)
+    network = Network(twin, spec, stem or known.stem, precision)
+    return Interactive(
+        model=model,
+        network=network,
+        runtime=Runtime(network, compile),
+        variables=variables_named(variables, network),
+        energy=chosen_energy,
+        solver=solver,
+        target=network.target(target),
+        max_evaluations=max_evaluations,
+        max_seconds=max_seconds,
+        zoom=zoom,
+        propagation=chosen_propagation or usual_propagation(spec.output.classes),
+        options=options,
+    )
+
+
+def _checked(points: Mapping[str, str] | None) -> dict[str, str]:
+    named = dict(points) if isinstance(points, Mapping) else {} if points is None else {"": ""}
+    if not set(named) <= {"A", "B", "C"} or not all(isinstance(name, str) for name in named.values()):
+        raise OptionError(f"Expected points to map 'A', 'B' or 'C' to names of modules, got {points!r}.")
+    return named

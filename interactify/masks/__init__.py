@@ -1,0 +1,1 @@
+"""Masks as arrays, outlines and run lengths, and back."""

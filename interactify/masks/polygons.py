@@ -1,0 +1,154 @@
+"""Polygons with holes: of a mask, simplified if that is wanted, and joined into single rings."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactify.errors import OptionError
+from interactify.masks.arrays import Mask, checked_mask
+from interactify.masks.contours import rings, signed_area
+
+Points = NDArray[np.float64]
+
+
+class Polygon(NamedTuple):
+    """One component of a mask: its outline, and those of its holes.
+
+    Points are (N, 2) float64, x to the right and y down in pixels, with (0, 0) at the upper left *corner* of the
+    photo's first pixel, as COCO counts: the centre of pixel (x, y), which a click means, is at (x + 0.5, y + 0.5). A
+    ring's first point is not repeated at its end.
+
+    Attributes:
+        outer: the outline, clockwise as seen on the screen (a positive area, y pointing down).
+        holes: a ring for each hole, the other way round.
+    """
+
+    outer: Points
+    holes: tuple[Points, ...] = ()
+
+
+def polygons(mask: Mask, tolerance: float = 0.0) -> list[Polygon]:
+    """Outline a mask, one polygon for each component.
+
+    Outlines run along the pixels' edges and are exact: `filled` gives the mask back, to the pixel. Components are
+    connected by their pixels' sides; two that touch by a corner share a point. Polygons are valid as the Open
+    Geospatial Consortium understands it: no ring crosses or meets itself, holes touch at single points only.
+
+    Args:
+        mask: (H, W) bool. An empty mask has no polygons.
+        tolerance: in pixels. Above 0, outlines are simplified (Douglas and Peucker 1973): points are left out as long
+            as those left out stay within this distance of what is drawn instead; 1 takes the pixels' stairs off.
+            Holes that collapse are filled, components that would keep their exact outline. What was exact and valid
+            need not be so any more: rings so simplified may cross where they run close to each other.
+
+    Returns:
+        In the order in which their components are met, line by line.
+
+    Raises:
+        OptionError: `mask` is something else, or `tolerance` is negative or not finite.
+
+    >>> mask = np.ones((3, 4), bool)
+    >>> mask[1, 1] = False
+    >>> (polygon,) = polygons(mask)
+    >>> polygon.outer.tolist(), [hole.tolist() for hole in polygon.holes]
+    ([[0.0, 0.0], [4.0, 0.0], [4.0, 3.0], [0.0, 3.0]], [[[2.0, 1.0], [1.0, 1.0], [1.0, 2.0], [2.0, 2.0]]])
+    """
+    checked_mask(mask)
+    try:
+        tolerance = float(tolerance)
+    except (ValueError, TypeError) as cause:
+        raise OptionError(f"Expected a tolerance in pixels, got {tolerance!r}.") from cause
+    if not 0 <= tolerance < math.inf:
+        raise OptionError(f"Expected a tolerance of 0 pixels or more, got {tolerance}.")
+    outers: dict[int, Points] = {}
+    holes: dict[int, list[Points]] = {}
+    for ring in rings(mask):
+        points = exact = ring.points.astype(np.float64)
+        if tolerance:
+            points = _simplified(exact, tolerance)
+            if signed_area(points) * (-1 if ring.hole else 1) <= 0:  # it has collapsed
+                if ring.hole:
+                    continue
+                points = exact
+        if ring.hole:
+            holes.setdefault(ring.component, []).append(points)
+        else:
+            outers[ring.component] = points
+    return [Polygon(outer, tuple(holes.get(component, ()))) for component, outer in outers.items()]
+
+
+def single_ring(polygon: Polygon) -> Points:
+    """Join a polygon's holes to its outline by bridges of no width, for formats that know no holes.
+
+    Each bridge runs level from a hole's leftmost point to the next ring on its left, there and back, so that neither
+    the even-odd nor the non-zero rule fills anything else.
+
+    Args:
+        polygon: as `polygons` gives it.
+
+    Returns:
+        (N, 2) float64: one ring through all its points; those at a bridge's ends come twice.
+
+    >>> square = np.array([[0.0, 0], [4, 0], [4, 4], [0, 4]])
+    >>> hole = np.array([[1.0, 1], [1, 2], [2, 2], [2, 1]])
+    >>> single_ring(Polygon(square, (hole,))).astype(int).tolist()
+    [[0, 0], [4, 0], [4, 4], [0, 4], [0, 1], [1, 1], [1, 2], [2, 2], [2, 1], [1, 1], [0, 1]]
+    """
+    joined = polygon.outer
+    # From left to right: what a bridge to the left meets, the outline or another hole, is a part of it already.
+    entries = [min(range(len(hole)), key=lambda index: tuple(hole[index])) for hole in polygon.holes]
+    for hole, entry in sorted(zip(polygon.holes, entries, strict=True), key=lambda pair: tuple(pair[0][pair[1]])):
+        before, landing = _to_the_left(joined, hole[entry])
+        around = np.concatenate((hole[entry:], hole[: entry + 1]))
+        bridged = np.concatenate((joined[: before + 1], [landing], around, [landing], joined[before + 1 :]))
+        joined = bridged[(bridged != np.roll(bridged, 1, axis=0)).any(axis=1)]
+    return joined
+
+
+def _simplified(ring: Points, tolerance: float) -> Points:
+    """Leave points out that lie within `tolerance` of the line drawn without them."""
+    # A ring has no ends to hold on to: its first point, and the one farthest from it, stay.
+    far = int(((ring - ring[0]) ** 2).sum(axis=1).argmax())
+    closed = np.concatenate((ring, ring[:1]))
+    kept = np.zeros(len(closed), bool)
+    kept[[0, far, -1]] = True
+    waiting = [(0, far), (far, len(ring))]
+    while waiting:
+        first, last = waiting.pop()
+        if last - first < 2:
+            continue
+        away = _distance_to_segment(closed[first + 1 : last], closed[first], closed[last])
+        farthest = int(away.argmax())
+        if away[farthest] > tolerance:
+            middle = first + 1 + farthest
+            kept[middle] = True
+            waiting += [(first, middle), (middle, last)]
+    return ring[kept[:-1]]
+
+
+def _distance_to_segment(points: Points, start: Points, end: Points) -> Points:
+    along = end - start
+    length = float((along**2).sum())
+    share = np.clip((points - start) @ along / length, 0, 1) if length else np.zeros(len(points))
+    return np.hypot(*(points - start - share[:, None] * along).T)
+
+
+def _to_the_left(ring: Points, point: Points) -> tuple[int, Points]:
+    """Where a level line to the left of a point meets a ring first: the edge's number, and the point on it."""
+    x, y = point
+    start, end = ring, np.roll(ring, -1, axis=0)
+    meets = np.flatnonzero((np.minimum(start[:, 1], end[:, 1]) <= y) & (y <= np.maximum(start[:, 1], end[:, 1])))
+    (x1, y1), (x2, y2) = start[meets].T, end[meets].T
+    rise = y2 - y1
+    share = np.divide(y - y1, rise, out=np.where(x1 > x2, 0.0, 1.0), where=rise != 0)  # of a level edge, its right end
+    crossing = x1 + share * (x2 - x1)
+    left = np.flatnonzero(crossing <= x)
+    if not len(left):  # a simplified hole can poke out of its outline: the nearest point is as good as any
+        nearest = int(((ring - point) ** 2).sum(axis=1).argmin())
+        return nearest, ring[nearest]
+    best = left[crossing[left].argmax()]
+    return int(meets[best]), np.array([crossing[best], y])

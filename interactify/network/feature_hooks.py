@@ -1,0 +1,50 @@
+"""Changing a map inside the network for the length of one forward pass, in one thread.
+
+A hook sits on the twin's layer for good and does nothing, unless this very thread is inside `changed_at`: two
+sessions on one network, in two threads, don't meet.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from interactify.inspection.probe import submodule
+
+Change = Callable[[Tensor], Tensor]
+_active = threading.local()
+
+
+def attach(twin: nn.Module, name: str) -> None:
+    """Make the layer of that name changeable. Once for each layer of a twin."""
+
+    def hook(module: nn.Module, args: Any, out: Any) -> Any:
+        change = getattr(_active, "changes", {}).get((id(twin), name))
+        return out if change is None else with_last_map(out, change)
+
+    submodule(twin, name).register_forward_hook(hook)
+
+
+@contextmanager
+def changed_at(twin: nn.Module, name: str, change: Change) -> Iterator[None]:
+    """Within this block and thread, the layer's map (the last one, where it returns several) is `change(map)`."""
+    before = getattr(_active, "changes", {})
+    _active.changes = {**before, (id(twin), name): change}
+    try:
+        yield
+    finally:
+        _active.changes = before
+
+
+def with_last_map(out: Any, change: Change) -> Any:
+    """A module's output with its last map changed, and everything else as it is."""
+    leaves, tree = tree_flatten(out)
+    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.ndim == 4 and leaf.shape[1] > 0]
+    if places:
+        leaves[places[-1]] = change(leaves[places[-1]])
+    return tree_unflatten(leaves, tree)

@@ -1,0 +1,139 @@
+"""Where variables could act inside a network, and how much of the network's work lies behind each place."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from interactify.inspection.probe import submodule
+from interactify.network.feature_hooks import with_last_map
+from interactify.network.network import Network
+
+
+@dataclass(frozen=True)
+class InsertionPoint:
+    """A candidate for variables, as in `wrap(variables="scale_bias@NAME")`.
+
+    Attributes:
+        name: the module whose output it is; "input" for the image itself.
+        kind: the module's class.
+        shape: (C, h, w) of the map, for an image of the size that was probed with.
+        share: of the network's floating-point operations, those that depend on it: what a click there has to run.
+        letter: "A", "B", "C" for the usual places of f-BRS (Sofiiuk et al., CVPR 2020, section 3.3), else "".
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, int, int]
+    share: float
+    letter: str = ""
+
+
+class InsertionPoints(tuple[InsertionPoint, ...]):
+    """All candidates in the order they run, the input first; printed as a table."""
+
+    def __str__(self) -> str:
+        rows = [("", "name", "kind", "shape", "run for a click")]
+        for point in self:
+            shape = "×".join(map(str, point.shape))
+            rows.append((point.letter, point.name, point.kind, shape, f"{100 * point.share:.3g} %"))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+
+
+def insertion_points(network: Network) -> InsertionPoints:
+    """Run the network once more, on an image of zeros, and see which operations depend on which layer's map.
+
+    A layer counts that returns a map (N, C, h, w) of more than one pixel, with the same channels each time it runs, of
+    which the output is made.
+    """
+    spec = network.spec
+    layers = [layer for layer in spec.layers if layer.name and layer.reaches and not layer.varies]
+    layers = [layer for layer in layers if min(layer.shape[1:]) > 1]
+    layers = [layer for layer in layers if layer.kind != "Identity" or layer in spec.insertion_points().values()]
+    letters = {layer.name: letter for letter, layer in spec.insertion_points().items()}
+    image = torch.zeros(1, spec.channels, *spec.probed, dtype=spec.dtype, device=spec.device)
+    after, total = _operations_after(network, [layer.name for layer in layers], image)
+    whole = InsertionPoint("input", "image", (spec.channels, *spec.probed), 1.0)
+    inside = (
+        InsertionPoint(layer.name, layer.kind, layer.shape, count / max(total, 1), letters.get(layer.name, ""))
+        for layer, count in zip(layers, after, strict=True)
+    )
+    return InsertionPoints((whole, *inside))
+
+
+def _operations_after(network: Network, layers: list[str], image: Tensor) -> tuple[list[int], int]:
+    """For each layer, the floating-point operations that depend on its output; and those of the whole pass."""
+    with FlopCounterMode(display=False) as counter, _Dependencies(counter) as mode:
+        handles = []
+        for bit, name in enumerate(layers):
+            module = submodule(network.twin, name)
+            if not isinstance(module, torch.jit.ScriptModule):
+                handles.append(module.register_forward_hook(partial(_mark, mode, 1 << bit)))
+        try:
+            network.plain_logits(image)
+        finally:
+            for handle in handles:
+                handle.remove()
+    after = [sum(count for mask, count in mode.counted.items() if mask >> bit & 1) for bit in range(len(layers))]
+    return after, counter.get_total_flops()
+
+
+def _mark(mode: _Dependencies, bit: int, module: nn.Module, args: Any, out: Any) -> Any:
+    behind = mode.mask_of((args, out))  # what the module's own autograd functions hid
+
+    def marked(value: Tensor) -> Tensor:
+        own = value.view_as(value)  # another object: who holds the module's input does not depend on its output
+        mode.put(own, behind | bit)
+        return own
+
+    return with_last_map(out, marked)
+
+
+class _Dependencies(TorchFunctionMode):
+    """Knows of every tensor which marked layers it was computed from, as bits, and counts operations by them."""
+
+    def __init__(self, counter: FlopCounterMode) -> None:
+        super().__init__()
+        self.counted: dict[int, int] = {}
+        self._counter = counter
+        self._masks: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+
+    def mask_of(self, values: Any) -> int:
+        mask = 0
+        for leaf in tree_leaves(values):
+            if isinstance(leaf, Tensor):
+                reference, bits = self._masks.get(id(leaf), (None, 0))
+                if reference is not None and reference() is leaf:  # an id may be used again after a tensor's death
+                    mask |= bits
+        return mask
+
+    def put(self, values: Any, mask: int) -> None:
+        for leaf in tree_leaves(values):
+            if isinstance(leaf, Tensor):
+                self._masks[id(leaf)] = (weakref.ref(leaf), mask)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        mask = self.mask_of((args, kwargs))
+        before = self._counter.get_total_flops()
+        out = func(*args, **kwargs)
+        done = self._counter.get_total_flops() - before
+        if done:
+            self.counted[mask] = self.counted.get(mask, 0) + done
+        if mask:
+            self.put(out, mask)
+        return out

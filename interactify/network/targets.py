@@ -1,0 +1,67 @@
+"""Which class a positive click means, and that class's log-odds against the others."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from interactify.errors import OptionError, shown
+from interactify.inspection.activation import Activation
+from interactify.network.one_vs_rest import against_rest
+
+
+def target_logit(logits: Tensor, target: int | None, activation: Activation) -> Tensor:
+    """Log-odds (N, 1, H, W) of one class against the rest, from logits (N, K, H, W).
+
+    K = 1: the logit itself. Exclusive classes: z_k − logsumexp of the others. After a sigmoid on each class
+    (multi-label): z_k alone. `target=None` means everything but class 0, the background of most label sets.
+    """
+    classes = logits.shape[1]
+    if classes == 1:
+        return logits
+    if activation == "sigmoid":
+        return logits[:, 1:].amax(1, keepdim=True) if target is None else logits[:, target : target + 1]
+    return -against_rest(logits, 0) if target is None else against_rest(logits, target)
+
+
+def class_index(target: object, classes: int, names: Sequence[str] = ()) -> int | None:
+    """The index of the class that is meant; None for None and "clicked", the class under the first click.
+
+    A name is one of `names`, or one of the synonyms in it, as in "tabby, tabby cat"; case does not matter.
+
+    Raises:
+        OptionError: for anything else.
+
+    >>> class_index("Tabby", 2, ["tiger cat", "tabby, tabby cat"])
+    1
+    """
+    if target is None:
+        return None
+    if isinstance(target, str):
+        if target == "clicked":
+            return None
+        wanted = target.strip().lower()
+        found = [k for k, name in enumerate(names) if wanted == name.lower()]
+        found = found or [
+            k for k, name in enumerate(names) if wanted in (part.strip() for part in name.lower().split(","))
+        ]
+        if len(found) == 1:
+            return found[0]
+        if not names:
+            raise OptionError(
+                f"No class names are known of this network, so {target!r} can't be found: give an index from 0 to "
+                f"{classes - 1}, or class_names=…."
+            )
+        if found:
+            raise OptionError(f"{target!r} names {len(found)} classes: {', '.join(map(str, found))}. Give the index.")
+        close = [name for name in names if wanted in name.lower()]
+        close = close or difflib.get_close_matches(wanted, [name.lower() for name in names], n=3)
+        raise OptionError(f"No class is called {target!r}. Near it: {', '.join(close[:5]) or ', '.join(names[:5])}.")
+    if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < max(classes, 1):
+        raise OptionError(
+            f"Expected target to be a class index from 0 to {classes - 1}, a class's name, 'clicked' or None; "
+            f"got {shown(target)}."
+        )
+    return target

@@ -1,0 +1,216 @@
+"""What BRS may move. Each kind of variable is the identity at its start: at zero the network answers as ever.
+
+To add one: a class with the members of `Variables`, and a line in `KINDS`. With `reads_clicks = False` it promises that
+its `run` does not look at the clicks, so that what the network computes ahead of it is kept from click to click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from interactify.errors import ModelError, OptionError
+from interactify.inspection.probe import submodule
+from interactify.interactions.click import Click
+from interactify.interactions.click_maps import interaction_maps
+from interactify.network.feature_hooks import attach, changed_at
+from interactify.network.network import Network
+from interactify.network.stem_branch import kernel_shapes, no_stem_message, run_with_kernels, run_with_second_image
+
+
+class Variables(Protocol):
+    """A kind of variable: where it enters the network, what its values look like, what moving them costs."""
+
+    @property
+    def name(self) -> str:
+        """How `describe()` and `wrap(variables=…)` call it."""
+
+    def prepare(self, network: Network) -> None:
+        """Check that the network has room for these variables; make it ready. Raises ModelError where it hasn't."""
+
+    def start(self, network: Network, image: Tensor) -> Tensor:
+        """The identity: zeros, shaped as the values are for `image` (1, C, h, w)."""
+
+    def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
+        """The network's raw output for `image` under `values`; `clicks` are in network pixels."""
+
+    def inertia(self, values: Tensor) -> Tensor:
+        """The inertial energy E_I, 0-d: what it costs to be away from the identity."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """An additive change of the normalised image, (1, C, h, w).
+
+    BRS's own conversion, where the stem is the image's only reader; f-BRS calls it RGB-BRS.
+    """
+
+    name: str = "input"
+    reads_clicks: bool = False
+
+    def prepare(self, network: Network) -> None: ...
+
+    def start(self, network: Network, image: Tensor) -> Tensor:
+        return _zeros(image.shape, image)
+
+    def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
+        return network.twin(image + values.to(image.dtype))
+
+    def inertia(self, values: Tensor) -> Tensor:
+        return values.square().sum()
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The interaction maps of the stem reconfigured with image kernels, (1, C, h, w) (Jang & Kim 2019, 3.3)."""
+
+    name: str = "maps"
+    reads_clicks: bool = False
+
+    def prepare(self, network: Network) -> None:
+        if not network.spec.stem:
+            raise ModelError(no_stem_message(network.twin, network.spec.classes_seen))
+
+    def start(self, network: Network, image: Tensor) -> Tensor:
+        return _zeros(image.shape, image)
+
+    def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
+        return run_with_second_image(network.twin, image.clone(), values.to(image.dtype), network.stem_is_named)
+
+    def inertia(self, values: Tensor) -> Tensor:
+        return values.square().sum()
+
+
+@dataclass(frozen=True)
+class StemKernels:
+    """The zero-weighted stem kernels, flat (n,), driven by Gaussian maps of the clicks.
+
+    `sigmas` are the maps' widths in network pixels; each gives a map of the positive and one of the negative clicks.
+    """
+
+    name: str = "kernels"
+    sigmas: tuple[float, ...] = (4.0, 16.0, 64.0)
+
+    def prepare(self, network: Network) -> None:
+        if not network.spec.stem:
+            raise ModelError(no_stem_message(network.twin, network.spec.classes_seen))
+
+    def _shapes(self, network: Network) -> list[tuple[int, int, int, int]]:
+        return kernel_shapes(network.spec.stem, network.spec.channels, 2 * len(self.sigmas))
+
+    def start(self, network: Network, image: Tensor) -> Tensor:
+        count = sum(torch.Size(shape).numel() for shape in self._shapes(network))
+        return _zeros((count,), image)
+
+    def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
+        size = (image.shape[-2], image.shape[-1])
+        drawn = [interaction_maps(clicks, size, "gaussian", radius=s, device=image.device) for s in self.sigmas]
+        maps = torch.cat(drawn)[None].to(image.dtype)
+        shapes = self._shapes(network)
+        parts = values.split([torch.Size(shape).numel() for shape in shapes])
+        kernels = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+        return run_with_kernels(network.twin, image.clone(), maps, kernels, network.stem_is_named)
+
+    def inertia(self, values: Tensor) -> Tensor:
+        return values.square().sum()
+
+
+@dataclass(frozen=True)
+class ScaleBias:
+    """Scale and bias of each channel at one layer: x' = (1 + s)·x + b, values (2, C) (f-BRS, CVPR 2020, section 3.2).
+
+    Where the layer returns several maps (an encoder), the last is meant; where it runs several times, each time.
+    """
+
+    layer: str
+    bias_cost: float = 10.0
+    reads_clicks: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"scale_bias@{self.layer}"
+
+    def prepare(self, network: Network) -> None:
+        module = submodule(network.twin, self.layer)
+        if self.layer not in {layer.name for layer in network.spec.layers}:
+            kind = type(module).__name__
+            places = ", ".join(layer.name for layer in network.spec.insertion_points().values())
+            raise ModelError(f"{self.layer!r} ({kind}) returns no map (N, C, h, w) to scale. Try one of: {places}.")
+        if any(layer.varies for layer in network.spec.layers if layer.name == self.layer):
+            raise ModelError(f"{self.layer!r} runs several times with other numbers of channels: name another layer.")
+        attach(network.twin, self.layer)
+
+    def start(self, network: Network, image: Tensor) -> Tensor:
+        channels = next(layer.shape[0] for layer in network.spec.layers if layer.name == self.layer)
+        return _zeros((2, channels), image)
+
+    def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
+        def change(x: Tensor) -> Tensor:
+            scale, bias = values.to(x.dtype)[:, None, :, None, None]
+            return x.clone() * (1 + scale) + bias  # kept for the gradient, while the network may write over its own
+
+        with changed_at(network.twin, self.layer, change):
+            return network.twin(image.clone())  # some networks write over their input
+
+    def inertia(self, values: Tensor) -> Tensor:
+        return values[0].square().sum() + self.bias_cost * values[1].square().sum()
+
+
+def class_logits(
+    network: Network, variables: Variables, image: Tensor, values: Tensor, clicks: Sequence[Click]
+) -> Tensor:
+    """Logits (1, K, h, w), on the network's own grid, under the variables' values, differentiable in them."""
+    return network.class_logits(lambda: variables.run(network, image, values, clicks))
+
+
+def target_logits(
+    network: Network, variables: Variables, image: Tensor, values: Tensor, clicks: Sequence[Click], target: int | None
+) -> Tensor:
+    """Log-odds (1, 1, h', w') of the target class under the variables' values, as large as the image."""
+    return network.log_odds(class_logits(network, variables, image, values, clicks), target, image)
+
+
+def _zeros(shape: Sequence[int], image: Tensor) -> Tensor:
+    """Values are kept in single precision or better, whatever the network computes in."""
+    dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
+    return torch.zeros(tuple(shape), dtype=dtype, device=image.device)
+
+
+KINDS: dict[str, Callable[[], Variables]] = {"input": Input, "maps": Maps, "kernels": StemKernels}
+
+
+def check_variables(text: object) -> None:
+    """Raise OptionError for what can't name variables in any network; needs none."""
+    if isinstance(text, str):
+        if text not in KINDS and not (text.startswith("scale_bias@") and text.removeprefix("scale_bias@").strip()):
+            raise OptionError(f"Expected variables to be one of {', '.join(KINDS)} or scale_bias@LAYER, got {text!r}.")
+        return
+    members = ("prepare", "start", "run", "inertia")
+    if isinstance(text, type) or not all(callable(getattr(text, member, None)) for member in members):
+        raise OptionError(f"Expected a name of variables, or an object with the members of Variables; got {text!r}.")
+
+
+def variables_named(text: str | Variables, network: Network) -> Variables:
+    """The variables meant by "input", "maps", "kernels", or "scale_bias@LAYER" (a module's name, or A, B, C).
+
+    Raises:
+        OptionError: for anything else.
+        ModelError: where the network has no such layer, or no stem.
+    """
+    check_variables(text)
+    if not isinstance(text, str):
+        variables: Variables = text
+    elif text in KINDS:
+        variables = KINDS[text]()
+    else:
+        layer = text.removeprefix("scale_bias@")
+        points = network.spec.insertion_points()
+        if layer in ("A", "B", "C") and layer not in points:
+            raise ModelError(f"This network has no insertion point {layer}; it has {', '.join(points) or 'none'}.")
+        variables = ScaleBias(points[layer].name if layer in points else layer)
+    variables.prepare(network)
+    return variables

@@ -1,0 +1,87 @@
+"""Antialiased bilinear resizing of a picture that comes in blocks: the same numbers, in the memory of the small one.
+
+Resizing is linear and goes along one axis after the other, so what each block adds to the result can be added up in any
+order, each pixel read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interactify.pictures.window import Window
+
+_OUTPUTS = 16  # columns of the result worked out at a time: what lies between is mostly zeros beyond that
+
+
+class Shrinking:
+    """A (C, h', w') picture in the making, of one of H × W pixels.
+
+    `F.interpolate(mode="bilinear", antialias=True, align_corners=False)` gives the same to within rounding.
+
+    >>> shrinking = Shrinking((4, 6), (2, 3), channels=1)
+    >>> shrinking.add(Window(0, 0, 2, 6), [torch.zeros(1, 2, 6)])
+    >>> shrinking.add(Window(2, 0, 2, 6), [torch.ones(1, 1, 6), torch.ones(1, 1, 6)])
+    >>> shrinking.content
+    tensor([[[0.1429, 0.1429, 0.1429],
+             [0.8571, 0.8571, 0.8571]]])
+    """
+
+    def __init__(self, size: tuple[int, int], content_size: tuple[int, int], channels: int) -> None:
+        self.rows, self.columns = (Axis(*sides) for sides in zip(size, content_size, strict=True))
+        self.content = torch.zeros(channels, *content_size)
+
+    def add(self, block: Window, strips: Iterable[Tensor]) -> None:
+        """Add a block of the picture, given as strips (C, r, w), float32, of its rows from top to bottom."""
+        above, below = self.rows.seeing(block.top, block.top + block.height)
+        band = torch.zeros(len(self.content), below - above, block.width)
+        row = block.top
+        for strip in strips:
+            first, weights = self.rows.weights(row, row + strip.shape[1])
+            band[:, first - above : first - above + len(weights)] += weights @ strip
+            row += strip.shape[1]
+        step = max(1, round(_OUTPUTS * self.columns.scale))
+        for start in range(0, block.width, step):
+            stop = min(block.width, start + step)
+            first, weights = self.columns.weights(block.left + start, block.left + stop)
+            self.content[:, above:below, first : first + len(weights)] += band[..., start:stop] @ weights.T
+
+
+class Axis:
+    """How `target` pixels along a side are weighted means of `side` pixels: by a triangle around each one's centre."""
+
+    def __init__(self, side: int, target: int) -> None:
+        self.side, self.target = side, target
+        self.scale = side / target
+        self._reach = max(self.scale, 1.0)  # a picture that grows is interpolated between neighbours
+
+    def seeing(self, start: int, stop: int) -> tuple[int, int]:
+        """The range of target pixels, first to one past the last, that pixels start to stop weigh in."""
+        first = np.ceil((start + 0.5 - self._reach) / self.scale - 0.5)
+        last = np.floor((stop - 0.5 + self._reach) / self.scale - 0.5)
+        return max(0, int(first)), min(self.target, int(last) + 1)
+
+    def weights(self, start: int, stop: int) -> tuple[int, Tensor]:
+        """The first target pixel that pixels start to stop weigh in, and their weights (k, stop - start) in k of them.
+
+        Over the whole side the weights of each target pixel add up to 1.
+        """
+        first, end = self.seeing(start, stop)
+        raw = self._triangle(np.arange(first, end)[:, None], np.arange(start, stop))
+        return first, torch.from_numpy((raw / self._sums[first:end, None]).astype(np.float32))
+
+    @cached_property
+    def _sums(self) -> np.ndarray:
+        targets = np.arange(self.target)[:, None]
+        lowest = np.floor((targets + 0.5) * self.scale - self._reach)
+        places = lowest + np.arange(int(np.ceil(2 * self._reach)) + 2)
+        inside = (places >= 0) & (places < self.side)
+        return (self._triangle(targets, places) * inside).sum(axis=1)
+
+    def _triangle(self, targets: np.ndarray, places: np.ndarray) -> np.ndarray:
+        away = np.abs(places + 0.5 - (targets + 0.5) * self.scale) / self._reach
+        return np.maximum(0.0, 1 - away)

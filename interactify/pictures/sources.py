@@ -1,0 +1,200 @@
+"""Where a picture's numbers lie: in memory in their own type, or in an array that is read where it is looked at."""
+
+from __future__ import annotations
+
+import mmap
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interactify.errors import PhotoError
+from interactify.pictures.decode import array_scale, check_range, described, opened
+from interactify.pictures.window import Window
+
+BLOCK = 32 * 2**20  # bytes read at a time, in the array's own type
+
+
+class LazyArray(Protocol):
+    """What is read where it is looked at: an array of Zarr, HDF5 or Dask, or anything of one's own that slices so."""
+
+    @property
+    def shape(self) -> Any: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+class Stored(ABC):
+    """A picture of `size` (H, W) and `depth` channels whose number `scale` is 1, in pieces of its own type.
+
+    `chunk` (rows, columns) is what can't be read in part: blocks are cut along its borders.
+    """
+
+    size: tuple[int, int]
+    depth: int
+    scale: int
+    itemsize: int
+    chunk: tuple[int, int]
+    changing = False  # whether someone else may write to it
+
+    @abstractmethod
+    def raw(self, window: Window) -> Tensor:
+        """The window's numbers, (depth, h, w), checked: uint8, uint16, bool, or floats in [0, 1] of 32 bits or less."""
+
+    def blocks(self, window: Window, *, full_width: bool = False) -> Iterator[Window]:
+        """Windows of at most 32 MB, from top left to bottom right, that make up this one; or strips from side to side.
+
+        A chunk is cut only where it is larger than that.
+        """
+        limit = max(1, BLOCK // (self.depth * self.itemsize))  # pixels
+        high, wide = (min(part, side) for part, side in zip(self.chunk, self.size, strict=True))
+        if full_width:
+            wide = self.size[1]
+        elif high * wide > limit:
+            wide = min(wide, limit)
+        else:
+            wide *= max(1, limit // (high * wide))
+        fitting = max(1, limit // min(wide, window.width))
+        high = fitting if fitting < high else fitting // high * high
+        for top, bottom in _cuts(window.top, window.top + window.height, high):
+            for left, right in _cuts(window.left, window.left + window.width, wide):
+                yield Window(top, left, bottom - top, right - left)
+
+
+class Held(Stored):
+    """A picture in memory: its own copy, (c, H, W), in whichever order the numbers came."""
+
+    def __init__(self, photo: Any, channels: int) -> None:
+        pixels, self.scale = opened(photo, channels)
+        if isinstance(pixels, Tensor):
+            dtype = torch.float32 if pixels.dtype == torch.float64 else pixels.dtype
+            self._pixels = pixels.to("cpu", dtype, copy=True)
+        else:
+            self._pixels = torch.from_numpy(pixels.astype(_kept(pixels.dtype), order="C")).permute(2, 0, 1)
+        self.depth, *sides = self._pixels.shape
+        self.size = (sides[0], sides[1])
+        self.itemsize = self._pixels.element_size()
+        self.chunk = (1, sides[1])
+
+    def raw(self, window: Window) -> Tensor:
+        rows, columns = window.slices
+        return self._pixels[:, rows, columns]
+
+
+class Lazy(Stored):
+    """An array (H, W) or (H, W, c) that is read by slicing, and never as a whole."""
+
+    changing = True
+
+    def __init__(self, array: Any, channels: int) -> None:
+        try:
+            shape = tuple(operator.index(side) for side in array.shape)
+            dtype = np.dtype(array.dtype)
+        except Exception as problem:  # someone else's properties
+            raise PhotoError(
+                f"A photo was expected, {type(array).__name__} came, whose shape and dtype are not those of an array "
+                f"({problem}). Give an (H, W) or (H, W, C) array that slices as NumPy's do."
+            ) from problem
+        self.scale = array_scale(shape, dtype, channels)
+        self.size = (shape[0], shape[1])
+        self.depth = shape[2] if len(shape) == 3 else 1
+        self.itemsize = dtype.itemsize
+        self.chunk = _chunk(array, shape)
+        self._array, self._shape, self._dtype = array, shape, dtype
+
+    def raw(self, window: Window) -> Tensor:
+        (rows, columns), came = window.slices, described(self._shape, self._dtype)
+        where = f"Rows {rows.start} to {rows.stop} and columns {columns.start} to {columns.stop} of {came}"
+        try:
+            read = np.asarray(self._array[(rows, columns, slice(0, self.depth))[: len(self._shape)]])
+        except MemoryError:
+            raise
+        except Exception as problem:  # someone else's reader: a file, a store, a network
+            raise PhotoError(
+                f"{where} can't be read: {type(problem).__name__}: {problem}. Check what the array reads from."
+            ) from problem
+        expected = (window.height, window.width, self.depth)[: len(self._shape)]
+        if read.shape != expected or (read.dtype.kind, read.dtype.itemsize) != (self._dtype.kind, self._dtype.itemsize):
+            raise PhotoError(
+                f"{where} should have shape {expected} and type {self._dtype}; slicing gave {read.shape} and "
+                f"{read.dtype}. Give an array that slices as NumPy's do."
+            )
+        if read.dtype.kind == "f":
+            check_range(float(read.min()), float(read.max()), came)
+        # A copy: what is mapped may be read-only, or change.
+        own = np.array(read, dtype=_kept(read.dtype), order="C").reshape(window.height, window.width, self.depth)
+        return torch.from_numpy(own).permute(2, 0, 1)
+
+
+class Part(Stored):
+    """A window of another picture, which it shares."""
+
+    def __init__(self, of: Stored, window: Window) -> None:
+        self.size = (window.height, window.width)
+        self.depth, self.scale, self.itemsize, self.chunk = of.depth, of.scale, of.itemsize, of.chunk
+        self.changing = of.changing
+        self._of, self._window = of, window
+
+    def raw(self, window: Window) -> Tensor:
+        return self._of.raw(self._moved(window, 1))
+
+    def blocks(self, window: Window, *, full_width: bool = False) -> Iterator[Window]:
+        for block in self._of.blocks(self._moved(window, 1), full_width=full_width):
+            yield self._moved(block, -1)
+
+    def _moved(self, window: Window, sign: int) -> Window:
+        return replace(window, top=window.top + sign * self._window.top, left=window.left + sign * self._window.left)
+
+
+def stored(photo: Any, channels: int) -> Stored:
+    """A photo of any form as it is best kept.
+
+    Raises PhotoError for what is neither a photo in the sense of `read_photo` nor has shape, dtype and slicing.
+    """
+    return Lazy(photo, channels) if _lies_elsewhere(photo) else Held(photo, channels)
+
+
+def _lies_elsewhere(photo: Any) -> bool:
+    """Whether something is an array that is not in memory."""
+    if isinstance(photo, (np.ndarray, Tensor)):
+        return _mapped(photo)
+    try:
+        return all(hasattr(photo, name) for name in ("shape", "dtype", "__getitem__"))
+    except Exception:  # someone else's property: it has one, and what is wrong with it is told where it is read
+        return True
+
+
+def _mapped(array: object) -> bool:
+    """Whether an array's memory is a file's: numpy.memmap, and any view of one."""
+    while isinstance(array, (np.ndarray, memoryview)):
+        array = array.base if isinstance(array, np.ndarray) else array.obj
+    return isinstance(array, mmap.mmap)
+
+
+def _kept(dtype: np.dtype) -> np.dtype:
+    """The type that numbers are kept in: what is finer than a float32 is rounded to one in any case."""
+    return np.dtype(np.float32) if dtype.kind == "f" and dtype.itemsize > 4 else dtype.newbyteorder("=")
+
+
+def _chunk(array: Any, shape: tuple[int, ...]) -> tuple[int, int]:
+    """The rows and columns that an array says it reads at once: ints (Zarr, HDF5) or tuples of them (Dask)."""
+    try:
+        rows, columns = (operator.index(side[0] if isinstance(side, tuple) else side) for side in array.chunks[:2])
+    except Exception:  # it says nothing that we understand: rows from side to side suit most
+        return 1, shape[1]
+    return max(1, rows), max(1, columns)
+
+
+def _cuts(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
+    """Parts of start to stop between the multiples of step."""
+    edges = [start, *range((start // step + 1) * step, stop, step), stop]
+    return pairwise(edges)

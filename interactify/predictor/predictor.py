@@ -1,0 +1,245 @@
+"""A wrapped network behind Segment Anything's interface: set a photo, pass points, a box, a mask, get masks and scores.
+
+Names, arguments, defaults and shapes are those of SAM 2's image predictor (Ravi et al., "SAM 2: Segment Anything in
+Images and Videos", 2024), so that code written for it runs. What the arguments say is read in `prompts.py`, answered in
+`answers.py`, and read three ways in `candidates.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from interactify.errors import InteractionError, ModelError, NoPhotoError, OptionError, PhotoError, shown
+from interactify.interactive import Interactive
+from interactify.pictures.picture import PictureLike
+from interactify.predictor.answers import Answer, Opened, low_resolution
+from interactify.predictor.candidates import candidates, expected_iou
+from interactify.predictor.prompts import Prompt, read_prompts
+
+Masks = NDArray[np.float32]
+Answers = tuple[Masks, Masks, Masks]
+
+
+class Predictor:
+    """Segment Anything's image predictor, over a network that was never trained for it.
+
+    Every call of `predict` is answered by itself: what it says of the object is in its arguments, and nothing is
+    remembered of the calls before. Not to be shared between threads.
+
+    Attributes:
+        model: the `Interactive` that answers.
+        mask_threshold: masks are where the logits are above it.
+
+    >>> predictor = interactify.Predictor(interactify.wrap(interactify.zoo.load()))
+    >>> predictor.set_image(np.zeros((60, 80, 3), np.uint8))
+    >>> masks, scores, logits = predictor.predict(np.array([[40, 30]]), np.array([1]))
+    >>> masks.shape, scores.shape, logits.shape
+    ((3, 60, 80), (3,), (3, 256, 256))
+    """
+
+    def __init__(self, net: Interactive, mask_threshold: float = 0.0) -> None:
+        """Begin without a photo.
+
+        Args:
+            net: what `interactify.wrap` returned.
+            mask_threshold: in logits; 0 is where the object is more likely than not. Clicks are answered for 0: another
+                threshold may leave a clicked pixel on the wrong side.
+
+        Raises:
+            OptionError: net is no wrapped network, or the threshold not a finite number.
+        """
+        if not isinstance(net, Interactive):
+            raise OptionError(
+                f"Expected a wrapped network, got {type(net).__name__}. Try Predictor(interactify.wrap(model))."
+            )
+        if isinstance(mask_threshold, bool) or not isinstance(mask_threshold, (int, float, np.number)):
+            raise OptionError(f"Expected mask_threshold to be a number, got {mask_threshold!r}.")
+        if not np.isfinite(mask_threshold):
+            raise OptionError(f"Expected mask_threshold to be finite, got {mask_threshold!r}.")
+        self.model = net
+        self.mask_threshold = float(mask_threshold)
+        self._photos: tuple[Opened, ...] = ()
+        self._many = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return self.model.spec.device
+
+    def set_image(self, image: PictureLike) -> None:
+        """Open a photo, so that `predict` answers on it.
+
+        Args:
+            image: (H, W, 3) uint8 in red, green, blue, a PIL image, or anything else that `Interactive.session` takes.
+
+        Raises:
+            PhotoError, ModelError, NonFiniteError: as `Interactive.session`. The photo set before stays.
+        """
+        with self._undisturbed():
+            self._photos, self._many = (Opened(self.model, image),), False
+
+    def set_image_batch(self, image_list: Sequence[PictureLike]) -> None:
+        """Open several photos, of any sizes, so that `predict_batch` answers on them.
+
+        Each is held ready with what the network computed of it, as `Interactive.describe` says under "click runs".
+
+        Raises:
+            PhotoError: no list of photos, or an empty one.
+            PhotoError, ModelError, NonFiniteError: as `Interactive.session`. The photos set before stay.
+
+        >>> predictor = interactify.Predictor(interactify.wrap(interactify.zoo.load()))
+        >>> predictor.set_image_batch([np.zeros((60, 80, 3), np.uint8), np.zeros((50, 40, 3), np.uint8)])
+        >>> masks, scores, logits = predictor.predict_batch(box_batch=[[10, 10, 50, 40], None], multimask_output=False)
+        >>> [mask.shape for mask in masks]
+        [(1, 60, 80), (1, 50, 40)]
+        """
+        if not isinstance(image_list, (list, tuple)) or not image_list:
+            came = "an empty one" if isinstance(image_list, (list, tuple)) else type(image_list).__name__
+            raise PhotoError(f"Expected a list of photos, got {came}. For one photo there is set_image.")
+        with self._undisturbed():
+            self._photos, self._many = tuple(Opened(self.model, image) for image in image_list), True
+
+    def reset_predictor(self) -> None:
+        """Forget the photo, or photos, and free what was kept of them."""
+        self._photos, self._many = (), False
+
+    def predict(
+        self,
+        point_coords: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask_input: ArrayLike | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+        normalize_coords: bool = True,
+    ) -> Answers:
+        """Say what the object is, and get its mask.
+
+        Args:
+            point_coords: (N, 2), x to the right, then y down, in pixels; rounded to the nearest. Answered all at once.
+            point_labels: (N,), 1 for the object, 0 for what it is not, -1 for a point that is none.
+            box: (4,) left, top, right, bottom in pixels: the object lies inside, all of it. Where it leaves a positive
+                point out, it is stretched.
+            mask_input: (1, 256, 256) logits, as an earlier call returned them or anyone else's, to begin from. They
+                hold, except where a point says that they are wrong: the piece around it, in which the network, told all
+                points, says otherwise, becomes the network's. Without points they come back as they are, inside the
+                box.
+            multimask_output: True for three candidates, each inside the next; False for one mask.
+            return_logits: True for logits in the place of masks.
+            normalize_coords: False where points and boxes are shares of the photo's width and height, from 0 to 1.
+
+        Without any of them it is the network's own prediction. Several objects take points (B, N, 2) with labels
+        (B, N), boxes (B, 4) and masks (B, 1, 256, 256), those that are given; for B of 2 or more, what is returned has
+        B as its first dimension.
+
+        Returns:
+            Masks (C, H, W) float32, of 0 and 1, or logits; C is 3 or 1. Scores (C,) float32: estimated IoU in [0, 1].
+            Logits (C, 256, 256) float32 in [-32, 32], of the whole photo, for the next call's `mask_input`.
+
+        Raises:
+            NoPhotoError: before `set_image`. It is a RuntimeError.
+            InteractionError: arguments that can't be read or don't fit the photo or each other; before any work.
+            OptionError: a switch that is not True or False.
+            NonFiniteError: the network returned NaN or infinity.
+        """
+        self._expect(many=False)
+        _check_switches(multimask_output, return_logits, normalize_coords)
+        prompts = read_prompts(point_coords, point_labels, box, mask_input, self._photos[0].size, normalize_coords)
+        return self._answered(self._photos[0], prompts, multimask_output, return_logits)
+
+    def predict_batch(
+        self,
+        point_coords_batch: Sequence[ArrayLike | None] | None = None,
+        point_labels_batch: Sequence[ArrayLike | None] | None = None,
+        box_batch: Sequence[ArrayLike | None] | None = None,
+        mask_input_batch: Sequence[ArrayLike | None] | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+        normalize_coords: bool = True,
+    ) -> tuple[list[Masks], list[Masks], list[Masks]]:
+        """The same for every photo of `set_image_batch`: lists with an entry, or None, for each.
+
+        Returns:
+            Lists of masks, scores and low-resolution logits, one of each for a photo, as `predict` returns them.
+
+        Raises:
+            NoPhotoError: before `set_image_batch`. It is a RuntimeError.
+            InteractionError, OptionError, NonFiniteError: as `predict`; arguments of all photos are read before any
+                work.
+        """
+        self._expect(many=True)
+        _check_switches(multimask_output, return_logits, normalize_coords)
+        columns = []
+        for name, batch in (
+            ("point_coords_batch", point_coords_batch),
+            ("point_labels_batch", point_labels_batch),
+            ("box_batch", box_batch),
+            ("mask_input_batch", mask_input_batch),
+        ):
+            if batch is not None and (not hasattr(batch, "__len__") or len(batch) != len(self._photos)):
+                came = f"{len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
+                raise InteractionError(f"Expected {name} to have {len(self._photos)} entries, one a photo, got {came}.")
+            columns.append([None] * len(self._photos) if batch is None else list(batch))
+        points, labels, boxes, masks = columns
+        prompts = [
+            read_prompts(points[i], labels[i], boxes[i], masks[i], photo.size, normalize_coords)
+            for i, photo in enumerate(self._photos)
+        ]
+        answers = [
+            self._answered(photo, each, multimask_output, return_logits)
+            for photo, each in zip(self._photos, prompts, strict=True)
+        ]
+        return [a[0] for a in answers], [a[1] for a in answers], [a[2] for a in answers]
+
+    def get_image_embedding(self) -> NoReturn:
+        """Raise ModelError: any segmentation network can be behind this, and few have one embedding of a photo."""
+        raise ModelError(
+            "There is no image embedding here: the network is one that segments, not an encoder and a decoder. "
+            "Its layers are named by model.insertion_points()."
+        )
+
+    def _expect(self, many: bool) -> None:
+        if self._photos and self._many == many:
+            return
+        wanted, asked = ("set_image_batch(…)", "predict_batch") if many else ("set_image(…)", "predict")
+        other = "predict" if many else "predict_batch"
+        hint = f" Photos were set for {other}." if self._photos else ""
+        raise NoPhotoError(f"Expected {wanted} before {asked}.{hint}")
+
+    def _answered(self, photo: Opened, prompts: list[Prompt], three: bool, as_logits: bool) -> Answers:
+        """One object's arrays, or those of several, stacked."""
+        with self._undisturbed():
+            found = [self._object(photo.answer(prompt), three, as_logits) for prompt in prompts]
+        if len(found) == 1:
+            return found[0]
+        masks, scores, low = (np.stack(part) for part in zip(*found, strict=True))
+        return masks, scores, low
+
+    def _object(self, answer: Answer, three: bool, as_logits: bool) -> Answers:
+        maps = candidates(answer.logits, answer.clicks) if three else answer.logits[None]
+        scores = np.array([expected_iou(answer.logits, each > self.mask_threshold) for each in maps], np.float32)
+        logits = answer.on_photo(maps)
+        masks = logits if as_logits else (logits > self.mask_threshold).astype(np.float32)
+        return masks, scores, low_resolution(logits)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """A caller's inference mode and autocast, which Segment Anything is run in: gradients are needed here."""
+        with torch.inference_mode(False), torch.autocast(self.device.type, enabled=False):
+            yield
+
+
+def _check_switches(multimask_output: bool, return_logits: bool, normalize_coords: bool) -> None:
+    for name, switch in (
+        ("multimask_output", multimask_output),
+        ("return_logits", return_logits),
+        ("normalize_coords", normalize_coords),
+    ):
+        if not isinstance(switch, (bool, np.bool_)):
+            raise OptionError(f"Expected {name} to be True or False, got {shown(switch)}.")

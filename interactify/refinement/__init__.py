@@ -1,0 +1,1 @@
+"""A photo under a network: from interactions to the next result."""

@@ -1,0 +1,54 @@
+"""A wrapped network and how it was asked to refine: what sessions read, and nothing they may change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from interactify.brs.energy import Energy
+from interactify.inspection.spec import ModelSpec
+from interactify.network.network import Network
+from interactify.network.variables import Variables
+from interactify.propagation.propagation import Propagation
+from interactify.runtime.runtime import Runtime
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Wrapped:
+    """A network with its variables, energy, solver and limits; see `interactify.wrap` for what each means.
+
+    Attributes:
+        model: the user's own network, as it was given.
+        network: its twin, as the library runs it.
+        runtime: what runs its passes.
+        variables, energy, solver: what refinement moves, what it minimises, and by what.
+        target: the class that a positive click means; None for that under the first click.
+        max_evaluations, max_seconds: limits of a click.
+        zoom, propagation: how the network looks closer, and how the rest of the picture follows.
+        options: all of them, as they were given to `wrap`.
+    """
+
+    model: nn.Module
+    network: Network
+    runtime: Runtime
+    variables: Variables
+    energy: Energy
+    solver: str
+    target: int | None
+    max_evaluations: int
+    max_seconds: float | None
+    zoom: bool
+    propagation: Propagation
+    options: Mapping[str, Any]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What was found of the network."""
+        return self.network.spec
+
+    def unwrap(self) -> nn.Module:
+        """The very model that was wrapped, as it was."""
+        return self.model

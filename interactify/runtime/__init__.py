@@ -1,0 +1,1 @@
+"""Running only what a click changes; see README.md beside this file."""

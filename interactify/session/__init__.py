@@ -1,0 +1,6 @@
+"""One person's work on one photo: interactions in, masks out; undo, objects, files, logs, many at once."""
+
+from interactify.session.loading import load_session, replay
+from interactify.session.session import Session
+
+__all__ = ["Session", "load_session", "replay"]

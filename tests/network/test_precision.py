@@ -1,0 +1,74 @@
+"""precision=: convolutions in half precision under autocast, variables and energy in single precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import interactify
+from interactify.runtime.lowering import Frozen
+from tests.fixtures import networks
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("variables", ["input", "scale_bias@B"])
+def test_clicks_in_half_precision_are_about_those_in_single(precision: str, variables: str) -> None:
+    model, photo = interactify.zoo.load(), networks.random_photo(64, 64)
+    plain, half = (
+        interactify.wrap(model, variables=variables, precision=each).session(photo) for each in ("float32", precision)
+    )
+    assert np.abs(plain.result.probability - half.result.probability).max() < 0.05
+    result = half.click(x=20, y=30)
+    assert result.satisfied and result.logits.dtype == torch.float32
+    assert half.steps[-1].values.dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_what_is_run_is_the_networks_own_autocast(precision: str) -> None:
+    """Against torch.autocast around the user's own model, to what half precision can tell."""
+    model, photo = interactify.zoo.load(), networks.random_photo(64, 64)
+    net = interactify.wrap(model, precision=precision)
+    frame = net.session(photo).first.frame
+    with torch.no_grad(), torch.autocast("cpu", getattr(torch, precision)):
+        expected = model(frame.image).float()
+    found = frame.suffix(frame.start, [])
+    assert any(key[0][0] == ("cast", getattr(torch, precision)) for key in net.runtime.suffixes.frozen.made)
+    assert float((found - expected).abs().max() / expected.abs().max()) < (0.05 if precision == "bfloat16" else 0.01)
+
+
+def test_weights_are_cast_once() -> None:
+    net = interactify.wrap(interactify.zoo.load(), precision="bfloat16")
+    suffixes = [net.session(networks.random_photo(64, 64, seed)).first.frame.suffix for seed in (1, 2)]
+    frozen: Frozen = net.runtime.suffixes.frozen
+    casts = [key for key in frozen.made if key[0][0] == ("cast", torch.bfloat16)]
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in interactify.zoo.load().modules())
+    assert convolutions <= len(casts) <= 2 * convolutions  # weights, and biases where there are any
+    for suffix in suffixes:
+        tape = suffix._lowered
+        steps = [step for step in tape.steps if step.function in (torch.conv2d, F.linear)]
+        assert steps and all(tape.constants[step.args[1].slot].dtype == torch.bfloat16 for step in steps)
+
+
+def test_the_model_and_the_callers_autocast_are_left_alone() -> None:
+    model = interactify.zoo.load()
+    session = interactify.wrap(model, precision="bfloat16").session(networks.random_photo(64, 64))
+    session.click(x=5, y=5)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("given", ["half", "bf16", torch.bfloat16, None, 16])
+def test_other_precisions_are_refused(given: object) -> None:
+    with pytest.raises(interactify.OptionError, match="float32, bfloat16, float16"):
+        interactify.wrap(interactify.zoo.load(), precision=given)  # type: ignore[arg-type]
+
+
+def test_a_network_in_double_precision_keeps_it() -> None:
+    with pytest.raises(interactify.OptionError, match="this one is in float64"):
+        interactify.wrap(interactify.zoo.load().double(), precision="bfloat16")
+    assert (
+        "precision   autocast to bfloat16" in interactify.wrap(interactify.zoo.load(), precision="bfloat16").describe()
+    )

@@ -1,0 +1,208 @@
+"""Whatever was said, taken back, moved, undone and saved: what holds is what all that is left leads to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import interactify
+from interactify import Click
+from interactify.errors import InteractionError, NonFiniteError
+from interactify.interactions.click import Interaction
+from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
+from interactify.interactions.rasterise import inside
+from interactify.pictures.window import Window
+from interactify.refinement.history import groups_of
+from interactify.session.session import Session
+from tests.fixtures import networks
+
+PHOTO = networks.random_photo(40, 56)
+NET = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=3, resolution=64)
+PLACES = st.tuples(st.integers(0, 55), st.integers(0, 39))
+LINES = st.lists(PLACES, min_size=1, max_size=4).map(tuple)
+BOXES = st.builds(lambda a, b: Box(min(a[0], b[0]), min(a[1], b[1]), max(a[0], b[0]), max(a[1], b[1])), PLACES, PLACES)
+CLICKS = st.builds(lambda at, positive: Click(*at, positive), PLACES, st.booleans())
+SAID = st.one_of(
+    CLICKS,
+    st.builds(Scribble, LINES, st.booleans(), st.sampled_from([1.0, 9.0]), st.sampled_from([1.0, 3.0])),
+    BOXES,
+    st.builds(Lasso, st.lists(PLACES, min_size=3, max_size=5).map(tuple)),
+    st.builds(Paint, LINES, st.sampled_from([3.0, 12.0]), st.booleans()),
+    BOXES.map(lambda box: Mask(inside(box, Window(0, 0, 40, 56)))),
+)
+NAMES = st.sampled_from(["a", "b", "c"])
+ACTIONS = st.one_of(
+    st.tuples(st.just("add"), st.lists(SAID, max_size=3)),
+    st.tuples(st.just("add"), st.lists(CLICKS, min_size=1, max_size=1)),
+    st.tuples(st.just("remove"), st.integers(0, 9)),
+    st.tuples(st.just("move"), st.integers(0, 9), PLACES),
+    st.tuples(st.just("object"), NAMES),
+    st.tuples(st.just("switch"), st.integers(0, 3)),
+    st.tuples(st.just("rename"), st.integers(0, 3), NAMES),
+    st.tuples(st.just("delete"), st.integers(0, 3)),
+    st.sampled_from([("undo",), ("undo",), ("redo",), ("save",), ("reset",)]),
+)
+Tracks = tuple[tuple[str, tuple[tuple[Interaction, ...], ...]], ...]
+"""Each object's name, and what was said of it at once."""
+
+
+class Remembered:
+    """What a session is to hold, kept in plain tuples."""
+
+    def __init__(self) -> None:
+        self.tracks: Tracks = (("object 1", ()),)
+        self.active = 0
+        self.past: list[tuple[Tracks, int]] = []
+        self.undone: list[tuple[Tracks, int]] = []
+
+    @property
+    def now(self) -> tuple[Tracks, int]:
+        return self.tracks, self.active
+
+    @property
+    def said(self) -> list[Interaction]:
+        return [each for group in self.tracks[self.active][1] for each in group]
+
+    def change(self, tracks: Tracks, active: int) -> None:
+        self.past.append(self.now)
+        self.undone.clear()
+        self.tracks, self.active = tracks, active
+
+    def say(self, groups: list[list[Interaction]]) -> None:
+        kept = tuple(tuple(group) for group in groups if group)
+        own = self.tracks[self.active][0], kept
+        self.change((*self.tracks[: self.active], own, *self.tracks[self.active + 1 :]), self.active)
+
+    def step(self, taken: list[Any], given: list[Any]) -> None:
+        if taken:
+            given.append(self.now)
+            self.tracks, self.active = taken.pop()
+
+
+def done(session: Session, held: Remembered, action: Any, folder: Path) -> Session:
+    """The session after an action that is also remembered; places wrap around, so that most of them mean something."""
+    kind, *said = action
+    names, groups = [name for name, _ in held.tracks], [list(group) for group in held.tracks[held.active][1]]
+    where = [(g, i) for g, group in enumerate(groups) for i in range(len(group))]
+    if kind == "add":
+        session.add(said[0])
+        if said[0]:
+            held.say([*groups, said[0]])
+    elif kind == "remove" and where:
+        session.remove(said[0] % len(where))
+        g, i = where[said[0] % len(where)]
+        held.say([*groups[:g], groups[g][:i] + groups[g][i + 1 :], *groups[g + 1 :]])
+    elif kind == "move" and where:
+        g, i = where[said[0] % len(where)]
+        if isinstance(groups[g][i], Click):
+            session.move(said[0] % len(where), *said[1])
+            groups[g][i] = Click(*said[1], groups[g][i].positive)
+            held.say(groups)
+        else:
+            with pytest.raises(InteractionError, match="index of a click"):
+                session.move(said[0] % len(where), *said[1])
+    elif kind == "object" and said[0] not in names:
+        assert session.add_object(said[0]) == said[0]
+        held.change((*held.tracks, (said[0], ())), len(names))
+    elif kind == "switch":
+        held.active = said[0] % len(names)
+        assert session.switch(names[held.active]) is session.result
+    elif kind == "rename" and said[1] not in names:
+        place = said[0] % len(names)
+        session.rename(names[place], said[1])
+        held.change((*held.tracks[:place], (said[1], held.tracks[place][1]), *held.tracks[place + 1 :]), held.active)
+    elif kind == "delete":
+        place = said[0] % len(names)
+        session.delete(names[place])
+        left = (*held.tracks[:place], *held.tracks[place + 1 :]) or (("object 1", ()),)
+        held.change(left, min(held.active - (place < held.active), len(left) - 1))
+    elif kind == "undo":
+        session.undo()
+        held.step(held.past, held.undone)
+    elif kind == "redo":
+        session.redo()
+        held.step(held.undone, held.past)
+    elif kind == "reset":
+        session.reset()
+        if where:
+            held.say([])
+    elif kind == "save":
+        return interactify.load_session(session.save(folder / "s.npz"), NET, PHOTO)
+    return session
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(actions=st.lists(ACTIONS, min_size=2, max_size=12))
+def test_what_holds_is_what_all_that_is_left_leads_to(actions: list[Any], tmp_path: Path) -> None:
+    session, held = NET.session(PHOTO), Remembered()
+    for action in actions:
+        before, changes = session.timeline.now, len(held.past)
+        session = done(session, held, action, tmp_path)
+        if len(held.past) > changes and action[0] != "redo":
+            session.undo()
+            assert session.timeline.now is before, "undo takes back just that"
+            session.redo()
+        assert session.objects == tuple(name for name, _ in held.tracks)
+        assert session.active == held.tracks[held.active][0] and session.interactions == tuple(held.said)
+        assert (session.can_undo, session.can_redo) == (bool(held.past), bool(held.undone))
+    for name, groups in held.tracks:
+        anew = NET.session(PHOTO)
+        for group in groups:
+            anew.add(list(group))
+        assert anew.interactions == session.interactions_of(name)
+        result = session.result_of(name)
+        assert torch.equal(anew.result.logits, result.logits)
+        assert np.array_equal(anew.result.mask, result.mask)
+        assert np.array_equal(anew.result.probability, result.probability)
+        assert anew.result.unsatisfied == result.unsatisfied and anew.result.overruled == result.overruled
+        assert {*result.interactions, *result.overruled} == {*session.interactions_of(name)}, "none is lost"
+
+
+def test_removing_and_moving() -> None:
+    session = NET.session(PHOTO)
+    session.click(10, 10)
+    session.add([Click(30, 20), Click(5, 35, False)])
+    session.click(50, 5, positive=False)
+    assert [c.x for c in session.remove(1).clicks] == [10, 5, 50]
+    assert [len(group) for group in groups_of(session.steps)] == [1, 1, 1]
+    assert [c.x for c in session.remove(-1).clicks] == [10, 5]
+    moved = session.move(0, 12, 14)
+    assert (moved.clicks[0].x, moved.clicks[0].y, moved.clicks[0].positive) == (12, 14, True)
+    for count in (2, 3, 4):
+        assert len(session.undo().clicks) == count
+    assert len(session.redo().clicks) == 3
+    session.click(20, 20)
+    assert session.redo().clicks == session.interactions, "what was undone before a new click is gone"
+
+
+@pytest.mark.parametrize("index", [2, -3, 10**20, 0.0, "0", None, True, np.nan, np.array([0, 1])], ids=str)
+def test_places_that_are_none(index: Any) -> None:
+    session = NET.session(PHOTO)
+    with pytest.raises(InteractionError, match="there are none"):
+        session.remove(0)
+    session.add([Click(10, 10), Click(30, 20, False)])
+    before = session.timeline
+    for change in (lambda: session.remove(index), lambda: session.move(index, 3, 3), lambda: session.move(0, 99, 3)):
+        with pytest.raises(InteractionError):
+            change()
+    assert session.timeline is before
+
+
+def test_a_network_that_breaks_while_clicks_are_made_anew() -> None:
+    model = networks.seeded(lambda: networks.Failing("nan"))
+    session = interactify.wrap(model, max_evaluations=3).session(networks.random_photo())
+    session.click(x=30, y=20)
+    session.click(x=60, y=40)
+    before = session.timeline
+    model.turn(on=True)
+    with pytest.raises(NonFiniteError):
+        session.remove(0)
+    assert session.timeline is before
+    model.turn(on=False)
+    assert len(session.remove(0).clicks) == 1

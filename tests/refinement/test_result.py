@@ -1,0 +1,192 @@
+"""What a result tells: what was not met and why, how sure each label is, what changed, what a mask became."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+import interactify
+from interactify import Click
+from interactify.errors import OptionError
+from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
+from interactify.interactions.sampling import along
+from interactify.pictures.window import Window
+from interactify.refinement.layers import SURE
+from interactify.session.session import Session
+from tests.fixtures import networks
+
+PHOTO = networks.random_photo()
+
+
+class HalfDeaf(networks.Plain):
+    """Hears nothing in its left half: -3 there for any image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        half = torch.arange(out.shape[-1]) < out.shape[-1] // 2
+        return torch.where(half, out.clamp(-3, -3), out)
+
+
+def session_of(build: type = networks.Plain, **options: object) -> Session:
+    net = interactify.wrap(networks.seeded(build), **{"max_evaluations": 30, "zoom": False, **options})  # type: ignore[arg-type]
+    return net.session(PHOTO)
+
+
+# ---- what was not met ------------------------------------------------------------------------------------------------
+
+
+def test_a_scribble_that_is_met_in_part_is_not_met() -> None:
+    session = session_of(HalfDeaf, propagation="none")
+    scribble = Scribble(((20, 30), (80, 30)))
+    result = session.add([scribble, Click(10, 50, False), Click(3, 3)])
+    missed = {each.interaction: each for each in result.unsatisfied}
+    assert set(missed) == {scribble, Click(3, 3)} and not result.satisfied
+    places = along(scribble, (64, 96))
+    least = result.probability[places[:, 1], places[:, 0]].min()
+    assert missed[scribble].probability == pytest.approx(float(least), abs=1e-6)
+    assert missed[Click(3, 3)].probability == pytest.approx(1 / (1 + np.exp(3)), abs=1e-6)
+    assert all(
+        "no step lowers the energy" in each.reason or "max_evaluations" in each.reason for each in missed.values()
+    )
+    assert "2 of 3 interactions unsatisfied" in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "says"),
+    [
+        ({"max_evaluations": 1}, "budget", "1 evaluations, all that max_evaluations allows"),
+        ({"max_seconds": 0.0}, "time", "max_seconds was over after 1 evaluations"),
+    ],
+)
+def test_why_it_was_not_met(options: dict, status: str, says: str) -> None:
+    session = session_of(propagation="none", **options)
+    result = session.click(30, 20, positive=not bool(session.result.mask[20, 30]))
+    (missed,) = result.unsatisfied
+    assert result.status == status and missed.reason.startswith(says) and "the best that was found" in missed.reason
+    assert 0 <= missed.probability <= 0.5
+
+
+def test_what_a_mask_or_a_stroke_decides_is_met() -> None:
+    session = session_of(HalfDeaf)
+    result = session.add([Paint(((5, 5), (30, 5)), 3, True)])
+    assert (result.status, result.evaluations) == ("painted", 0) and result.satisfied and result.mask[5, 5:31].all()
+    result = session.click(10, 5)
+    assert result.satisfied, "it is shown as said, whatever the network thinks"
+    assert session.add([Box(2, 2, 40, 30)]).satisfied and session.add([Mask(session.result.mask)]).satisfied
+
+
+def test_chances() -> None:
+    """Of every label the probability that is shown, above a half where the mask has it."""
+    session = session_of()
+    result = session.add(
+        [Click(30, 20), Scribble(((60, 10), (80, 50)), False, width=7), Lasso(((5, 5), (90, 5), (50, 60)))]
+    )
+    told = result.said
+    shown = result.logits_in(Window(0, 0, 64, 96)).double().numpy()[told.places[:, 1], told.places[:, 0]]
+    expected = 1 / (1 + np.exp(-np.where(told.positive, shown, -shown)))
+    assert result.chances == pytest.approx(expected, abs=1e-9)
+    mask = result.mask[told.places[:, 1], told.places[:, 0]]
+    assert np.array_equal(result.chances > 0.5, mask == told.positive)
+    assert session_of().result.chances.shape == (0,)
+
+
+# ---- what changed ----------------------------------------------------------------------------------------------------
+
+
+def test_the_box_of_a_huge_picture_is_that_of_what_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = networks.random_photo(300, 400)
+    for huge in (10**9, 100):
+        monkeypatch.setattr("interactify.refinement.result.HUGE", huge)
+        session = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=6).session(photo, tile=96)
+        boxes = [session.result.changed_box]
+        for x, y in ((30, 40), (300, 200), (320, 210)):
+            boxes.append(session.click(x, y, not session.result.mask[y, x]).changed_box)
+        if huge == 10**9:
+            expected = boxes
+    assert boxes == expected and boxes[0] is None and boxes[1] is not None
+
+
+@pytest.mark.parametrize("window", [Window(0, 0, 65, 96), Window(-1, 0, 5, 5), Window(0, 0, 0, 5), None, (0, 0, 5, 5)])
+def test_windows_that_are_none(window: Any) -> None:
+    result = session_of().result
+    for part in (result.mask_in, result.probability_in, result.logits_in):
+        with pytest.raises(OptionError, match="64 rows and 96 columns"):
+            part(window)
+
+
+@pytest.mark.parametrize("step", [0, -1, 1.5, True, None, "2"])
+def test_steps_that_are_none(step: Any) -> None:
+    result = session_of().result
+    for part in (result.mask_in, result.probability_in, result.logits_in):
+        with pytest.raises(OptionError, match="at least 1"):
+            part(Window(0, 0, 5, 5), step)
+    assert np.array_equal(result.mask_in(Window(3, 4, 9, 8), np.int64(2)), result.mask[3:12:2, 4:12:2])
+
+
+def test_changed_and_its_box() -> None:
+    session = session_of()
+    assert session.result.changed_box is None and not session.result.changed.any()
+    last = session.result
+    for said in ([Click(30, 20, False)], [Paint(((50, 40),), 7, True)], [Box(10, 10, 80, 50)], [Click(30, 20, False)]):
+        result = session.add(said)
+        assert result.before is last and np.array_equal(result.changed, result.mask ^ last.mask)
+        rows, columns = np.nonzero(result.changed)
+        box = result.changed_box
+        if len(rows):
+            assert box is not None
+            assert (box.top, box.left) == (rows.min(), columns.min())
+            assert (box.top + box.height - 1, box.left + box.width - 1) == (rows.max(), columns.max())
+        else:
+            assert box is None
+        last = result
+    assert session.undo().changed.any(), "what is gone back to is as it was, and what it changed then"
+
+
+# ---- a mask to begin from --------------------------------------------------------------------------------------------
+
+ROUND = np.hypot(*(np.mgrid[:64, :96] - np.array([32, 40])[:, None, None])) < 20
+
+
+def test_the_mask_that_was_begun_from_is_shown() -> None:
+    session = session_of()
+    result = session.add([Mask(ROUND)])
+    assert np.array_equal(result.mask, ROUND) and result.satisfied
+    network = result.layer.read(Window(0, 0, 64, 96)).numpy()
+    shown = result.logits_in(Window(0, 0, 64, 96)).numpy()
+    agree = (network > 0) == ROUND
+    assert np.array_equal(shown[agree], network[agree]) and (abs(shown[~agree]) == SURE).all()
+
+
+def test_clicks_change_pieces_of_it() -> None:
+    session = session_of()
+    session.add([Mask(ROUND)])
+    before = session.result.mask
+    for x, y in ((80, 20), (40, 32), (45, 40)):
+        positive = not bool(before[y, x])
+        result = session.click(x, y, positive=positive)
+        assert result.satisfied and result.mask[y, x] == positive
+        network = result.layer.read(Window(0, 0, 64, 96)).gt(0).numpy()
+        pieces, _ = ndimage.label(network != before)
+        changed = pieces == pieces[y, x]
+        assert np.array_equal(result.mask, np.where(changed, network, before)), "one piece, and nothing else"
+        before = result.mask
+
+
+def test_the_same_mask_said_again_is_begun_from_again() -> None:
+    session = session_of()
+    session.add([Mask(ROUND)])
+    clicked = session.click(40, 32, positive=False)
+    assert not np.array_equal(clicked.mask, ROUND)
+    again = session.add([Mask(ROUND.copy())])
+    assert np.array_equal(again.mask, ROUND) and again.overruled == (Mask(ROUND), Click(40, 32, False))
+    assert np.array_equal(session.undo().mask, clicked.mask)
+
+
+def test_a_mask_and_clicks_at_once() -> None:
+    result = session_of().add([Mask(ROUND), Click(40, 32, False), Click(5, 5)])
+    assert result.satisfied and not result.mask[32, 40] and result.mask[5, 5]

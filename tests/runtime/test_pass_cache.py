@@ -1,0 +1,111 @@
+"""The pass a click ended with: gone on from where it can be, with the very same result, and never held longer."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import interactify
+from interactify.runtime import pass_cache as resumed
+from interactify.runtime.pass_cache import LastPass
+from tests.fixtures import networks
+from tests.runtime.test_suffix import somewhere, suffix_of
+
+CLICKS = ((20, 30, False), (50, 10, True), (10, 50, True), (70, 20, False))
+
+
+def played(variables: str = "input") -> list[np.ndarray]:
+    session = interactify.wrap(interactify.zoo.load(), variables=variables).session(networks.random_photo())
+    masks = [session.click(x=x, y=y, positive=p).probability for x, y, p in CLICKS]
+    return [*masks, session.undo().probability, session.click(x=33, y=33).probability]
+
+
+@pytest.mark.parametrize("variables", ["input", "maps", "scale_bias@A", "scale_bias@C"])
+def test_a_session_is_the_same_to_the_last_bit(variables: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = played(variables)
+    monkeypatch.setattr(resumed, "ROOM", 0)
+    assert all(np.array_equal(a, b) for a, b in zip(found, played(variables), strict=True))
+
+
+def operations_of_a_click() -> int:
+    net = interactify.wrap(interactify.zoo.load())
+    session = net.session(networks.random_photo())
+    assert session.click(x=5, y=5).status == "done"
+    net.max_evaluations = 2
+    with FlopCounterMode(display=False) as counter:
+        result = session.click(x=40, y=30, positive=not session.result.mask[30, 40])
+    assert result.evaluations == 2
+    return int(counter.get_total_flops())
+
+
+def test_it_saves_one_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    saving = operations_of_a_click()
+    monkeypatch.setattr(resumed, "ROOM", 0)
+    whole = operations_of_a_click()
+    suffix = suffix_of(interactify.wrap(interactify.zoo.load()), networks.random_photo())
+    with FlopCounterMode(display=False) as counter:
+        suffix(suffix.start, [])
+    assert whole - saving == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_the_first_click_goes_on_from_a_pass_made_while_opening() -> None:
+    net = interactify.wrap(interactify.zoo.load())
+    assert net.session(networks.random_photo()).scene.run
+    reading = interactify.wrap(interactify.zoo.load(), variables="kernels")
+    assert not reading.session(networks.random_photo()).scene.run, "what is kept hangs on the clicks"
+
+
+def test_only_the_same_values_of_the_same_photo_and_weights_are_gone_on_from() -> None:
+    model = interactify.zoo.load()
+    net = interactify.wrap(model)
+    suffix, other = (suffix_of(net, networks.random_photo(seed=seed)) for seed in (1, 2))
+    run, at = LastPass(), somewhere(suffix)
+    first = run(suffix, at.clone().requires_grad_(True), ())
+    for changed in ("values", "photo", "weights"):
+        values = at + 0.01 if changed == "values" else at
+        if changed == "weights":
+            with torch.no_grad():
+                next(model.parameters()).mul_(1.5)
+        found = run(other if changed == "photo" else suffix, values.clone().requires_grad_(True), ())
+        assert "Resumed" not in type(found.grad_fn).__name__ and not torch.equal(found, first), changed
+        assert "Resumed" in type(run(run._kept.suffix, values.clone().requires_grad_(True), ()).grad_fn).__name__
+
+
+def test_a_pass_is_let_go_once_its_gradient_is_taken() -> None:
+    suffix = suffix_of(interactify.wrap(interactify.zoo.load()), networks.random_photo())
+    run = LastPass()
+    for _ in range(2):  # the second time by way of a resumed one
+        run(suffix, suffix.start.clone().requires_grad_(True), ())
+        values = suffix.start.clone().requires_grad_(True)
+        logits = run(suffix, values, ())
+        assert run
+        torch.autograd.grad(logits.sum(), values)
+        assert not run
+
+
+def test_nothing_is_left_of_a_session_that_is_gone() -> None:
+    session = interactify.wrap(interactify.zoo.load()).session(networks.random_photo())
+    session.click(x=5, y=5)
+    logits = weakref.ref(session.scene.run._kept.logits)
+    gc.collect()
+    gc.disable()
+    try:
+        session.scene.run = LastPass()
+        assert logits() is None, "no cycle keeps the graph alive"
+    finally:
+        gc.enable()
+
+
+def test_what_is_larger_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    suffix = suffix_of(interactify.wrap(interactify.zoo.load()), networks.random_photo())
+    for room, kept in ((suffix.made, True), (suffix.made - 1, False)):
+        monkeypatch.setattr(resumed, "ROOM", room)
+        session = interactify.wrap(interactify.zoo.load()).session(networks.random_photo())
+        assert bool(session.scene.run) == kept
+        session.click(x=5, y=5)
+        assert bool(session.scene.run) == kept

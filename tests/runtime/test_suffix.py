@@ -1,0 +1,486 @@
+"""Partial evaluation: the same logits and gradients as the whole network, and no more work than they need."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import interactify
+from interactify.inspection.image_flow import Convolution
+from interactify.interactions.click import Click
+from interactify.network.network import Network
+from interactify.network.variables import class_logits
+from interactify.runtime.suffix import Suffix
+from interactify.runtime.tape import Tape
+from tests.fixtures import awkward, networks
+
+
+def of_smp(name: str, encoder: str, **options: object) -> Callable[[], nn.Module]:
+    return lambda: smp.create_model(name, encoder, encoder_weights=None, **options)
+
+
+TWENTY: dict[str, Callable[[], nn.Module]] = {
+    "the embedded network": interactify.zoo.load,
+    "Unet, ResNet-34": of_smp("unet", "resnet34"),
+    "Unet++, EfficientNet-B0": of_smp("unetplusplus", "efficientnet-b0"),
+    "DeepLabV3+, ResNet-50": of_smp("deeplabv3plus", "resnet50"),
+    "DeepLabV3, MobileNetV2": of_smp("deeplabv3", "mobilenet_v2"),
+    "FPN, DenseNet-121, 11 classes": of_smp("fpn", "densenet121", classes=11),
+    "PSPNet, VGG-11 with batch norm": of_smp("pspnet", "vgg11_bn"),
+    "LinkNet, MobileOne-S0": of_smp("linknet", "mobileone_s0"),
+    "MAnet, RegNet": of_smp("manet", "timm-regnetx_002"),
+    "PAN, SE-ResNet-50": of_smp("pan", "se_resnet50"),
+    "UPerNet, ConvNeXt-Atto": of_smp("upernet", "tu-convnext_atto"),
+    "Segformer, MiT-B0": of_smp("segformer", "mit_b0"),
+    "Unet, SCSE attention, Xception": of_smp("unet", "xception", decoder_attention_type="scse"),
+    "Unet, NFNet": of_smp("unet", "tu-nfnet_l0"),
+    "Unet, HRNet, sigmoid": of_smp("unet", "tu-hrnet_w18_small", activation="sigmoid"),
+    "torchvision FCN, ResNet-50, auxiliary": lambda: torchvision.models.segmentation.fcn_resnet50(
+        weights=None, weights_backbone=None, aux_loss=True, num_classes=4
+    ),
+    "torchvision LR-ASPP": lambda: torchvision.models.segmentation.lraspp_mobilenet_v3_large(
+        weights=None, weights_backbone=None, num_classes=3
+    ),
+    "writing in place": awkward.InPlace,
+    "lists with None": awkward.ListsWithNone,
+    "functional": networks.Functional,
+}
+
+
+def apart(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, relative to the largest value."""
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
+
+
+def both(suffix: Suffix, values: Tensor, clicks: list[Click]) -> tuple[float, float]:
+    """How far logits and gradient of the suffix are from the whole network's, for a random direction of the logits."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for run in (suffix, lambda v, c: class_logits(suffix.network, suffix.variables, suffix.image, v, c)):
+        at = values.clone().requires_grad_(True)
+        logits = run(at, clicks)
+        cotangent = networks.random_tensor(*logits.shape, dtype=logits.dtype, seed=7)
+        (gradient,) = torch.autograd.grad(logits, at, cotangent)
+        found.append((logits.detach(), gradient))
+    (logits, gradient), (plain, slope) = found
+    return apart(logits, plain), apart(gradient, slope)
+
+
+def suffix_of(net: interactify.Interactive, photo: object) -> Suffix:
+    suffix = net.session(photo).first.frame.suffix
+    assert suffix.whole is None, f"the whole network is run: {suffix.whole}"
+    return suffix
+
+
+def somewhere(suffix: Suffix, seed: int = 3, size: float = 0.02) -> Tensor:
+    return size * networks.random_tensor(*suffix.start.shape, dtype=suffix.start.dtype, seed=seed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", TWENTY)
+def test_exact(name: str, dtype: torch.dtype) -> None:
+    model = networks.seeded(TWENTY[name]).eval().to(dtype)
+    points = interactify.wrap(model).spec.insertion_points()
+    within = (1e-5, 1e-4) if dtype == torch.float32 else (1e-10, 1e-10)
+    clicks = [Click(20, 30), Click(50, 40, False)]
+    for variables in ("input", "maps", "kernels", *(f"scale_bias@{letter}" for letter in points)):
+        if dtype == torch.float64 and variables in ("maps", "kernels"):
+            continue  # convolutions in double precision are slow here
+        net = interactify.wrap(model, variables=variables, resolution=64)
+        for seed in (1, 2):  # a second photo: nothing of the first is left
+            if dtype == torch.float32:  # lowering changes rounding: see the next test
+                net.runtime.suffixes.unlowered[net.variables.name] = "asked for"
+            suffix = suffix_of(net, networks.random_photo(64, 64, seed=seed))
+            # In flat patches of the photo as it is, pixels tie in a maximum: which gets the gradient is the last bit's
+            # choice, that of a batch norm folded into its convolution too.
+            for value in (0.02, 0.01) if dtype == torch.float64 and variables == "input" else (0.0, 0.02):
+                logits, gradient = both(suffix, somewhere(suffix, seed, value), clicks)
+                assert logits <= within[0] and gradient <= within[1], (variables, seed, value, logits, gradient)
+
+
+@pytest.mark.parametrize("name", TWENTY)
+def test_lowered_in_single_precision(name: str) -> None:
+    """Logits as the whole network's to rounding; the gradient too, but for single units whose choice hangs on it."""
+    model = networks.seeded(TWENTY[name]).eval()
+    for variables in ("input", *(f"scale_bias@{letter}" for letter in interactify.wrap(model).spec.insertion_points())):
+        net = interactify.wrap(model, resolution=64, variables=variables)
+        suffix = suffix_of(net, networks.random_photo(64, 64, seed=1))
+        at = somewhere(suffix, 1)
+        found, expected = (
+            (run(values), values)
+            for run, values in (
+                (lambda v, s=suffix: s(v, []), at.clone().requires_grad_(True)),
+                (
+                    lambda v, s=suffix, n=net: class_logits(n.network, n.variables, s.image, v, []),
+                    at.clone().requires_grad_(True),
+                ),
+            )
+        )
+        assert apart(found[0].detach(), expected[0].detach()) <= 1e-5, variables
+        cotangent = networks.random_tensor(*found[0].shape, seed=7)
+        gradients = [
+            torch.autograd.grad(logits, values, cotangent)[0].flatten() for logits, values in (found, expected)
+        ]
+        gradients = [F.normalize(gradient.double(), dim=0, eps=0.0) for gradient in gradients]
+        assert float(gradients[0] @ gradients[1]) > 0.999, variables
+        assert net.runtime.suffixes.unlowered == {net.variables.name: ""}
+
+
+def test_a_lowered_tape_that_fails_at_a_size_is_left_for_the_recorded_one() -> None:
+    class SeesTheLayout(Base):
+        """Channels-last maps of this width can't be viewed flat."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            deep = self.deep(self.stem(x))
+            if x.shape[-1] == 96:
+                deep = deep.view(len(deep), -1).view(deep.shape)
+            return self.head(deep)
+
+    net = interactify.wrap(networks.seeded(SeesTheLayout).eval())
+    suffix = suffix_of(net, networks.random_photo(64, 96))
+    assert net.runtime.suffixes.unlowered == {"input": ""} and suffix._lowered is None  # tried when it was opened
+    assert max(both(suffix, somewhere(suffix), [])) < 1e-5 and suffix._lowered is None
+
+
+def test_the_same_whatever_was_opened_before() -> None:
+    """What the library learns of a network from one photo changes nothing for the next."""
+    photos = [networks.random_photo(64, 64, seed=seed) for seed in (1, 2)]
+
+    def clicked(net: interactify.Interactive, photo: object) -> Tensor:
+        session = net.session(photo)
+        session.click(x=20, y=20)
+        return session.click(x=50, y=45, positive=False).logits
+
+    for name in ("the embedded network", "torchvision FCN, ResNet-50, auxiliary"):
+        model = networks.seeded(TWENTY[name]).eval()
+        net = interactify.wrap(model, resolution=64, max_evaluations=6, target=0)
+        first, second, again = (clicked(net, photo) for photo in (*photos, photos[0]))
+        other = interactify.wrap(model, resolution=64, max_evaluations=6, target=0)
+        assert torch.equal(clicked(other, photos[1]), second)
+        assert torch.equal(first, again) and torch.equal(clicked(other, photos[0]), first)
+
+
+def test_batch_norms_are_folded_once_for_a_network() -> None:
+    model = networks.seeded(of_smp("unet", "resnet34")).eval()
+    norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    net = interactify.wrap(model, resolution=64)
+    frozen = net.runtime.suffixes.frozen
+    photos = [networks.random_photo(64, 64, seed=seed) for seed in (1, 2)]
+    first = suffix_of(net, photos[0])
+    assert not any(step.function is F.batch_norm for step in first._lowered.steps)
+    assert any(step.function is F.batch_norm for step in first._tape.steps), "kept until it is checked"
+    assert sum(key[0][0] == ("folded", 1e-5) for key in frozen.made) == norms
+    made = {id(tensor) for tensor in frozen.tensors()}
+    suffix_of(net, photos[1])
+    assert {id(tensor) for tensor in frozen.tensors()} == made
+    with torch.no_grad():
+        model.encoder.conv1.weight.mul_(2)
+    changed = suffix_of(net, photos[0])
+    assert max(both(changed, somewhere(changed), [])) < 1e-2
+    assert sum(key[0][0] == ("folded", 1e-5) for key in frozen.made) == norms, "the old ones are dropped"
+
+
+def session_of(name: str, variables: str, evaluations: int) -> list[Tensor]:
+    """Three clicks in a row, undo and another one, on two photos, in double precision."""
+    net = interactify.wrap(
+        networks.seeded(TWENTY[name]).eval().double(),
+        variables=variables,
+        max_evaluations=evaluations,
+        resolution=64,
+        target=0,
+    )
+    results = []
+    for seed in (1, 2):
+        session = net.session(networks.random_photo(64, 64, seed=seed))
+        for x, y, positive in ((20, 30, True), (60, 20, False), (40, 50, True)):
+            results.append(session.click(x=x, y=y, positive=positive).logits)
+        results += [session.undo().logits, session.click(x=10, y=60, positive=False).logits]
+    return results
+
+
+def check_session(name: str, variables: str, evaluations: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_tapes = session_of(name, variables, evaluations)
+    with monkeypatch.context() as patched:
+        patched.setattr(Suffix, "whole", "asked for")
+        expected = session_of(name, variables, evaluations)
+        differences = [apart(a, b) for a, b in zip(with_tapes, expected, strict=True)]
+        if max(differences) < 1e-6:
+            return
+        # Some random networks make much of little: where the whole network by itself does, on a photo whose last bit
+        # differs, its tape can't do better.
+        prepared = Network.normalised
+        patched.setattr(Network, "normalised", lambda *given: prepared(*given) * (1 + 1e-15))
+        nudged = session_of(name, variables, evaluations)
+    own = [apart(a, b) for a, b in zip(nudged, expected, strict=True)]
+    assert max(differences) < 10 * max(own), (variables, differences, own)
+    assert max(own) < 1e-2, (variables, own)
+
+
+@pytest.mark.parametrize("name", ["the embedded network", "writing in place"])
+@pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@B"])
+def test_three_clicks_undo_and_a_second_photo(name: str, variables: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole session with the tapes gives what it gives where each evaluation runs the whole network."""
+    check_session(name, variables, 4, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TWENTY)
+def test_sessions_on_all_twenty_at_all_points(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for letter in interactify.wrap(networks.seeded(TWENTY[name]).eval()).spec.insertion_points():
+        check_session(name, f"scale_bias@{letter}", 3, monkeypatch)
+    check_session(name, "input", 3, monkeypatch)
+
+
+@pytest.mark.parametrize("letter", ["A", "B", "C"])
+def test_an_evaluation_counts_what_depends_and_no_more(letter: str) -> None:
+    """FLOPs of one forward and backward pass, against the layers after the point, run by hand."""
+    model = networks.seeded(TWENTY["DeepLabV3+, ResNet-50"]).eval().requires_grad_(False)
+    net = interactify.wrap(model, variables=f"scale_bias@{letter}")
+    suffix = suffix_of(net, networks.random_photo(128, 128))
+    point = net.spec.insertion_points()[letter].name
+    kept: list[list[Tensor]] = []
+    handle = model.get_submodule(point).register_forward_hook(
+        lambda module, args, out: kept.append(out if isinstance(out, list) else [out])
+    )
+    with torch.no_grad():
+        model(suffix.image)
+        handle.remove()
+        beside = model.decoder.block1(kept[0][2]) if point == "encoder" else kept[0][0]
+    leaf = kept[0][-1].clone().requires_grad_(True)
+
+    def by_hand() -> Tensor:
+        if point == "encoder":
+            deep = model.decoder.up(model.decoder.aspp(leaf))
+            return model.segmentation_head(model.decoder.block2(torch.cat([deep, beside], 1)))
+        if point == "decoder":
+            return model.segmentation_head(leaf)
+        assert point == "decoder.block2.0.0", f"{point}: cut it by hand here"
+        (_, pointwise), norm, relu = model.decoder.block2
+        return model.segmentation_head(relu(norm(pointwise(leaf))))
+
+    def counted(run: Callable[[], Tensor]) -> int:
+        with FlopCounterMode(display=False) as counter:
+            run().sum().backward()
+        return counter.get_total_flops()
+
+    values = somewhere(suffix).requires_grad_(True)
+    suffix(values, [])  # the first is checked against the whole network
+    assert counted(lambda: suffix(values, [])) == pytest.approx(counted(by_hand), rel=0.01)
+
+
+# ---- ways of computing that a tape has to get right, or leave alone ----------------------------------------------
+
+
+class Base(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.deep = nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Conv2d(6, 1, 1)
+
+
+class WritesIntoTheSkip(Base):
+    """A map made before the point is written over by what depends on it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = self.stem(x)
+        deep = self.deep(torch.tanh(skip))
+        skip += deep
+        return self.head(skip)
+
+
+class WritesThroughAView(Base):
+    """What is written through a view is read through another one, made before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        buffer = torch.zeros(len(x), 6, *x.shape[-2:], dtype=x.dtype)
+        half, flat = buffer[:, :3], buffer.flatten(2)
+        deep = self.deep(self.stem(x))
+        half.copy_(deep[:, :3])
+        return self.head(flat.view_as(buffer) + deep)
+
+
+class ChangesAConstantAfterUse(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        skip = F.avg_pool2d(self.stem(x), 3, 1, 1)
+        deep = self.deep(torch.tanh(skip)) + skip
+        skip.mul_(0.0)
+        return self.head(deep + skip)
+
+
+class Branches(Base):
+    """Which way it goes hangs on the values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        deep = self.deep(self.stem(x))
+        return self.head(deep * 2 if deep.abs().mean() > 0.5 else deep)
+
+
+class WithoutGradients(Base):
+    """A gate that is computed without a gradient, but hangs on the values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        deep = self.deep(self.stem(x))
+        with torch.no_grad():
+            gate = torch.sigmoid(deep.mean((2, 3), keepdim=True))
+        return self.head(deep * gate)
+
+
+class ByHalf(Base):
+    """Autocast inside the network."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            deep = self.deep(self.stem(x))
+        return self.head(deep.to(x.dtype))
+
+
+@pytest.mark.parametrize(
+    "build", [WritesIntoTheSkip, WritesThroughAView, ChangesAConstantAfterUse, Branches, WithoutGradients, ByHalf]
+)
+@pytest.mark.parametrize("variables", ["input", "scale_bias@deep", "scale_bias@stem"])
+def test_exact_however_it_computes(build: Callable[[], nn.Module], variables: str) -> None:
+    dtype = torch.float32 if build is ByHalf else torch.float64
+    net = interactify.wrap(networks.seeded(build).eval().to(dtype), variables=variables)
+    suffix = suffix_of(net, networks.random_photo(64, 96))
+    within = 2e-2 if build is ByHalf else 1e-10
+    for size in (0.0, 0.1, 30.0, 0.1):  # and back: a run leaves nothing behind
+        assert max(both(suffix, somewhere(suffix, 1, size), [])) <= within, size
+    assert suffix.diverged == 0 or build is Branches
+
+
+class Own(torch.autograd.Function):
+    """Straight through: the identity's gradient for a rounding."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return (x * 4).round() / 4
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class StraightThrough(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(Own.apply(self.deep(self.stem(x))))
+
+
+class Scripted(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = torch.jit.script(nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.ReLU()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.part(self.deep(self.stem(x))))
+
+
+class ThroughNumpy(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        deep = self.deep(self.stem(x))
+        return self.head(deep) * float(deep.detach().numpy().std())
+
+
+@pytest.mark.parametrize(
+    ("build", "why"), [(StraightThrough, "autograd function"), (Scripted, "watched"), (ThroughNumpy, "leaves torch")]
+)
+def test_what_cannot_be_watched_is_run_as_a_whole(build: Callable[[], nn.Module], why: str) -> None:
+    net = interactify.wrap(networks.seeded(build).eval(), variables="scale_bias@deep")
+    session = net.session(networks.random_photo())
+    suffix = session.first.frame.suffix
+    assert why in str(suffix.whole)
+    assert both(suffix, somewhere(suffix), []) == (0.0, 0.0)
+
+
+def test_the_self_check_falls_back_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = interactify.wrap(networks.seeded(networks.Plain))
+    suffix = suffix_of(net, networks.random_photo())
+    run = type(suffix._tape).__call__
+    monkeypatch.setattr(type(suffix._tape), "__call__", lambda self, values: run(self, values) + 1)
+    with pytest.warns(UserWarning, match="other logits than the whole"):
+        assert both(suffix, somewhere(suffix), []) == (0.0, 0.0)
+    assert "other logits" in str(suffix.whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it is said once
+        assert both(suffix, somewhere(suffix), []) == (0.0, 0.0)
+
+
+def test_the_check_is_made_once_for_a_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[tuple[int, ...]] = []
+    whole = Network.class_logits
+    monkeypatch.setattr(
+        Network, "class_logits", lambda self, image, *rest: runs.append(tuple(image.shape)) or whole(self, image, *rest)
+    )
+    net = interactify.wrap(networks.seeded(networks.Plain))
+    for seed in (1, 2):
+        suffix = suffix_of(net, networks.random_photo(seed=seed))
+        for _ in range(3):
+            suffix(somewhere(suffix), [])
+    assert len(runs) == 4, "one recording for each photo, one check, one pass over noise to see whether to lower"
+
+
+def test_weights_trained_on_are_seen() -> None:
+    model = networks.seeded(networks.Plain)
+    net = interactify.wrap(model, variables="scale_bias@deep")
+    suffix = suffix_of(net, networks.random_photo())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    assert max(both(suffix, somewhere(suffix), [])) < 1e-5
+
+
+def test_what_is_kept_for_a_photo() -> None:
+    """The map that the variables act on and the image: nothing of what was made before it."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1), nn.Conv2d(4, 1, 1))
+    net = interactify.wrap(networks.seeded(lambda: model), variables="scale_bias@2")
+    suffix = suffix_of(net, networks.random_photo(64, 96))
+    assert suffix.kept == 4 * 64 * 96 * (3 + 4)
+
+
+def test_what_is_not_needed_is_not_run() -> None:
+    """A side output after the point costs a click nothing."""
+
+    class WithASide(Base):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            deep = self.deep(self.stem(x))
+            return {"out": self.head(deep), "aux": self.head(F.relu(self.deep(deep)))}
+
+    suffix = suffix_of(
+        interactify.wrap(networks.seeded(WithASide), variables="scale_bias@stem"), networks.random_photo()
+    )
+    assert sum(step.function is torch.conv2d for step in suffix._tape.steps) == 2
+
+
+def test_convolutions_in_groups_stay_as_they_are() -> None:
+    """Channels-last is several times slower for them; with many of them, nothing is moved at all."""
+
+    def lowered_tape(model: nn.Module) -> Tape:
+        suffix = suffix_of(interactify.wrap(networks.seeded(lambda: model).eval()), networks.random_photo())
+        assert suffix._lowered is not None
+        return suffix._lowered
+
+    def layouts(tape: Tape) -> dict[int, set[bool]]:
+        """By groups, whether the weights are channels-last."""
+        found: dict[int, set[bool]] = {}
+        for step in tape.steps:
+            if step.function is torch.conv2d:
+                call = Convolution(*step.args, **step.kwargs)
+                weight = tape.constants[call.weight.slot]  # type: ignore[attr-defined]
+                last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+                if weight.shape[1] > 1 and weight.shape[-1] > 1:
+                    found.setdefault(call.groups, set()).add(last)
+        return found
+
+    def stack(*groups: int) -> nn.Module:
+        inner = [nn.Conv2d(8, 8, 3, padding=1, groups=each) for each in groups]
+        return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *inner, nn.Conv2d(8, 1, 1))
+
+    assert layouts(lowered_tape(stack(1, 4, 1))) == {1: {True}, 4: {False}}
+    assert layouts(lowered_tape(stack(4, 4, 1))) == {1: {False}, 4: {False}}

@@ -1,0 +1,366 @@
+"""Label Studio: what its front end sends is answered by the real WSGI app, and the command serves it."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import io
+import json
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import interactify
+from interactify import Click, cli
+from interactify.tools.label_studio_rle import decoded, encoded
+from tests.fixtures.label_studio_regions import CONFIG, SIZE, box, keypoint, region
+
+
+def network() -> nn.Module:
+    """A network of two classes, what is redder than blue and the rest: the photo's ellipse is of the first."""
+    conv = nn.Conv2d(3, 1, 3, padding=1)
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([3.0, 0.0, -3.0])[None, :, None, None] / 9)
+        conv.bias.zero_()
+    return conv.eval()
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory):
+    """A client of label-studio-ml's own application."""
+    pytest.importorskip("label_studio_ml", reason="needs label-studio-ml: pip install 'interactify[label-studio]'")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MODEL_DIR", str(tmp_path_factory.mktemp("model")))
+        from interactify.commands.label_studio import application
+        from interactify.tools.label_studio import InteractifyBackend
+
+        InteractifyBackend.serve(interactify.wrap(network(), propagation="none"))
+        yield application(InteractifyBackend, str(tmp_path_factory.mktemp("jobs"))).test_client()
+
+
+def uri(photo: np.ndarray) -> str:
+    stored = io.BytesIO()
+    Image.fromarray(photo).save(stored, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(stored.getvalue()).decode('ascii')}"
+
+
+def asked(client: Any, image: str, regions: list[dict[str, Any]] | None, config: str = CONFIG) -> Any:
+    """What Label Studio's server sends when a smart tool was used, and with None when a task is opened."""
+    context = None if regions is None else {"result": regions}
+    return client.post(
+        "/predict",
+        json={
+            "tasks": [{"id": 7, "data": {"image": image}}],
+            "model_version": None,
+            "project": "3.1700000000",
+            "label_config": config,
+            "params": {"login": None, "password": None, "context": context},
+        },
+    )
+
+
+def masks(response: Any) -> list[tuple[str, np.ndarray]]:
+    assert response.status_code == 200, response.get_data(as_text=True)[:500]
+    (prediction,) = response.get_json()["results"]
+    assert 0 <= prediction["score"] <= 1
+    found = []
+    for each in prediction["result"]:
+        assert (each["type"], each["from_name"], each["to_name"]) == ("brushlabels", "mask", "photo")
+        assert (each["original_width"], each["original_height"], each["image_rotation"]) == (SIZE[1], SIZE[0], 0)
+        assert each["value"]["format"] == "rle"
+        found.append((each["value"]["brushlabels"][0], decoded(each["value"]["rle"], SIZE)))
+    return found
+
+
+def test_it_is_up_and_is_set_up(client: Any):
+    assert client.get("/health").get_json()["status"] == "UP"
+    said = {"project": "3.1700000000", "schema": CONFIG, "hostname": "http://localhost:8080", "access_token": "t"}
+    assert client.post("/setup", json=said).status_code == 200
+
+
+def test_what_was_annotated_changes_nothing(client: Any, monkeypatch: pytest.MonkeyPatch):
+    """Label Studio tells of each annotation that is saved, and takes predictions of another version for old ones."""
+    from label_studio_ml import api, model
+
+    def begun(*_: Any, **__: Any) -> None:
+        raise AssertionError("a process was begun")
+
+    monkeypatch.setattr(model.mp, "Process", begun)
+    folder = Path(api._manager.model_dir)
+    setup = {"project": "3.1700000000", "schema": CONFIG, "hostname": "", "access_token": ""}
+    before, files = client.post("/setup", json=setup).get_json(), list(folder.rglob("*"))
+    for event in (
+        "ANNOTATION_CREATED",
+        "ANNOTATION_UPDATED",
+        "ANNOTATION_DELETED",
+        "PROJECT_UPDATED",
+        "START_TRAINING",
+    ):
+        told = {"action": event, "project": {"id": 3}, "annotation": {"id": 1, "result": []}}
+        assert client.post("/webhook", json=told).status_code == 201
+    assert client.post("/train", json={"annotations": [{}], "project": "3.1"}).status_code == 201
+    assert client.post("/setup", json=setup).get_json() == before and list(folder.rglob("*")) == files
+
+
+def test_nothing_said_is_answered_with_nothing(client: Any, photo: np.ndarray):
+    """As when the last region of a smart tool is deleted; a task that is opened comes without a context."""
+    single = CONFIG.replace('<Label value="Leaf" background="green"/>', "")
+    assert masks(asked(client, uri(photo), [], single)) == []
+    assert len(masks(asked(client, uri(photo), None, single))) == 1
+
+
+def test_of_many_tasks_one_that_is_broken_fails_alone(client: Any, photo: np.ndarray, caplog):
+    single = CONFIG.replace('<Label value="Leaf" background="green"/>', "")
+
+    def predictions(*images: str) -> Any:
+        tasks = [{"id": 7 + k, "data": {"image": image}} for k, image in enumerate(images)]
+        return client.post("/predict", json={"tasks": tasks, "project": "3.17", "label_config": single, "params": {}})
+
+    whole, broken = uri(photo), "data:image/png;base64,AAAA"
+    found = predictions(whole, broken, whole).get_json()["results"]
+    assert [len(each["result"]) for each in found] == [1, 0, 1] and found[1]["score"] == 0
+    assert "task 8" in caplog.text and "picture file" in caplog.text
+    assert predictions(broken).status_code == 400
+    assert predictions(broken, broken).status_code == 400, "where none can be answered, it is an error"
+
+
+def test_a_photo_is_opened_once_for_all_classes(photo: np.ndarray, client: Any, monkeypatch: pytest.MonkeyPatch):
+    from interactify.session.session import Session
+    from interactify.tools.label_studio import InteractifyBackend
+
+    names = tuple(f"class {k}" for k in range(6))
+    model = nn.Conv2d(3, len(names), 3, padding=1).eval()
+    served, begun, begin = InteractifyBackend.served, [], Session.__init__
+    monkeypatch.setattr(Session, "__init__", lambda self, *a, **k: begun.append(1) or begin(self, *a, **k))
+    InteractifyBackend.serve(interactify.wrap(model, class_names=names, activation="none", propagation="none"))
+    labels = "".join(f'<Label value="{name}"/>' for name in names)
+    config = CONFIG.replace('<Label value="Fruit"/><Label value="Leaf" background="green"/>', labels)
+    try:
+        for _ in range(2):
+            assert masks(asked(client, uri(photo), None, config))
+        assert len(begun) == 1
+    finally:
+        InteractifyBackend.served = served
+
+
+@pytest.fixture
+def cloud(photo: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A Label Studio that gives the photo of task 7 to who has the key; what it was asked."""
+    stored, asked_of = io.BytesIO(), []
+    Image.fromarray(photo).save(stored, "PNG")
+
+    class Answering(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked_of.append(self.path)
+            known = self.path.startswith("/tasks/7/") and self.headers["Authorization"] == "Token mine"
+            self.send_response(200 if known else 404)
+            self.end_headers()
+            self.wfile.write(stored.getvalue() if known else b"")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LABEL_STUDIO_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "mine")
+    yield asked_of
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_photo_in_the_cloud_is_asked_of_label_studio_by_its_task(client: Any, photo: np.ndarray, cloud: list[str]):
+    ((_, mask),) = masks(asked(client, "s3://bucket/a.png", [keypoint(55, 42)]))
+    assert np.array_equal(mask, masks(asked(client, uri(photo), [keypoint(55, 42)]))[0][1])
+    assert cloud == ["/tasks/7/presign/?fileuri=s3://bucket/a.png"]
+
+
+def test_what_is_set_is_not_asked_for(client: Any, cloud: list[str], monkeypatch: pytest.MonkeyPatch):
+    def advice() -> str:
+        response = asked(client, "s3://bucket/b.png", [keypoint(55, 42)])
+        assert response.status_code == 400
+        return response.get_json()["detail"]
+
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "another's")
+    assert "Set " not in advice() and "can be reached with LABEL_STUDIO_API_KEY" in advice()
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY")
+    assert "Set LABEL_STUDIO_API_KEY," in advice()
+
+
+def test_keypoints_are_answered_as_by_the_library_alone(client: Any, photo: np.ndarray):
+    regions = [keypoint(55.2, 41.9), keypoint(5.1, 90.3, positive=False)]
+    ((label, mask),) = masks(asked(client, uri(photo), regions))
+    session = interactify.wrap(network(), propagation="none").session(photo)
+    assert label == "Fruit"
+    assert np.array_equal(mask, session.add([Click(55, 30), Click(5, 65, positive=False)]).mask)
+
+
+def test_a_box_and_a_stroke(client: Any, photo: np.ndarray):
+    ((_, mask),) = masks(asked(client, uri(photo), [box(25, 11, 61, 63)]))
+    assert mask[30, 55] and not mask[:, :20].any() and not mask[60:].any()
+    stroke = np.zeros(SIZE, bool)
+    stroke[28:33, 45:66] = True
+    ((_, mask),) = masks(asked(client, uri(photo), [region("brushlabels", format="rle", rle=encoded(stroke))]))
+    assert mask[30, 45:66].all()
+
+
+def test_several_labels_are_several_masks(client: Any, photo: np.ndarray):
+    found = masks(asked(client, uri(photo), [keypoint(55, 42), keypoint(5, 90, "Leaf")]))
+    assert [label for label, _ in found] == ["Fruit", "Leaf"]
+    assert found[0][1][30, 55] and found[1][1][64, 5]
+
+
+def test_photos_come_from_a_path_and_through_label_studio(client: Any, photo: np.ndarray, tmp_path, monkeypatch):
+    Image.fromarray(photo).save(tmp_path / "a photo.png")
+    direct = masks(asked(client, str(tmp_path / "a photo.png"), [keypoint(55, 42)]))
+    assert np.array_equal(direct[0][1], masks(asked(client, uri(photo), [keypoint(55, 42)]))[0][1])
+    masks(asked(client, (tmp_path / "a photo.png").as_uri(), [keypoint(55, 42)]))
+    from interactify.tools.label_studio import InteractifyBackend
+
+    wanted = []
+    monkeypatch.setattr(
+        InteractifyBackend, "get_local_path",
+        lambda self, url, **_: wanted.append(url) or str(tmp_path / "a photo.png"),
+    )  # fmt: skip
+    masks(asked(client, "/data/upload/3/photo.png", [keypoint(55, 42)]))
+    assert wanted == ["/data/upload/3/photo.png"]
+
+
+def test_a_photo_of_a_local_storage_is_found_by_its_own_lookup(client: Any, photo: np.ndarray, tmp_path, monkeypatch):
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    path = (tmp_path / "photo.png").as_posix().lstrip("/")  # label-studio-ml's document root is / by default
+    masks(asked(client, f"/data/local-files/?d={path}", [keypoint(55, 42)]))
+
+
+def test_an_opened_task_gets_the_networks_own_mask_where_it_is_clear_of_what(client: Any, photo: np.ndarray):
+    assert masks(asked(client, uri(photo), None)) == []
+    ((label, mask),) = masks(
+        asked(client, uri(photo), None, CONFIG.replace('<Label value="Leaf" background="green"/>', ""))
+    )
+    own = interactify.wrap(network(), propagation="none").session(photo).result.mask
+    assert label == "Fruit" and np.array_equal(mask, own)
+
+
+def test_labels_that_are_the_networks_classes_ask_for_those(photo: np.ndarray, client: Any):
+    from interactify.tools.label_studio import InteractifyBackend
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fruit = network()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            odds = self.fruit(x)
+            return torch.cat([odds, -odds], 1)
+
+    served = InteractifyBackend.served
+    InteractifyBackend.serve(
+        interactify.wrap(Two(), class_names=("leaf", "fruit"), activation="none", propagation="none")
+    )
+    try:
+        found = dict(masks(asked(client, uri(photo), None)))
+        assert set(found) == {"Fruit", "Leaf"} and not (found["Fruit"] & found["Leaf"]).any()
+        assert found["Leaf"][30, 55] and not found["Fruit"][30, 55]  # the first map is called leaf here
+        ((label, mask),) = masks(asked(client, uri(photo), [keypoint(5, 90, "Fruit")]))
+        assert label == "Fruit" and mask[64, 5]
+    finally:
+        InteractifyBackend.served = served
+
+
+def test_what_can_not_be_answered_is_a_400_with_the_reason(client: Any, photo: np.ndarray):
+    whole = uri(photo)
+    for image, regions, config, reason in (
+        (whole, [{**keypoint(5, 5), "image_rotation": 90}], CONFIG, "rotated by 90 degrees"),
+        (whole, [keypoint(5, 5, "Stone")], CONFIG, "same labels"),
+        (whole, [keypoint(5, 5)], "<View/>", "BrushLabels"),
+        ("", [keypoint(5, 5)], CONFIG, "photo's address"),
+        ("data:image/png;base64,AAAA", [keypoint(5, 5)], CONFIG, "picture file"),
+        ("data:image/png;base64,%%%", [keypoint(5, 5)], CONFIG, "data URI"),
+        ("/no/such/photo.png", [keypoint(5, 5)], CONFIG, "LABEL_STUDIO_URL"),
+        (uri(photo[:50]), [keypoint(5, 5)], CONFIG, "100 x 72"),
+    ):
+        response = asked(client, image, regions, config)
+        assert response.status_code == 400 and reason in response.get_json()["detail"], response.get_data(as_text=True)
+
+
+def test_the_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "interactify.tools.label_studio", None)
+    assert cli.main(["label-studio"]) == 2
+    assert "interactify[label-studio]" in capsys.readouterr().err
+    assert cli.main(["label-studio", "--port", "99999"]) == 2
+
+
+def test_the_network_runs_where_it_is_said_to(monkeypatch: pytest.MonkeyPatch, capsys):
+    """On a GPU where there is one, and else where --device says."""
+    import argparse
+
+    from interactify.commands import inspect, label_studio
+    from interactify.commands.network_options import network
+
+    moved: list[str] = []
+    monkeypatch.setattr(interactify.Interactive, "to", lambda net, device: moved.append(device) or net)
+
+    def built(command: Any, *words: str) -> None:
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        network(parser.parse_args(words))
+
+    for gpu in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        built(label_studio)
+        built(label_studio, "--device", "cuda:1")
+        built(inspect)
+    assert moved == ["cuda", "cuda:1", "cpu", "cpu", "cuda:1", "cpu"]
+
+
+def test_a_device_that_there_is_not_is_one_line(client: Any, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["label-studio", "--device", "none-such"]) == 2
+    assert "device of this machine" in capsys.readouterr().err
+
+
+def test_the_command_serves_until_it_is_interrupted(
+    client: Any, monkeypatch, capsys, photo: np.ndarray, tmp_path: Path
+):
+    """The command as it is, its server one that ends after an answer over the network."""
+    from werkzeug import serving
+
+    answers: list[Any] = []
+
+    def served_once(host: str, port: int, app: Any, **options: Any) -> None:
+        server = serving.make_server(host, 0, app, **options)
+        worker = threading.Thread(target=server.serve_forever, daemon=True)
+        worker.start()
+        said = {"tasks": [{"id": 1, "data": {"image": uri(photo)}}], "label_config": CONFIG,
+                "project": "1.2", "params": {"context": {"result": [keypoint(55, 42)]}}}  # fmt: skip
+        sent = urllib.request.Request(
+            f"http://{host}:{server.server_port}/predict",
+            json.dumps(said).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(sent, timeout=60) as response:
+            answers.append(json.load(response))
+        server.shutdown()
+        worker.join()
+
+    monkeypatch.setattr(serving, "run_simple", served_once)
+    monkeypatch.chdir(tmp_path)
+    from interactify.tools.label_studio import InteractifyBackend
+
+    served = InteractifyBackend.served
+    try:
+        assert cli.main(["label-studio", "--resolution", "96"]) == 0
+    finally:
+        InteractifyBackend.served = served
+    assert "http://127.0.0.1:9090" in capsys.readouterr().out
+    assert decoded(answers[0]["results"][0]["result"][0]["value"]["rle"], SIZE)[30, 55]
+    assert not list(tmp_path.iterdir())

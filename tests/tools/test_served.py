@@ -1,0 +1,116 @@
+"""A network behind a server: the bytes of a file are the photo that a path would be, and photos stay open."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import interactify
+from interactify import Click
+from interactify.errors import OptionError
+from interactify.pictures.decode import read_photo
+from interactify.predictor.prompts import Prompt, Rectangle
+from interactify.session.session import Session
+from interactify.tools.served import Served, image_of
+
+ROWS, COLUMNS = np.mgrid[:60, :80]
+
+
+def picture(kind: str) -> tuple[Image.Image, str]:
+    """A picture of a mode that is not simply colours, and the name of a file for it."""
+    grey = Image.fromarray((COLUMNS * 3).astype(np.uint8))
+    if kind == "16 bits":
+        return Image.fromarray((1000 + COLUMNS * 400).astype(np.uint16)), "a.png"
+    if kind == "float":
+        return Image.fromarray((COLUMNS / 80).astype(np.float32)), "a.tif"
+    if kind == "grey and alpha":
+        return Image.merge("LA", [grey, Image.fromarray((ROWS * 4).astype(np.uint8))]), "a.png"
+    if kind == "colours and alpha":
+        return Image.merge("RGBA", [grey, grey, grey, Image.fromarray((ROWS * 4).astype(np.uint8))]), "a.png"
+    palette = grey.convert("P")
+    palette.info["transparency"] = palette.getpixel((40, 0))
+    return palette, "a.png"
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "float", "grey and alpha", "colours and alpha", "palette and alpha"])
+def test_the_bytes_of_a_file_are_the_photo_that_its_path_is(kind: str, tmp_path: Path):
+    image, name = picture(kind)
+    image.save(tmp_path / name)
+    served, _ = image_of((tmp_path / name).read_bytes())
+    there = read_photo(tmp_path / name)
+    assert torch.equal(read_photo(served), there)
+    assert there.std() > 0.05, "it has something to see"
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+def test_a_rotation_is_applied_in_any_mode(form: str):
+    stored = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    mode = Image.new("RGB" if form == "JPEG" else "I;16", (80, 60))
+    mode.save(stored, form, exif=exif)
+    assert image_of(stored.getvalue())[0].size == (60, 80)
+
+
+class Classes(nn.Module):
+    """Five classes, told apart by colour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 1)
+        colours = torch.tensor([[4, -2, -2], [-2, 4, -2], [-2, -2, 4], [2, 1, -3], [-3, 1, 2]])
+        with torch.no_grad():
+            self.conv.weight.copy_(2.0 * colours[..., None, None])
+            self.conv.bias.zero_()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that grows with each session that begins."""
+    begun: list[int] = []
+    begin = Session.__init__
+
+    def counted(self: Session, *given: Any, **options: Any) -> None:
+        begun.append(1)
+        begin(self, *given, **options)
+
+    monkeypatch.setattr(Session, "__init__", counted)
+    return begun
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [Prompt(), Prompt((Click(55, 30), Click(5, 60, False))), Prompt((), Rectangle(25, 8, 86, 53))],
+    ids=["nothing", "clicks", "box"],
+)
+def test_classes_of_a_photo_share_what_is_open(prompt: Prompt, photo: np.ndarray, opened: list[int]):
+    net = interactify.wrap(Classes().eval(), class_names=tuple("abcde"), activation="none")
+    image = Image.fromarray(photo)
+    alone = [Served(net).answer(image, "photo", prompt, target) for target in range(5)]
+    began, shared = len(opened), Served(net)
+    for _ in range(2):
+        for target in (*range(5), "c"):
+            answered = shared.answer(image, "photo", prompt, target)
+            assert np.array_equal(answered.mask, alone["abcde".index(target) if target == "c" else target].mask)
+    assert len(opened) - began == (1 if prompt.box is None else 2), "the photo, and the part of it around the box"
+    with pytest.raises(OptionError):
+        shared.answer(image, "photo", prompt, "no such class")
+
+
+def test_a_class_that_is_named_and_then_none(photo: np.ndarray):
+    """What a request says of the class holds for it alone."""
+    net = interactify.wrap(Classes().eval(), activation="none", target=3)
+    served, image = Served(net), Image.fromarray(photo)
+    for target in (None, 2, None, "clicked", None):
+        mask = served.answer(image, "photo", Prompt((Click(55, 30),)), target).mask
+        assert np.array_equal(mask, net.session(photo, target=target).click(55, 30).mask)
