@@ -13,9 +13,28 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+# What `make fast` leaves out: folders and files, from here, whose tests take more than a few seconds together.
+LONG = (
+    *("adapters", "app", "benchmarks", "commands", "evaluation", "inspection/test_twin.py", "models"),
+    *("network/test_precision.py", "optim", "pictures/test_block_resize.py", "pictures/test_tiling.py", "predictor"),
+    *("propagation/test_propagation.py", "refinement/test_history.py", "runtime/test_executor.py"),
+    *("runtime/test_pass_cache.py", "runtime/test_suffix.py", "session/test_batch.py", "session/test_class_clicks.py"),
+    *("session/test_hostile_calls.py", "session/test_objects.py", "session/test_saving_killed.py"),
+    *("session/test_session_file.py", "session/test_session_log.py", "session/test_threads.py"),
+    *("test_awkward.py", "test_docs.py", "test_identity.py", "test_packaging.py", "tools"),
+)
 
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes on real photos goes first: at the end one process would be waiting for the other."""
+    """Mark what is long. Real photos, which take minutes, go first: else one process waits for the other at the end."""
+    here = Path(__file__).parent
+    places = [here / name for name in LONG]
+    if absent := [place.relative_to(here).as_posix() for place in places if not place.exists()]:
+        raise pytest.UsageError(f"LONG in tests/conftest.py names {', '.join(absent)}: expected paths below tests/.")
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in places):
+            item.add_marker("long")
     items.sort(key=lambda item: item.get_closest_marker("data") is None)
 
 

@@ -9,9 +9,9 @@ import pytest
 
 import interactify
 from interactify import brs
-from interactify.network.variables import target_logits
 from interactify.brs.energy import Margin
 from interactify.evaluation import evaluate, folder, next_click
+from interactify.network.variables import target_logits
 from interactify.zoo.train import validation_iou
 
 pytestmark = pytest.mark.data
