@@ -47,7 +47,7 @@ def semantic(queries: Queries) -> Callable[[nn.Module, Tensor], dict[str, Any]]:
             length = model.config.task_seq_len
             tokens = torch.tensor((*_SEMANTIC_TASK, *(0,) * length)[:length], device=image.device)
             asked = {"task_inputs": tokens.expand(image.shape[0], -1)}
-        # The class's forward: the twin's own is this function.
+        # The class's forward: the replica's own is this function.
         raw = type(model).forward(model, pixel_values=image, return_dict=True, **asked)
         classes, masks = raw[queries.classes], raw[queries.masks]
         size = (image.shape[-2], image.shape[-1])

@@ -69,7 +69,7 @@ def read_split(root: Path, split: str) -> Frames:
 def training_batch(
     frames: Frames, count: int, size: tuple[int, int], generator: torch.Generator, *, gentle: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Draw crops of `size` (h, w): images (count, 3, h, w) in [0, 1] and labels (count, h, w), -1 where none are known.
+    """Draw frames of `size` (h, w): images (count, 3, h, w) in [0, 1] and labels (count, h, w), -1 where none are known.
 
     Each is flipped, scaled, turned and recoloured at random; half of them lie around a pixel of a class that is drawn
     first, so that rare classes are seen. `gentle` stays near whole frames as they are, for the end of the training.
@@ -124,7 +124,7 @@ def _crop(
     angle = draw(-0.03, 0.03) if gentle else draw(-0.12, 0.12)
     turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=torch.float)
     flip = torch.diag(torch.tensor([-1.0 if draw(0, 1) < 0.5 else 1.0, 1.0]))
-    # From the crop's coordinates, -1 to 1, to the frame's.
+    # From the frame's coordinates, -1 to 1, to the frame's.
     matrix = torch.diag(2 / whole) @ turn @ torch.diag(seen / 2) @ flip
     affine = torch.cat([matrix, (centre * 2 / whole - 1)[:, None]], 1)[None]
     grid = F.affine_grid(affine, [1, 3, *size], align_corners=False)

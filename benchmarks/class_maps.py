@@ -18,7 +18,7 @@ LabelMap = NDArray[np.int64]
 
 def label_maps(session: Session) -> list[LabelMap]:
     """The class map before the first click and after each."""
-    maps = ClassMaps(session.scene, session.track)
+    maps = ClassMaps(session.refiner, session.track)
     return [maps.after(count) for count in range(len(session.steps) + 1)]
 
 

@@ -153,7 +153,7 @@ def _holds(model: nn.Module, found: dict[str, Any], photo_size: tuple[int, int] 
     session = net.session(_photo(net.spec.channels, photo_size), target=target)
     if session.result.mask.shape != photo_size:
         return f"a mask of {session.result.mask.shape}"
-    image, mine = session.first.frame.image, session.result.logits
+    image, mine = session.initial_step.frame.image, session.result.logits
     size = (image.shape[-2], image.shape[-1])
     found.update(
         stem=[call.module for call in net.spec.stem],
@@ -213,10 +213,10 @@ def _gradients(net: Interactive, image: Tensor, target: int, rows: Tensor, colum
 
     layers = {layer.name for layer in net.spec.insertion_points().values()}
     for layer in layers:
-        attach(network.twin, layer)
+        attach(network.replica, layer)
     with torch.enable_grad(), ExitStack() as inside:
         for layer in layers:
-            inside.enter_context(changed_at(network.twin, layer, at(layer)))
+            inside.enter_context(changed_at(network.replica, layer, at(layer)))
         logits = target_logits(network, _Added(), image, delta, [], target)
         clicked = logits[0, 0, rows, columns].double()
         wanted = {"input": delta, **places}
@@ -254,7 +254,7 @@ class _Added:
     """The input variable, spelt out: what `Network.logits` asks of variables."""
 
     def run(self, network: Any, image: Tensor, values: Tensor, clicks: Any) -> Any:
-        return network.twin(image + values)
+        return network.replica(image + values)
 
 
 def _state(model: nn.Module) -> list[tuple[Any, ...]]:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import torch
 
+from interactify.inspection.replica import unwrapped
 from interactify.inspection.spec import ModelSpec
-from interactify.inspection.twin import inside
 from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.pass_cache import ROOM
 from interactify.runtime.suffix import Suffix
 
 
-def described(net: Wrapped) -> str:
+def describe(net: Wrapped) -> str:
     """See `Interactive.describe`."""
     why = {
         "input": "moves the image itself: the best measured for networks never trained for clicks",
@@ -32,7 +32,7 @@ def described(net: Wrapped) -> str:
         *(["mirror      the mean of the image's maps and its mirror image's"] if net.options["mirror"] else []),
         f"zoom-in     {'from the second click on, where it shows the object larger' if net.zoom else 'off'}",
     ]
-    return spec_text(net.spec, type(inside(net.unwrap())).__name__, chosen)
+    return spec_text(net.spec, type(unwrapped(net.unwrap())).__name__, chosen)
 
 
 def _click_text(net: Wrapped) -> str:
@@ -45,9 +45,9 @@ def _click_text(net: Wrapped) -> str:
     if suffix.whole is not None:
         return f"the whole network: {suffix.whole}"
     pixels = image.shape[-2] * image.shape[-1]
-    text = f"what depends on the variables; keeps {suffix.kept / pixels:.3g} MB for each megapixel that it sees"
-    if suffix.shared and suffix.made:
-        made = f"{suffix.made / pixels:.3g} (up to {ROOM / 1e6:.0f} MB in all)"
+    text = f"what depends on the variables; keeps {suffix.bytes_kept / pixels:.3g} MB for each megapixel that it sees"
+    if suffix.shared and suffix.bytes_made:
+        made = f"{suffix.bytes_made / pixels:.3g} (up to {ROOM / 1e6:.0f} MB in all)"
         return f"{text}, and {made} to go on from the last click"
     return text
 

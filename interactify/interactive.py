@@ -14,14 +14,14 @@ from torch import nn
 from interactify.adapters import Adapter, knowledge_of
 from interactify.brs.energy import Energy, energy_named
 from interactify.brs.refinement import check_seconds, check_solver
-from interactify.describe import described
+from interactify.describe import describe
 from interactify.errors import OptionError, within_memory
 from interactify.inspection.activation import Activation
 from interactify.inspection.mirror import mirrored
 from interactify.inspection.outputs import Output
 from interactify.inspection.probe import probe, ready
+from interactify.inspection.replica import independent_copy_of, replica_of, unwrapped
 from interactify.inspection.spec import Knowledge
-from interactify.inspection.twin import independent_copy_of, inside, twin_of
 from interactify.interactions.click import Interaction
 from interactify.network.insertion_points import InsertionPoints, insertion_points
 from interactify.network.network import Network
@@ -99,7 +99,7 @@ class Interactive(Wrapped):
 
     def describe(self) -> str:
         """A few lines: what was found of the network, what was chosen and why."""
-        return described(self)
+        return describe(self)
 
     def insertion_points(self) -> InsertionPoints:
         """All places where variables could act, as `wrap(variables="scale_bias@NAME")` names them; prints as a table.
@@ -182,7 +182,7 @@ def wrap(
 ) -> Interactive:
     """Make a segmentation network answer to clicks, without training it.
 
-    The network is run once on a small random image, to learn what it is; the model itself is never changed: a twin
+    The network is run once on a small random image, to learn what it is; the model itself is never changed: a replica
     over the same weights does the work.
 
     Args:
@@ -277,8 +277,8 @@ def wrap(
         raise OptionError(f"Expected activation to be 'none', 'sigmoid' or 'softmax', got {activation!r}.")
     if bgr is not None and not isinstance(bgr, bool):
         raise OptionError(f"Expected bgr to be True or False, got {bgr!r}.")
-    twin = twin_of(model)
-    known = knowledge_of(inside(model), adapter)
+    replica = replica_of(model)
+    known = knowledge_of(unwrapped(model), adapter)
     given = Knowledge(
         stem=stem,
         output=output,
@@ -291,15 +291,15 @@ def wrap(
         resolution=resolution,
         divisor=divisor,
     )
-    twin = ready(twin, known)
+    replica = ready(replica, known)
     if mirror:
         if getattr(variables, "name", variables) in ("maps", "kernels"):
             raise OptionError(
                 f"Expected mirror=False with variables={variables!r}: clicks are drawn into one image alone."
             )
-        twin = mirrored(twin)
-    spec = probe(model, known, given, twin=twin)
-    network = Network(twin, spec, stem or known.stem, precision)
+        replica = mirrored(replica)
+    spec = probe(model, known, given, replica=replica)
+    network = Network(replica, spec, stem or known.stem, precision)
     return Interactive(
         model=model,
         network=network,

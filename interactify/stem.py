@@ -22,8 +22,8 @@ from interactify.adapters import knowledge_of
 from interactify.errors import ModelError, OptionError
 from interactify.inspection.image_flow import StemCall, mark_input
 from interactify.inspection.probe import probe
+from interactify.inspection.replica import independent_copy_of, unwrapped
 from interactify.inspection.spec import Knowledge
-from interactify.inspection.twin import independent_copy_of, inside
 from interactify.network.stem_branch import (
     kernel_shapes,
     no_stem_message,
@@ -107,7 +107,7 @@ def reconfigure_stem(
         raise OptionError(f'Expected kernels="zero" or kernels="image", got {kernels!r}.')
     if maps is not None and (isinstance(maps, bool) or not isinstance(maps, int) or maps < 1):
         raise OptionError(f"Expected a number of interaction maps of 1 or more, got {maps!r}.")
-    found = probe(model, knowledge_of(inside(model)), Knowledge(stem=stem))
+    found = probe(model, knowledge_of(unwrapped(model)), Knowledge(stem=stem))
     if not found.stem:
         raise ModelError(no_stem_message(model, found.classes_seen))
     if kernels == "image":

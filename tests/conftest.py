@@ -16,8 +16,9 @@ from torch import nn
 # What `make fast` leaves out: folders and files, from here, whose tests take more than a few seconds together.
 LONG = (
     *("adapters", "app", "benchmarks", "commands", "evaluation", "inspection/test_twin.py", "models"),
-    *("network/test_precision.py", "optim", "pictures/test_block_resize.py", "pictures/test_tiling.py", "predictor"),
-    *("propagation/test_propagation.py", "refinement/test_history.py", "runtime/test_executor.py"),
+    *("network/test_precision.py", "network/test_stem.py", "optim", "pictures/test_block_resize.py"),
+    *("pictures/test_tiling.py", "predictor", "propagation/test_propagation.py", "refinement/test_history.py"),
+    *("refinement/test_layers.py", "refinement/test_result.py", "runtime/test_executor.py"),
     *("runtime/test_pass_cache.py", "runtime/test_suffix.py", "session/test_batch.py", "session/test_class_clicks.py"),
     *("session/test_hostile_calls.py", "session/test_objects.py", "session/test_saving_killed.py"),
     *("session/test_session_file.py", "session/test_session_log.py", "session/test_threads.py"),

@@ -18,7 +18,7 @@ from interactify.errors import ModelError
 from interactify.network.variables import target_logits, variables_named
 from interactify.pictures.resize_pad import sample
 from tests.fixtures import awkward, networks
-from tests.inspection.test_twin import same, snapshot
+from tests.inspection.test_replica import same, snapshot
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PLAIN = (0.0,) * 3, (1.0,) * 3
@@ -160,7 +160,7 @@ def test_awkward(name: str) -> None:
         assert torch.allclose(probability, expected[0, 0, :97, :131], atol=1e-6)
 
     # The gradient of a clicked logit, at the input and at the default insertion points.
-    image = session.first.frame.image
+    image = session.initial_step.crop.image
     for kind in ("input", *(f"scale_bias@{letter}" for letter in net.spec.insertion_points())):
         variables = variables_named(kind, net.network)
         values = variables.start(net.network, image).requires_grad_(True)
@@ -213,7 +213,7 @@ def test_the_fused_map_is_found_wherever_it_stands(order: Any, path: tuple[Any, 
     assert net.spec.output.path == path and net.spec.output.activation == "sigmoid"
     session = net.session(networks.random_photo(64, 64))
     with torch.no_grad():
-        raw = model(session.first.frame.image)
+        raw = model(session.initial_step.crop.image)
     for step in path:
         raw = raw[step]
     assert torch.allclose(torch.sigmoid(session.result.logits), raw, atol=1e-6)
@@ -256,7 +256,7 @@ def test_saturated_probabilities_still_follow_clicks(name: str) -> None:
     object_ = own.reshape(-1, *own.shape[-2:])[-1]
     object_ = object_[:: object_.shape[0] // 64, :: object_.shape[1] // 64]
     assert torch.allclose(torch.from_numpy(session.result.probability.copy()), object_, atol=1e-5)
-    image = session.first.frame.image
+    image = session.initial_step.crop.image
     for extreme in (0.0, 1.0):
         y, x = (object_ == extreme).nonzero()[0].tolist()
         values = torch.zeros_like(image).requires_grad_(True)
@@ -338,7 +338,7 @@ def test_wrappers_of_torch(wrapping: Callable[[nn.Module], nn.Module]) -> None:
     net = interactify.wrap(model, variables="scale_bias@deep")
     photo = networks.random_photo()
     plain = interactify.wrap(inner, variables="scale_bias@deep")
-    assert net.unwrap() is model and type(net.network.twin) is networks.Plain
+    assert net.unwrap() is model and type(net.network.replica) is networks.Plain
     assert net.describe().splitlines()[0] == "Plain"
     assert torch.equal(net.session(photo).result.logits, plain.session(photo).result.logits)
     positive = not bool(plain.session(photo).result.mask[30, 60])

@@ -131,7 +131,7 @@ def test_every_kind_of_variable_starts_at_the_identity(case: Case) -> None:
         with torch.no_grad():
             raw = variables.run(net.network, IMAGE, values, [interactify.Click(10, 10)])
             assert torch.equal(main_map(raw), own), kind
-            assert torch.equal(main_map(net.network.twin(IMAGE)), own), kind
+            assert torch.equal(main_map(net.network.replica(IMAGE)), own), kind
 
 
 def test_reconfigured_stem_before_any_interaction(case: Case) -> None:

@@ -65,11 +65,11 @@ def twenty_clicks(data_root):
             click = next_click(sample.truth, session.result.mask, clicked)
             clicked[int(click.y), int(click.x)] = True
             clicks = (*session.interactions, click)
-            frame, start = session.first.frame, (session.steps or (session.first,))[-1].values
-            points = frame.view.points_to_network([(c.x, c.y) for c in clicks])
+            crop, start = session.initial_step.crop, (session.steps or (session.initial_step,))[-1].values
+            points = crop.view.points_to_network([(c.x, c.y) for c in clicks])
             labels = np.array([c.positive for c in clicks])
 
-            def forward(values, image=frame.image):
+            def forward(values, image=crop.image):
                 return target_logits(net.network, net.variables, image, values, (), None)
 
             rows.append(

@@ -210,12 +210,12 @@ class Desk:
         if self._ending:  # it is done when the photo is opened again
             self._noted(self._history.taken_up(), job.action, superseded=False)
             raise Busy("This photo was just put away. What you said is done when it is opened again.")
-        noticed, held = self._history.notice, session.timeline
+        noticed, held = self._history.notice, session.history
         if job.action.refines:
             self._refined(session, job)
         else:
             job.action.run(session)
-        if session.timeline is not held:
+        if session.history is not held:
             self._keep(session, job)
         notice = self._history.notice if self._history.notice != noticed else ""
         with self._lock:

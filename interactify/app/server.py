@@ -150,7 +150,7 @@ class App:
         session = await _opened(await self._desk(request))
 
         def made() -> bytes:
-            part = mask_part("", session.first.result.mask, None)
+            part = mask_part("", session.initial_step.result.mask, None)
             return frame({"kind": "plain"}, [part] if part else [])
 
         return Response(await run_in_threadpool(made), media_type=FRAMES)

@@ -86,7 +86,7 @@ class Showing:
 
     def _state(self) -> dict[str, Any]:
         session, result = self.session, self.session.result
-        tracks = session.timeline.now.tracks
+        tracks = session.history.now.tracks
         objects = [
             {
                 "name": track.name,

@@ -27,7 +27,7 @@ RowsForward = Callable[[Tensor, Sequence[int]], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class PointTargets:
     """What one row is to bring about: the labels of points.
 
     Attributes:
@@ -68,7 +68,7 @@ class RowsEnergy:
 
     forward: RowsForward
     like: Tensor
-    asked: Sequence[Asked]
+    asked: Sequence[PointTargets]
     energy: Energy
     inertia: Callable[[Tensor], Tensor]
     at_once: int
@@ -96,7 +96,7 @@ class RowsEnergy:
 
     def _together(self, x: Tensor, rows: Sequence[int]) -> RowEvaluations:
         values = x.detach().to(self.like.dtype).view(-1, *self.like.shape).requires_grad_(True)
-        twin = values.detach().requires_grad_(True)
+        replica = values.detach().requires_grad_(True)
         with torch.enable_grad():
             logits = self._maps(values, rows)
             clicked = [self._clicked(one, row) for one, row in zip(_apart(logits), rows, strict=True)]
@@ -104,7 +104,7 @@ class RowsEnergy:
                 self.energy.corrective(seen, self.asked[row].labels, *self._weights(row))
                 for seen, row in zip(clicked, rows, strict=True)
             ]
-            held = [self.energy.inertia * self.inertia(one) for one in _apart(twin)]
+            held = [self.energy.inertia * self.inertia(one) for one in _apart(replica)]
         totals = [(own.detach() + kept.detach()) for own, kept in zip(corrective, held, strict=True)]
         # One transfer tells both of every row: whether its clicks are settled, and whether any number is broken.
         told = [
@@ -124,7 +124,7 @@ class RowsEnergy:
         wanted = [i for i in range(len(rows)) if finite[i] and not reached[i]]
         gradient = None
         if wanted:
-            gradient = _gradient([corrective[i] for i in wanted], [held[i] for i in wanted], values, twin)
+            gradient = _gradient([corrective[i] for i in wanted], [held[i] for i in wanted], values, replica)
             gradient = gradient.reshape(x.shape).to(x.dtype)
         elif not all(reached):
             gradient = torch.zeros_like(x)
@@ -195,14 +195,16 @@ def _broken(row: int | None) -> NonFiniteError:
     )
 
 
-def _gradient(corrective: Sequence[Tensor], held: Sequence[Tensor], values: Tensor, twin: Tensor) -> Tensor:
-    """The gradient of E_C + λ E_I: of the first in `values`, of the second in their `twin`.
+def _gradient(corrective: Sequence[Tensor], held: Sequence[Tensor], values: Tensor, replica: Tensor) -> Tensor:
+    """The gradient of E_C + λ E_I: of the first in `values`, of the second in their `replica`.
 
     Two leaves, so that logits which do not depend on the values are noticed, and yet one backward pass.
     """
     inertias = [each for each in held if each.requires_grad]
     try:
-        through_network, of_inertia = torch.autograd.grad([*corrective, *inertias], [values, twin], allow_unused=True)
+        through_network, of_inertia = torch.autograd.grad(
+            [*corrective, *inertias], [values, replica], allow_unused=True
+        )
     except CheckpointError as cause:
         raise ModelError(
             "The network recomputes layers in its backward pass (activation checkpointing), where these variables are "

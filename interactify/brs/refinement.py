@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from interactify.brs.energy import Energy, energy_named
-from interactify.brs.objective import Asked, RowsEnergy, RowsForward
+from interactify.brs.objective import PointTargets, RowsEnergy, RowsForward
 from interactify.errors import InteractionError, OptionError, within_memory
 from interactify.optim import ROW_SOLVERS
 
@@ -217,7 +217,7 @@ def check_solver(solver: object) -> None:
 def _refined(
     forward: RowsForward,
     starts: Tensor,
-    asked: Sequence[Asked],
+    asked: Sequence[PointTargets],
     energy: Energy,
     inertia: Inertia,
     solver: str,
@@ -265,7 +265,7 @@ def _checked(
     weights: Tensor | None = None,
     required: Tensor | None = None,
     maps: Tensor | None = None,
-) -> Asked:
+) -> PointTargets:
     try:
         points, labels = torch.as_tensor(points), torch.as_tensor(labels)
         given = [None if each is None else torch.as_tensor(each) for each in (weights, required, maps)]
@@ -294,4 +294,4 @@ def _checked(
     kinds = (torch.float32 if start.device.type == "mps" else torch.float64, torch.bool, torch.int64)
     device = start.device
     rest = [None if each is None else each.to(device, kind).clone() for each, kind in zip(given, kinds, strict=True)]
-    return Asked(points.clone(), labels.to(device, torch.bool).clone(), *rest)
+    return PointTargets(points.clone(), labels.to(device, torch.bool).clone(), *rest)

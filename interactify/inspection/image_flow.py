@@ -1,4 +1,4 @@
-"""Following the image through a running network, to the convolutions that read it.
+"""ImageFlow the image through a running network, to the convolutions that read it.
 
 A stem is found by what happens, not by what it is called: while the network runs, every torch function is seen, and
 a tensor computed from nothing but the image stays *image-like* until a convolution reads it. Subclasses, weight
@@ -67,7 +67,7 @@ class _Marks:
                 self._references[id(leaf)] = weakref.ref(leaf)
 
 
-class Following(TorchFunctionMode):
+class ImageFlow(TorchFunctionMode):
     """Runs a forward pass unchanged, knowing at every torch function what owes what to the image.
 
     Subclasses override what happens `before_stem` (a function of image-like tensors and constants), `at_stem` (a
@@ -131,7 +131,7 @@ def _largest(constant: Any) -> float:
     return abs(float(constant)) if isinstance(constant, (int, float)) else 0.0
 
 
-class Watching(Following):
+class StemSearch(ImageFlow):
     """Finds the stem calls, what else reads the image, and how many convolutions there are at all.
 
     `arithmetic` is what was done to the image before a stem, with the largest constant. Set `module` to name where the
@@ -171,11 +171,11 @@ class Watching(Following):
         return out
 
 
-M = TypeVar("M", bound=Following)
+M = TypeVar("M", bound=ImageFlow)
 
 
 @contextmanager
-def following(mode: M) -> Iterator[M]:
+def followed(mode: M) -> Iterator[M]:
     """Enter a mode, in this thread alone, and let `mark_input` hooks reach it."""
     before = getattr(_running, "mode", None)
     _running.mode = mode

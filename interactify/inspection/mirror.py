@@ -10,24 +10,24 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 
-def mirrored(twin: nn.Module) -> nn.Module:
-    """Let a twin answer an image (N, C, H, W) with the mean of its maps and, mirrored back, of the mirror image's maps.
+def mirrored(replica: nn.Module) -> nn.Module:
+    """Let a replica answer an image (N, C, H, W) with the mean of its maps and, mirrored back, of the mirror image's maps.
 
     Layers keep their names and run once, on a batch twice as large. What is no map is that of the image alone.
 
-    >>> twin = mirrored(nn.Conv2d(1, 1, (1, 3), padding=(0, 1), bias=False))
-    >>> maps = twin(torch.tensor([[[[1.0, 2.0, 1.0]]]]))
+    >>> replica = mirrored(nn.Conv2d(1, 1, (1, 3), padding=(0, 1), bias=False))
+    >>> maps = replica(torch.tensor([[[[1.0, 2.0, 1.0]]]]))
     >>> torch.equal(maps, maps.flip(-1)), maps.shape
     (True, torch.Size([1, 1, 1, 3]))
     """
-    forward = twin.forward
+    forward = replica.forward
 
     def both(_self: nn.Module, image: Tensor) -> Any:
         raw = forward(torch.cat([image, image.flip(-1)]))
         return tree_map(lambda part: _mean(part, len(image)), raw)
 
-    twin.forward = MethodType(both, twin)
-    return twin
+    replica.forward = MethodType(both, replica)
+    return replica
 
 
 def _mean(part: Any, count: int) -> Any:

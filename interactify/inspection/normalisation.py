@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from interactify.errors import OptionError
-from interactify.inspection.image_flow import Watching
+from interactify.inspection.image_flow import StemSearch
 from interactify.inspection.spec import Knowledge
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -26,7 +26,7 @@ class Normalisation:
     source: str
 
 
-def normalisation_of(channels: int, given: Knowledge, known: Knowledge, watching: Watching) -> Normalisation:
+def normalisation_of(channels: int, given: Knowledge, known: Knowledge, watching: StemSearch) -> Normalisation:
     """Put together what user (`given`) and adapter (`known`) say, and what was seen.
 
     Raises:
@@ -43,7 +43,7 @@ def normalisation_of(channels: int, given: Knowledge, known: Knowledge, watching
 
 
 def _default(
-    channels: int, known: Knowledge, watching: Watching
+    channels: int, known: Knowledge, watching: StemSearch
 ) -> tuple[Sequence[float] | float, Sequence[float] | float, str]:
     stated = None
     if known.mean is not None and known.std is not None and _fits(known.mean, channels) and _fits(known.std, channels):

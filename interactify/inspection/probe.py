@@ -15,11 +15,11 @@ from torch.utils.hooks import RemovableHandle
 
 from interactify.errors import ModelError, OptionError
 from interactify.inspection.activation import BeforeActivation, ancestors_of
-from interactify.inspection.image_flow import Watching, following, mark_input
+from interactify.inspection.image_flow import StemSearch, followed, mark_input
 from interactify.inspection.normalisation import normalisation_of
 from interactify.inspection.outputs import locate_output
+from interactify.inspection.replica import replica_of
 from interactify.inspection.spec import Knowledge, Layer, ModelSpec
-from interactify.inspection.twin import twin_of
 
 # Not square, so that a map's sides can be told apart; the later ones for networks that insist on their own size.
 _SIZES = ((128, 160), (128, 192), (256, 256), (224, 224), (512, 512), (384, 384), (336, 336), (448, 448), (518, 518))
@@ -27,15 +27,15 @@ _DIVISOR = 32
 
 
 def probe(
-    model: nn.Module, known: Knowledge, given: Knowledge | None = None, *, twin: nn.Module | None = None
+    model: nn.Module, known: Knowledge, given: Knowledge | None = None, *, replica: nn.Module | None = None
 ) -> ModelSpec:
     """Run the network once and describe it.
 
     Args:
-        model: the user's network. It is not run: its twin is (`twin`, or a new one).
+        model: the user's network. It is not run: its replica is (`replica`, or a new one).
         known: what is known of it, as its adapter knows it. It goes before what is found.
         given: what the user says; it goes before everything else.
-        twin: the one to run, `ready` already.
+        replica: the one to run, `ready` already.
 
     Raises:
         ModelError: where the network can't be run on an image, returns no map, or has no module of a name given.
@@ -46,20 +46,20 @@ def probe(
     for name, value in (("resolution", given.resolution), ("divisor", given.divisor)):
         if value is not None:
             _check_positive(name, value)
-    twin = ready(twin_of(model), said) if twin is None else twin
+    replica = ready(replica_of(model), said) if replica is None else replica
     for name in said.points.values():
-        submodule(twin, name)
-    like = next((t for t in (*twin.parameters(), *twin.buffers()) if t.is_floating_point()), torch.empty(0))
-    hook = mark_stem(twin, said.stem) if said.stem is not None else None
+        submodule(replica, name)
+    like = next((t for t in (*replica.parameters(), *replica.buffers()) if t.is_floating_point()), torch.empty(0))
+    hook = mark_stem(replica, said.stem) if said.stem is not None else None
     before = torch.get_rng_state()
     try:
         with torch.inference_mode(False), torch.random.fork_rng(_cuda(like)):
-            run = _run(twin, like, said, known.resolution)
+            run = _run(replica, like, said, known.resolution)
             draws = not torch.equal(before, torch.get_rng_state())
-            _check_convolutional(twin, run.watching)
+            _check_convolutional(replica, run.watching)
             image, size = run.image, (run.image.shape[-2], run.image.shape[-1])
             found = locate_output(
-                run.raw, size, said.output, said.activation, run.seen, lambda: _more(twin, image.detach())
+                run.raw, size, said.output, said.activation, run.seen, lambda: _more(replica, image.detach())
             )
     finally:
         if hook is not None:
@@ -93,7 +93,7 @@ def probe(
         family=said.family,
         class_names=_names_for(found.classes, given, known),
         points=said.points,
-        classes_seen=tuple(dict.fromkeys(type(m).__name__ for m in nn.Module.modules(twin))),
+        classes_seen=tuple(dict.fromkeys(type(m).__name__ for m in nn.Module.modules(replica))),
     )
 
 
@@ -106,18 +106,18 @@ def _reaching(run: _Run, output: Tensor) -> tuple[Layer, ...]:
     )
 
 
-def ready(twin: nn.Module, said: Knowledge) -> nn.Module:
-    """Let a twin run what is said to be run instead of its own forward."""
+def ready(replica: nn.Module, said: Knowledge) -> nn.Module:
+    """Let a replica run what is said to be run instead of its own forward."""
     if said.forward is not None:
-        twin.forward = MethodType(said.forward, twin)
-    return twin
+        replica.forward = MethodType(said.forward, replica)
+    return replica
 
 
-def _check_convolutional(twin: nn.Module, watching: Watching) -> None:
-    scripted = any(isinstance(module, torch.jit.ScriptModule) for module in nn.Module.modules(twin))
+def _check_convolutional(replica: nn.Module, watching: StemSearch) -> None:
+    scripted = any(isinstance(module, torch.jit.ScriptModule) for module in nn.Module.modules(replica))
     if not watching.convolutions and not scripted:  # inside a script module nothing is seen
         raise ModelError(
-            f"{type(twin).__name__} ran without a single 2-D convolution. Wrap a convolutional segmentation network, "
+            f"{type(replica).__name__} ran without a single 2-D convolution. Wrap a convolutional segmentation network, "
             "trained and whole; a head or a transform alone has nothing for a click to move."
         )
 
@@ -130,10 +130,10 @@ def _names_for(classes: int, given: Knowledge, known: Knowledge) -> tuple[str, .
     return tuple(known.class_names) if len(known.class_names) == classes else ()
 
 
-def _more(twin: nn.Module, image: Tensor) -> list[Any]:
+def _more(replica: nn.Module, image: Tensor) -> list[Any]:
     """What the network returns for three more images: none, faint and loud."""
     with torch.no_grad():
-        return [twin(image * gain) for gain in (0.0, 0.1, 10.0)]
+        return [replica(image * gain) for gain in (0.0, 0.1, 10.0)]
 
 
 def submodule(model: nn.Module, name: str) -> nn.Module:
@@ -152,14 +152,14 @@ def submodule(model: nn.Module, name: str) -> nn.Module:
     return names[name]
 
 
-def mark_stem(twin: nn.Module, name: str) -> RemovableHandle:
+def mark_stem(replica: nn.Module, name: str) -> RemovableHandle:
     """Make what the named module reads count as the image, wherever the image is followed.
 
     Raises:
         ModelError: no module of that name, or one that takes no hook.
     """
     try:
-        return submodule(twin, name).register_forward_pre_hook(mark_input)
+        return submodule(replica, name).register_forward_pre_hook(mark_input)
     except RuntimeError as cause:
         raise ModelError(
             f"Nothing can enter at {name!r}: {cause}. Script modules can only be refined at 'input'."
@@ -175,27 +175,27 @@ def _cuda(like: Tensor) -> list[int]:
 class _Run:
     image: Tensor
     raw: Any
-    watching: Watching
+    watching: StemSearch
     seen: BeforeActivation
     layers: dict[str, Layer]
     nodes: dict[str, list[Any]]
     fixed: bool = False
 
 
-def _run(twin: nn.Module, like: Tensor, said: Knowledge, known: int | None) -> _Run:
-    """Run the twin on the first kind of image it takes; the failure reported is the first, the likeliest one's."""
+def _run(replica: nn.Module, like: Tensor, said: Knowledge, known: int | None) -> _Run:
+    """Run the replica on the first kind of image it takes; the failure reported is the first, the likeliest one's."""
     first: Exception | None = None
     sizes = _sizes(said, known)
-    for channels in _channel_guesses(twin):
+    for channels in _channel_guesses(replica):
         for size in sizes:
             try:
-                run = _once(twin, like, channels, size, said.stem is not None)
+                run = _once(replica, like, channels, size, said.stem is not None)
             except Exception as cause:  # whatever the user's own code raises on an image it does not take
                 first = first or cause
                 continue
-            return replace(run, fixed=size[0] == size[1] and not _takes_others(twin, run.image))
+            return replace(run, fixed=size[0] == size[1] and not _takes_others(replica, run.image))
     raise ModelError(
-        f"{type(twin).__name__} could not be run on an image batch (1, {_channel_guesses(twin)[0]}, {sizes[0][0]}, "
+        f"{type(replica).__name__} could not be run on an image batch (1, {_channel_guesses(replica)[0]}, {sizes[0][0]}, "
         f"{sizes[0][1]}): {type(first).__name__}: {first}. Wrap a module that takes one image tensor (N, C, H, W)."
     ) from first
 
@@ -212,39 +212,39 @@ def _up(side: int, step: int | None) -> int:
     return -(-side // (step or 1)) * (step or 1)
 
 
-def _once(twin: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:
+def _once(replica: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn(1, channels, *size, generator=generator).to(like.device, like.dtype)
     with torch.enable_grad():
         image = pixels.requires_grad_(True).clone()  # not a leaf: some networks write over their input
-        watching, seen, layers = Watching(image, named=named), BeforeActivation(), dict[str, Layer]()
+        watching, seen, layers = StemSearch(image, named=named), BeforeActivation(), dict[str, Layer]()
         nodes: dict[str, list[Any]] = {}
-        with _recorded(twin, watching, layers, nodes), following(watching), seen:
-            raw = twin(image)
+        with _recorded(replica, watching, layers, nodes), followed(watching), seen:
+            raw = replica(image)
     return _Run(image, raw, watching, seen, layers, nodes)
 
 
-def _takes_others(twin: nn.Module, image: Tensor) -> bool:
+def _takes_others(replica: nn.Module, image: Tensor) -> bool:
     """Whether a network that refused the first sizes takes one other than the square it was run on."""
     height, width = image.shape[-2:]
     try:
         with torch.no_grad():
-            twin(image.new_zeros(1, image.shape[1], height + 64, width + 96))
+            replica(image.new_zeros(1, image.shape[1], height + 64, width + 96))
     except Exception:  # the user's own code, on a size it may not take
         return False
     return True
 
 
-def _channel_guesses(twin: nn.Module) -> list[int]:
+def _channel_guesses(replica: nn.Module) -> list[int]:
     """Numbers of image channels to try: those the earliest weights read, then the usual ones."""
-    convolutions = [m.in_channels for m in nn.Module.modules(twin) if isinstance(m, nn.Conv2d)]
-    weights = [p.shape[1] for p in twin.parameters() if p.ndim == 4]
+    convolutions = [m.in_channels for m in nn.Module.modules(replica) if isinstance(m, nn.Conv2d)]
+    weights = [p.shape[1] for p in replica.parameters() if p.ndim == 4]
     return list(dict.fromkeys([*convolutions[:1], *weights[:1], 3, 1, 4]))
 
 
 @contextmanager
 def _recorded(
-    twin: nn.Module, watching: Watching, layers: dict[str, Layer], nodes: dict[str, list[Any]]
+    replica: nn.Module, watching: StemSearch, layers: dict[str, Layer], nodes: dict[str, list[Any]]
 ) -> Iterator[None]:
     """Note each module's map as it comes, and where it stands in the graph; tell `watching` where the pass is."""
     inside: list[str] = []
@@ -272,7 +272,7 @@ def _recorded(
         return hook
 
     handles = []
-    for name, module in nn.Module.named_modules(twin):
+    for name, module in nn.Module.named_modules(replica):
         if isinstance(module, torch.jit.ScriptModule):
             continue  # script modules take no Python hooks below the top
         handles += [module.register_forward_pre_hook(enter(name)), module.register_forward_hook(leave(name))]

@@ -19,33 +19,33 @@ from interactify.interactions.rasterise import held, under
 from interactify.interactions.sampling import along, beside, centre, grid, traced
 from interactify.pictures.window import Places
 
-OWN: Final = -1  # the label of what is said of the session's own target
+OWN: Final = -1  # the label of what is combine of the session's own target
 FINE: Final = 2**0.5  # pixels: a finer scribble speaks of every pixel it passes through
 PULL: Final = 8.0  # in clicks: the weight of all points together by which the network is told a mask
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
+class Constraints:
     """What holds of a tuple of interactions.
 
     Attributes:
-        interactions: all of them, as they were said.
-        holding: those that still say something.
+        interactions: all of them, as they were combine.
+        in_effect: those that still say something.
         overruled: those that later ones contradict.
         places: (n, 2) int64 photo pixels that have a label, x then y.
         positive: (n,) bool, whether each is of the class that is spoken of, or is not.
         labels: (n,) int64, that class; -1 for the target.
         weights: (n,) float64, in clicks.
         required: (n,) bool, False for those that pull and are not waited for.
-        owners: (n,) int64, by which of `interactions` each was said.
-        region: outside of which nothing is the object; None where none was said.
+        owners: (n,) int64, by which of `interactions` each was combine.
+        region: outside of which nothing is the object; None where none was combine.
         strokes: that erase and restore.
-        mask: to begin from; None where none was said.
-        in_centre: whether the middle of a region was taken for said.
+        mask: to begin from; None where none was combine.
+        assume_centre: whether the middle of a region was taken for combine.
     """
 
     interactions: tuple[Interaction, ...]
-    holding: tuple[Interaction, ...] = ()
+    in_effect: tuple[Interaction, ...] = ()
     overruled: tuple[Interaction, ...] = ()
     places: Places = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     positive: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
@@ -56,7 +56,7 @@ class Said:
     region: Box | Lasso | None = None
     strokes: tuple[Paint, ...] = ()
     mask: Mask | None = None
-    in_centre: bool = False
+    assume_centre: bool = False
 
     @property
     def found_by_region(self) -> bool:
@@ -64,7 +64,7 @@ class Said:
         own = self.required & self.positive & (self.labels == OWN)
         return self.region is not None and not own.any() and self.mask is None
 
-    def same_labels(self, other: Said) -> bool:
+    def same_labels(self, other: Constraints) -> bool:
         """Whether the same labels of the same places hold."""
         return all(
             np.array_equal(getattr(self, name), getattr(other, name))
@@ -72,29 +72,29 @@ class Said:
         )
 
 
-def said(
+def combine(
     interactions: Sequence[Interaction],
     photo_size: tuple[int, int],
-    in_centre: bool = False,
+    assume_centre: bool = False,
     *,
     own: int | None = None,
     exclusive: bool = True,
-) -> Said:
+) -> Constraints:
     """What interactions, checked, say together of a photo (H, W), the later over the earlier.
 
-    With `in_centre`, a region whose inside nobody has spoken of says that the pixel deepest inside is the object.
+    With `assume_centre`, a region whose inside nobody has spoken of says that the pixel deepest inside is the object.
 
     Args:
-        own: the class of the object, where it is known: what is said of it by its index is said of the object.
+        own: the class of the object, where it is known: what is combine of it by its index is combine of the object.
         exclusive: whether a pixel that is of one class is of no other.
     """
-    heard = _Heard(photo_size, own, exclusive)
+    heard = _Combination(photo_size, own, exclusive)
     for index in reversed(range(len(interactions))):
         heard.hear(index, interactions[index])
-    if in_centre:
+    if assume_centre:
         heard.suppose_centre()
     told = sorted(((index, p) for index, points in heard.points.items() for p in points), key=lambda each: each[0])
-    return Said(
+    return Constraints(
         tuple(interactions),
         tuple(each for i, each in enumerate(interactions) if i not in heard.overruled),
         tuple(each for i, each in enumerate(interactions) if i in heard.overruled),
@@ -107,7 +107,7 @@ def said(
         heard.region,
         tuple(reversed(heard.strokes)),
         heard.mask,
-        in_centre,
+        assume_centre,
     )
 
 
@@ -121,7 +121,7 @@ class _Point:
     required: bool = True
 
 
-class _Heard:
+class _Combination:
     """What holds of the interactions heard so far, from the newest to the oldest: the older gives way.
 
     An interaction that is overruled contradicts nothing: what it had overruled holds again.
@@ -154,7 +154,7 @@ class _Heard:
             self.overruled.add(index)
 
     def suppose_centre(self) -> None:
-        """Take the middle of the region for the object, unless someone has said otherwise."""
+        """Take the middle of the region for the object, unless someone has combine otherwise."""
         if self.region is not None:
             centre_of = _Point(*centre(self.region), True)
             if self._standing([centre_of]):

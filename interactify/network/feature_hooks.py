@@ -1,6 +1,6 @@
 """Changing a map inside the network for the length of one forward pass, in one thread.
 
-A hook sits on the twin's layer for good and does nothing, unless this very thread is inside `changed_at`: two
+A hook sits on the replica's layer for good and does nothing, unless this very thread is inside `changed_at`: two
 sessions on one network, in two threads, don't meet.
 """
 
@@ -20,21 +20,21 @@ Change = Callable[[Tensor], Tensor]
 _active = threading.local()
 
 
-def attach(twin: nn.Module, name: str) -> None:
-    """Make the layer of that name changeable. Once for each layer of a twin."""
+def attach(replica: nn.Module, name: str) -> None:
+    """Make the layer of that name changeable. Once for each layer of a replica."""
 
     def hook(module: nn.Module, args: Any, out: Any) -> Any:
-        change = getattr(_active, "changes", {}).get((id(twin), name))
+        change = getattr(_active, "changes", {}).get((id(replica), name))
         return out if change is None else with_last_map(out, change)
 
-    submodule(twin, name).register_forward_hook(hook)
+    submodule(replica, name).register_forward_hook(hook)
 
 
 @contextmanager
-def changed_at(twin: nn.Module, name: str, change: Change) -> Iterator[None]:
+def changed_at(replica: nn.Module, name: str, change: Change) -> Iterator[None]:
     """Within this block and thread, the layer's map (the last one, where it returns several) is `change(map)`."""
     before = getattr(_active, "changes", {})
-    _active.changes = {**before, (id(twin), name): change}
+    _active.changes = {**before, (id(replica), name): change}
     try:
         yield
     finally:

@@ -78,7 +78,7 @@ def _operations_after(network: Network, layers: list[str], image: Tensor) -> tup
     with FlopCounterMode(display=False) as counter, _Dependencies(counter) as mode:
         handles = []
         for bit, name in enumerate(layers):
-            module = submodule(network.twin, name)
+            module = submodule(network.replica, name)
             if not isinstance(module, torch.jit.ScriptModule):
                 handles.append(module.register_forward_hook(partial(_mark, mode, 1 << bit)))
         try:

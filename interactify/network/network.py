@@ -1,4 +1,4 @@
-"""The user's network as the library runs it: its twin, its spec, and one way from an image to a class's logits."""
+"""The user's network as the library runs it: its replica, its spec, and one way from an image to a class's logits."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _version_of = attrgetter("_version")
 
 
 class Network:
-    """A twin and what is known of it. Holds no state of any session."""
+    """A replica and what is known of it. Holds no state of any session."""
 
     def __init__(
         self,
-        twin: nn.Module,
+        replica: nn.Module,
         spec: ModelSpec,
         stem: str | None = None,
         precision: str = "float32",
     ) -> None:
-        self.twin = twin
+        self.replica = replica
         self.spec = spec
         self.autocast = autocast_named(precision, spec)
         self.stem_is_named = stem is not None
         if stem is not None:
-            mark_stem(twin, stem)
-        self.weights = [*nn.Module.parameters(twin), *nn.Module.buffers(twin)]
+            mark_stem(replica, stem)
+        self.weights = [*nn.Module.parameters(replica), *nn.Module.buffers(replica)]
         self._versioned = [tensor for tensor in self.weights if not tensor.is_inference()]
 
     def version(self) -> int:
@@ -92,7 +92,7 @@ class Network:
         """The network's own answer to an image (1, C, h', w'): (1, K, h, w), on its own grid."""
         try:
             with self._own_random_state(), self._precision(), self._reading() as seen:
-                raw = self.twin(image.clone())  # some networks write over their input
+                raw = self.replica(image.clone())  # some networks write over their input
         except Exception as cause:  # the user's own code, on a size it may not take
             if ran_out(cause):
                 raise
@@ -103,7 +103,7 @@ class Network:
         return finite(self._logits(raw, seen))
 
     def class_logits(self, one_pass: Callable[[], Any]) -> Tensor:
-        """Logits (1, K, h, w), on the network's own grid, of what `one_pass` returns when it runs the twin."""
+        """Logits (1, K, h, w), on the network's own grid, of what `one_pass` returns when it runs the replica."""
         with self._own_random_state(), self._precision(), self._reading() as seen:
             raw = one_pass()
         return self._logits(raw, seen)

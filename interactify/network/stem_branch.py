@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from interactify.errors import ModelError
-from interactify.inspection.image_flow import Convolution, Following, Function, StemCall, following
+from interactify.inspection.image_flow import Convolution, Function, ImageFlow, StemCall, followed
 
 
-class _ZeroBranch(Following):
+class _ZeroBranch(ImageFlow):
     """Adds conv(maps, kernels[i]) to the output of stem call i; the maps are padded wherever the image is."""
 
     def __init__(self, image: Tensor, maps: Tensor, kernels: Sequence[Tensor], named: bool) -> None:
@@ -59,7 +59,7 @@ def _on_grid(maps: Tensor, size: Sequence[int], channels: int) -> Tensor:
     return F.interpolate(maps, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
 
 
-class _SecondImage(Following):
+class _SecondImage(ImageFlow):
     """Lets the stem read `image + maps`, and everything else that uses the image read the image."""
 
     def __init__(self, image: Tensor, maps: Tensor, named: bool) -> None:
@@ -93,8 +93,8 @@ class _SecondImage(Following):
         second = func(*tree_map(self._swap, args), **tree_map(self._swap, kwargs))
         out = func(*args, **kwargs)
         pairs = zip(_tensors(out), _tensors(second), strict=True)
-        for leaf, twin in pairs:
-            self._second[id(leaf)] = twin
+        for leaf, replica in pairs:
+            self._second[id(leaf)] = replica
             self._kept.append(leaf)
         return out
 
@@ -110,7 +110,7 @@ def run_with_kernels(
     model: nn.Module, image: Tensor, maps: Tensor, kernels: Sequence[Tensor], named: bool = False
 ) -> Any:
     """Run `model(image)` with a branch over `maps` (N, M, H, W) at each stem call, through `kernels`."""
-    with following(_ZeroBranch(image, maps, kernels, named)):
+    with followed(_ZeroBranch(image, maps, kernels, named)):
         return model(image)
 
 
@@ -119,7 +119,7 @@ def run_with_second_image(model: nn.Module, image: Tensor, maps: Tensor, named: 
 
     At a `named` stem the maps are added to what it reads, whatever happened to the image before.
     """
-    with following(_SecondImage(image, maps, named)):
+    with followed(_SecondImage(image, maps, named)):
         return model(image)
 
 

@@ -58,7 +58,7 @@ class Input:
         return _zeros(image.shape, image)
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
-        return network.twin(image + values.to(image.dtype))
+        return network.replica(image + values.to(image.dtype))
 
     def inertia(self, values: Tensor) -> Tensor:
         return values.square().sum()
@@ -73,13 +73,13 @@ class Maps:
 
     def prepare(self, network: Network) -> None:
         if not network.spec.stem:
-            raise ModelError(no_stem_message(network.twin, network.spec.classes_seen))
+            raise ModelError(no_stem_message(network.replica, network.spec.classes_seen))
 
     def start(self, network: Network, image: Tensor) -> Tensor:
         return _zeros(image.shape, image)
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
-        return run_with_second_image(network.twin, image.clone(), values.to(image.dtype), network.stem_is_named)
+        return run_with_second_image(network.replica, image.clone(), values.to(image.dtype), network.stem_is_named)
 
     def inertia(self, values: Tensor) -> Tensor:
         return values.square().sum()
@@ -97,7 +97,7 @@ class StemKernels:
 
     def prepare(self, network: Network) -> None:
         if not network.spec.stem:
-            raise ModelError(no_stem_message(network.twin, network.spec.classes_seen))
+            raise ModelError(no_stem_message(network.replica, network.spec.classes_seen))
 
     def _shapes(self, network: Network) -> list[tuple[int, int, int, int]]:
         return kernel_shapes(network.spec.stem, network.spec.channels, 2 * len(self.sigmas))
@@ -113,7 +113,7 @@ class StemKernels:
         shapes = self._shapes(network)
         parts = values.split([torch.Size(shape).numel() for shape in shapes])
         kernels = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
-        return run_with_kernels(network.twin, image.clone(), maps, kernels, network.stem_is_named)
+        return run_with_kernels(network.replica, image.clone(), maps, kernels, network.stem_is_named)
 
     def inertia(self, values: Tensor) -> Tensor:
         return values.square().sum()
@@ -135,14 +135,14 @@ class ScaleBias:
         return f"scale_bias@{self.layer}"
 
     def prepare(self, network: Network) -> None:
-        module = submodule(network.twin, self.layer)
+        module = submodule(network.replica, self.layer)
         if self.layer not in {layer.name for layer in network.spec.layers}:
             kind = type(module).__name__
             places = ", ".join(layer.name for layer in network.spec.insertion_points().values())
             raise ModelError(f"{self.layer!r} ({kind}) returns no map (N, C, h, w) to scale. Try one of: {places}.")
         if any(layer.varies for layer in network.spec.layers if layer.name == self.layer):
             raise ModelError(f"{self.layer!r} runs several times with other numbers of channels: name another layer.")
-        attach(network.twin, self.layer)
+        attach(network.replica, self.layer)
 
     def start(self, network: Network, image: Tensor) -> Tensor:
         channels = next(layer.shape[0] for layer in network.spec.layers if layer.name == self.layer)
@@ -153,8 +153,8 @@ class ScaleBias:
             scale, bias = values.to(x.dtype)[:, None, :, None, None]
             return x.clone() * (1 + scale) + bias  # kept for the gradient, while the network may write over its own
 
-        with changed_at(network.twin, self.layer, change):
-            return network.twin(image.clone())  # some networks write over their input
+        with changed_at(network.replica, self.layer, change):
+            return network.replica(image.clone())  # some networks write over their input
 
     def inertia(self, values: Tensor) -> Tensor:
         return values[0].square().sum() + self.bias_cost * values[1].square().sum()

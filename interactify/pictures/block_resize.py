@@ -18,12 +18,12 @@ from interactify.pictures.window import Window
 _OUTPUTS = 16  # columns of the result worked out at a time: what lies between is mostly zeros beyond that
 
 
-class Shrinking:
+class BlockResize:
     """A (C, h', w') picture in the making, of one of H × W pixels.
 
     `F.interpolate(mode="bilinear", antialias=True, align_corners=False)` gives the same to within rounding.
 
-    >>> shrinking = Shrinking((4, 6), (2, 3), channels=1)
+    >>> shrinking = BlockResize((4, 6), (2, 3), channels=1)
     >>> shrinking.add(Window(0, 0, 2, 6), [torch.zeros(1, 2, 6)])
     >>> shrinking.add(Window(2, 0, 2, 6), [torch.ones(1, 1, 6), torch.ones(1, 1, 6)])
     >>> shrinking.content

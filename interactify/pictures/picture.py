@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify.errors import OptionError, PhotoError
-from interactify.pictures.block_resize import Shrinking
+from interactify.pictures.block_resize import BlockResize
 from interactify.pictures.decode import PhotoLike, fit_channels, to_uint8
 from interactify.pictures.digests import stored_digest, tensors_digest
 from interactify.pictures.resize_pad import View
-from interactify.pictures.sources import LazyArray, Part, Stored, stored
+from interactify.pictures.sources import LazyArray, PartSource, Source, source_of
 from interactify.pictures.window import Window, whole
 
 SMALL = 4_000_000  # pixels: up to here a window is simply read as floats
@@ -51,7 +51,7 @@ def open_picture(photo: PictureLike, channels: int = 3) -> Picture:
     if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
         raise OptionError(f"channels is {channels!r}; expected a whole number of at least 1, usually 3.")
     if not isinstance(photo, Picture):
-        return Picture(stored(photo, channels), channels)
+        return Picture(source_of(photo, channels), channels)
     if photo.channels != channels:
         raise OptionError(f"A picture of {channels} channels was expected, {photo} came. Open the photo again for it.")
     return photo
@@ -60,9 +60,9 @@ def open_picture(photo: PictureLike, channels: int = 3) -> Picture:
 class Picture:
     """A photo of `size` (H, W) in `channels` channels. Made by `open_picture`."""
 
-    def __init__(self, stored: Stored, channels: int) -> None:
+    def __init__(self, source_of: Source, channels: int) -> None:
         self.channels = channels
-        self._stored = stored
+        self._stored = source_of
 
     @property
     def size(self) -> tuple[int, int]:
@@ -93,7 +93,7 @@ class Picture:
             raise PhotoError(f"A view of {window} was expected, {view} came. Make a view for it with View.fit.")
         if pixels <= max(SMALL, shown):
             return view.to_network(self.read(window))
-        shrinking = Shrinking(view.photo_size, view.content_size, self.channels)
+        shrinking = BlockResize(view.photo_size, view.content_size, self.channels)
         for block in self._stored.blocks(self._within(window)):
             place = replace(block, top=block.top - window.top, left=block.left - window.left)
             shrinking.add(place, self._strips(block))
@@ -113,7 +113,7 @@ class Picture:
         return drawn
 
     def _draw(self, block: Window, drawn: NDArray[np.uint8]) -> None:
-        if self.channels == self._stored.depth == 3 and self._stored.scale == 255:  # it is what is stored
+        if self.channels == self._stored.depth == 3 and self._stored.scale == 255:  # it is what is source_of
             drawn[...] = self._stored.raw(block).permute(1, 2, 0).numpy()
             return
         row = 0
@@ -129,13 +129,13 @@ class Picture:
         >>> open_picture(np.full((600, 800, 3), 51, np.uint8)).part(Window(10, 20, 200, 300))
         Picture(300x200 pixels, 3 channels)
         """
-        return Picture(Part(self._stored, self._within(window)), self.channels)
+        return Picture(PartSource(self._stored, self._within(window)), self.channels)
 
     def digest(self) -> str:
         """What tells this photo from others, as text; raises as `read`.
 
         Up to 4 megapixels it is the digest of the photo as floats, whatever form it came in. Beyond, it is that of the
-        numbers as they are stored: the same photo in another type (uint8, float32) is another. Of an array on disk of
+        numbers as they are source_of: the same photo in another type (uint8, float32) is another. Of an array on disk of
         more than 64 megapixels only 64 blocks are looked at, see `interactify.pictures.digests.stored_digest`.
         """
         return self._digested() if self._stored.changing else self._digest

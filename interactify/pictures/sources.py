@@ -33,7 +33,7 @@ class LazyArray(Protocol):
     def __getitem__(self, index: Any, /) -> Any: ...
 
 
-class Stored(ABC):
+class Source(ABC):
     """A picture of `size` (H, W) and `depth` channels whose number `scale` is 1, in pieces of its own type.
 
     `chunk` (rows, columns) is what can't be read in part: blocks are cut along its borders.
@@ -70,7 +70,7 @@ class Stored(ABC):
                 yield Window(top, left, bottom - top, right - left)
 
 
-class Held(Stored):
+class ArraySource(Source):
     """A picture in memory: its own copy, (c, H, W), in whichever order the numbers came."""
 
     def __init__(self, photo: Any, channels: int) -> None:
@@ -90,7 +90,7 @@ class Held(Stored):
         return self._pixels[:, rows, columns]
 
 
-class Lazy(Stored):
+class LazySource(Source):
     """An array (H, W) or (H, W, c) that is read by slicing, and never as a whole."""
 
     changing = True
@@ -135,10 +135,10 @@ class Lazy(Stored):
         return torch.from_numpy(own).permute(2, 0, 1)
 
 
-class Part(Stored):
+class PartSource(Source):
     """A window of another picture, which it shares."""
 
-    def __init__(self, of: Stored, window: Window) -> None:
+    def __init__(self, of: Source, window: Window) -> None:
         self.size = (window.height, window.width)
         self.depth, self.scale, self.itemsize, self.chunk = of.depth, of.scale, of.itemsize, of.chunk
         self.changing = of.changing
@@ -155,12 +155,12 @@ class Part(Stored):
         return replace(window, top=window.top + sign * self._window.top, left=window.left + sign * self._window.left)
 
 
-def stored(photo: Any, channels: int) -> Stored:
+def source_of(photo: Any, channels: int) -> Source:
     """A photo of any form as it is best kept.
 
     Raises PhotoError for what is neither a photo in the sense of `read_photo` nor has shape, dtype and slicing.
     """
-    return Lazy(photo, channels) if _lies_elsewhere(photo) else Held(photo, channels)
+    return LazySource(photo, channels) if _lies_elsewhere(photo) else ArraySource(photo, channels)
 
 
 def _lies_elsewhere(photo: Any) -> bool:

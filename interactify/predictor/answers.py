@@ -102,7 +102,7 @@ class Opened:
             return self.session
         if self._near is None or self._near[0] != window:
             height, width = window.bottom + 1 - window.top, window.right + 1 - window.left
-            part = self.session.scene.picture.part(Window(window.top, window.left, height, width))
+            part = self.session.refiner.picture.part(Window(window.top, window.left, height, width))
             self._near = None  # its memory is free for the one to come
             self._near = window, self.net.session(part)
         return self._near[1]

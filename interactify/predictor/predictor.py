@@ -151,7 +151,7 @@ class Predictor:
         self._expect(many=False)
         _check_switches(multimask_output, return_logits, normalize_coords)
         prompts = read_prompts(point_coords, point_labels, box, mask_input, self._photos[0].size, normalize_coords)
-        return self._answered(self._photos[0], prompts, multimask_output, return_logits)
+        return self._refine(self._photos[0], prompts, multimask_output, return_logits)
 
     def predict_batch(
         self,
@@ -192,7 +192,7 @@ class Predictor:
             for i, photo in enumerate(self._photos)
         ]
         answers = [
-            self._answered(photo, each, multimask_output, return_logits)
+            self._refine(photo, each, multimask_output, return_logits)
             for photo, each in zip(self._photos, prompts, strict=True)
         ]
         return [a[0] for a in answers], [a[1] for a in answers], [a[2] for a in answers]
@@ -212,7 +212,7 @@ class Predictor:
         hint = f" Photos were set for {other}." if self._photos else ""
         raise NoPhotoError(f"Expected {wanted} before {asked}.{hint}")
 
-    def _answered(self, photo: Opened, prompts: list[Prompt], three: bool, as_logits: bool) -> Answers:
+    def _refine(self, photo: Opened, prompts: list[Prompt], three: bool, as_logits: bool) -> Answers:
         """One object's arrays, or those of several, stacked."""
         with self._undisturbed():
             found = [self._object(photo.answer(prompt), three, as_logits) for prompt in prompts]

@@ -1,4 +1,4 @@
-"""A session's past, present and undone future: boards of objects that share their steps, none of which is changed."""
+"""A session's past, present and undone future: snapshots of objects that share their steps, none of which is changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from interactify.errors import InteractionError, shown
 from interactify.interactions.click import Interaction
-from interactify.refinement.problem import Frame
+from interactify.refinement.problem import Crop
 from interactify.refinement.result import Result
 
 Group = tuple[Interaction, ...]
@@ -24,16 +24,16 @@ class Step:
     """The state after one answer: all interactions so far, where the variables are, and what they give.
 
     `odds` (1, T, h', w') are the log-odds that are shown of each of the `targets`, classes of which the first is the
-    result's own. `given` is the mask (H, W) that one began from, as far as it stands; None where one began from none.
+    result's own. `initial_mask` is the mask (H, W) that one began from, as far as it stands; None where one began from none.
     """
 
     interactions: tuple[Interaction, ...]
-    frame: Frame
+    crop: Crop
     values: Tensor
     result: Result
     odds: Tensor
     targets: tuple[int | None, ...]
-    given: NDArray[np.bool_] | None = None
+    initial_mask: NDArray[np.bool_] | None = None
 
 
 Steps = tuple[Step, ...]
@@ -55,7 +55,7 @@ class Track:
 
 
 @dataclass(frozen=True, eq=False)
-class Board:
+class Snapshot:
     """All objects at one time, and which of them is spoken of."""
 
     tracks: tuple[Track, ...]
@@ -66,7 +66,7 @@ class Board:
         """The object that is spoken of."""
         return self.tracks[self.active]
 
-    def changed(self, track: Track) -> Board:
+    def changed(self, track: Track) -> Snapshot:
         """The same with another state of that object."""
         return replace(self, tracks=(*self.tracks[: self.active], track, *self.tracks[self.active + 1 :]))
 
@@ -85,41 +85,41 @@ class Board:
 
 
 @dataclass(frozen=True, eq=False)
-class Timeline:
+class History:
     """What holds, what held before each change, and what undo left.
 
     Attributes:
-        now: the board that holds.
+        now: the snapshot that holds.
         past: what undo goes back to, the latest last.
         undone: what redo goes on to, the next last.
     """
 
-    now: Board
-    past: tuple[Board, ...] = field(default=())
-    undone: tuple[Board, ...] = field(default=())
+    now: Snapshot
+    past: tuple[Snapshot, ...] = field(default=())
+    undone: tuple[Snapshot, ...] = field(default=())
 
-    def then(self, board: Board) -> Timeline:
+    def then(self, snapshot: Snapshot) -> History:
         """A change: what was undone before it is gone."""
-        return Timeline(board, (*self.past, self.now))
+        return History(snapshot, (*self.past, self.now))
 
-    def back(self) -> Timeline:
+    def back(self) -> History:
         """Before the last change; the same where there was none."""
         if not self.past:
             return self
-        return Timeline(self.past[-1], self.past[:-1], (*self.undone, self.now))
+        return History(self.past[-1], self.past[:-1], (*self.undone, self.now))
 
-    def on(self) -> Timeline:
+    def on(self) -> History:
         """After the change that was undone last; the same where there is none."""
         if not self.undone:
             return self
-        return Timeline(self.undone[-1], (*self.past, self.now), self.undone[:-1])
+        return History(self.undone[-1], (*self.past, self.now), self.undone[:-1])
 
-    def seen_from(self, board: Board) -> Timeline:
-        """The same with another board as the one that holds: no change that undo would take back."""
-        return replace(self, now=board)
+    def seen_from(self, snapshot: Snapshot) -> History:
+        """The same with another snapshot as the one that holds: no change that undo would take back."""
+        return replace(self, now=snapshot)
 
     @property
-    def boards(self) -> tuple[Board, ...]:
+    def snapshots(self) -> tuple[Snapshot, ...]:
         """All of them in time."""
         return (*self.past, self.now, *reversed(self.undone))
 

@@ -20,8 +20,8 @@ from interactify.interactions.rasterise import held, inside, strewn, under
 from interactify.pictures.resize_pad import View, sample
 from interactify.pictures.window import Places, Window
 
-SURE: Final = 1.0  # log-odds of a mask that was given, where the network says otherwise: a probability of 0.73
-SAID: Final = 16.0  # log-odds of what a person said and no network: 1 - sigmoid is float32's last step below 1
+MASK_LOG_ODDS: Final = 1.0  # log-odds of a mask that was given, where the network says otherwise: a probability of 0.73
+CERTAIN: Final = 16.0  # log-odds of what a person said and no network: 1 - sigmoid is float32's last step below 1
 
 
 class Layer(Protocol):
@@ -35,7 +35,7 @@ class Layer(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class NetworkLayer:
     """The network's map (1, 1, h', w') of a window, seen through its view; outside the window, what held there."""
 
     logits: Tensor
@@ -69,10 +69,10 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class InitialMaskLayer:
     """A mask that someone gave, (H, W) bool, over what the network says: where both agree, as sure as the network is.
 
-    Where they differ, the mask's label at `SURE` log-odds.
+    Where they differ, the mask's label at `MASK_LOG_ODDS` log-odds.
     """
 
     mask: NDArray[np.bool_]
@@ -88,11 +88,11 @@ class Given:
     @staticmethod
     def _corrected(logits: Tensor, mask: Tensor) -> Tensor:
         mask = mask.to(logits.device)
-        return torch.where((logits > 0) == mask, logits, torch.where(mask, SURE, -SURE).to(logits))
+        return torch.where((logits > 0) == mask, logits, torch.where(mask, MASK_LOG_ODDS, -MASK_LOG_ODDS).to(logits))
 
 
 @dataclass(frozen=True, eq=False)
-class Cleared:
+class RegionLayer:
     """Nothing of the object outside a box or lasso."""
 
     region: Box | Lasso
@@ -101,16 +101,16 @@ class Cleared:
     def read(self, window: Window, step: int = 1) -> Tensor:
         within = torch.from_numpy(inside(self.region, window)[::step, ::step])
         logits = self.below.read(window, step)
-        return logits.masked_fill_(~within.to(logits.device), -SAID)
+        return logits.masked_fill_(~within.to(logits.device), -CERTAIN)
 
     def at(self, places: Places) -> Tensor:
         logits = self.below.at(places)
         within = torch.from_numpy(held(self.region, places))
-        return logits.masked_fill_(~within.to(logits.device), -SAID)
+        return logits.masked_fill_(~within.to(logits.device), -CERTAIN)
 
 
 @dataclass(frozen=True, eq=False)
-class Painted:
+class StrokeLayer:
     """Strokes that erase and restore, the later over the earlier."""
 
     strokes: Sequence[Paint]
@@ -121,11 +121,13 @@ class Painted:
         for stroke in self.strokes:
             covered = strewn(stroke, window)
             if covered is not None:
-                logits[torch.from_numpy(covered[::step, ::step]).to(logits.device)] = SAID if stroke.positive else -SAID
+                logits[torch.from_numpy(covered[::step, ::step]).to(logits.device)] = (
+                    CERTAIN if stroke.positive else -CERTAIN
+                )
         return logits
 
     def at(self, places: Places) -> Tensor:
         logits = self.below.at(places)
         for stroke in self.strokes:
-            logits[torch.from_numpy(under(stroke, places)).to(logits.device)] = SAID if stroke.positive else -SAID
+            logits[torch.from_numpy(under(stroke, places)).to(logits.device)] = CERTAIN if stroke.positive else -CERTAIN
         return logits

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from interactify.errors import OptionError, text_of
 from interactify.interactions.click import Click, Interaction
-from interactify.interactions.constraints import Said
+from interactify.interactions.constraints import Constraints
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window, extent_of
 from interactify.refinement.layers import Layer
@@ -46,8 +46,8 @@ class Result:
         layer: what the network says of the photo, in the window and outside it.
         shown: the same with a mask that one began from, boxes, and strokes that erase or restore.
         size: (H, W) of the photo.
-        said: what the interactions say together.
-        met: (n,) the probabilities of what was said of other classes than the session's, NaN elsewhere.
+        constraints: what the interactions say together.
+        class_probabilities: (n,) the probabilities of what was said of other classes than the session's, NaN elsewhere.
         evaluations: how often the network was run with gradient for this result.
         status: "done", "converged", "budget" or "stalled" (see `interactify.brs.refine`), "time", "cancelled" or
             "superseded" where it was ended before; "painted" where the network was not asked, "plain" before anything
@@ -62,8 +62,8 @@ class Result:
     layer: Layer
     shown: Layer
     size: tuple[int, int]
-    said: Said = field(default_factory=lambda: Said(()))
-    met: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    constraints: Constraints = field(default_factory=lambda: Constraints(()))
+    class_probabilities: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     evaluations: int = 0
     status: str = "plain"
     seconds: float = 0.0
@@ -107,7 +107,7 @@ class Result:
     @property
     def interactions(self) -> tuple[Interaction, ...]:
         """The interactions that hold."""
-        return self.said.holding
+        return self.constraints.in_effect
 
     @property
     def clicks(self) -> tuple[Click, ...]:
@@ -117,12 +117,12 @@ class Result:
     @property
     def overruled(self) -> tuple[Interaction, ...]:
         """The interactions that later ones contradict: those hold."""
-        return self.said.overruled
+        return self.constraints.overruled
 
     @cached_property
     def unsatisfied(self) -> tuple[Unsatisfied, ...]:
         """The interactions that have not their label in `mask`, with what was said instead and why."""
-        said = self.said
+        said = self.constraints
         chances = self.chances
         found = []
         for index, interaction in enumerate(said.interactions):
@@ -135,14 +135,14 @@ class Result:
     @cached_property
     def chances(self) -> NDArray[np.float64]:
         """(n,) how likely each label of `said` is, by what is shown; above 0.5 where it holds."""
-        if not len(self.said.places):
+        if not len(self.constraints.places):
             return np.zeros(0)
-        logits = self.shown.at(self.said.places).double().cpu().numpy()
-        holds = (logits > 0) == self.said.positive
+        logits = self.shown.at(self.constraints.places).double().cpu().numpy()
+        holds = (logits > 0) == self.constraints.positive
         chances = 1 / (1 + np.exp(np.clip(-np.abs(logits), -700, 0)))
         # By the sign, as in the mask: log-odds too small to move a probability from 0.5 still decide.
         chances = np.where(holds, np.maximum(chances, np.nextafter(0.5, 1)), np.minimum(1 - chances, 0.5))
-        return np.where(np.isnan(self.met), chances, self.met)
+        return np.where(np.isnan(self.class_probabilities), chances, self.class_probabilities)
 
     @property
     def satisfied(self) -> bool:

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify.errors import OptionError
-from interactify.interactions.constraints import OWN, Said
+from interactify.interactions.constraints import OWN, Constraints
 from interactify.interactions.rasterise import bounds
 from interactify.pictures.picture import Picture
 from interactify.pictures.tiling import Tiling, tiles
 from interactify.pictures.window import Places, Window
 from interactify.refinement.history import Step, Steps
-from interactify.refinement.layers import Layer, Seen
-from interactify.refinement.problem import Frame
-from interactify.refinement.refiner import SURROUNDINGS, Scene, classes_at
+from interactify.refinement.layers import Layer, NetworkLayer
+from interactify.refinement.problem import Crop
+from interactify.refinement.refiner import SURROUNDINGS, Refiner, classes_at
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
 from interactify.refinement.zoom import KEEP
@@ -62,13 +62,13 @@ def tile_side(tile: object, size: tuple[int, int], resolution: int | None) -> in
     return tile
 
 
-class TiledScene(Scene):
-    """A `Scene` whose first prediction is made in tiles with a side of `side` photo pixels."""
+class TiledRefiner(Refiner):
+    """A `Refiner` whose first prediction is made in tiles with a side of `side` photo pixels."""
 
     def __init__(self, net: Wrapped, picture: Picture, side: int) -> None:
         self.side = min(side, *picture.size)
         self.tiling = Tiling(tiles(picture.size, self.side, round(OVERLAP * self.side)))
-        self._seen: OrderedDict[int, tuple[Frame, Tensor]] = OrderedDict()
+        self._seen: OrderedDict[int, tuple[Crop, Tensor]] = OrderedDict()
         self._looking = threading.Lock()
         super().__init__(net, picture)
 
@@ -81,40 +81,40 @@ class TiledScene(Scene):
         return self.tiling.tiles[self.tiling.at(width // 2, height // 2)].window
 
     def _first_layer(self, odds: Tensor, target: int | None) -> Layer:
-        return Tiles(self, target)
+        return TiledLayer(self, target)
 
-    def plain_of(self, place: int) -> tuple[Frame, Tensor]:
+    def plain_of(self, place: int) -> tuple[Crop, Tensor]:
         """A tile as the network sees it, and the network's logits (1, K, h, w) there."""
         with self._looking:
             if place not in self._seen:
-                frame = self.frame(self.tiling.tiles[place].window)
-                self._seen[place] = frame, self.net.network.plain_logits(frame.image)
-                each = self._seen[place][1].nbytes + frame.image.nbytes
+                crop = self.crop(self.tiling.tiles[place].window)
+                self._seen[place] = crop, self.net.network.plain_logits(crop.image)
+                each = self._seen[place][1].nbytes + crop.image.nbytes
                 while len(self._seen) > max(1, KEPT // each):
                     self._seen.popitem(last=False)
             self._seen.move_to_end(place)
             return self._seen[place]
 
-    def first_seen(self) -> Iterator[tuple[Window, Frame, Tensor]]:
+    def initial_parts(self) -> Iterator[tuple[Window, Crop, Tensor]]:
         for place, tile in enumerate(self.tiling.tiles):
             yield tile.core, *self.plain_of(place)
 
     def _classes_at(self, places: Places) -> list[int]:
-        frames = [(self.plain_of(self.tiling.at(x, y)), [(x, y)]) for x, y in places.tolist()]
-        return [classes_at(frame, plain, np.array(place))[0] for (frame, plain), place in frames]
+        crops = [(self.plain_of(self.tiling.at(x, y)), [(x, y)]) for x, y in places.tolist()]
+        return [classes_at(crop, plain, np.array(place))[0] for (crop, plain), place in crops]
 
-    def _window(self, steps: Steps, last: Step, told: Said) -> Window:
+    def _window(self, steps: Steps, last: Step, told: Constraints) -> Window:
         new = told.owners >= len(last.interactions)
         if not new.any():
-            return last.frame.window
+            return last.crop.window
         if told.region is not None:
             part = bounds(told.region).grown(SURROUNDINGS, self.size, self.side)
             if part.holds_places(told.places[new & (told.labels != OWN)]).all():  # else other classes, outside
-                held = bool(steps) and part.common(last.frame.window) == part
-                return last.frame.window if held and part.overlap(last.frame.window) >= KEEP else part
+                held = bool(steps) and part.common(last.crop.window) == part
+                return last.crop.window if held and part.overlap(last.crop.window) >= KEEP else part
         return self._closer(steps, last, told, new)
 
-    def _closer(self, steps: Steps, last: Step, told: Said, new: NDArray[np.bool_]) -> Window:
+    def _closer(self, steps: Steps, last: Step, told: Constraints, new: NDArray[np.bool_]) -> Window:
         """The window that is looked at holds all that was said of the object, and the object as far as it was seen."""
         own = told.required & told.positive & (told.labels == OWN) | new
         places = told.places[own]
@@ -123,7 +123,7 @@ class TiledScene(Scene):
         extent = self._reaching(last.result) if steps else None
         both = needed if extent is None else needed.joined(extent)
         needed = needed if max(both.height, both.width) > MOST * self.side else both
-        current = last.frame.window
+        current = last.crop.window
         if steps and current.common(needed) == needed:
             return current
         return needed.grown(SURROUNDINGS if extent is not None else 0.0, self.size, self.side)
@@ -145,20 +145,20 @@ class TiledScene(Scene):
         bottom += window.height // 2 if window.top + window.height - bottom < near[0] else 0
         left -= window.width // 2 if left - window.left < near[1] else 0
         right += window.width // 2 if window.left + window.width - right < near[1] else 0
-        return Window(top, left, bottom - top, right - left).common(self.photo)
+        return Window(top, left, bottom - top, right - left).common(self.photo_window)
 
 
 @dataclass(frozen=True, eq=False)
-class Tiles:
+class TiledLayer:
     """A layer: the network's own prediction of a class, made of a tile when it is first looked at."""
 
-    scene: TiledScene
+    refiner: TiledRefiner
     target: int | None
 
     def read(self, window: Window, step: int = 1) -> Tensor:
         found: Tensor | None = None
-        for place in self.scene.tiling.meeting(window):
-            met = self.scene.tiling.tiles[place].core.on_grid_of(window, step)
+        for place in self.refiner.tiling.meeting(window):
+            met = self.refiner.tiling.tiles[place].core.on_grid_of(window, step)
             if met is None:
                 continue
             both, where = met
@@ -171,21 +171,23 @@ class Tiles:
         return found
 
     def at(self, places: Places) -> Tensor:
-        tiling = self.scene.tiling
+        tiling = self.refiner.tiling
         which = np.array([tiling.at(x, y) for x, y in places.tolist()], np.int64)
-        found = torch.empty(len(places), dtype=self.scene.home.image.dtype, device=self.scene.home.image.device)
+        found = torch.empty(
+            len(places), dtype=self.refiner.first_crop.image.dtype, device=self.refiner.first_crop.image.device
+        )
         for place in np.unique(which).tolist():
             within = which == place
             found[torch.from_numpy(within)] = self._tile(place).at(places[within]).to(found)
         return found
 
-    def _tile(self, place: int) -> Seen:
-        frame, plain = self.scene.plain_of(place)
-        odds = self.scene.net.network.log_odds(plain, self.target, frame.image)
-        return Seen(odds, frame.view, frame.window)
+    def _tile(self, place: int) -> NetworkLayer:
+        crop, plain = self.refiner.plain_of(place)
+        odds = self.refiner.net.network.log_odds(plain, self.target, crop.image)
+        return NetworkLayer(odds, crop.view, crop.window)
 
 
-def opened(net: Wrapped, picture: Picture, tile: object) -> Scene:
-    """The scene of a picture: in tiles where it is large, or that is asked for."""
+def open_refiner(net: Wrapped, picture: Picture, tile: object) -> Refiner:
+    """The refiner of a picture: in tiles where it is large, or that is asked for."""
     side = tile_side(tile, picture.size, net.spec.resolution)
-    return Scene(net, picture) if side is None else TiledScene(net, picture, side)
+    return Refiner(net, picture) if side is None else TiledRefiner(net, picture, side)

@@ -22,7 +22,7 @@ class Wrapped:
 
     Attributes:
         model: the user's own network, as it was given.
-        network: its twin, as the library runs it.
+        network: its replica, as the library runs it.
         runtime: what runs its passes.
         variables, energy, solver: what refinement moves, what it minimises, and by what.
         target: the class that a positive click means; None for that under the first click.

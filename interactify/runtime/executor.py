@@ -37,7 +37,7 @@ def rounds_as(dtype: torch.dtype, autocast: torch.dtype | None, device: torch.de
     return autocast
 
 
-def mistaken(dtype: torch.dtype, autocast: torch.dtype | None, device: torch.device) -> float:
+def tolerance_of(dtype: torch.dtype, autocast: torch.dtype | None, device: torch.device) -> float:
     """The largest difference of logits, relative to the largest, that can be rounding."""
     return 1e-9 if dtype == torch.float64 else _MISTAKEN[rounds_as(dtype, autocast, device)]
 
@@ -59,7 +59,7 @@ class _Shape:
 
 
 @dataclass
-class Running:
+class Executor:
     """Runs the tapes of one network.
 
     Attributes:
@@ -130,7 +130,7 @@ class Running:
                 (gradient,) = torch.autograd.grad(logits, at, torch.ones_like(logits))
             found.append((logits.detach(), gradient))
         (expected, slope), (logits, gradient) = found
-        within = mistaken(values.dtype, self.autocast, values.device)
+        within = tolerance_of(values.dtype, self.autocast, values.device)
         # Of gradients the norm: where the choice of a rectifier hangs on the last digit, single numbers differ.
         if off_by(logits, expected) <= within and (gradient - slope).norm() <= max(0.05, within) * slope.norm():
             return ""

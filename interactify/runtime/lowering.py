@@ -29,7 +29,7 @@ from interactify.runtime.tape import Ref, Step, Tape
 
 
 @dataclass
-class Frozen:
+class FrozenWeights:
     """What was made of a network's weights, by their identity and version; they are held, so that none comes again."""
 
     made: dict[tuple[object, ...], tuple[tuple[Tensor | None, ...], tuple[Tensor, ...]]] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class _BatchNorm:
     eps: float = 1e-5
 
 
-def lowered(tape: Tape, frozen: Frozen, own: Callable[[Tensor], bool]) -> Tape:
+def lowered(tape: Tape, frozen: FrozenWeights, own: Callable[[Tensor], bool]) -> Tape:
     """The tape for inference; itself where there is nothing to gain.
 
     Args:
@@ -92,7 +92,7 @@ def lowered(tape: Tape, frozen: Frozen, own: Callable[[Tensor], bool]) -> Tape:
     return _cast(made, frozen, own)
 
 
-def _folded(tape: Tape, frozen: Frozen, own: Callable[[Tensor], bool]) -> Tape:
+def _folded(tape: Tape, frozen: FrozenWeights, own: Callable[[Tensor], bool]) -> Tape:
     uses = tape.uses()
     overwritten = {slot for step in tape.steps for slot in step.writes}
     makers = {slot: index for index, step in enumerate(tape.steps) for slot in step.outs}
@@ -167,7 +167,7 @@ def _in_groups(step: Step) -> bool:
     return step.function is torch.conv2d and Convolution(*step.args, **step.kwargs).groups != 1
 
 
-def _channels_last(tape: Tape, frozen: Frozen, own: Callable[[Tensor], bool]) -> Tape:
+def _channels_last(tape: Tape, frozen: FrozenWeights, own: Callable[[Tensor], bool]) -> Tape:
     def moved(tensor: Tensor) -> Tensor:
         if tensor.ndim != 4 or tensor.shape[1] == 1 or tensor.shape[2:].numel() == 1:
             return tensor
@@ -194,7 +194,7 @@ def _channels_last(tape: Tape, frozen: Frozen, own: Callable[[Tensor], bool]) ->
     return replace(tape, steps=tuple(steps), constants=constants, size=size)
 
 
-def _cast(tape: Tape, frozen: Frozen, own: Callable[[Tensor], bool]) -> Tape:
+def _cast(tape: Tape, frozen: FrozenWeights, own: Callable[[Tensor], bool]) -> Tape:
     constants = dict(tape.constants)
     steps: list[Step] = []
     slots: dict[tuple[int, torch.dtype], int] = {}

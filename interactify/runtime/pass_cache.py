@@ -25,12 +25,12 @@ ROOM = 128 * 2**20  # bytes that a pass may take for being kept, while the perso
 @dataclass(frozen=True, eq=False)
 class _Pass:
     suffix: Suffix
-    made_for: object
+    valid_for: object
     values: Tensor
     logits: Tensor  # with the graph that leads to the values
 
 
-class LastPass:
+class PassCache:
     """Runs suffixes for one session, and keeps the last pass until a gradient is taken of it or another one begins."""
 
     def __init__(self) -> None:
@@ -41,22 +41,22 @@ class LastPass:
 
     def ready(self, suffix: Suffix) -> None:
         """Run the pass that the first click on a photo begins with, so that the click need not."""
-        if suffix.shared and 0 < suffix.made <= ROOM:
+        if suffix.shared and 0 < suffix.bytes_made <= ROOM:
             with torch.enable_grad(), suppress(torch.cuda.OutOfMemoryError):  # the click may find what this did not
                 self(suffix, suffix.start.clone().requires_grad_(True), ())
 
     def __call__(self, suffix: Suffix, values: Tensor, clicks: Sequence[Click]) -> Tensor:
         """What the suffix gives: logits (1, K, h, w), differentiable in the values."""
-        now = suffix.made_for(clicks)
+        now = suffix.valid_for(clicks)
         last, self._kept = self._kept, None
-        same = last is not None and last.suffix is suffix and last.made_for == now and suffix.whole is None
+        same = last is not None and last.suffix is suffix and last.valid_for == now and suffix.whole is None
         if last is not None and same and torch.equal(last.values, values):
             self._kept = last
-            resumed: Tensor = _Resumed.apply(values, last)
+            resumed: Tensor = _ResumedPass.apply(values, last)
             return resumed
         del last  # its memory is free for the pass to come
         logits = suffix(values, clicks)
-        if logits.requires_grad and values.requires_grad and 0 < suffix.made <= ROOM:
+        if logits.requires_grad and values.requires_grad and 0 < suffix.bytes_made <= ROOM:
             self._kept = kept = _Pass(suffix, now, values, logits)
             keeper, this = weakref.ref(self), weakref.ref(kept)  # the graph holds the hook, and must hold no more
 
@@ -68,23 +68,23 @@ class LastPass:
         return logits
 
 
-class Beginning:
+class SharedFirstPass:
     """The pass that all objects of a photo begin with: run once, and its gradient taken for each, in any thread."""
 
     def __init__(self, suffix: Suffix) -> None:
         with torch.enable_grad():
             values = suffix.start.clone().requires_grad_(True)
-            self._pass = _Pass(suffix, suffix.made_for(()), values, suffix(values, ()))
+            self._pass = _Pass(suffix, suffix.valid_for(()), values, suffix(values, ()))
 
     def __call__(self, suffix: Suffix, values: Tensor, clicks: Sequence[Click]) -> Tensor:
         """What the suffix gives: logits (1, K, h, w), differentiable in the values."""
         if suffix is self._pass.suffix and torch.equal(values, self._pass.values):
-            begun: Tensor = _Resumed.apply(values, self._pass, True)
+            begun: Tensor = _ResumedPass.apply(values, self._pass, True)
             return begun
         return suffix(values, clicks)
 
 
-class _Resumed(torch.autograd.Function):
+class _ResumedPass(torch.autograd.Function):
     """The logits of a pass that was run before, whose gradient is taken through that pass."""
 
     @staticmethod

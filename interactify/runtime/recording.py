@@ -48,7 +48,7 @@ class _Again(Exception):
 
 
 @dataclass
-class Learnt:
+class InPlaceWrites:
     """What earlier passes over the same network have shown of its writing in place.
 
     Attributes:
@@ -75,7 +75,7 @@ class Recorded:
 
 
 def record(
-    forward: Callable[[Tensor], Tensor], values: Tensor, learnt: Learnt, kept: Callable[[Tensor], bool]
+    forward: Callable[[Tensor], Tensor], values: Tensor, learnt: InPlaceWrites, kept: Callable[[Tensor], bool]
 ) -> Recorded:
     """Run `forward` at `values`, and put what depends on them on a tape.
 
@@ -107,7 +107,7 @@ def record(
 class _Recorder(TorchFunctionMode):
     """Runs a pass unchanged and keeps the calls that depend on `start`."""
 
-    def __init__(self, start: Tensor, learnt: Learnt, kept: Callable[[Tensor], bool]) -> None:
+    def __init__(self, start: Tensor, learnt: InPlaceWrites, kept: Callable[[Tensor], bool]) -> None:
         super().__init__()
         self._start, self._learnt, self._kept = start, learnt, kept
         self._device = start.device.type

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from interactify.network.network import Network
-from interactify.runtime.executor import Running
-from interactify.runtime.lowering import Frozen
-from interactify.runtime.recording import Learnt
+from interactify.runtime.executor import Executor
+from interactify.runtime.lowering import FrozenWeights
+from interactify.runtime.recording import InPlaceWrites
 
 Key = tuple[str, tuple[int, ...]]  # the variables' name and the image's shape
 
@@ -26,13 +26,13 @@ class Suffixes:
         frozen: what was made of the weights for inference.
     """
 
-    learnt: dict[Key, Learnt] = field(default_factory=dict)
+    learnt: dict[Key, InPlaceWrites] = field(default_factory=dict)
     checked: set[Key] = field(default_factory=set)
     whole: dict[Key, str] = field(default_factory=dict)
     unlowered: dict[str, str] = field(default_factory=dict)
     batched: set[Key] = field(default_factory=set)
     alone: dict[Key, str] = field(default_factory=dict)
-    frozen: Frozen = field(default_factory=Frozen)
+    frozen: FrozenWeights = field(default_factory=FrozenWeights)
 
 
 class Runtime:
@@ -41,7 +41,7 @@ class Runtime:
     def __init__(self, network: Network, compiles: bool = False) -> None:
         self.network = network
         self.suffixes = Suffixes()
-        self.executor = Running(compiles, network.autocast, self.pointers)
+        self.executor = Executor(compiles, network.autocast, self.pointers)
 
     def pointers(self) -> set[int]:
         """Where in memory the weights are, and what was made of them."""

@@ -21,9 +21,9 @@ from interactify.errors import ran_out
 from interactify.interactions.click import Click
 from interactify.network.network import finite
 from interactify.network.variables import Variables, class_logits
-from interactify.runtime.executor import mistaken, off_by, rounds_as
+from interactify.runtime.executor import off_by, rounds_as, tolerance_of
 from interactify.runtime.lowering import lowered
-from interactify.runtime.recording import Learnt, Recorded, Unrecordable, record
+from interactify.runtime.recording import InPlaceWrites, Recorded, Unrecordable, record
 from interactify.runtime.runtime import Key, Runtime
 from interactify.runtime.tape import Diverged, Tape
 
@@ -44,7 +44,7 @@ class Suffix:
         self._tape: Tape | None = None
         self._lowered: Tape | None = None
         self._failed = ""
-        self._made_for: tuple[object, ...] = ()
+        self._valid_for: tuple[object, ...] = ()
         self._reads_clicks = getattr(variables, "reads_clicks", True)
         if network.spec.draws:
             runtime.suffixes.whole.setdefault(self._key, "it draws random numbers in each pass")
@@ -69,7 +69,7 @@ class Suffix:
 
         The same as the whole network's, and so is their gradient, to within rounding.
         """
-        if self.whole is None and (self._tape is None or self._made_for != self.made_for(clicks)):
+        if self.whole is None and (self._tape is None or self._valid_for != self.valid_for(clicks)):
             recorded = self._recorded(values, clicks)
             # A lowered tape is run here too: the same values give the same logits, to the last bit, at every call.
             if recorded is not None and not recorded.recomputes and self._lowered is None:
@@ -96,7 +96,7 @@ class Suffix:
         """Logits (b, 1, K, h, w) under values (b, …), each row's those of a call; None where rows run one by one."""
         known = self.runtime.suffixes
         tape = self._lowered or self._tape
-        if not self.shared or self.whole is not None or tape is None or self._made_for != self.made_for(()):
+        if not self.shared or self.whole is not None or tape is None or self._valid_for != self.valid_for(()):
             return None
         if self._key in known.alone:
             return None
@@ -121,10 +121,10 @@ class Suffix:
 
         There a pass over several rows has more to copy than it saves (measured: 1.8 times as long for a row).
         """
-        if self.image.device.type != "cuda" or not self.shared or not self.made:
+        if self.image.device.type != "cuda" or not self.shared or not self.bytes_made:
             return 1
         free, _ = torch.cuda.mem_get_info(self.image.device)
-        return max(1, min(64, free // (4 * self.made)))
+        return max(1, min(64, free // (4 * self.bytes_made)))
 
     def side_by_side(self) -> int:
         """How many passes to run at the same time: on a CPU one for each thread, within bounded memory.
@@ -134,12 +134,12 @@ class Suffix:
         """
         if self.image.device.type != "cpu" or self.whole is not None:
             return 1
-        return max(1, min(torch.get_num_threads(), _TOGETHER // max(1, self.made)))
+        return max(1, min(torch.get_num_threads(), _TOGETHER // max(1, self.bytes_made)))
 
     @property
-    def made(self) -> int:
+    def bytes_made(self) -> int:
         """Bytes of all that a pass makes; 0 where the whole network is run."""
-        return 0 if self._tape is None or self.whole is not None else self._tape.made
+        return 0 if self._tape is None or self.whole is not None else self._tape.bytes_made
 
     @property
     def whole(self) -> str | None:
@@ -147,7 +147,7 @@ class Suffix:
         return self.runtime.suffixes.whole.get(self._key)
 
     @property
-    def kept(self) -> int:
+    def bytes_kept(self) -> int:
         """Bytes kept for this image, its own pixels included, the network's weights not."""
         own = {_pointer(tensor) for tensor in (*self.network.weights, *self.runtime.suffixes.frozen.tensors())}
         if self._tape is None:
@@ -156,7 +156,7 @@ class Suffix:
         counted = any(_pointer(tensor) == image.data_ptr() for tensor in self._tape.constants.values())
         return self._tape.held(own) + (0 if counted else image.nbytes())
 
-    def made_for(self, clicks: Sequence[Click]) -> tuple[object, ...]:
+    def valid_for(self, clicks: Sequence[Click]) -> tuple[object, ...]:
         """What a tape is made for: the weights, and the clicks where the variables read them."""
         return self.network.version(), tuple(clicks) if self._reads_clicks else ()
 
@@ -166,7 +166,7 @@ class Suffix:
     def _recorded(self, values: Tensor, clicks: Sequence[Click]) -> Recorded | None:
         """Run the whole network once, and keep its tape; None where that can't be done, and from then on."""
         known = self.runtime.suffixes
-        learnt = known.learnt.setdefault(self._key, Learnt())
+        learnt = known.learnt.setdefault(self._key, InPlaceWrites())
         self._tape = None
         try:
             recorded = record(lambda start: self._whole(start, clicks), values, learnt, self._own)
@@ -176,7 +176,7 @@ class Suffix:
         except Exception as cause:  # the network's own code: whether it only fails while watched, its next run tells
             self._failed = f"it fails while it is watched ({type(cause).__name__}: {cause})"
             return None
-        self._tape, self._made_for = recorded.tape, self.made_for(clicks)
+        self._tape, self._valid_for = recorded.tape, self.valid_for(clicks)
         self._lowered = None
         if not self._unlowered():
             self._lowered = lowered(recorded.tape, known.frozen, self._own)
@@ -209,7 +209,10 @@ class Suffix:
             try:
                 start = self.variables.start(network, image)
                 recorded = record(
-                    lambda values: class_logits(network, self.variables, image, values, ()), start, Learnt(), self._own
+                    lambda values: class_logits(network, self.variables, image, values, ()),
+                    start,
+                    InPlaceWrites(),
+                    self._own,
                 )
                 with torch.no_grad():
                     off = off_by(
@@ -225,7 +228,7 @@ class Suffix:
 
     @property
     def _mistaken(self) -> float:
-        return mistaken(self.image.dtype, self.network.autocast, self.image.device)
+        return tolerance_of(self.image.dtype, self.network.autocast, self.image.device)
 
     def _own(self, tensor: Tensor) -> bool:
         """Whether a tensor is one of the network's weights."""

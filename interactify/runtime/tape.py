@@ -94,7 +94,7 @@ class Tape:
         mode: what most steps run under.
         device: the type of the device.
         storages: for each slot, a number that slots over the same memory share.
-        made: bytes of all tensors that a run makes.
+        bytes_made: bytes of all tensors that a run makes.
     """
 
     steps: tuple[Step, ...]
@@ -104,7 +104,7 @@ class Tape:
     mode: Mode
     device: str
     storages: Mapping[int, int] = field(default_factory=dict)
-    made: int = 0
+    bytes_made: int = 0
 
     def __repr__(self) -> str:
         # torch.vmap asks for it at each call, and a constant on a GPU takes milliseconds to print.

@@ -11,10 +11,10 @@ from interactify import brs
 from interactify.errors import InteractionError, shown, within_memory
 from interactify.interactions.click import Click, Interaction
 from interactify.pictures.picture import Picture, PictureLike, open_picture
-from interactify.refinement.problem import Request, Run, refined
+from interactify.refinement.problem import Problem, Run, minimise
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
-from interactify.runtime.pass_cache import Beginning
+from interactify.runtime.pass_cache import SharedFirstPass
 from interactify.runtime.suffix import Suffix
 from interactify.runtime.threads import side_by_side
 from interactify.session.session import Session
@@ -55,29 +55,29 @@ def _objects(session: Session, said: Sequence[tuple[Interaction, ...]]) -> list[
     """The results of several sets of interactions on one photo, each from the photo's beginning."""
     if not said:
         return []
-    scene, target = session.scene, session.target
-    at_once = scene.home.suffix.at_once()
+    refiner, target = session.refiner, session.target
+    at_once = refiner.first_crop.suffix.at_once()
     if not all(isinstance(each, Click) and each.label is None for one in said for each in one):
         stop = brs.stopping(session.net.max_seconds)
-        return [scene.answered((), one, target, stop).result for one in said]
-    requests = [scene.request((), one, target) for one in said]
-    found = _in_passes(session, requests, at_once) if at_once > 1 else _side_by_side(session, requests)
-    together = zip(requests, found, strict=True)
-    return [scene.settled((), request, each, target).result for request, each in together]
+        return [refiner.refine((), one, target, stop).result for one in said]
+    problems = [refiner.problem((), one, target) for one in said]
+    found = _in_passes(session, problems, at_once) if at_once > 1 else _side_by_side(session, problems)
+    together = zip(problems, found, strict=True)
+    return [refiner.step_from((), problem, each, target).result for problem, each in together]
 
 
-def _side_by_side(session: Session, requests: Sequence[Request]) -> list[brs.Refinement]:
+def _side_by_side(session: Session, problems: Sequence[Problem]) -> list[brs.Refinement]:
     """Each object by itself, several at the same time; where they begin alike, the first pass is run for all."""
-    suffix = session.scene.home.suffix
-    beginning = Beginning(suffix) if suffix.shared and suffix.whole is None else None
+    suffix = session.refiner.first_crop.suffix
+    beginning = SharedFirstPass(suffix) if suffix.shared and suffix.whole is None else None
     stop = brs.stopping(session.net.max_seconds)
 
-    def each(request: Request) -> brs.Refinement:
+    def each(problem: Problem) -> brs.Refinement:
         with torch.inference_mode(False):  # each thread has a mode of its own
-            return refined(session.net, request, beginning or _of_its_own(suffix), stop)
+            return minimise(session.net, problem, beginning or _of_its_own(suffix), stop)
 
-    with side_by_side(min(len(requests), suffix.side_by_side())) as pool:
-        return list((map if pool is None else pool.map)(each, requests))
+    with side_by_side(min(len(problems), suffix.side_by_side())) as pool:
+        return list((map if pool is None else pool.map)(each, problems))
 
 
 def _of_its_own(suffix: Suffix) -> Run:
@@ -86,24 +86,24 @@ def _of_its_own(suffix: Suffix) -> Run:
     return lambda _shared, values, clicks: own(values, clicks)
 
 
-def _in_passes(session: Session, requests: Sequence[Request], at_once: int) -> list[brs.Refinement]:
+def _in_passes(session: Session, problems: Sequence[Problem], at_once: int) -> list[brs.Refinement]:
     """Objects that share the network's passes, `at_once` of them: what a GPU is for."""
-    net, frame = session.net, session.scene.home
-    suffix = frame.suffix
+    net, crop = session.net, session.refiner.first_crop
+    suffix = crop.suffix
 
     def forward(values: Tensor, rows: Sequence[int]) -> Tensor:
         logits = suffix.rows(values) if len(rows) > 1 else None
         if logits is None:
             alone = zip(rows, values.unbind(0), strict=True)
-            return torch.cat([requests[row].logits(one, Suffix.__call__) for row, one in alone])
+            return torch.cat([problems[row].logits(one, Suffix.__call__) for row, one in alone])
         together = zip(rows, logits.unbind(0), strict=True)
-        return torch.cat([requests[row].of_targets(one) for row, one in together])
+        return torch.cat([problems[row].of_targets(one) for row, one in together])
 
     return brs.refine_rows(
         forward,
-        frame.start.expand(len(requests), *frame.start.shape),
-        [request.points for request in requests],
-        [request.labels for request in requests],
+        crop.start.expand(len(problems), *crop.start.shape),
+        [problem.points for problem in problems],
+        [problem.labels for problem in problems],
         energy=net.energy,
         inertia=net.variables.inertia,
         solver=net.solver,

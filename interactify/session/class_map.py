@@ -15,9 +15,9 @@ from interactify.network.one_vs_rest import against_rest
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window, whole
 from interactify.refinement.history import Step, Track
-from interactify.refinement.layers import SAID
+from interactify.refinement.layers import CERTAIN
 from interactify.refinement.problem import clicks_in
-from interactify.refinement.refiner import Scene
+from interactify.refinement.refiner import Refiner
 from interactify.refinement.result import Result
 
 _NUMBERS: Final = 2**22  # of all classes together that are made at a time
@@ -26,11 +26,11 @@ ClassMap = NDArray[np.int64]
 """(H, W): the most likely class of each pixel of the photo."""
 
 
-def class_map(scene: Scene, track: Track) -> ClassMap:
+def class_map(refiner: Refiner, track: Track) -> ClassMap:
     """What holds now; see `Session.class_map`."""
-    if scene.classes < 2:
+    if refiner.classes < 2:
         raise OptionError("The network knows one class only: result.mask says where it is.")
-    return ClassMaps(scene, track).after(len(track.steps))
+    return ClassMaps(refiner, track).after(len(track.steps))
 
 
 class ClassMaps:
@@ -41,9 +41,9 @@ class ClassMaps:
     was taken out of it has the next most likely one.
     """
 
-    def __init__(self, scene: Scene, track: Track) -> None:
-        self.scene, self.steps = scene, track.steps
-        self.own = self.steps[-1].targets[0] if self.steps else scene.begun(track.target).targets[0]
+    def __init__(self, refiner: Refiner, track: Track) -> None:
+        self.refiner, self.steps = refiner, track.steps
+        self.own = self.steps[-1].targets[0] if self.steps else refiner.initial_step(track.target).targets[0]
         self._known: dict[int, _Both] = {}
 
     def after(self, count: int) -> ClassMap:
@@ -51,7 +51,7 @@ class ClassMaps:
         best, others = self._both(count)
         if self.own is None or not count:
             return best
-        return _as_shown(self.scene, self.steps[count - 1].result, self.own, best, others)
+        return _as_shown(self.refiner, self.steps[count - 1].result, self.own, best, others)
 
     def _both(self, count: int) -> _Both:
         if count not in self._known:
@@ -60,14 +60,14 @@ class ClassMaps:
 
     def _made(self, count: int) -> _Both:
         if not count:
-            return _first(self.scene, self.own)
+            return _first(self.refiner, self.own)
         step = self.steps[count - 1]
-        window = step.frame.window
-        inside = _most_likely(step.frame.view, shown_logits(self.scene, step), self.own)
-        if window == self.scene.photo:
+        window = step.crop.window
+        inside = _most_likely(step.crop.view, shown_logits(self.refiner, step), self.own)
+        if window == self.refiner.photo_window:
             return inside
         opened = count - 1
-        while opened and self.steps[opened - 1].frame.window == window:
+        while opened and self.steps[opened - 1].crop.window == window:
             opened -= 1
         both = tuple(every.copy() for every in self._both(opened))
         for every, part in zip(both, inside, strict=True):
@@ -76,21 +76,21 @@ class ClassMaps:
 
 
 @torch.no_grad()
-def shown_logits(scene: Scene, step: Step) -> Tensor:
+def shown_logits(refiner: Refiner, step: Step) -> Tensor:
     """The logits (1, K, h', w') of all classes as a person sees them, as large as the image that the network read.
 
     The classes that were spoken of have the log-odds that are shown for them, colours and edges included; the others
     are as the network has them.
     """
-    frame = step.frame
-    size = (frame.image.shape[-2], frame.image.shape[-1])
-    logits = resized(frame.suffix(step.values, clicks_in(frame, step.result.said)).detach(), size)
+    crop = step.crop
+    size = (crop.image.shape[-2], crop.image.shape[-1])
+    logits = resized(crop.suffix(step.values, clicks_in(crop, step.result.constraints)).detach(), size)
     found = logits.clone()
-    if step.interactions and frame.propagation.active:
+    if step.interactions and crop.propagation.active:
         for t, target in enumerate(step.targets):
             if target is not None:
                 found[:, target : target + 1] = step.odds[:, t : t + 1]
-                if scene.net.spec.output.activation != "sigmoid":  # exclusive: against all others together
+                if refiner.net.spec.output.activation != "sigmoid":  # exclusive: against all others together
                     own = logits[:, target : target + 1]
                     found[:, target : target + 1] += own - against_rest(logits, target)
     return found
@@ -100,12 +100,12 @@ _Both = tuple[ClassMap, ClassMap]
 """The most likely class of each pixel, and the most likely but for the object's own."""
 
 
-def _first(scene: Scene, own: int | None) -> _Both:
+def _first(refiner: Refiner, own: int | None) -> _Both:
     """Those of the network alone."""
-    both = np.empty(scene.size, np.int64), np.empty(scene.size, np.int64)
-    for core, frame, plain in scene.first_seen():
-        logits = resized(plain, (frame.image.shape[-2], frame.image.shape[-1]))
-        part = _most_likely(frame.view, logits, own, core.seen_from(frame.window))
+    both = np.empty(refiner.size, np.int64), np.empty(refiner.size, np.int64)
+    for core, crop, plain in refiner.initial_parts():
+        logits = resized(plain, (crop.image.shape[-2], crop.image.shape[-1]))
+        part = _most_likely(crop.view, logits, own, core.seen_from(crop.window))
         for every, its in zip(both, part, strict=True):
             every[core.slices] = its
     return both
@@ -127,13 +127,13 @@ def _most_likely(view: View, logits: Tensor, own: int | None, part: Window | Non
     return both
 
 
-def _as_shown(scene: Scene, result: Result, own: int, best: ClassMap, others: ClassMap) -> ClassMap:
+def _as_shown(refiner: Refiner, result: Result, own: int, best: ClassMap, others: ClassMap) -> ClassMap:
     """The most likely classes, and the object where it is shown."""
     if result.shown is not result.layer:
         photo = whole(result.size)
         odds, network = result.shown.read(photo), result.layer.read(photo) > 0
-        taken = (odds <= 0) & (network | (odds <= -SAID))
+        taken = (odds <= 0) & (network | (odds <= -CERTAIN))
         best = np.where(taken.cpu().numpy(), others, best)
         best = np.where(((odds > 0) & ~network).cpu().numpy(), own, best)
     # Classes that exclude each other: more likely than not is more likely than any other.
-    return best if scene.net.spec.output.activation == "sigmoid" else np.where(result.mask, own, best)
+    return best if refiner.net.spec.output.activation == "sigmoid" else np.where(result.mask, own, best)

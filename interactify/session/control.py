@@ -12,28 +12,28 @@ from torch import Tensor
 
 from interactify import brs
 from interactify.refinement.history import Steps
-from interactify.refinement.problem import Request
+from interactify.refinement.problem import Problem
 
 
-class UnderWay:
+class Control:
     """A session's changes as they run. Everything may be asked from any thread."""
 
     def __init__(self) -> None:
         self.turns = Turns()
         self._cancelled = threading.Event()
         self._at_once = False
-        self.glimpse: tuple[Steps, int | None, Request, Tensor] | None = None
+        self.latest: tuple[Steps, int | None, Problem, Tensor] | None = None
 
     @contextmanager
     def turn(self, newer: bool = False) -> Iterator[None]:
         """Wait until other changes are made, and make one; what is being refined ends where this one is `newer`."""
-        with self.turns.mine(hurries=newer):
+        with self.turns.acquire(urgent=newer):
             try:
                 yield
             finally:
-                self.glimpse = None
+                self.latest = None
 
-    def begins(self, max_seconds: float | None) -> Callable[[], str | None]:
+    def stop_condition(self, max_seconds: float | None) -> Callable[[], str | None]:
         """Forget what was cancelled before; returns what a refinement asks between evaluations.
 
         It says why to end ("superseded", "cancelled", "time"), or None.
@@ -42,10 +42,10 @@ class UnderWay:
         if self._at_once:
             return lambda: "superseded"
         stop = brs.stopping(max_seconds, self._cancelled.is_set)
-        return lambda: "superseded" if self.turns.awaited else stop()
+        return lambda: "superseded" if self.turns.should_yield else stop()
 
     @contextmanager
-    def ending_at_once(self) -> Iterator[None]:
+    def superseding(self) -> Iterator[None]:
         """What is refined meanwhile ends as "superseded": for saying again what ended so."""
         self._at_once = True
         try:
@@ -57,53 +57,53 @@ class UnderWay:
         """Let what is being refined end after the evaluation that is running."""
         self._cancelled.set()
 
-    def watching(self, steps: Steps, target: int | None) -> Callable[[Request, Tensor], None]:
+    def observer(self, steps: Steps, target: int | None) -> Callable[[Problem, Tensor], None]:
         """What a refinement that goes on from these steps is to tell after each evaluation: log-odds, for `preview`."""
 
-        def seen(request: Request, odds: Tensor) -> None:
-            self.glimpse = steps, target, request, odds
+        def seen(problem: Problem, odds: Tensor) -> None:
+            self.latest = steps, target, problem, odds
 
         return seen
 
 
 @dataclass(frozen=True, eq=False)
 class _Ticket:
-    hurries: bool
+    urgent: bool
 
 
 class Turns:
     """A lock that is given in order, and whose holder can see that it should make way.
 
     >>> turns = Turns()
-    >>> with turns.mine():
-    ...     turns.awaited
+    >>> with turns.acquire():
+    ...     turns.should_yield
     False
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._line: deque[_Ticket] = deque()  # the first has its turn
+        self._queue: deque[_Ticket] = deque()  # the first has its turn
 
     @property
-    def awaited(self) -> bool:
+    def should_yield(self) -> bool:
         """Whether the next in line asks the one whose turn it is to make way."""
         with self._changed:
-            return len(self._line) > 1 and self._line[1].hurries
+            return len(self._queue) > 1 and self._queue[1].urgent
 
     @contextmanager
-    def mine(self, hurries: bool = False) -> Iterator[None]:
-        """Wait for one's turn, and have it; the one before need not finish where one `hurries`.
+    def acquire(self, urgent: bool = False) -> Iterator[None]:
+        """Wait for one's turn, and have it; the one before need not finish where one `urgent`.
 
         An interrupted wait leaves the line.
         """
-        ticket = _Ticket(hurries)
+        ticket = _Ticket(urgent)
         with self._changed:
-            self._line.append(ticket)
+            self._queue.append(ticket)
         try:
             with self._changed:
-                self._changed.wait_for(lambda: self._line[0] is ticket)
+                self._changed.wait_for(lambda: self._queue[0] is ticket)
             yield
         finally:
             with self._changed:
-                self._line.remove(ticket)
+                self._queue.remove(ticket)
                 self._changed.notify_all()

@@ -37,7 +37,7 @@ def _certain(result: Result) -> Tensor:
     """Log-odds (H, W) of an object, most certain where it was said to be, and almost so around."""
     photo = whole(result.size)
     odds = result.shown.read(photo).float().cpu().clamp(max=CERTAIN)
-    told = result.said
+    told = result.constraints
     reach = NEAR * max(result.size)
     own = told.required & told.positive & (told.labels == OWN)
     for x, y in told.places[own].tolist():

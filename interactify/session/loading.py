@@ -16,7 +16,7 @@ from interactify.errors import CheckpointError, InteractifyError, InteractionErr
 from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import interaction_from_json
 from interactify.pictures.picture import PictureLike, open_picture
-from interactify.refinement.history import Board, Steps, Timeline, Track, check_name
+from interactify.refinement.history import History, Snapshot, Steps, Track, check_name
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.session import Session
 from interactify.session.session_file import fingerprint, read_session, read_step, settings_of
@@ -48,11 +48,11 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
     try:
         settings = header["settings"]
         session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
-        here = settings_of(net, session.scene, session.target)
+        here = settings_of(net, session.refiner, session.target)
         other = [f"{k}: {header['settings'].get(k)!r}, here {v!r}" for k, v in here.items() if _differs(header, k, v)]
         if other:
             raise CheckpointError(f"{path} was saved under other options ({'; '.join(other)}). Wrap with those.")
-        own, saved = session.first.result.logits.cpu(), torch.from_numpy(arrays["plain"])
+        own, saved = session.initial_step.result.logits.cpu(), torch.from_numpy(arrays["plain"])
         if own.shape != saved.shape or not torch.allclose(own.float(), saved.float(), rtol=1e-2, atol=1e-2):
             raise CheckpointError(
                 f"{path} was saved for a network that answers otherwise on this photo. Wrap that one."
@@ -71,7 +71,7 @@ def _target(settings: dict[str, Any]) -> Any:
     return "clicked" if target is None else target
 
 
-def _timeline(session: Session, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Timeline:
+def _timeline(session: Session, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> History:
     """The history that is stored, its steps those of this session's photo and network."""
     reached: list[Steps] = []  # of each step, the steps that it is the last of
     targets: list[int | None] = []
@@ -81,8 +81,8 @@ def _timeline(session: Session, header: dict[str, Any], arrays: dict[str, np.nda
         if before and targets[int(stored["after"])] != target:
             raise ValueError("a step of another class than the one before it")
         targets.append(target)
-        reached.append((*before, read_step(session.scene, target, before, stored, arrays, str(place))))
-    boards = []
+        reached.append((*before, read_step(session.refiner, target, before, stored, arrays, str(place))))
+    snapshots = []
     for stored in header["boards"]:
         tracks: list[Track] = []
         for entry in stored["objects"]:
@@ -91,9 +91,9 @@ def _timeline(session: Session, header: dict[str, Any], arrays: dict[str, np.nda
                 raise ValueError("an object of another class than its steps")
             check_name(entry["name"], [track.name for track in tracks])
             tracks.append(Track(entry["name"], target, _of(reached, last)))
-        boards.append(Board(tuple(tracks), _index(stored["active"], len(tracks))))
-    now = _index(header["now"], len(boards))
-    return Timeline(boards[now], tuple(boards[:now]), tuple(reversed(boards[now + 1 :])))
+        snapshots.append(Snapshot(tuple(tracks), _index(stored["active"], len(tracks))))
+    now = _index(header["now"], len(snapshots))
+    return History(snapshots[now], tuple(snapshots[:now]), tuple(reversed(snapshots[now + 1 :])))
 
 
 def _of(reached: list[Steps], last: object) -> Steps:
@@ -154,12 +154,12 @@ def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, pro
             for group, superseded in groups[track.name]:
                 said = (*said, *group)
                 stop = _superseded if superseded else brs.stopping(net.max_seconds)
-                steps = (*tracks[place].steps, session.scene.answered(tracks[place].steps, said, track.target, stop))
+                steps = (*tracks[place].steps, session.refiner.refine(tracks[place].steps, said, track.target, stop))
                 tracks[place] = replace(track, steps=steps)
                 bar.update(len(group))
     active = header.get("active", 0)
     active = active if isinstance(active, int) and 0 <= active < len(tracks) else 0
-    session.restore(Timeline(Board(tuple(tracks), active)))
+    session.restore(History(Snapshot(tuple(tracks), active)))
     return session
 
 

@@ -1,9 +1,9 @@
 """Interactions in, masks out: one photo, one person, its objects, and everything that has been said so far.
 
-What holds is a board of objects, each a tuple of steps; a step has all that was said of the object until then, the
-variables' values and the result (`timeline.py`). Saying something makes a board with one more step, removing or moving
-something earlier one whose later steps are made anew, and undo goes back to the board before. A change that fails
-leaves the board that was.
+What holds is a snapshot of objects, each a tuple of steps; a step has all that was said of the object until then, the
+variables' values and the result (`history.py`). Saying something makes a snapshot with one more step, removing or moving
+something earlier one whose later steps are made anew, and undo goes back to the snapshot before. A change that fails
+leaves the snapshot that was.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from interactify import brs
 from interactify.errors import InteractionError, shown, within_memory
 from interactify.interactions.click import Click, Interaction
 from interactify.pictures.picture import PictureLike, open_picture
-from interactify.refinement.history import Board, Group, Step, Steps, Timeline, Track, check_name, edited
+from interactify.refinement.history import Group, History, Snapshot, Step, Steps, Track, check_name, edited
 from interactify.refinement.result import Result
-from interactify.refinement.tiled_refiner import opened
+from interactify.refinement.tiled_refiner import open_refiner
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.class_map import class_map
-from interactify.session.control import UnderWay
+from interactify.session.control import Control
 from interactify.session.label_map import label_map
 from interactify.session.session_file import save_session
 from interactify.session.session_log import log_of
@@ -57,32 +57,32 @@ class Session:
         self.target = net.target if target is None else net.network.target(target)
         # A caller's inference mode would forbid every gradient to come.
         with torch.inference_mode(False), within_memory():
-            self.scene = opened(net, open_picture(photo, net.spec.channels), tile)
-            self.scene.begun(self.target)
+            self.refiner = open_refiner(net, open_picture(photo, net.spec.channels), tile)
+            self.refiner.initial_step(self.target)
             if ready:
-                self.scene.run.ready(self.scene.home.suffix)
-        self.under_way = UnderWay()
-        self.timeline = self._beginning
+                self.refiner.passes.ready(self.refiner.first_crop.suffix)
+        self.control = Control()
+        self.history = self._beginning
 
     def restart(self) -> Result:
         """Forget everything, the past and all objects too. Returns the network's own prediction."""
-        with self.under_way.turn(newer=True):
-            self.timeline = self._beginning
+        with self.control.turn(newer=True):
+            self.history = self._beginning
             return self.result
 
     @property
-    def _beginning(self) -> Timeline:
-        return Timeline(Board((Track("object 1", self.target),)))
+    def _beginning(self) -> History:
+        return History(Snapshot((Track("object 1", self.target),)))
 
     @property
-    def first(self) -> Step:
+    def initial_step(self) -> Step:
         """Before anything was said of the object that is spoken of."""
-        return self.scene.begun(self.track.target)
+        return self.refiner.initial_step(self.track.target)
 
     @property
     def track(self) -> Track:
         """The object that is spoken of."""
-        return self.timeline.now.track
+        return self.history.now.track
 
     @property
     def result(self) -> Result:
@@ -102,12 +102,12 @@ class Session:
     @property
     def photo(self) -> NDArray[np.uint8]:
         """The photo as it is seen here, (H, W, 3) uint8, for drawing."""
-        return self.scene.picture.uint8()
+        return self.refiner.picture.uint8()
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the photo, in pixels."""
-        return self.scene.size
+        return self.refiner.size
 
     def click(self, x: float, y: float, positive: bool = True, label: int | str | None = None) -> Result:
         """Say that a pixel belongs to the object (`positive`) or does not, and refine until it is so.
@@ -152,7 +152,7 @@ class Session:
         added = tuple(self.checked(each) for each in interactions)
         if not added:
             return self.result
-        with self.under_way.turn(newer=True):
+        with self.control.turn(newer=True):
             return self._replayed(self.steps, [added])
 
     def remove(self, index: int) -> Result:
@@ -175,7 +175,7 @@ class Session:
         >>> result.clicks == alone.clicks, bool((result.mask == alone.mask).all()), len(session.undo().clicks)
         (True, True, 2)
         """
-        with self.under_way.turn(newer=True):
+        with self.control.turn(newer=True):
             return self._replayed(*edited(self.steps, self._place(index), ()))
 
     def move(self, index: int, x: float, y: float) -> Result:
@@ -187,7 +187,7 @@ class Session:
 
         Returns, raises: as `remove` and `click`; where the new place is refused, nothing is moved.
         """
-        with self.under_way.turn(newer=True):
+        with self.control.turn(newer=True):
             place = self._place(index)
             click = self.interactions[place]
             if not isinstance(click, Click):
@@ -214,13 +214,13 @@ class Session:
         """Go to where these groups of interactions lead to from earlier steps of the object that is spoken of."""
         track = self.track
         said = begun[-1].interactions if begun else ()
-        ends = self.under_way.begins(self.net.max_seconds)
+        ends = self.control.stop_condition(self.net.max_seconds)
         with torch.inference_mode(False), within_memory():
             for group in groups:
                 said = (*said, *group)
-                seen = self.under_way.watching(begun, track.target)
-                begun = (*begun, self.scene.answered(begun, said, track.target, ends, seen))
-        self.timeline = self.timeline.then(self.timeline.now.changed(replace(track, steps=begun)))
+                seen = self.control.observer(begun, track.target)
+                begun = (*begun, self.refiner.refine(begun, said, track.target, ends, seen))
+        self.history = self.history.then(self.history.now.changed(replace(track, steps=begun)))
         return self.result
 
     def preview(self) -> Result:
@@ -228,27 +228,27 @@ class Session:
 
         The first is the forward pass. Where nothing is being refined it is the current result.
         """
-        glimpse = self.under_way.glimpse
-        if glimpse is None:
+        latest = self.control.latest
+        if latest is None:
             return self.result
-        steps, target, request, odds = glimpse
+        steps, target, problem, odds = latest
         with torch.inference_mode(False), torch.no_grad():
-            seen = brs.Refinement(request.start, odds, float("nan"), False, 0, "preview")
-            return self.scene.settled(steps, request, seen, target).result
+            seen = brs.Refinement(problem.start, odds, float("nan"), False, 0, "preview")
+            return self.refiner.step_from(steps, problem, seen, target).result
 
     def cancel(self) -> None:
         """From another thread: let what is being refined end after the evaluation that is running.
 
         It comes back with the best so far, its status "cancelled". Where nothing is being refined, nothing happens.
         """
-        self.under_way.cancel()
+        self.control.cancel()
 
     def make_way(self) -> None:
         """From another thread: let what is being refined end as it does for newer interactions, before they are said.
 
         For those who queue changes themselves. Returns when it has ended; where nothing is being refined, at once.
         """
-        with self.under_way.turn(newer=True):
+        with self.control.turn(newer=True):
             pass
 
     def undo(self) -> Result:
@@ -256,14 +256,14 @@ class Session:
 
         Returns the result that holds now.
         """
-        with self.under_way.turn(newer=True):
-            self.timeline = self.timeline.back()
+        with self.control.turn(newer=True):
+            self.history = self.history.back()
             return self.result
 
     def redo(self) -> Result:
         """Make the change last undone again, from memory; nothing happens where there is none."""
-        with self.under_way.turn():
-            self.timeline = self.timeline.on()
+        with self.control.turn():
+            self.history = self.history.on()
             return self.result
 
     def reset(self) -> Result:
@@ -271,9 +271,9 @@ class Session:
 
         Returns the network's own prediction.
         """
-        with self.under_way.turn(newer=True):
+        with self.control.turn(newer=True):
             if self.steps:
-                self.timeline = self.timeline.then(self.timeline.now.changed(replace(self.track, steps=())))
+                self.history = self.history.then(self.history.now.changed(replace(self.track, steps=())))
             return self.result
 
     def save(self, path: str | Path) -> Path:
@@ -285,7 +285,7 @@ class Session:
         Raises:
             OptionError: where the file can't be written.
         """
-        return save_session(path, self.timeline, self.scene, self.net, self.target)
+        return save_session(path, self.history, self.refiner, self.net, self.target)
 
     def log(self) -> str:
         """What holds of all objects, as lines of JSON: one for the photo and the objects, then one an interaction.
@@ -293,27 +293,27 @@ class Session:
         `interactify.replay`, and `interactify replay` on the command line, make the masks from it again. What was
         undone is not in it.
         """
-        return log_of(self.timeline, self.scene)
+        return log_of(self.history, self.refiner)
 
     @property
     def objects(self) -> tuple[str, ...]:
         """Their names, in the order in which they were added."""
-        return self.timeline.now.names
+        return self.history.now.names
 
     @property
     def active(self) -> str:
         """The name of the one that is spoken of."""
-        return self.timeline.now.track.name
+        return self.history.now.track.name
 
     @property
     def can_undo(self) -> bool:
         """Whether there is a change to take back."""
-        return bool(self.timeline.past)
+        return bool(self.history.past)
 
     @property
     def can_redo(self) -> bool:
         """Whether a change was taken back that can be made again."""
-        return bool(self.timeline.undone)
+        return bool(self.history.undone)
 
     def add_object(self, name: str | None = None, target: int | str | None = None) -> str:
         """Begin a new object, which is spoken of from now on; returns its name.
@@ -336,16 +336,16 @@ class Session:
         ((Click(x=10, y=10, positive=True),), 2)
         """
         meant = self.target if target is None else self.net.network.target(target)
-        with self.under_way.turn():
-            board = self.timeline.now
+        with self.control.turn():
+            snapshot = self.history.now
             if name is None:
-                count = len(board.tracks) + 1
-                name = next(f"object {k}" for k in range(count, 2 * count + 1) if f"object {k}" not in board.names)
+                count = len(snapshot.tracks) + 1
+                name = next(f"object {k}" for k in range(count, 2 * count + 1) if f"object {k}" not in snapshot.names)
             check_name(name, self.objects)
             with torch.inference_mode(False):
-                self.scene.begun(meant)
-            tracks = (*board.tracks, Track(name, meant))
-            self.timeline = self.timeline.then(Board(tracks, len(board.tracks)))
+                self.refiner.initial_step(meant)
+            tracks = (*snapshot.tracks, Track(name, meant))
+            self.history = self.history.then(Snapshot(tracks, len(snapshot.tracks)))
             return name
 
     def switch(self, name: str) -> Result:
@@ -354,9 +354,9 @@ class Session:
         Raises:
             InteractionError: there is no such object.
         """
-        with self.under_way.turn():
-            board = self.timeline.now
-            self.timeline = self.timeline.seen_from(replace(board, active=board.place(name)))
+        with self.control.turn():
+            snapshot = self.history.now
+            self.history = self.history.seen_from(replace(snapshot, active=snapshot.place(name)))
             return self.result_of(name)
 
     def rename(self, old: str, new: str) -> None:
@@ -365,14 +365,14 @@ class Session:
         Raises:
             InteractionError: there is no such object, or the new name is none, or another one has it.
         """
-        with self.under_way.turn():
-            board = self.timeline.now
-            place = board.place(old)
+        with self.control.turn():
+            snapshot = self.history.now
+            place = snapshot.place(old)
             if not isinstance(new, str) or new != old:
                 check_name(new, self.objects)
-                tracks = list(board.tracks)
+                tracks = list(snapshot.tracks)
                 tracks[place] = replace(tracks[place], name=new)
-                self.timeline = self.timeline.then(replace(board, tracks=tuple(tracks)))
+                self.history = self.history.then(replace(snapshot, tracks=tuple(tracks)))
 
     def delete(self, name: str) -> Result:
         """Take an object out, with all that was said of it; `undo` brings it back.
@@ -382,20 +382,20 @@ class Session:
         Raises:
             InteractionError: there is no such object.
         """
-        with self.under_way.turn():
-            board = self.timeline.now
-            place = board.place(name)
-            left = (*board.tracks[:place], *board.tracks[place + 1 :])
-            active = board.active - (place < board.active)
+        with self.control.turn():
+            snapshot = self.history.now
+            place = snapshot.place(name)
+            left = (*snapshot.tracks[:place], *snapshot.tracks[place + 1 :])
+            active = snapshot.active - (place < snapshot.active)
             if not left:
                 left = (Track("object 1", self.target),)
-            self.timeline = self.timeline.then(Board(left, min(active, len(left) - 1)))
+            self.history = self.history.then(Snapshot(left, min(active, len(left) - 1)))
             return self.result_of(self.active)
 
     def result_of(self, name: str) -> Result:
         """The current result of an object. Raises InteractionError where there is none of that name."""
         track = self._object(name)
-        return (track.steps[-1] if track.steps else self.scene.begun(track.target)).result
+        return (track.steps[-1] if track.steps else self.refiner.initial_step(track.target)).result
 
     def interactions_of(self, name: str) -> tuple[Interaction, ...]:
         """What has been said of an object. Raises InteractionError where there is none of that name."""
@@ -408,7 +408,7 @@ class Session:
         there has it, or nearest to it, as far as a hundredth of the photo's longer side around; elsewhere the one that
         is most certain of it; of two alike, the earlier.
         """
-        return label_map(self.timeline.now.tracks, self.scene.size)
+        return label_map(self.history.now.tracks, self.refiner.size)
 
     def class_map(self) -> NDArray[np.int64]:
         """The most likely class of every pixel, (H, W), as what was said of the object that is spoken of left it.
@@ -418,12 +418,12 @@ class Session:
         Raises:
             OptionError: the network knows one class only.
         """
-        with self.under_way.turn():  # it runs the network, as a refinement does
-            return class_map(self.scene, self.timeline.now.track)
+        with self.control.turn():  # it runs the network, as a refinement does
+            return class_map(self.refiner, self.history.now.track)
 
     def _object(self, name: str) -> Track:
-        board = self.timeline.now
-        return board.tracks[board.place(name)]
+        snapshot = self.history.now
+        return snapshot.tracks[snapshot.place(name)]
 
     def category(self, name: str | None = None, otherwise: str = "object") -> str:
         """What an object is called in files: its class, where the network names it.
@@ -441,15 +441,15 @@ class Session:
         objects = f"{len(self.objects)} objects, " if len(self.objects) > 1 else ""
         return (
             f"Session({width}x{height} pixels, {objects}{len(self.interactions)} interactions, "
-            f"{len(self.timeline.undone)} undone)"
+            f"{len(self.history.undone)} undone)"
         )
 
     @property
     def _last(self) -> Step:
-        return self.steps[-1] if self.steps else self.first
+        return self.steps[-1] if self.steps else self.initial_step
 
-    def restore(self, timeline: Timeline) -> None:
+    def restore(self, history: History) -> None:
         """Put a saved history into a session that has none yet."""
-        if len(self.timeline.boards) > 1:
+        if len(self.history.snapshots) > 1:
             raise InteractionError("A session is restored into a new one only; this one has interactions already.")
-        self.timeline = timeline
+        self.history = history

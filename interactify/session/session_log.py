@@ -12,24 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from interactify.errors import InteractionError, shown
-from interactify.refinement.history import Timeline, groups_of
-from interactify.refinement.refiner import Scene
+from interactify.refinement.history import History, groups_of
+from interactify.refinement.refiner import Refiner
 
 FORMAT = 1
 OWN_KEYS = ("object", "step", "superseded")
 
 
-def log_of(timeline: Timeline, scene: Scene) -> str:
+def log_of(history: History, refiner: Refiner) -> str:
     """What holds of a session as JSON lines; see `Session.log`."""
-    height, width = scene.size
-    board = timeline.now
-    objects = [{"name": track.name, "target": track.target} for track in board.tracks]
+    height, width = refiner.size
+    snapshot = history.now
+    objects = [{"name": track.name, "target": track.target} for track in snapshot.tracks]
     lines: list[dict[str, Any]] = [
-        {"interactify": FORMAT, "width": width, "height": height, "objects": objects, "active": board.active}
+        {"interactify": FORMAT, "width": width, "height": height, "objects": objects, "active": snapshot.active}
     ]
-    if scene.tile:
-        lines[0]["tile"] = scene.tile
-    for track in board.tracks:
+    if refiner.tile:
+        lines[0]["tile"] = refiner.tile
+    for track in snapshot.tracks:
         for k, (step, group) in enumerate(zip(track.steps, groups_of(track.steps), strict=True)):
             for each in group:
                 line = {"object": track.name, "step": k, **each.to_json()}

@@ -213,7 +213,7 @@ class ByHand:
     def knows(self, model: nn.Module) -> Knowledge:
         return Knowledge(
             family=f"plain, {sum(p.numel() for p in model.parameters())} weights",
-            forward=lambda twin, image: {"mine": twin.rest(twin.read(image)) + 7.0},
+            forward=lambda replica, image: {"mine": replica.rest(replica.read(image)) + 7.0},
             class_names=("thing",),
             mean=0.1,
             std=0.2,

@@ -95,7 +95,7 @@ def test_each_architecture(name: str):
     session = net.session(photo)
     padded = PADDED.get(name, (64, 96))
     own = by_hand(model, photo, padded, INCEPTION if name == "DPT" else IMAGENET)  # what timm says of this transformer
-    image = session.first.frame.image
+    image = session.initial_step.crop.image
     assert tuple(image.shape[-2:]) == padded
     torch.testing.assert_close(net.network.plain_logits(image)[..., : SIZE[0], : SIZE[1]], own, rtol=0, atol=1e-5)
 
@@ -121,14 +121,14 @@ def test_each_architecture(name: str):
 
 def gradients_at(net: interactify.Interactive, image: Tensor, points: dict[str, str]) -> dict[str, Tensor]:
     """The gradient of one pixel's logit with respect to the image and to what is added at each point."""
-    twin = net.network.twin
+    replica = net.network.replica
     found = {"input": torch.zeros_like(image, requires_grad=True)}
     for letter, layer in points.items():
-        attach(twin, layer)
+        attach(replica, layer)
         channels = next(known.shape[0] for known in net.spec.layers if known.name == layer)
         added = torch.zeros(1, channels, 1, 1, requires_grad=True)
-        with changed_at(twin, layer, lambda x, added=added: x + added):
-            logit = twin(image + (0 if letter != "A" else found["input"]))[0, 0, 30, 40]
+        with changed_at(replica, layer, lambda x, added=added: x + added):
+            logit = replica(image + (0 if letter != "A" else found["input"]))[0, 0, 30, 40]
         wanted = [added, *([found["input"]] if letter == "A" else [])]
         gradients = torch.autograd.grad(logit, wanted)
         found[letter] = gradients[0]
@@ -161,7 +161,7 @@ def test_logits_are_read_before_every_activation(activation: str, classes: int):
     photo = picture()
     net = interactify.wrap(model, target=classes - 1, max_evaluations=3)
     session = net.session(photo)
-    image = session.first.frame.image
+    image = session.initial_step.crop.image
     own = by_hand(plain, photo, (64, 96))
     read = net.network.plain_logits(image)[..., : SIZE[0], : SIZE[1]]
     if activation == "clamp":  # probabilities: what it lets through is kept, and the side of 1/2
@@ -198,8 +198,8 @@ def test_a_network_with_labels_gives_its_masks():
     assert net.spec.output.path == (0,) and net.spec.output.classes == 2
     session = net.session(photo)
     with torch.no_grad():
-        masks, labels = model(session.first.frame.image)
-    assert torch.equal(net.network.plain_logits(session.first.frame.image), masks)
+        masks, labels = model(session.initial_step.crop.image)
+    assert torch.equal(net.network.plain_logits(session.initial_step.crop.image), masks)
     assert tuple(labels.shape) == (1, 3)
 
 
@@ -233,13 +233,13 @@ def test_an_encoder_without_padding_is_given_what_it_needs():
     with torch.no_grad(), pytest.raises(RuntimeError):
         model(torch.rand(1, 3, 64, 96))
     net = interactify.wrap(model)
-    assert net.session(picture()).first.frame.image.shape[-2:] == (96, 96)
+    assert net.session(picture()).first.crop.image.shape[-2:] == (96, 96)
 
 
 def test_a_transformer_that_takes_one_size_is_given_it():
     net = interactify.wrap(network("DPT", dynamic_img_size=False))
     assert (net.spec.resolution, net.spec.smallest) == (224, 224)
-    assert net.session(picture()).first.frame.image.shape[-2:] == (224, 224)
+    assert net.session(picture()).first.crop.image.shape[-2:] == (224, 224)
 
 
 def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...], str]:
@@ -285,7 +285,7 @@ def test_weights_that_are_named_say_more(monkeypatch: pytest.MonkeyPatch):
     assert net.spec.std == pytest.approx((1 / 255, 2 / 255, 4 / 255))
     photo = picture()
     theirs = (photo[..., ::-1].astype(np.float32) - settings["mean"]) / settings["std"]  # as smp's preprocess_input
-    image = net.session(photo).first.frame.image[0, :, : SIZE[0], : SIZE[1]]
+    image = net.session(photo).first.crop.image[0, :, : SIZE[0], : SIZE[1]]
     np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), theirs, atol=1e-3)
 
 
@@ -350,7 +350,7 @@ def test_a_subclass_keeps_its_own_forward():
     known = knowledge_of(model)
     assert known.family == "segmentation_models_pytorch, resnet18 encoder" and known.forward is None
     net = interactify.wrap(model)
-    image = net.session(picture()).first.frame.image
+    image = net.session(picture()).first.crop.image
     with torch.no_grad():
         assert torch.equal(net.network.plain_logits(image), model(image))
 
@@ -370,7 +370,7 @@ def test_a_network_of_smps_parts_is_known_by_them():
 
 
 def test_a_frozen_encoder_is_run_in_evaluation_mode():
-    """smp's own train() and eval() leave a frozen encoder as it is, so that its twin's has to be switched by itself."""
+    """smp's own train() and eval() leave a frozen encoder as it is, so that its replica's has to be switched by itself."""
     model = network("FPN")
     photo = picture()
     expected = by_hand(model, photo, (64, 96))
@@ -380,7 +380,7 @@ def test_a_frozen_encoder_is_run_in_evaluation_mode():
     model.eval()
     assert model.encoder.training and not model.decoder.training
     net = interactify.wrap(model)
-    read = net.network.plain_logits(net.session(photo).first.frame.image)[..., : SIZE[0], : SIZE[1]]
+    read = net.network.plain_logits(net.session(photo).first.crop.image)[..., : SIZE[0], : SIZE[1]]
     torch.testing.assert_close(read, expected, rtol=0, atol=1e-5)
     assert model.encoder.training
 

@@ -139,17 +139,17 @@ def test_one_of_each_module(module: str) -> None:
     before = state(model)
     net = interactify.wrap(model, resolution=side, target=TARGET, max_evaluations=evaluations, zoom=False)
     session = net.session(networks.random_photo(61, 87))
-    frame, mine = session.first.frame, session.result.logits
+    crop, mine = session.initial_step.crop, session.result.logits
 
     # Before a click: what the unwrapped network says, resized.
-    own = position_by_position(model, frame.image)
+    own = position_by_position(model, crop.image)
     assert own.shape[1] == net.spec.output.classes == CLASSES and min(own.shape[2:]) > 1
     expected = F.interpolate(log_odds(own, TARGET), size=mine.shape[-2:], mode="bilinear", align_corners=False)
     assert torch.allclose(mine.double(), expected, rtol=1e-3, atol=1e-4 * float(own.abs().max()))
 
     # The clicked logit has a gradient at the input.
-    values = frame.start.clone().requires_grad_(True)
-    logits = target_logits(net.network, net.variables, frame.image, values, [], TARGET)
+    values = crop.start.clone().requires_grad_(True)
+    logits = target_logits(net.network, net.variables, crop.image, values, [], TARGET)
     (gradient,) = torch.autograd.grad(logits[0, 0, 20, 30], values)
     assert bool(torch.isfinite(gradient).all()) and bool(gradient.any())
 
@@ -159,7 +159,7 @@ def test_one_of_each_module(module: str) -> None:
     labels = [not bool(session.result.mask[y, x]) for x, y in places]
 
     def energy() -> float:
-        view = session.first.frame.view
+        view = session.initial_step.crop.view
         at = view.to_photo(session.result.logits)[0, 0]
         here = torch.stack([at[y, x] for x, y in places]).double()
         return float(net.energy.corrective(here[:, None], torch.tensor(labels)))

@@ -60,21 +60,21 @@ def test_each_network(name: str):
     image = F.pad((small - mean) / std, (0, 0, 0, 19), mode="replicate")
     with torch.no_grad():
         own = model(image)["out"]
-    logits = net.network.plain_logits(session.first.frame.image)
+    logits = net.network.plain_logits(session.initial_step.crop.image)
     torch.testing.assert_close(logits, own, rtol=1e-4, atol=1e-4 * float(own.abs().max()))
 
     delta = torch.zeros_like(image, requires_grad=True)
     added = {}
     for letter, layer in points.items():
-        attach(net.network.twin, layer)
+        attach(net.network.replica, layer)
         channels = next(known.shape[0] for known in net.spec.layers if known.name == layer)
         added[letter] = torch.zeros(1, channels, 1, 1, requires_grad=True)
     with (
-        changed_at(net.network.twin, points["A"], lambda x: x + added["A"]),
-        changed_at(net.network.twin, points["B"], lambda x: x + added["B"]),
-        changed_at(net.network.twin, points["C"], lambda x: x + added["C"]),
+        changed_at(net.network.replica, points["A"], lambda x: x + added["A"]),
+        changed_at(net.network.replica, points["B"], lambda x: x + added["B"]),
+        changed_at(net.network.replica, points["C"], lambda x: x + added["C"]),
     ):
-        logit = net.network.twin(image + delta)["out"][0, 8, 30, 40]
+        logit = net.network.replica(image + delta)["out"][0, 8, 30, 40]
     for gradient in torch.autograd.grad(logit, [delta, *added.values()]):
         assert bool(torch.isfinite(gradient).all()) and bool(gradient.any())
 

@@ -137,8 +137,8 @@ def state(model: nn.Module) -> list[Any]:
 def test_the_twin_shares_the_weights() -> None:
     for name in ("segformer", "mask2former", "upernet-swin"):
         model = network(name)
-        twin = wrapped(name, model).network.twin
-        pairs = list(zip(model.parameters(), twin.parameters(), strict=True))
+        replica = wrapped(name, model).network.replica
+        pairs = list(zip(model.parameters(), replica.parameters(), strict=True))
         assert all(mine.data_ptr() == theirs.data_ptr() for mine, theirs in pairs)
 
 
@@ -291,7 +291,7 @@ def test_users_own_classes() -> None:
 def test_half_precision(name: str) -> None:
     model = network(name).to(torch.bfloat16)
     session = interactify.wrap(model, resolution=64, max_evaluations=3).session(networks.random_photo(48, 64))
-    assert session.first.frame.image.dtype == torch.bfloat16
+    assert session.initial_step.crop.image.dtype == torch.bfloat16
     result = session.click(x=20, y=20, positive=not bool(session.result.mask[20, 20]))
     assert np.isfinite(result.probability).all()
 

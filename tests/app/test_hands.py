@@ -19,7 +19,7 @@ def slowly(monkeypatch) -> Callable[[float], None]:
 
     def waits(answered):
         def answer(self, *given):
-            with self.under_way.turn(newer=True):
+            with self.control.turn(newer=True):
                 time.sleep(seconds[0])
             return answered(self, *given)
 

@@ -97,7 +97,7 @@ def test_what_was_ended_by_a_newer_click_comes_back_as_it_was(pictures, tmp_path
         with monkeypatch.context() as patched:
 
             def hurried(self: Session, said):
-                with self.under_way.ending_at_once():
+                with self.control.superseding():
                     return answered(self, said)
 
             patched.setattr(Session, "add", hurried)
@@ -119,7 +119,7 @@ def test_what_was_cancelled_is_saved_before_it_is_shown(net, pictures, tmp_path,
         answered, page = Session.add, Page(client)
         with monkeypatch.context() as patched:
             patched.setattr(
-                "interactify.session.control.UnderWay.begins", lambda self, _: lambda: "cancelled", raising=True
+                "interactify.session.control.Control.stop_condition", lambda self, _: lambda: "cancelled", raising=True
             )
             page.click(5, 5, not page.mask[5, 5])
         assert Session.add is answered and page.told["result"]["status"] == "cancelled"

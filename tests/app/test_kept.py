@@ -74,12 +74,12 @@ def test_done_without_a_word_keeps_the_networks_own_mask(net, pictures, tmp_path
 
 
 def test_photos_that_share_a_name_have_files_of_their_own(tmp_path, pictures):
-    twin = pictures[0].with_suffix(".bmp")
-    Image.open(pictures[0]).save(twin)
-    project = Project.opened([*pictures, twin], tmp_path / "out")
+    replica = pictures[0].with_suffix(".bmp")
+    Image.open(pictures[0]).save(replica)
+    project = Project.opened([*pictures, replica], tmp_path / "out")
     assert [photo.key for photo in project.photos] == ["first", "second", "first-bmp"]
     project.mark(2, status="done")
-    again = Project.opened([twin, *pictures], tmp_path / "out")
+    again = Project.opened([replica, *pictures], tmp_path / "out")
     assert [(photo.key, photo.status) for photo in again.photos] == [
         ("first-bmp", "done"), ("first", "open"), ("second", "open")]  # fmt: skip
 
@@ -93,13 +93,13 @@ def test_a_project_file_of_someone_else_is_not_written_over(tmp_path, pictures):
 
 
 def test_a_photo_that_comes_takes_nothing_of_another(net, pictures, tmp_path):
-    out, twin = tmp_path / "out", pictures[0].with_suffix(".bmp")  # sorted before first.png
+    out, replica = tmp_path / "out", pictures[0].with_suffix(".bmp")  # sorted before first.png
     with served(net, pictures, out) as (client, _):
         page = Page(client).click(55, 30).click(5, 5, False)
         client.post("/api/photos?name=third.png", content=pictures[1].read_bytes())
         Page(client, 2).click(50, 40)
         client.post("/api/photos/2/status", json={"status": "done"})
-    Image.open(pictures[0]).save(twin)
+    Image.open(pictures[0]).save(replica)
     Image.open(pictures[0]).save(pictures[0].with_name("third.png"))
     found = sorted(pictures[0].parent.iterdir())
     with served(net, found, out) as (client, _):
@@ -279,9 +279,9 @@ def test_ending_the_server_waits_for_no_refinement_and_loses_no_click(net, pictu
     out, entered, answered = tmp_path / "out", threading.Event(), Session.add
 
     def until_cancelled(self: Session, said):
-        with self.under_way.turn():
+        with self.control.turn():
             entered.set()
-            assert self.under_way._cancelled.wait(30)
+            assert self.control._cancelled.wait(30)
         return answered(self, said)
 
     click = [{"kind": "click", "x": x, "y": 30, "positive": True} for x in (55, 60)]

@@ -121,9 +121,9 @@ def test_a_newer_click_makes_the_one_that_is_refined_make_way(pictures, tmp_path
         def waits(self, interactions):  # stands for a network that takes long: it ends when someone stands in line
             if not entered.is_set():
                 entered.set()
-                with self.under_way.turn():
+                with self.control.turn():
                     assert go.wait(10)
-                    while not self.under_way.turns.awaited:
+                    while not self.control.turns.should_yield:
                         time.sleep(0.001)
             return add(self, interactions)
 

@@ -85,7 +85,7 @@ def test_objects_are_of_the_validation_frames_and_always_the_same(tree: Path) ->
 
 
 def test_batches_move_labels_with_their_pixels(tree: Path) -> None:
-    """Every labelled pixel of a crop has the colour of its class, wherever flip, scale and turn have put it."""
+    """Every labelled pixel of a frame has the colour of its class, wherever flip, scale and turn have put it."""
     frames = read_split(tree, "train")
     levels = np.arange(12, dtype=np.uint8) * 20
     plain = [np.repeat(levels[labels][..., None], 3, -1) for labels in frames.labels]
@@ -94,9 +94,9 @@ def test_batches_move_labels_with_their_pixels(tree: Path) -> None:
     image, labels = training_batch(frames, 12, (48, 64), generator)
     assert image.shape == (12, 3, 48, 64) and labels.shape == (12, 48, 64)
     assert set(labels.unique().tolist()) == {-1, SKY, ROAD, CAR}
-    for crop, truth in zip(image.mean(1), labels, strict=True):
-        # Colours change with the crop, their order does not: sky is darker than road, road than cars.
-        means = [float(crop[truth == k].median()) for k in (SKY, ROAD, CAR) if (truth == k).sum() > 20]
+    for frame, truth in zip(image.mean(1), labels, strict=True):
+        # Colours change with the frame, their order does not: sky is darker than road, road than cars.
+        means = [float(frame[truth == k].median()) for k in (SKY, ROAD, CAR) if (truth == k).sum() > 20]
         assert means == sorted(means) and len(set(means)) == len(means) > 0
     again, _ = training_batch(frames, 12, (48, 64), torch.Generator().manual_seed(1))
     assert torch.equal(image, again)
@@ -175,8 +175,8 @@ def test_the_label_map_is_of_the_same_variables_as_the_mask(small_net, photo, va
     session = net.session(photo, target=CAR)
     for x, y, positive in ((55, 30, True), (5, 5, False), (50, 33, True)):
         session.click(x, y, positive)
-    for step in (session.first, *session.steps):
-        odds = net.network.log_odds(shown_logits(session.scene, step), CAR, step.frame.image)
+    for step in (session.initial_step, *session.steps):
+        odds = net.network.log_odds(shown_logits(session.refiner, step), CAR, step.crop.image)
         torch.testing.assert_close(odds, step.result.logits, rtol=1e-3, atol=1e-3)
 
 
@@ -187,8 +187,8 @@ def test_label_maps_follow_the_clicks_and_keep_what_lies_outside_a_window(small_
         session.click(x, y, positive)
     maps = label_maps(session)
     assert len(maps) == 6 and all(m.shape == photo.shape[:2] for m in maps)
-    image = session.first.frame.image
-    own = session.first.frame.view.to_photo(session.net.network.plain_logits(image).float())[0].argmax(0).numpy()
+    image = session.initial_step.frame.image
+    own = session.initial_step.frame.view.to_photo(session.net.network.plain_logits(image).float())[0].argmax(0).numpy()
     assert (maps[0] == own).mean() > 0.999
     for k, step in enumerate(session.steps, 1):
         # In the mask the class is more likely than all others together, so it is the most likely.
@@ -207,7 +207,7 @@ def test_outside_a_window_the_label_map_is_that_of_before(small_net, photo, monk
     for x, y in ((55, 30), (60, 35), (50, 33), (65, 28), (40, 25)):
         session.click(x, y, y != 35)
     maps = label_maps(session)
-    assert [step.frame.window for step in session.steps] == [whole, corner, corner, whole, other]
+    assert [step.crop.window for step in session.steps] == [whole, corner, corner, whole, other]
     for k, window, opened_on in ((2, corner, 1), (3, corner, 1), (5, other, 4)):
         outside = np.ones(maps[0].shape, bool)
         outside[window.slices] = False

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interactify import brs
 from interactify.brs.energy import ENERGIES, energy_named
-from interactify.brs.objective import Asked, RowsEnergy
+from interactify.brs.objective import PointTargets, RowsEnergy
 from interactify.errors import InteractionError, ModelError
 from tests.fixtures import networks
 
@@ -59,7 +59,7 @@ def by_hand(name: str, logits: np.ndarray, values: np.ndarray, weights: np.ndarr
 @pytest.mark.parametrize("several", [False, True])
 def test_the_energy_and_its_gradient(name: str, weighted: bool, several: bool) -> None:
     maps = MAPS if several else torch.zeros(4, dtype=torch.int64)
-    asked = Asked(POINTS.double(), LABELS, WEIGHTS if weighted else None, maps=MAPS if several else None)
+    asked = PointTargets(POINTS.double(), LABELS, WEIGHTS if weighted else None, maps=MAPS if several else None)
     forward = three if several else first
     objective = RowsEnergy(
         lambda v, rows: forward(v[0]), start(), [asked], energy_named(name), lambda v: v.square().sum(), 1

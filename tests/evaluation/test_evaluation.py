@@ -345,7 +345,7 @@ def test_several_clicks_before_one_prediction(photo, tmp_path):
         with pytest.raises(InteractionError):
             session.add(refused)
     assert session.result is result
-    assert session.undo() is session.first.result
+    assert session.undo() is session.initial_step.result
 
 
 def test_a_folder_without_masks_says_so(tmp_path):

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from interactify.inspection.image_flow import Following, StemCall, Watching, following, mark_input
+from interactify.inspection.image_flow import ImageFlow, StemCall, StemSearch, followed, mark_input
 from interactify.inspection.probe import probe  # noqa
 from tests.fixtures import networks
 
 
-def watched(model: nn.Module, image: Tensor | None = None) -> Watching:
+def watched(model: nn.Module, image: Tensor | None = None) -> StemSearch:
     image = networks.random_tensor(1, 3, 64, 64) if image is None else image
-    with following(Watching(image)) as mode:
+    with followed(StemSearch(image)) as mode:
         model(image)
     return mode
 
@@ -137,14 +137,14 @@ def test_a_constant_convolved_is_no_stem() -> None:
 
 def test_results_are_the_very_same() -> None:
     model, image = networks.seeded(networks.ImageAgain), networks.random_tensor(1, 3, 64, 64)
-    with following(Following(image)):
+    with followed(ImageFlow(image)):
         out = model(image)
     assert torch.equal(out, model(image))
 
 
 def test_no_memory_is_kept_and_no_id_is_mistaken() -> None:
     image = networks.random_tensor(1, 3, 64, 64)
-    with following(Watching(image)) as mode:
+    with followed(StemSearch(image)) as mode:
         copied = image * 2
         gone = weakref.ref(copied)
         del copied
@@ -162,11 +162,11 @@ def test_the_mode_ends_with_its_block_and_thread() -> None:
     image = networks.random_tensor(1, 3, 64, 64)
     conv = nn.Conv2d(3, 4, 3)
     conv.register_forward_pre_hook(mark_input)
-    with pytest.raises(RuntimeError, match="own"), following(Watching(image)) as mode:
+    with pytest.raises(RuntimeError, match="own"), followed(StemSearch(image)) as mode:
         raise RuntimeError("own")
     conv(image)
     assert mode.found == []
-    with following(Watching(image)) as mode:
+    with followed(StemSearch(image)) as mode:
         other = torch.rand(1, 3, 8, 8)
         elsewhere = threading.Thread(target=lambda: conv(other))
         elsewhere.start()

@@ -28,11 +28,11 @@ def test_the_map_is_the_mean_of_both(build: Callable[[], nn.Module]) -> None:
     model = networks.seeded(build).double()
     net, plain = (interactify.wrap(model, mirror=mirror) for mirror in (True, False))
     session, own = net.session(networks.random_photo()), plain.session(networks.random_photo())
-    image = session.scene.home.image
+    image = session.refiner.first_crop.image
     found = net.network.plain_logits(image)
     mean = (plain.network.plain_logits(image) + plain.network.plain_logits(image.flip(-1)).flip(-1)) / 2
     assert torch.allclose(found, mean, atol=1e-12)
-    assert not torch.allclose(found, own.scene.plain, atol=1e-3), "which is not the same as without"
+    assert not torch.allclose(found, own.refiner.initial_logits, atol=1e-3), "which is not the same as without"
     assert session.click(30, 20).satisfied and session.click(80, 5, positive=False).satisfied
 
 

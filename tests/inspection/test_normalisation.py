@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 import interactify
 from interactify.errors import OptionError
-from interactify.inspection.image_flow import Watching
+from interactify.inspection.image_flow import StemSearch
 from interactify.inspection.normalisation import IMAGENET, normalisation_of
 from interactify.inspection.spec import Knowledge
 from tests.fixtures import awkward, networks
 
 
-def watched(*arithmetic: tuple[str, float]) -> Watching:
-    watching = Watching(torch.zeros(1, 3, 4, 4))
+def watched(*arithmetic: tuple[str, float]) -> StemSearch:
+    watching = StemSearch(torch.zeros(1, 3, 4, 4))
     watching.arithmetic.extend(arithmetic)
     return watching
 

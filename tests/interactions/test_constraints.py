@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interactify.interactions.click import Click, Interaction, checked
-from interactify.interactions.constraints import OWN, PULL, Said, said
+from interactify.interactions.constraints import OWN, PULL, Constraints, combine
 from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
 from interactify.interactions.sampling import along
 
@@ -18,11 +18,11 @@ SIZE = (40, 60)
 BOX = Box(10, 10, 39, 29)
 
 
-def told(*interactions: Interaction, **options: Any) -> Said:
-    return said([checked(each, SIZE) for each in interactions], SIZE, **options)
+def told(*interactions: Interaction, **options: Any) -> Constraints:
+    return combine([checked(each, SIZE) for each in interactions], SIZE, **options)
 
 
-def labels(found: Said, owner: int | None = None) -> list[tuple[int, int, bool]]:
+def labels(found: Constraints, owner: int | None = None) -> list[tuple[int, int, bool]]:
     """(x, y, positive) of what holds, of one interaction or all."""
     rows = zip(found.places.tolist(), found.positive.tolist(), found.owners.tolist(), strict=True)
     return [(x, y, yes) for (x, y), yes, own in rows if owner in (None, own)]

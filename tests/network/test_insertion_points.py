@@ -103,9 +103,9 @@ def test_own_autograd_functions_hide_nothing() -> None:
 
 def test_it_leaves_nothing_behind_and_prints_as_a_table() -> None:
     net = interactify.wrap(networks.seeded(networks.Plain))
-    hooks = [len(module._forward_hooks) for module in net.network.twin.modules()]
+    hooks = [len(module._forward_hooks) for module in net.network.replica.modules()]
     points = net.insertion_points()
-    assert [len(module._forward_hooks) for module in net.network.twin.modules()] == hooks
+    assert [len(module._forward_hooks) for module in net.network.replica.modules()] == hooks
     lines = str(points).splitlines()
     assert len(lines) == len(points) + 1
     assert any(line.startswith("A  deep") and "12×32×40" in line for line in lines)

@@ -241,7 +241,7 @@ def test_scale_and_bias_by_hand() -> None:
         deep = model.deep(down) * (1 + scale) + bias
         expected = model.head(model.fine(model.middle(deep) + down) + first) * 3
         assert torch.allclose(forward_of(net, IMAGE)(values), expected, atol=1e-12)
-        assert torch.equal(net.network.twin(IMAGE), model(IMAGE)), "outside a run, nothing is changed"
+        assert torch.equal(net.network.replica(IMAGE), model(IMAGE)), "outside a run, nothing is changed"
 
 
 def test_kernels_by_hand() -> None:
@@ -310,7 +310,7 @@ def test_variables_under_an_in_place_activation() -> None:
 
 
 def test_two_variables_on_one_layer_do_not_add_up() -> None:
-    """Two wraps of one model have two twins; a change at one is not seen by the other."""
+    """Two wraps of one model have two replicas; a change at one is not seen by the other."""
     model = smooth()
     first, second = (interactify.wrap(model, variables="scale_bias@deep") for _ in range(2))
     values = networks.random_tensor(2, 8, dtype=torch.float64)
@@ -379,7 +379,7 @@ def test_own_variables_can_be_given() -> None:
             return torch.zeros(3)
 
         def run(self, network: Any, image: Tensor, values: Tensor, clicks: Any) -> Any:
-            return network.twin(image + values.view(1, 3, 1, 1))
+            return network.replica(image + values.view(1, 3, 1, 1))
 
         def inertia(self, values: Tensor) -> Tensor:
             return values.square().sum()

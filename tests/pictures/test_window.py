@@ -21,7 +21,7 @@ def chosen(current, mask, clicks, resolution):
 
 
 def test_the_first_click_sees_the_whole_photo(zoomed):
-    assert zoomed.steps[0].frame.window == whole((400, 600))
+    assert zoomed.steps[0].crop.window == whole((400, 600))
 
 
 def test_windows_that_meet():

@@ -77,7 +77,7 @@ def test_without_it_the_map_is_the_networks_own_under_the_variables() -> None:
     session = net.session(networks.random_photo(64, 96))
     result = session.click(20, 20)
     step = session.steps[-1]
-    own = target_logits(net.network, net.variables, step.frame.image, step.values, [], None)
+    own = target_logits(net.network, net.variables, step.crop.image, step.values, [], None)
     torch.testing.assert_close(result.logits, own, rtol=1e-4, atol=1e-4)
 
 
@@ -99,9 +99,9 @@ def test_around_a_click_the_networks_own_map_is_shown() -> None:
     net = interactify.wrap(interactify.zoo.load())
     session = net.session(networks.random_photo(64, 96))
     result = session.click(20, 20)
-    frame, step = session.first.frame, session.steps[-1]
-    own = target_logits(net.network, net.variables, frame.image, step.values, [], None)
-    (x, y) = frame.view.points_to_network([(20, 20)])[0].round().int().tolist()
+    crop, step = session.initial_step.crop, session.steps[-1]
+    own = target_logits(net.network, net.variables, crop.image, step.values, [], None)
+    (x, y) = crop.view.points_to_network([(20, 20)])[0].round().int().tolist()
     near, far = (slice(None), slice(None), y, x), (slice(None), slice(None), (y + 90) % own.shape[-2], (x + 90) % 200)
     torch.testing.assert_close(result.logits[near], own[near], rtol=1e-4, atol=1e-4)
     assert (result.logits[far] - own[far]).abs() > 1e-3

@@ -142,11 +142,11 @@ def done(session: Session, held: Remembered, action: Any, folder: Path) -> Sessi
 def test_what_holds_is_what_all_that_is_left_leads_to(actions: list[Any], tmp_path: Path) -> None:
     session, held = NET.session(PHOTO), Remembered()
     for action in actions:
-        before, changes = session.timeline.now, len(held.past)
+        before, changes = session.history.now, len(held.past)
         session = done(session, held, action, tmp_path)
         if len(held.past) > changes and action[0] != "redo":
             session.undo()
-            assert session.timeline.now is before, "undo takes back just that"
+            assert session.history.now is before, "undo takes back just that"
             session.redo()
         assert session.objects == tuple(name for name, _ in held.tracks)
         assert session.active == held.tracks[held.active][0] and session.interactions == tuple(held.said)
@@ -187,11 +187,11 @@ def test_places_that_are_none(index: Any) -> None:
     with pytest.raises(InteractionError, match="there are none"):
         session.remove(0)
     session.add([Click(10, 10), Click(30, 20, False)])
-    before = session.timeline
+    before = session.history
     for change in (lambda: session.remove(index), lambda: session.move(index, 3, 3), lambda: session.move(0, 99, 3)):
         with pytest.raises(InteractionError):
             change()
-    assert session.timeline is before
+    assert session.history is before
 
 
 def test_a_network_that_breaks_while_clicks_are_made_anew() -> None:
@@ -199,10 +199,10 @@ def test_a_network_that_breaks_while_clicks_are_made_anew() -> None:
     session = interactify.wrap(model, max_evaluations=3).session(networks.random_photo())
     session.click(x=30, y=20)
     session.click(x=60, y=40)
-    before = session.timeline
+    before = session.history
     model.turn(on=True)
     with pytest.raises(NonFiniteError):
         session.remove(0)
-    assert session.timeline is before
+    assert session.history is before
     model.turn(on=False)
     assert len(session.remove(0).clicks) == 1

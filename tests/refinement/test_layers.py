@@ -14,7 +14,15 @@ from interactify.interactions.gestures import Box, Lasso, Paint
 from interactify.interactions.rasterise import inside
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window, whole
-from interactify.refinement.layers import SAID, SURE, Cleared, Given, Layer, Painted, Seen
+from interactify.refinement.layers import (
+    CERTAIN,
+    MASK_LOG_ODDS,
+    InitialMaskLayer,
+    Layer,
+    NetworkLayer,
+    RegionLayer,
+    StrokeLayer,
+)
 from tests.fixtures import networks
 
 SIZE = (37, 53)
@@ -30,9 +38,9 @@ WINDOWS = st.builds(
 RESOLUTIONS = st.one_of(st.none(), st.integers(3, 90))
 
 
-def seen(window: Window, resolution: int | None, seed: int, outside: Layer | None = None) -> Seen:
+def seen(window: Window, resolution: int | None, seed: int, outside: Layer | None = None) -> NetworkLayer:
     view = View.fit((window.height, window.width), resolution=resolution, divisor=8)
-    return Seen(networks.random_tensor(1, 1, *view.network_size, seed=seed) * 3, view, window, outside)
+    return NetworkLayer(networks.random_tensor(1, 1, *view.network_size, seed=seed) * 3, view, window, outside)
 
 
 @st.composite
@@ -43,11 +51,11 @@ def layers(draw: Any) -> Layer:
         found = seen(window, draw(RESOLUTIONS), draw(st.integers(0, 9)), found)
     for kind in draw(st.lists(st.sampled_from(["given", "box", "lasso", "strokes"]), max_size=3)):
         if kind == "given":
-            found = Given(np.random.default_rng(draw(st.integers(0, 9))).random(SIZE) < 0.5, found)
+            found = InitialMaskLayer(np.random.default_rng(draw(st.integers(0, 9))).random(SIZE) < 0.5, found)
         elif kind == "strokes":
-            found = Painted(draw(STROKES), found)
+            found = StrokeLayer(draw(STROKES), found)
         else:
-            found = Cleared(draw(BOXES if kind == "box" else LASSOS), found)
+            found = RegionLayer(draw(BOXES if kind == "box" else LASSOS), found)
     return found
 
 
@@ -92,21 +100,21 @@ def test_what_each_layer_changes() -> None:
     base = seen(whole(SIZE), 40, 0)
     plain = base.read(whole(SIZE)).numpy()
     mask = np.random.default_rng(0).random(SIZE) < 0.5
-    shown = Given(mask, base).read(whole(SIZE)).numpy()
+    shown = InitialMaskLayer(mask, base).read(whole(SIZE)).numpy()
     agree = (plain > 0) == mask
     assert np.array_equal(shown[agree], plain[agree]) and np.array_equal(shown > 0, mask)
-    assert (abs(shown[~agree]) == SURE).all() and agree.any() and not agree.all()
+    assert (abs(shown[~agree]) == MASK_LOG_ODDS).all() and agree.any() and not agree.all()
 
     box = Box(10, 5, 30, 20)
-    shown = Cleared(box, base).read(whole(SIZE)).numpy()
+    shown = RegionLayer(box, base).read(whole(SIZE)).numpy()
     within = inside(box, whole(SIZE))
-    assert np.array_equal(shown[within], plain[within]) and (shown[~within] == -SAID).all()
+    assert np.array_equal(shown[within], plain[within]) and (shown[~within] == -CERTAIN).all()
 
     strokes = [Paint(((10, 10),), 9, True), Paint(((12, 10),), 5)]
-    shown = Painted(strokes, base).read(whole(SIZE)).numpy()
+    shown = StrokeLayer(strokes, base).read(whole(SIZE)).numpy()
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     first, second = (np.hypot(columns - x, rows - 10) <= reach for x, reach in ((10, 4.5), (12, 2.5)))
-    assert (shown[second] == -SAID).all() and (shown[first & ~second] == SAID).all()
+    assert (shown[second] == -CERTAIN).all() and (shown[first & ~second] == CERTAIN).all()
     assert np.array_equal(shown[~first & ~second], plain[~first & ~second])
 
 
@@ -114,7 +122,7 @@ def test_a_window_and_what_held_outside_it() -> None:
     below, window = seen(whole(SIZE), 40, 0), Window(5, 10, 20, 30)
     above = seen(window, 64, 1, below)
     photo = above.read(whole(SIZE))
-    alone = Seen(above.logits, above.view, whole((20, 30))).read(whole((20, 30)))
+    alone = NetworkLayer(above.logits, above.view, whole((20, 30))).read(whole((20, 30)))
     assert torch.equal(photo[window.slices], alone)
     outside = torch.ones(SIZE, dtype=torch.bool)
     outside[window.slices] = False
@@ -129,11 +137,11 @@ def test_many_strokes_on_many_pixels_are_soon_read() -> None:
 
     size = (5000, 5000)
     view = View.fit(size, resolution=64)
-    base = Seen(networks.random_tensor(1, 1, *view.network_size), view, whole(size))
+    base = NetworkLayer(networks.random_tensor(1, 1, *view.network_size), view, whole(size))
     generator = np.random.default_rng(0)
     strokes = [Paint(tuple(map(tuple, generator.integers(0, 5000, (300, 2)).tolist())), 9) for _ in range(3)]
     lasso = Lasso(tuple(map(tuple, generator.integers(0, 5000, (300, 2)).tolist())))
     places = generator.integers(0, 5000, (100_000, 2))
     begun = time.perf_counter()
-    Painted(strokes, Cleared(lasso, base)).at(places)
+    StrokeLayer(strokes, RegionLayer(lasso, base)).at(places)
     assert time.perf_counter() - begun < 8

@@ -16,7 +16,7 @@ from interactify.errors import OptionError
 from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
 from interactify.interactions.sampling import along
 from interactify.pictures.window import Window
-from interactify.refinement.layers import SURE
+from interactify.refinement.layers import MASK_LOG_ODDS
 from interactify.session.session import Session
 from tests.fixtures import networks
 
@@ -86,7 +86,7 @@ def test_chances() -> None:
     result = session.add(
         [Click(30, 20), Scribble(((60, 10), (80, 50)), False, width=7), Lasso(((5, 5), (90, 5), (50, 60)))]
     )
-    told = result.said
+    told = result.constraints
     shown = result.logits_in(Window(0, 0, 64, 96)).double().numpy()[told.places[:, 1], told.places[:, 0]]
     expected = 1 / (1 + np.exp(-np.where(told.positive, shown, -shown)))
     assert result.chances == pytest.approx(expected, abs=1e-9)
@@ -159,7 +159,7 @@ def test_the_mask_that_was_begun_from_is_shown() -> None:
     network = result.layer.read(Window(0, 0, 64, 96)).numpy()
     shown = result.logits_in(Window(0, 0, 64, 96)).numpy()
     agree = (network > 0) == ROUND
-    assert np.array_equal(shown[agree], network[agree]) and (abs(shown[~agree]) == SURE).all()
+    assert np.array_equal(shown[agree], network[agree]) and (abs(shown[~agree]) == MASK_LOG_ODDS).all()
 
 
 def test_clicks_change_pieces_of_it() -> None:

@@ -12,7 +12,7 @@ import torch
 import interactify
 from interactify import Box, Window
 from interactify.errors import OptionError
-from interactify.refinement.tiled_refiner import TiledScene, tile_side
+from interactify.refinement.tiled_refiner import TiledRefiner, tile_side
 from tests.fixtures import networks
 
 PHOTO = networks.random_photo(230, 310)
@@ -38,10 +38,10 @@ class Watched:
 def test_the_first_prediction_is_the_networks_own_tile_by_tile(resolution: int | None) -> None:
     net = net_of(resolution=resolution)
     session = net.session(PHOTO, tile=96)
-    scene = session.scene
-    assert isinstance(scene, TiledScene) and len(scene.tiling.tiles) > 6
+    refiner = session.refiner
+    assert isinstance(refiner, TiledRefiner) and len(refiner.tiling.tiles) > 6
     whole = np.zeros((230, 310), np.float32)
-    for tile in scene.tiling.tiles:
+    for tile in refiner.tiling.tiles:
         alone = net.session(np.ascontiguousarray(PHOTO[tile.window.slices]), tile=False).result.probability
         core = tile.core.seen_from(tile.window)
         whole[tile.core.slices] = alone[core.slices]
@@ -72,7 +72,7 @@ def test_only_what_is_looked_at_is_read_and_changed() -> None:
     assert result.satisfied and result.window.holds_places(np.array([[1000, 100]])).all()
     assert (result.window.height, result.window.width) == (129, 129), "a tile, with the click in its middle"
     far = Window(600, 0, 200, 300)
-    before = session.first.result
+    before = session.initial_step.result
     assert array.read.mean() < 0.08
     near = Window(result.window.top - 20, result.window.left - 20, 160, 160)
     outside = np.ones((160, 160), bool)
@@ -87,7 +87,7 @@ def test_the_window_holds_all_that_was_said_of_the_object() -> None:
     session = net_of(resolution=64).session(networks.random_photo(500, 700), tile=128)
     for x, y in ((100, 100), (130, 120), (400, 300), (690, 10)):
         result = session.click(x, y)
-        places = result.said.places
+        places = result.constraints.places
         assert result.window.holds_places(places).all() and result.satisfied
     result = session.add([Box(20, 20, 330, 250)])
     assert result.window.common(Window(20, 20, 231, 311)) == Window(20, 20, 231, 311)
@@ -97,10 +97,10 @@ def test_the_window_holds_all_that_was_said_of_the_object() -> None:
 def test_the_class_under_the_first_click() -> None:
     net = interactify.wrap(networks.seeded(lambda: networks.Plain(classes=4)), max_evaluations=3)
     session = net.session(PHOTO, tile=96)
-    scene = session.scene
-    assert isinstance(scene, TiledScene)
+    refiner = session.refiner
+    assert isinstance(refiner, TiledRefiner)
     for x, y in ((5, 5), (200, 180), (309, 229)):
-        tile = scene.tiling.tiles[scene.tiling.at(x, y)].window
+        tile = refiner.tiling.tiles[refiner.tiling.at(x, y)].window
         alone = net.session(np.ascontiguousarray(PHOTO[tile.slices]))
         session.restart()
         assert session.click(x, y).mask.shape == (230, 310)
@@ -115,7 +115,7 @@ def test_saved_and_logged(tmp_path: Path) -> None:
     session.click(200, 100, positive=False)
     loaded = interactify.load_session(session.save(tmp_path / "s.npz"), net, PHOTO)
     again = interactify.replay(session.log(), net, PHOTO)
-    assert isinstance(loaded.scene, TiledScene) and isinstance(again.scene, TiledScene)
+    assert isinstance(loaded.refiner, TiledRefiner) and isinstance(again.refiner, TiledRefiner)
     for other in (loaded, again):
         assert np.array_equal(other.result.mask, session.result.mask)
     assert np.array_equal(loaded.click(250, 200).mask, session.click(250, 200).mask)
@@ -124,7 +124,7 @@ def test_saved_and_logged(tmp_path: Path) -> None:
 def test_a_picture_of_one_tile_is_seen_whole() -> None:
     photo = networks.random_photo(100, 100)
     tiled, plain = net_of().session(photo, tile=120), net_of().session(photo)
-    assert tiled.scene.tile == 100 and np.array_equal(tiled.result.probability, plain.result.probability)
+    assert tiled.refiner.tile == 100 and np.array_equal(tiled.result.probability, plain.result.probability)
     assert np.array_equal(tiled.click(50, 50).mask, plain.click(50, 50).mask)
 
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import interactify
 from interactify.runtime import pass_cache as resumed
-from interactify.runtime.pass_cache import LastPass
+from interactify.runtime.pass_cache import PassCache
 from tests.fixtures import networks
 from tests.runtime.test_suffix import somewhere, suffix_of
 
@@ -55,16 +55,16 @@ def test_it_saves_one_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_click_goes_on_from_a_pass_made_while_opening() -> None:
     net = interactify.wrap(interactify.zoo.load())
-    assert net.session(networks.random_photo()).scene.run
+    assert net.session(networks.random_photo()).refiner.passes
     reading = interactify.wrap(interactify.zoo.load(), variables="kernels")
-    assert not reading.session(networks.random_photo()).scene.run, "what is kept hangs on the clicks"
+    assert not reading.session(networks.random_photo()).refiner.passes, "what is kept hangs on the clicks"
 
 
 def test_only_the_same_values_of_the_same_photo_and_weights_are_gone_on_from() -> None:
     model = interactify.zoo.load()
     net = interactify.wrap(model)
     suffix, other = (suffix_of(net, networks.random_photo(seed=seed)) for seed in (1, 2))
-    run, at = LastPass(), somewhere(suffix)
+    run, at = PassCache(), somewhere(suffix)
     first = run(suffix, at.clone().requires_grad_(True), ())
     for changed in ("values", "photo", "weights"):
         values = at + 0.01 if changed == "values" else at
@@ -78,7 +78,7 @@ def test_only_the_same_values_of_the_same_photo_and_weights_are_gone_on_from() -
 
 def test_a_pass_is_let_go_once_its_gradient_is_taken() -> None:
     suffix = suffix_of(interactify.wrap(interactify.zoo.load()), networks.random_photo())
-    run = LastPass()
+    run = PassCache()
     for _ in range(2):  # the second time by way of a resumed one
         run(suffix, suffix.start.clone().requires_grad_(True), ())
         values = suffix.start.clone().requires_grad_(True)
@@ -91,11 +91,11 @@ def test_a_pass_is_let_go_once_its_gradient_is_taken() -> None:
 def test_nothing_is_left_of_a_session_that_is_gone() -> None:
     session = interactify.wrap(interactify.zoo.load()).session(networks.random_photo())
     session.click(x=5, y=5)
-    logits = weakref.ref(session.scene.run._kept.logits)
+    logits = weakref.ref(session.refiner.passes._kept.logits)
     gc.collect()
     gc.disable()
     try:
-        session.scene.run = LastPass()
+        session.refiner.passes = PassCache()
         assert logits() is None, "no cycle keeps the graph alive"
     finally:
         gc.enable()
@@ -103,9 +103,9 @@ def test_nothing_is_left_of_a_session_that_is_gone() -> None:
 
 def test_what_is_larger_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     suffix = suffix_of(interactify.wrap(interactify.zoo.load()), networks.random_photo())
-    for room, kept in ((suffix.made, True), (suffix.made - 1, False)):
+    for room, kept in ((suffix.bytes_made, True), (suffix.bytes_made - 1, False)):
         monkeypatch.setattr(resumed, "ROOM", room)
         session = interactify.wrap(interactify.zoo.load()).session(networks.random_photo())
-        assert bool(session.scene.run) == kept
+        assert bool(session.refiner.passes) == kept
         session.click(x=5, y=5)
-        assert bool(session.scene.run) == kept
+        assert bool(session.refiner.passes) == kept

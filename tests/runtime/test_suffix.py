@@ -74,7 +74,7 @@ def both(suffix: Suffix, values: Tensor, clicks: list[Click]) -> tuple[float, fl
 
 
 def suffix_of(net: interactify.Interactive, photo: object) -> Suffix:
-    suffix = net.session(photo).first.frame.suffix
+    suffix = net.session(photo).first.crop.suffix
     assert suffix.whole is None, f"the whole network is run: {suffix.whole}"
     return suffix
 
@@ -394,7 +394,7 @@ class ThroughNumpy(Base):
 def test_what_cannot_be_watched_is_run_as_a_whole(build: Callable[[], nn.Module], why: str) -> None:
     net = interactify.wrap(networks.seeded(build).eval(), variables="scale_bias@deep")
     session = net.session(networks.random_photo())
-    suffix = session.first.frame.suffix
+    suffix = session.initial_step.crop.suffix
     assert why in str(suffix.whole)
     assert both(suffix, somewhere(suffix), []) == (0.0, 0.0)
 
@@ -441,7 +441,7 @@ def test_what_is_kept_for_a_photo() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1), nn.Conv2d(4, 1, 1))
     net = interactify.wrap(networks.seeded(lambda: model), variables="scale_bias@2")
     suffix = suffix_of(net, networks.random_photo(64, 96))
-    assert suffix.kept == 4 * 64 * 96 * (3 + 4)
+    assert suffix.bytes_kept == 4 * 64 * 96 * (3 + 4)
 
 
 def test_what_is_not_needed_is_not_run() -> None:

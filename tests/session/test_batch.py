@@ -15,7 +15,7 @@ import interactify
 from interactify import brs
 from interactify.errors import InteractifyError, InteractionError, NonFiniteError, OptionError
 from interactify.interactions.click import Click
-from interactify.runtime.pass_cache import Beginning, LastPass
+from interactify.runtime.pass_cache import PassCache, SharedFirstPass
 from interactify.runtime.suffix import Suffix
 from tests.fixtures import networks
 
@@ -23,20 +23,20 @@ OBJECTS = [[Click(10, 10)], [Click(80, 40, False)], [Click(40, 30), Click(5, 60,
 
 
 def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> interactify.Result:
-    """The same in a session; several clicks at once through its request."""
+    """The same in a session; several clicks at once through its problem."""
     session = net.session(photo)
     if not clicks:
         return session.result
-    request = session.scene.request((), tuple(clicks), session.target)
+    problem = session.refiner.problem((), tuple(clicks), session.target)
     found = brs.refine(
-        partial(request.logits, run=LastPass()),
-        request.start,
-        request.points,
-        request.labels,
+        partial(problem.logits, run=PassCache()),
+        problem.start,
+        problem.points,
+        problem.labels,
         energy=net.energy,
         inertia=net.variables.inertia,
     )
-    return session.scene.settled((), request, found, session.target).result
+    return session.refiner.step_from((), problem, found, session.target).result
 
 
 @pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C"])
@@ -66,8 +66,8 @@ def test_objects_of_a_photo_share_the_pass_they_begin_with() -> None:
     counts = []
     for objects in (OBJECTS[:1], OBJECTS[:1] * 4):
         with FlopCounterMode(display=False) as counter:
-            suffix = net.session(photo).first.frame.suffix
-            run = Beginning(suffix)
+            suffix = net.session(photo).first.crop.suffix
+            run = SharedFirstPass(suffix)
             for _ in objects:
                 run(suffix, suffix.start.clone().requires_grad_(True), ())
         counts.append(counter.get_total_flops())
@@ -85,7 +85,7 @@ def test_where_the_variables_read_the_clicks_each_object_is_recorded_once(monkey
 
 
 def test_networks_that_draw_are_run_one_after_the_other() -> None:
-    suffix = interactify.wrap(interactify.zoo.load()).session(networks.random_photo()).first.frame.suffix
+    suffix = interactify.wrap(interactify.zoo.load()).session(networks.random_photo()).first.crop.suffix
     assert suffix.side_by_side() == torch.get_num_threads()
     suffix.runtime.suffixes.whole[suffix._key] = "it draws random numbers in each pass"
     assert suffix.side_by_side() == 1

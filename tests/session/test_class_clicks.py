@@ -86,7 +86,7 @@ def test_what_a_pixel_is_not() -> None:
     session = NET.session(PHOTO, target=1)
     y, x = np.argwhere(own_classes(NET, PHOTO) == 3)[0].tolist()
     result = session.click(x, y, positive=False, label=3)
-    assert result.satisfied and result.met[0] > 0.5
+    assert result.satisfied and result.class_probabilities[0] > 0.5
 
 
 @pytest.mark.parametrize("label", ["dog", 5, -1, "clicked", ""])
@@ -159,15 +159,17 @@ def test_a_click_on_another_class_keeps_its_state_outside_a_window() -> None:
     photo = networks.random_photo(200, 300)
     session = net_of(resolution=64, zoom=True).session(photo, target=1)
     session.click(250, 180, label=3)
-    state = session.result.met[0], session.class_map()[180, 250]
+    state = session.result.class_probabilities[0], session.class_map()[180, 250]
     assert state[0] > 0.5 and state[1] == 3
     result = session.add([Box(20, 20, 70, 60)])
     assert not result.window.holds(Click(250, 180)), "the network looks elsewhere"
-    assert result.satisfied and (result.met[0], session.class_map()[180, 250]) == state
+    assert result.satisfied and (result.class_probabilities[0], session.class_map()[180, 250]) == state
     result = session.add([Click(30, 30), Click(60, 50, False)])
-    assert (result.met[0], session.class_map()[180, 250]) == state
+    assert (result.class_probabilities[0], session.class_map()[180, 250]) == state
     result = session.click(280, 10, label=4)
-    assert result.window.holds(Click(280, 10)) and result.met[-1] > 0.5, "what is said elsewhere is seen there"
+    assert result.window.holds(Click(280, 10)) and result.class_probabilities[-1] > 0.5, (
+        "what is said elsewhere is seen there"
+    )
     assert session.class_map()[10, 280] == 4
 
 
@@ -175,18 +177,20 @@ def test_a_click_on_another_class_outside_of_a_box_in_tiles() -> None:
     session = net_of(resolution=64).session(networks.random_photo(500, 700), target=1, tile=128)
     first = session.class_map()
     assert first.shape == (500, 700)
-    for tile in session.scene.tiling.tiles[::7]:  # type: ignore[attr-defined]
+    for tile in session.refiner.tiling.tiles[::7]:  # type: ignore[attr-defined]
         own = net_of(resolution=64).session(networks.random_photo(500, 700)[tile.window.slices].copy(), target=1)
         assert np.array_equal(own.class_map()[tile.core.seen_from(tile.window).slices], first[tile.core.slices])
     session.add([Box(20, 20, 70, 60)])
     result = session.click(600, 400, label=4)
-    assert result.window.holds(Click(600, 400)) and result.met[-1] > 0.5 and result.satisfied
+    assert result.window.holds(Click(600, 400)) and result.class_probabilities[-1] > 0.5 and result.satisfied
     classes = agreed(session)
     window = np.zeros((500, 700), bool)
     for step in session.steps:
-        window[step.frame.window.slices] = True
+        window[step.crop.window.slices] = True
     assert classes[400, 600] == 4 and np.array_equal(classes[~window & (first != 1)], first[~window & (first != 1)])
-    assert session.click(30, 30).met[-2] == result.met[-1], "back in the box it is what it was"
+    assert session.click(30, 30).class_probabilities[-2] == result.class_probabilities[-1], (
+        "back in the box it is what it was"
+    )
 
 
 def test_classes_that_do_not_exclude_each_other() -> None:
@@ -203,7 +207,7 @@ def test_classes_that_do_not_exclude_each_other() -> None:
     fresh.click(5, 5)
     step = fresh.steps[-1]
     with torch.no_grad():
-        logits = class_logits(net.network, net.variables, step.frame.image, step.values, ())
+        logits = class_logits(net.network, net.variables, step.crop.image, step.values, ())
         expected = logits.clone()
         expected[:, 1:2] = step.odds
     differs = fresh.class_map() != expected[0].argmax(0).numpy()

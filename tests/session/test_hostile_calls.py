@@ -23,7 +23,7 @@ SIZE = odd.HEIGHT, odd.WIDTH
 PHOTO = networks.random_photo(*SIZE)
 CALLS = 10_000
 SEEDS = range(4)
-PATIENCE = 12  # boards of a session before a new one is begun: what is removed from a long one is answered for long
+PATIENCE = 12  # snapshots of a session before a new one is begun: what is removed from a long one is answered for long
 METHODS = {
     "click": 12, "add": 16, "remove": 4, "move": 5, "undo": 4, "redo": 2, "reset": 1, "add_object": 4, "switch": 4,
     "rename": 4, "delete": 3, "result_of": 2, "interactions_of": 2, "label_map": 1, "class_map": 1, "save": 3,
@@ -179,8 +179,8 @@ def sound(result: Result) -> None:
     assert probability.shape == (height, width) and np.isfinite(probability).all()
     assert probability.min() >= 0 and probability.max() <= 1
     assert ((probability > 0.5) <= result.mask).all() and ((probability < 0.5) <= ~result.mask).all()
-    assert {*map(id, result.interactions), *map(id, result.overruled)} == set(map(id, result.said.interactions))
-    assert len(result.chances) == len(result.said.places)
+    assert {*map(id, result.interactions), *map(id, result.overruled)} == set(map(id, result.constraints.interactions))
+    assert len(result.chances) == len(result.constraints.places)
     assert all(0 <= each.probability <= 0.5 and each.reason for each in result.unsatisfied)
     assert result.changed.shape == (height, width) and repr(result)
 
@@ -191,12 +191,12 @@ def consistent(session: Session) -> None:
     assert session.active in names and len(set(names)) == len(names)
     assert session.result is session.result_of(session.active)
     assert session.interactions == session.interactions_of(session.active)
-    assert session.result.said.interactions == session.interactions
+    assert session.result.constraints.interactions == session.interactions
     labels = session.label_map()
     assert labels.shape == session.size and labels.min() >= 0 and labels.max() <= len(names)
-    assert not session.under_way.turns._line, "whoever had a turn has given it back"
-    for board in session.timeline.boards:
-        for track in board.tracks:
+    assert not session.control.turns._queue, "whoever had a turn has given it back"
+    for snapshot in session.history.snapshots:
+        for track in snapshot.tracks:
             assert [len(step.interactions) for step in track.steps] == sorted(
                 {len(step.interactions) for step in track.steps}
             )
@@ -235,16 +235,16 @@ def called(count: int, seed: int) -> tuple[Counter[str], Counter[str]]:
     """How often each method was answered, and how often refused, in that many random calls."""
     caller, answered, refused = Caller(seed), Counter(), Counter()
     for number in range(count):
-        if len(caller.session.timeline.boards) > PATIENCE or number % 200 == 0:
+        if len(caller.session.history.snapshots) > PATIENCE or number % 200 == 0:
             caller.begin(caller.random.choice([0, 1, 1, 2]))
         (method,) = caller.random.choices(list(METHODS), list(METHODS.values()))
-        session, before = caller.session, caller.session.timeline
+        session, before = caller.session, caller.session.history
         try:
             valid(caller.call(method), method)
             answered[method] += 1
         except InteractifyError as refusal:
             refused[method] += 1
-            assert str(refusal) and session.timeline is before, f"call {number}, {method}: changed by {refusal!r}"
+            assert str(refusal) and session.history is before, f"call {number}, {method}: changed by {refusal!r}"
         except Exception as cause:
             raise AssertionError(f"call {number} of seed {seed}, {method}: {type(cause).__name__}: {cause}") from cause
         consistent(session)

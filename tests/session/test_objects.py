@@ -61,7 +61,7 @@ def test_an_object_is_as_if_it_were_alone() -> None:
 
 def test_undo_over_objects() -> None:
     session = of_two()
-    boards = [session.timeline.now]
+    snapshots = [session.history.now]
     for change in (
         lambda: session.rename("cat", "dog"),
         lambda: session.delete("object 1"),
@@ -71,14 +71,14 @@ def test_undo_over_objects() -> None:
         lambda: session.add_object("last"),
     ):
         change()
-        boards.append(session.timeline.now)
+        snapshots.append(session.history.now)
     assert session.objects == ("object 1", "last")
-    for board in reversed(boards[:-1]):
+    for snapshot in reversed(snapshots[:-1]):
         session.undo()
-        assert session.timeline.now is board
-    for board in boards[1:]:
+        assert session.history.now is snapshot
+    for snapshot in snapshots[1:]:
         session.redo()
-        assert session.timeline.now is board
+        assert session.history.now is snapshot
     for _ in range(7):
         session.undo()
     assert session.objects == ("object 1", "cat") and session.interactions == ()
@@ -152,19 +152,19 @@ def test_painted_pixels_belong_to_their_object() -> None:
 @pytest.mark.parametrize("name", ["", "  ", None, 3, "a\nb", "x" * 201, "cat"], ids=repr)
 def test_names_that_are_none(name: Any) -> None:
     session = of_two()
-    before = session.timeline
+    before = session.history
     if name is not None:
         with pytest.raises(InteractionError):
             session.add_object(name)
     with pytest.raises(InteractionError):
         session.rename("object 1", name)
-    assert session.timeline is before
+    assert session.history is before
 
 
 @pytest.mark.parametrize("name", ["dog", "", None, 0, ["cat"], np.array(["cat"])], ids=repr)
 def test_objects_that_are_not_there(name: Any) -> None:
     session = of_two()
-    before = session.timeline
+    before = session.history
     for call in (session.switch, session.delete, session.result_of, session.interactions_of):
         with pytest.raises(InteractionError, match="one of 'object 1', 'cat'; got"):
             call(name)
@@ -174,7 +174,7 @@ def test_objects_that_are_not_there(name: Any) -> None:
         session.add_object("new", target=7)
     with pytest.raises(OptionError, match="one class only"):
         session.class_map()
-    assert session.timeline is before
+    assert session.history is before
 
 
 SHAPE = np.zeros((48, 64), bool)

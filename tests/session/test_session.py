@@ -13,11 +13,11 @@ from PIL import Image
 import interactify
 from interactify.errors import InteractifyError, InteractionError, ModelError, NonFiniteError, OptionError, PhotoError
 from interactify.interactions.click import Click
-from interactify.interactions.constraints import said
+from interactify.interactions.constraints import combine
 from interactify.network.variables import target_logits
-from interactify.refinement.layers import Seen
+from interactify.refinement.layers import NetworkLayer
 from interactify.refinement.result import Result
-from interactify.runtime.pass_cache import LastPass
+from interactify.runtime.pass_cache import PassCache
 from interactify.session.session import Session
 from tests.fixtures import networks
 
@@ -88,10 +88,10 @@ def test_the_mask_is_what_the_networks_answer_says() -> None:
         result = session.click(x=x, y=y, positive=wrong_here(session, x, y))
         step = session.steps[-1]
         with torch.no_grad():
-            again = target_logits(net.network, net.variables, step.frame.image, step.values, (), None)
+            again = target_logits(net.network, net.variables, step.crop.image, step.values, (), None)
         assert torch.allclose(again, result.logits, rtol=1e-4, atol=1e-4)  # lowered: to rounding
         assert np.array_equal(result.mask, (result.logits[0, 0] > 0).numpy())
-        assert not torch.equal(step.values, step.frame.start)
+        assert not torch.equal(step.values, step.crop.start)
 
 
 # ---- every click counts ----------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_borders_and_corners(size: tuple[int, int], variables: str, propagation:
         assert result.mask.shape == size
         if propagation == "none":  # its colour alone may settle a click
             assert result.evaluations > 1, "the click was wrong, so something had to be done"
-        # Satisfied or said not to be: never silently ignored.
+        # Satisfied or combine not to be: never silently ignored.
         assert result.satisfied == (bool(result.mask[y, x]) == positive)
         assert result.satisfied and result.changed[y, x]
 
@@ -339,12 +339,12 @@ def test_clicks_that_are_none_leave_the_session(x: Any, y: Any) -> None:
     session.click(x=30, y=20)
     session.click(x=31, y=21)
     session.undo()
-    before = state(session), session.timeline
+    before = state(session), session.history
     with pytest.raises(InteractionError):
         session.click(x=x, y=y)
     with pytest.raises(InteractionError):
         session.click(x=3, y=3, positive="yes")  # type: ignore[arg-type]
-    assert (state(session), session.timeline) == before
+    assert (state(session), session.history) == before
     assert len(session.redo().clicks) == 2, "what was undone can still be redone"
 
 
@@ -356,11 +356,11 @@ def test_a_network_that_breaks_in_the_middle(how: str, variables: str) -> None:
     session.click(x=30, y=20)
     session.click(x=60, y=40)
     session.undo()
-    before = state(session), session.timeline
+    before = state(session), session.history
     model.turn(on=True)
     with pytest.raises(NonFiniteError):
         session.click(x=5, y=5)
-    assert (state(session), session.timeline) == before
+    assert (state(session), session.history) == before
     model.turn(on=False)
     clicked = session.click(x=60, y=40)
     assert torch.equal(clicked.logits, before[1].undone[-1].track.steps[-1].result.logits), "as if nothing had happened"
@@ -370,11 +370,11 @@ def test_a_network_that_raises_in_the_middle() -> None:
     model = networks.seeded(lambda: networks.Failing("raise"))
     session = interactify.wrap(model, max_evaluations=4).session(networks.random_photo())
     session.click(x=30, y=20)
-    before = state(session), session.timeline
+    before = state(session), session.history
     model.turn(on=True)
     with pytest.raises((InteractifyError, RuntimeError)):
         session.click(x=5, y=5)
-    assert (state(session), session.timeline) == before
+    assert (state(session), session.history) == before
 
 
 def test_a_network_that_is_broken_from_the_start() -> None:
@@ -451,7 +451,7 @@ def test_a_target_given() -> None:
     photo = networks.random_photo()
     by_wrap, by_session = classes_net(4, target=2).session(photo), classes_net(4).session(photo, target=2)
     for session in (by_wrap, by_session):
-        image = session.first.frame.image
+        image = session.initial_step.crop.image
         with torch.no_grad():
             p = torch.softmax(session.net.unwrap()(image), 1)[0, 2].numpy()
         assert np.allclose(session.result.probability, p, atol=1e-6)
@@ -485,11 +485,11 @@ def test_result_by_hand() -> None:
     session = net_of().session(np.zeros((64, 64, 3), np.uint8))
     logits = torch.full((1, 1, 64, 64), -1.0)
     logits[0, 0, 10, 20] = 2.0
-    frame = session.first.frame
+    crop = session.initial_step.crop
     right, wrong = Click(20, 10, True), Click(10, 20, True)
-    layer = Seen(logits, frame.view, frame.window)
-    told = said((right, wrong, Click(0, 0, False)), (64, 64))
-    result = Result(logits, frame.view, frame.window, layer, layer, (64, 64), told, np.full(3, np.nan))
+    layer = NetworkLayer(logits, crop.view, crop.window)
+    told = combine((right, wrong, Click(0, 0, False)), (64, 64))
+    result = Result(logits, crop.view, crop.window, layer, layer, (64, 64), told, np.full(3, np.nan))
     assert [each.interaction for each in result.unsatisfied] == [wrong] and not result.satisfied
     assert result.chances == pytest.approx(1 / (1 + np.exp([-2.0, 1.0, -1.0])))
     assert result.mask.sum() == 1 and result.mask[10, 20]
@@ -509,14 +509,14 @@ def test_a_click_keeps_to_its_time_and_can_be_cancelled(solver: str) -> None:
     session = net_of(max_seconds=60.0, solver=solver).session(photo)
     seen: list[int] = []
 
-    class CancelsAtTheSecond(LastPass):
+    class CancelsAtTheSecond(PassCache):
         def __call__(self, suffix: Any, values: Any, clicks: Any) -> Any:
             seen.append(1)
             if len(seen) == 2:
                 session.cancel()
             return super().__call__(suffix, values, clicks)
 
-    session.scene.run = CancelsAtTheSecond()
+    session.refiner.passes = CancelsAtTheSecond()
     session.click(x=30, y=20, positive=not plain)
     cancelled = session.result
     assert cancelled.evaluations == 2 and (cancelled.status == "cancelled" or cancelled.satisfied)

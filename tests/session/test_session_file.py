@@ -39,8 +39,8 @@ def seen(session: Session) -> list[Any]:
     """The result that holds, and those that undo and redo lead to, with all that can be seen of them."""
     found = []
     for step in (
-        session.first,
-        *(step for board in session.timeline.boards for track in board.tracks for step in track.steps),
+        session.initial_step,
+        *(step for snapshot in session.history.snapshots for track in snapshot.tracks for step in track.steps),
     ):
         result = step.result
         found.append(
@@ -324,9 +324,9 @@ EDITS: dict[str, Any] = {
     "after text": in_step("after", "first"),
     "after itself": in_step("after", 0),
     "after a step that is not there": in_step("after", 7),
-    "boards None": setting("boards", None),
-    "boards of text": setting("boards", ["first"]),
-    "boards without objects": setting("boards", [{"objects": [], "active": 0}]),
+    "snapshots None": setting("boards", None),
+    "snapshots of text": setting("boards", ["first"]),
+    "snapshots without objects": setting("boards", [{"objects": [], "active": 0}]),
     "objects without steps": in_board("last", 7),
     "objects without a name": in_board("name", ""),
     "objects named by numbers": in_board("name", 3),
@@ -412,4 +412,4 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_session_with_clicks_takes_no_other_history() -> None:
     session = clicked(net_of())
     with pytest.raises(InteractifyError):
-        session.restore(session.timeline)
+        session.restore(session.history)

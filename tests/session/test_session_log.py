@@ -79,7 +79,7 @@ def test_what_was_superseded_is_so_again() -> None:
     """A click that made way for a newer one had one evaluation: it gets no more when it is replayed."""
     net = net_of(max_evaluations=40)
     session = net.session(PHOTO)
-    hurried = session.under_way.turns  # someone stands in line for as long as the first click takes
+    hurried = session.control.turns  # someone stands in line for as long as the first click takes
 
     class Awaited(type(hurried)):  # type: ignore[misc]
         awaited = True

@@ -96,9 +96,9 @@ class Paused:
     """In the place of what runs a session's evaluations: waits within one of them until it is let go on."""
 
     def __init__(self, session: Session, at: int) -> None:
-        self.run, self.at, self.count = session.scene.run, at, 0
+        self.run, self.at, self.count = session.refiner.passes, at, 0
         self.there, self.on = threading.Event(), threading.Event()
-        session.scene.run = self  # type: ignore[assignment]
+        session.refiner.passes = self  # type: ignore[assignment]
 
     def __call__(self, *args: Any) -> Any:
         self.count += 1
@@ -129,7 +129,7 @@ def meanwhile(session: Session, said: Sequence[Interaction], other: Callable[[],
     assert paused.there.wait(30)
     two = threading.Thread(target=other)
     two.start()
-    until(lambda: len(session.under_way.turns._line) == 2)
+    until(lambda: len(session.control.turns._queue) == 2)
     paused.on.set()
     one.join(30)
     two.join(30)
@@ -188,12 +188,12 @@ def test_a_box_that_is_superseded_does_not_hang_on_when() -> None:
 
 def test_the_order_of_arrival_is_kept() -> None:
     session, clicks = a_net(2).session(PHOTOS[0]), places(12, seed=3)
-    with session.under_way.turns.mine():  # nobody comes before all are there
+    with session.control.turns.acquire():  # nobody comes before all are there
         threads = []
         for place, click in enumerate(clicks):
             threads.append(threading.Thread(target=session.add, args=([click],)))
             threads[-1].start()
-            until(lambda place=place: len(session.under_way.turns._line) == place + 2)
+            until(lambda place=place: len(session.control.turns._queue) == place + 2)
     for thread in threads:
         thread.join(30)
     assert session.interactions == tuple(clicks)
@@ -230,7 +230,7 @@ def test_forty_clicks_from_four_threads() -> None:
     assert len(said) == 40 and set(said) == {click for share in shares for click in share}
     for share, answers in zip(shares, results, strict=True):
         assert [click for click in said if click in share] == share, "each thread's clicks in its own order"
-        assert all(answer.said.interactions[-1] == click for click, answer in zip(share, answers, strict=True))
+        assert all(answer.constraints.interactions[-1] == click for click, answer in zip(share, answers, strict=True))
     assert any(answer.status == "superseded" for answers in results for answer in answers)
     assert previews, "some were seen while it was refined"
     assert session.result.status != "superseded", "the last one made way for nobody"
@@ -255,16 +255,16 @@ def test_undo_and_redo_from_other_threads() -> None:
     clicks = places(20, seed=7)
     together(lambda: say(clicks[::2]), lambda: say(clicks[1::2]), lambda: waver(1), lambda: waver(2))
     assert set(session.interactions) <= set(clicks) and len(set(session.interactions)) == len(session.interactions)
-    for board in session.timeline.boards:
-        said = [step.interactions for step in board.track.steps]
+    for snapshot in session.history.snapshots:
+        said = [step.interactions for step in snapshot.track.steps]
         assert all(len(after) == len(before) + 1 and after[:-1] == before for before, after in pairwise(said))
     assert np.array_equal(
         interactify.replay(session.log(), net, PHOTOS[0]).result.probability, session.result.probability
     )
-    last, depth = session.result, len(session.timeline.past)
+    last, depth = session.result, len(session.history.past)
     while session.can_undo:
         session.undo()
-    assert session.interactions == () and session.result is session.first.result
+    assert session.interactions == () and session.result is session.initial_step.result
     for _ in range(depth):
         session.redo()
     assert session.result is last

@@ -48,7 +48,7 @@ class History:
         waiting = self.journal.waiting()
         for entry in waiting:
             try:
-                with session.under_way.ending_at_once() if entry.get("superseded") else nullcontext():
+                with session.control.superseding() if entry.get("superseded") else nullcontext():
                     read_action(dict(entry["do"])).run(session)
             except InteractifyError as cause:
                 self.notice = f"Of what was said last, something could not be said again: {cause}"
@@ -95,6 +95,6 @@ class History:
 
     def _of(self, session: Session) -> str:
         """A digest of all that what is said here hangs on."""
-        settings = settings_of(session.net, session.scene, session.target)
-        hangs_on = [session.scene.picture.digest(), self.network, settings]
+        settings = settings_of(session.net, session.refiner, session.target)
+        hangs_on = [session.refiner.picture.digest(), self.network, settings]
         return hashlib.sha256(json.dumps(hangs_on, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The user's model stays as it was, whatever is done with it; the twin shares its weights and nothing else."""
+"""The user's model stays as it was, whatever is done with it; the replica shares its weights and nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import interactify
 from interactify.errors import InteractifyError, ModelError
-from interactify.inspection.twin import independent_copy_of, twin_of
+from interactify.inspection.replica import independent_copy_of, replica_of
 from tests.fixtures import networks
 
 VARIABLES = ["input", "maps", "kernels", "scale_bias@down"]
@@ -168,13 +168,13 @@ def test_a_network_that_draws_numbers_leaves_the_random_state() -> None:
 
 def test_twin_shares_weights_and_copies_buffers() -> None:
     model = stateful()
-    twin = twin_of(model)
-    for own, other in zip(twin.parameters(), model.parameters(), strict=True):
+    replica = replica_of(model)
+    for own, other in zip(replica.parameters(), model.parameters(), strict=True):
         assert own.data_ptr() == other.data_ptr() and not own.requires_grad
-    for own, other in zip(twin.buffers(), model.buffers(), strict=True):
+    for own, other in zip(replica.buffers(), model.buffers(), strict=True):
         assert torch.equal(own, other) and own.data_ptr() != other.data_ptr()
-    assert twin.last.data_ptr() != model.last.data_ptr()
-    assert not any(module.training for module in twin.modules())
+    assert replica.last.data_ptr() != model.last.data_ptr()
+    assert not any(module.training for module in replica.modules())
 
 
 def test_tied_weights_stay_tied() -> None:
@@ -185,7 +185,7 @@ def test_tied_weights_stay_tied() -> None:
             self.also = nn.Conv2d(12, 12, 3, stride=2, padding=1)
             self.also.weight = self.deep.weight
 
-    for copied in (twin_of(Tied()), independent_copy_of(Tied())):
+    for copied in (replica_of(Tied()), independent_copy_of(Tied())):
         assert copied.also.weight is copied.deep.weight
 
 
@@ -226,7 +226,7 @@ def test_parametrised_weights(make: Any) -> None:
 
     model = networks.seeded(build)
     image = networks.random_tensor(1, 3, 64, 64)
-    assert torch.equal(twin_of(model)(image), model(image))
+    assert torch.equal(replica_of(model)(image), model(image))
     assert interactify.wrap(model).session(networks.random_photo()).click(x=3, y=3).evaluations >= 1
 
 
@@ -246,15 +246,15 @@ def test_overridden_module_methods(build: Any) -> None:
 
 def test_what_cannot_be_copied_is_a_clear_error() -> None:
     with pytest.raises(ModelError, match="copied"):
-        twin_of(networks.Uncopiable())
+        replica_of(networks.Uncopiable())
     for other in (networks.Plain, "a path", None, lambda x: x):
         with pytest.raises(ModelError, match=r"nn\.Module"):
-            twin_of(other)  # type: ignore[arg-type]
+            replica_of(other)  # type: ignore[arg-type]
 
 
 def test_weights_that_are_not_there_yet_are_a_clear_error() -> None:
     with pytest.raises(ModelError):
-        twin_of(nn.Sequential(nn.LazyConv2d(4, 3)))
+        replica_of(nn.Sequential(nn.LazyConv2d(4, 3)))
 
 
 @pytest.mark.parametrize("variables", VARIABLES)

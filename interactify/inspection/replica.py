@@ -1,6 +1,6 @@
-"""A private twin of the user's model: its own modules, mode and hooks over the same weights in memory.
+"""A private replica of the user's model: its own modules, mode and hooks over the same weights in memory.
 
-The library works on the twin alone, which is how the user's model stays as it was: nobody else's mode is switched,
+The library works on the replica alone, which is how the user's model stays as it was: nobody else's mode is switched,
 nobody else's `requires_grad` is cleared, and a hook that is needed sits where nobody looks.
 """
 
@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from interactify.errors import ModelError
 
 
-def twin_of(model: nn.Module) -> nn.Module:
+def replica_of(model: nn.Module) -> nn.Module:
     """Copy a model's structure, share its weights, in evaluation mode and without weight gradients.
 
     Parameters are shared (no second copy in memory, later training of the model is seen); buffers and tensors kept
@@ -24,28 +24,28 @@ def twin_of(model: nn.Module) -> nn.Module:
         model: any `nn.Module`; it is read, never changed.
 
     Returns:
-        The twin. Its parameters alias the model's memory and have `requires_grad=False`.
+        The replica. Its parameters alias the model's memory and have `requires_grad=False`.
 
     Raises:
         ModelError: where `model` is not an `nn.Module`, or can't be copied.
 
     >>> conv = nn.Conv2d(3, 1, 1)
-    >>> twin = twin_of(conv)
-    >>> twin.weight.data_ptr() == conv.weight.data_ptr(), twin.training, conv.training
+    >>> replica = replica_of(conv)
+    >>> replica.weight.data_ptr() == conv.weight.data_ptr(), replica.training, conv.training
     (True, False, True)
     """
     _check(model)
     memo: dict[int, object] = {}
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
-    twin = _copied(inside(model), memo)
-    twin.eval()  # whose return value is the model's own affair
-    for module in nn.Module.modules(twin):  # and so is what it reaches: smp's leaves a frozen encoder alone
+    replica = _copied(unwrapped(model), memo)
+    replica.eval()  # whose return value is the model's own affair
+    for module in nn.Module.modules(replica):  # and so is what it reaches: smp's leaves a frozen encoder alone
         module.training = False
-    return twin
+    return replica
 
 
-def inside(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> nn.Module:
     """The network itself, out of the wrappers of torch.compile and data parallelism."""
     while True:
         inner = getattr(model, "_orig_mod", None)
@@ -63,7 +63,7 @@ def independent_copy_of(model: nn.Module) -> nn.Module:
         ModelError: where `model` is not an `nn.Module`, or can't be copied.
     """
     _check(model)
-    return _copied(inside(model), {})
+    return _copied(unwrapped(model), {})
 
 
 def _check(model: object) -> None:
