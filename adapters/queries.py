@@ -43,8 +43,8 @@ def semantic(queries: Queries) -> Callable[[nn.Module, Tensor], dict[str, Any]]:
 
     def forward(model: nn.Module, image: Tensor) -> dict[str, Any]:
         asked = {}
-        if hasattr(model.config, "task_seq_len"):  # OneFormer's
-            length = model.config.task_seq_len
+        length: int | None = getattr(model.config, "task_seq_len", None)  # OneFormer's
+        if length is not None:
             tokens = torch.tensor((*_SEMANTIC_TASK, *(0,) * length)[:length], device=image.device)
             asked = {"task_inputs": tokens.expand(image.shape[0], -1)}
         # The class's forward: the replica's own is this function.

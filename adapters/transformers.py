@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -165,7 +164,7 @@ def _default_settings(config: Any) -> tuple[str, dict[str, Any]]:
         from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
     except ImportError:
         return "", {}
-    kinds: list[type] = []
+    kinds: list[Any] = []
     for base in type(config).__mro__:
         if base in IMAGE_PROCESSOR_MAPPING:
             found = IMAGE_PROCESSOR_MAPPING[base]
@@ -215,7 +214,8 @@ def _longest(settings: Mapping[str, Any]) -> int | None:
         return None
     sides = {name: side for name, side in size.items() if isinstance(side, int) and side > 0}
     if "shortest_edge" in sides:
-        return min(round(sides["shortest_edge"] * 4 / 3), sides.get("longest_edge", math.inf))
+        longest = round(sides["shortest_edge"] * 4 / 3)
+        return min(longest, sides.get("longest_edge", longest))
     return max(sides.values(), default=None)
 
 

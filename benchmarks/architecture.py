@@ -196,7 +196,10 @@ class Walk:
 
 
 def walk_of_a_click(modules: Mapping[str, Module]) -> Walk:
-    """Open a session on an embedded photo and click once, and note the files that each of the two enters."""
+    """Open an embedded photo, click twice and read the mask; note the files that opening and clicking enter.
+
+    The second click is the first at which the network may look closer.
+    """
     import interactify
 
     photo = interactify.zoo.photos()[0]
@@ -205,7 +208,9 @@ def walk_of_a_click(modules: Mapping[str, Module]) -> Walk:
     with walk.noting(walk.opening):
         session = net.session(photo.path)
     with walk.noting(walk.click):
-        session.click(photo.clicks[0].x, photo.clicks[0].y, positive=photo.clicks[0].positive)
+        for click in photo.clicks[:2]:
+            result = session.click(click.x, click.y, positive=click.positive)
+        result.mask  # noqa: B018
     return walk
 
 

@@ -6,6 +6,7 @@ import-linter sees only what lies in interactify/, while the tests here hold the
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -117,10 +118,14 @@ def test_no_file_is_long(modules):
     assert {each.name: each.lines for each in modules.values() if each.lines > architecture.MOST_LINES} == {}
 
 
-def test_a_click_runs_through_few_files(modules):
+def test_the_walk_in_the_docs_is_short_and_true(modules):
+    page = (architecture.ROOT / "docs" / "architecture.md").read_text()
+    steps = page[page.index("## The walk of a click") :].split("\n## ")[0]
+    files = re.findall(r"^\d+\. `([a-z_/]+)\.py`", steps, flags=re.MULTILINE)
     walk = architecture.walk_of_a_click(modules)
-    assert {"interactify.session.session"} <= {*walk.opening} & {*walk.click}
-    assert len(walk.click) <= MOST_FILES_OF_A_CLICK, walk.click
+    named = ["interactify." + file.replace("/", ".") for file in files]
+    assert 15 <= len(files) == len({*files}) <= MOST_FILES_OF_A_CLICK, "no file twice"
+    assert {*named} <= {*walk.click}, {*named} - {*walk.click}
 
 
 # The counting, on made-up packages

@@ -1,14 +1,15 @@
-"""A page in the browser where photos are segmented by clicks, served by this computer alone: `interactify app`.
+"""The annotation page: photos are segmented by clicks in a browser, served by this computer alone: `interactify app`.
 
-server.py     which address answers what
-security.py   who may ask, and how much
-pictures.py   which files are opened, decided before any of them is decoded
-project.py    the photos, what is done of them, and the folder where all is kept
-desk.py       one photo that is worked on: its session, its thread, what the page has been shown
-actions.py    what a page may ask of a session
-frames.py     masks on their way to the page: what changed, as PNG
-journal.py    each action on disk before its mask is on the screen
-saving.py     masks, labels, COCO's JSON and sessions, written behind one's back
-exporting.py  all of it as one file to take away
-static/       the page: plain modules, nothing fetched from elsewhere
+server.py        the HTTP routes
+security.py      which requests are allowed, and how large they may be
+pictures.py      which picture files are opened, decided before any of them is decoded
+open_photo.py    an open photo: its session, the thread that changes it, its queue of actions
+open_photos.py   all open photos; the least recently used are closed
+actions.py       the actions that a page may send
+page_updates.py  what a page is sent after an action
+viewport.py      the part of a photo that the screen shows
+frames.py        the binary format of masks on their way to the page: PNGs of what changed
+failures.py      errors in words for the page
+store/           what is kept on disk: project, journal, sessions, masks, archive
+static/          the page: plain JavaScript modules, nothing fetched from elsewhere
 """

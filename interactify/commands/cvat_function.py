@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from interactify.commands.network_options import add_network_options
+from interactify.commands.network_options import add_network_options, note_random_weights, options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,8 @@ def run(given: argparse.Namespace) -> int:
     """Write the folder, and print what is in it and how it is deployed; returns the exit status."""
     from interactify.tools.cvat_folder import SETTINGS, fill
 
-    folder = fill(given)
+    folder = fill(given.out, given.model, options(given), given.name, given.gpu, given.requirement)
+    note_random_weights(given.model)
     for name in ("function.yaml", "main.py", SETTINGS, "interactify"):
         print(folder / name)
     print("\nWhere CVAT and its nuclio run:\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from interactify.commands.network_options import add_network_options, network
 from interactify.errors import InteractionError, PhotoError
+from interactify.export.files import safe_file_name
 from interactify.export.formats import (
     FORMAT_HELP,
     Exported,
@@ -43,7 +44,8 @@ def run(given: argparse.Namespace) -> int:
     pictured, open_ = session.photo, 0
     for name in session.objects:
         result = session.switch(name)
-        stem = photo.stem if len(session.objects) == 1 else f"{photo.stem}-{_plain(name)}"
+        safe_name = safe_file_name(name, "object", keep="-_.")
+        stem = photo.stem if len(session.objects) == 1 else f"{photo.stem}-{safe_name}"
         for path in write_formats(
             formats, folder, Exported(result, photo.with_stem(stem), session.category(), tolerance)
         ):
@@ -56,8 +58,3 @@ def run(given: argparse.Namespace) -> int:
     if open_:
         print(f"interactify: note: {open_} of the interactions could not be satisfied", file=sys.stderr)
     return 0
-
-
-def _plain(name: str) -> str:
-    """An object's name as part of a file's."""
-    return "".join(each if each.isalnum() or each in "-_." else "-" for each in name)

@@ -76,6 +76,30 @@ def plain_numbers(values: np.ndarray) -> list[Any]:
     return whole.astype(np.int64).tolist() if (whole == np.rint(whole)).all() else whole.tolist()
 
 
+def safe_file_name(text: str, fallback: str, *, keep: str | None = "-_", max_bytes: int = 120) -> str:
+    """Text as part of a file name that every system accepts: other characters become "-".
+
+    Args:
+        text: any text, an object's name for instance.
+        fallback: the name where nothing of `text` is left.
+        keep: what is kept beside letters and digits; None keeps every printable character that no system forbids.
+        max_bytes: the name is cut to this length in UTF-8.
+
+    >>> safe_file_name("red door/../x", "object"), safe_file_name("../..", "object")
+    ('red-door----x', 'object')
+    >>> safe_file_name('photo 1 "b"?', "photo", keep=None)
+    'photo 1 -b'
+    """
+
+    def allowed(character: str) -> bool:
+        if keep is None:  # surrogates, which stand for bytes of a file's name that are no text, are not printable
+            return character.isprintable() and character not in '\ufffd/\\:*?"<>|'
+        return character.isalnum() or character in keep
+
+    safe = "".join(each if allowed(each) else "-" for each in text)
+    return safe.encode()[:max_bytes].decode(errors="ignore").strip(" .-") or fallback
+
+
 def write_whole(path: str | Path, content: bytes) -> Path:
     """Put `content` at `path`, replacing what was there in one step; the content is on the disk before its name is.
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from interactify.errors import OptionError
 from interactify.export.files import write_whole
-from interactify.masks.arrays import Mask, checked_labels, checked_mask, checked_probability, what
+from interactify.masks.arrays import Mask, checked_labels, checked_mask, checked_probability, described
 
 
 def write_mask(path: str | os.PathLike[str], mask: Mask) -> Path:
@@ -135,7 +135,7 @@ def write_picture(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> P
     """
     good = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     if not good or not picture.size:
-        raise OptionError(f"Expected a picture as (H, W, 3) uint8 array with pixels in it, got {what(picture)}.")
+        raise OptionError(f"Expected a picture as (H, W, 3) uint8 array with pixels in it, got {described(picture)}.")
     return _write_png(Path(path), Image.fromarray(picture))
 
 

@@ -181,7 +181,7 @@ def _mean(average: Callable[[Tensor], Tensor], logits: Tensor, kind: Activation)
     return mean.to(logits.dtype)
 
 
-def read_from_graph(value: Tensor) -> Activation | None:
+def activation_from_graph(value: Tensor) -> Activation | None:
     """The last operation that changed values, from the autograd graph; None where that can't be said."""
     node = value.grad_fn
     for _ in range(12):
@@ -206,10 +206,10 @@ def are_exclusive(value: Tensor) -> bool:
     return value.shape[1] > 1 and torch.allclose(total, torch.ones_like(total), atol=1e-2)
 
 
-def judged_by_values(values: Sequence[Tensor]) -> Activation:
+def activation_from_values(values: Sequence[Tensor]) -> Activation:
     """What maps (N, K, h, w) of several images hold, by their range: probabilities in [0, 1], exclusive ones sum to 1.
 
-    >>> judged_by_values([torch.tensor([0.2, 0.9]).view(1, 1, 1, 2)]), judged_by_values([torch.full((1, 2, 1, 1), 0.5)])
+    >>> activation_from_values([torch.tensor([0.2, 0.9]).view(1, 1, 1, 2)]), activation_from_values([torch.full((1, 2, 1, 1), 0.5)])
     ('sigmoid', 'softmax')
     """
     if not all(bool(((value >= 0) & (value <= 1)).all()) for value in values):
@@ -220,7 +220,7 @@ def judged_by_values(values: Sequence[Tensor]) -> Activation:
     return "softmax" if exclusive else "sigmoid"
 
 
-def depths_of(values: Sequence[Tensor]) -> list[int]:
+def convolution_depths(values: Sequence[Tensor]) -> list[int]:
     """For each of several maps, how many convolutions it was made of; all 0 for a single one.
 
     A fused map is made of its side outputs and more, a main output of more than an auxiliary one.

@@ -21,9 +21,9 @@ from interactify.inspection.activation import (
     BeforeActivation,
     applied,
     are_exclusive,
-    depths_of,
-    judged_by_values,
-    read_from_graph,
+    convolution_depths,
+    activation_from_values,
+    activation_from_graph,
 )
 
 Output = str | int | Callable[[Any], Tensor] | None
@@ -103,7 +103,7 @@ def locate_output(
                 f"Expected the network to return a per-pixel map (N, K, H, W) for an image of {size}; it returned "
                 f"{describe_raw(raw)}. Wrap a segmentation network, or point at the map with output=…."
             )
-        depths = depths_of([value for _, value in maps])
+        depths = convolution_depths([value for _, value in maps])
         ranked = [(_preference(*leaf, depth), leaf) for leaf, depth in zip(maps, depths, strict=True)]
         chosen = max(ranked, key=lambda item: item[0])[1]
         others = [".".join(map(str, path)) for path, _ in maps if path != chosen[0]]
@@ -132,13 +132,13 @@ def _with_activation(
         activation, sure = given, "as given"
     elif before is not None:
         activation, sure = before[1], "seen while it ran"
-    elif (read := read_from_graph(value)) is not None:
+    elif (read := activation_from_graph(value)) is not None:
         activation, sure = read, "read from the graph"
     else:
         values = [value]
-        if judged_by_values(values) != "none":
+        if activation_from_values(values) != "none":
             values += [found.pick(another)[0] for another in again()]
-        activation, sure = judged_by_values(values), f"judged by its values on {len(values)} images"
+        activation, sure = activation_from_values(values), f"judged by its values on {len(values)} images"
     if activation == "softmax" and not are_exclusive(value):
         activation = "sigmoid"  # some of the classes only: the probability of each is what is left
     bypassed = before is not None and before[1] == activation

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from interactify.interactions.click import Click, Interaction
 from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
-from interactify.interactions.rasterise import held, under
-from interactify.interactions.sampling import along, beside, centre, grid, traced
-from interactify.pictures.window import Places
+from interactify.interactions.rasterise import points_inside, points_under
+from interactify.interactions.sampling import scribble_points, background_points, deepest_pixel, mask_points, traced_pixels
+from interactify.pictures.window import Pixels
 
-OWN: Final = -1  # the label of what is combine of the session's own target
-FINE: Final = 2**0.5  # pixels: a finer scribble speaks of every pixel it passes through
-PULL: Final = 8.0  # in clicks: the weight of all points together by which the network is told a mask
+TARGET: Final = -1  # the label of what is combine of the session's own target
+FINEST: Final = 2**0.5  # pixels: a finer scribble speaks of every pixel it passes through
+MASK_WEIGHT: Final = 8.0  # in clicks: the weight of all points together by which the network is told a mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Constraints:
     interactions: tuple[Interaction, ...]
     in_effect: tuple[Interaction, ...] = ()
     overruled: tuple[Interaction, ...] = ()
-    places: Places = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    places: Pixels = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     positive: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -59,9 +59,9 @@ class Constraints:
     assume_centre: bool = False
 
     @property
-    def found_by_region(self) -> bool:
+    def region_only(self) -> bool:
         """Whether a region is all that says where the object is."""
-        own = self.required & self.positive & (self.labels == OWN)
+        own = self.required & self.positive & (self.labels == TARGET)
         return self.region is not None and not own.any() and self.mask is None
 
     def same_labels(self, other: Constraints) -> bool:
@@ -116,7 +116,7 @@ class _Point:
     x: int
     y: int
     positive: bool
-    label: int = OWN
+    label: int = TARGET
     weight: float = 1.0
     required: bool = True
 
@@ -156,18 +156,18 @@ class _Combination:
     def suppose_centre(self) -> None:
         """Take the middle of the region for the object, unless someone has combine otherwise."""
         if self.region is not None:
-            centre_of = _Point(*centre(self.region), True)
+            centre_of = _Point(*deepest_pixel(self.region), True)
             if self._standing([centre_of]):
                 self.points[self._region_index].insert(0, centre_of)
 
     def _mark(self, index: int, each: Click | Scribble) -> bool:
-        label = OWN if each.label is None or each.label == self.own else int(each.label)
+        label = TARGET if each.label is None or each.label == self.own else int(each.label)
         if isinstance(each, Click):
             self._marked += self._keep(index, [_Point(int(each.x), int(each.y), each.positive, label)])
             return bool(self.points[index])
         # All along it speaks, and not only where the network is told.
-        self._marked += self._standing([_Point(x, y, each.positive, label) for x, y in traced(each).tolist()])
-        places = along(each, self.size).tolist()
+        self._marked += self._standing([_Point(x, y, each.positive, label) for x, y in traced_pixels(each).tolist()])
+        places = scribble_points(each, self.size).tolist()
         kept = self._keep(index, [_Point(x, y, each.positive, label, each.weight / len(places)) for x, y in places])
         if kept:
             self._scribbles.append((each, kept[0]))
@@ -176,18 +176,18 @@ class _Combination:
     def _enclose(self, index: int, region: Box | Lasso) -> bool:
         if self.region is not None or self.mask is not None:
             return False
-        if not held(region, _places(p for p in self._marked if p.positive and p.label == OWN)).all():
+        if not points_inside(region, _places(p for p in self._marked if p.positive and p.label == TARGET)).all():
             return False
         self.region, self._region_index = region, index
-        self._keep(index, [_Point(x, y, False) for x, y in beside(region, self.size).tolist()])
+        self._keep(index, [_Point(x, y, False) for x, y in background_points(region, self.size).tolist()])
         return True
 
     def _paint(self, stroke: Paint) -> bool:
         if self.mask is not None:
             return False
-        if under(stroke, _places(p for p in self._marked if self._is_object(p) is (not stroke.positive))).any():
+        if points_under(stroke, _places(p for p in self._marked if self._is_object(p) is (not stroke.positive))).any():
             return False
-        if stroke.positive and self.region is not None and not held(self.region, np.array(stroke.points, int)).all():
+        if stroke.positive and self.region is not None and not points_inside(self.region, np.array(stroke.points, int)).all():
             return False
         self.strokes.append(stroke)
         return True
@@ -195,10 +195,10 @@ class _Combination:
     def _begin_from(self, index: int, mask: Mask) -> bool:
         if self.mask is not None:
             return False
-        places, labels = grid(mask)
-        weight = PULL / max(1, len(places))
+        places, labels = mask_points(mask)
+        weight = MASK_WEIGHT / max(1, len(places))
         told = zip(places.tolist(), labels.tolist(), strict=True)
-        self._keep(index, [_Point(x, y, positive, OWN, weight, required=False) for (x, y), positive in told])
+        self._keep(index, [_Point(x, y, positive, TARGET, weight, required=False) for (x, y), positive in told])
         self.mask = mask
         return True
 
@@ -215,13 +215,13 @@ class _Combination:
         if self.mask is not None:
             says = self.mask.mask[places[:, 1], places[:, 0]].tolist()
         if self.region is not None:
-            says = [each if within else False for each, within in zip(says, held(self.region, places), strict=True)]
+            says = [each if within else False for each, within in zip(says, points_inside(self.region, places), strict=True)]
         for stroke in reversed(self.strokes):
-            covered = under(stroke, places)
+            covered = points_under(stroke, places)
             says = [stroke.positive if over else each for each, over in zip(says, covered, strict=True)]
         crossed = np.zeros(len(points), bool)
         for scribble, like in self._scribbles:
-            crossed |= under(scribble, places, FINE) & [self._contradict(p, like) for p in points]
+            crossed |= points_under(scribble, places, FINEST) & [self._contradict(p, like) for p in points]
         return [
             p
             for p, shown, gone in zip(points, says, crossed, strict=True)
@@ -238,16 +238,16 @@ class _Combination:
 
     def _is_object(self, p: _Point) -> bool | None:
         """What a label says of the object itself; None for nothing."""
-        if p.label == OWN:
+        if p.label == TARGET:
             return p.positive
         return False if p.positive and self.exclusive and self.own is not None else None
 
     def _contradict(self, p: _Point, q: _Point) -> bool:
         if p.label == q.label:
             return p.positive != q.positive
-        known = self.own is not None or OWN not in (p.label, q.label)
+        known = self.own is not None or TARGET not in (p.label, q.label)
         return p.positive and q.positive and self.exclusive and known
 
 
-def _places(points: Iterable[_Point]) -> Places:
+def _places(points: Iterable[_Point]) -> Pixels:
     return np.array([(p.x, p.y) for p in points], np.int64).reshape(-1, 2)

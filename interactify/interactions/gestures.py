@@ -16,7 +16,7 @@ from interactify.interactions.validation import number, place, polarity
 from interactify.masks.run_lengths import mask_of_rle, run_lengths
 
 Points = tuple[tuple[float, float], ...]
-MOST: Final = 100_000  # points of a stroke or outline: more is a mistake, and would take minutes
+MAX_POINTS: Final = 100_000  # points of a stroke or outline: more is a mistake, and would take minutes
 
 
 @dataclass(frozen=True)
@@ -219,12 +219,12 @@ def _points(points: Any, photo_size: tuple[int, int], what: str, least: int) -> 
 
 def _pairs(points: Any, what: str, least: int = 1) -> list[tuple[Any, Any]]:
     try:
-        given = list(islice(points, MOST + 1))  # some have no end
+        given = list(islice(points, MAX_POINTS + 1))  # some have no end
         pairs = [(each[0], each[1]) for each in given if len(each) == 2]
     except Exception:  # no sequence, or one of things that are no pairs
         given, pairs = [None], []
-    if len(pairs) != len(given) or not least <= len(pairs) <= MOST:
-        raise InteractionError(f"A {what} of {least} to {MOST} points (x, y) was expected, {shown(points)} came.")
+    if len(pairs) != len(given) or not least <= len(pairs) <= MAX_POINTS:
+        raise InteractionError(f"A {what} of {least} to {MAX_POINTS} points (x, y) was expected, {shown(points)} came.")
     return pairs
 
 

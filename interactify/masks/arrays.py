@@ -1,4 +1,4 @@
-"""What can be written: masks, maps of labels and probabilities, looked at before any file is touched."""
+"""Masks, label maps and probabilities as arrays: checked before any file is written."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interactify.errors import OptionError
-from interactify.interactions.validation import text_of
+from interactify.errors import OptionError, text_of
 
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -24,7 +23,7 @@ def checked_mask(mask: Any) -> Mask:
         OptionError: it is something else, or has no pixels.
     """
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.ndim != 2 or not mask.size:
-        raise OptionError(f"Expected a mask as (H, W) bool array with pixels in it, got {what(mask)}.")
+        raise OptionError(f"Expected a mask as (H, W) bool array with pixels in it, got {described(mask)}.")
     return mask
 
 
@@ -32,7 +31,7 @@ def checked_masks(masks: Any) -> list[Mask]:
     """Return one mask, several, or an array (K, H, W) bool, as a list of masks of one size; there may be none.
 
     Raises:
-        OptionError: one of them is no mask, or their sizes differ.
+        OptionError: one of them is not a mask, or their sizes differ.
 
     >>> len(checked_masks(np.ones((4, 6), bool))), len(checked_masks(np.ones((3, 4, 6), bool)))
     (1, 3)
@@ -40,7 +39,7 @@ def checked_masks(masks: Any) -> list[Mask]:
     if isinstance(masks, np.ndarray) and masks.ndim == 2:
         return [checked_mask(masks)]
     if not isinstance(masks, Iterable):
-        raise OptionError(f"Expected masks as (H, W) bool arrays, got {what(masks)}.")
+        raise OptionError(f"Expected masks as (H, W) bool arrays, got {described(masks)}.")
     found = [checked_mask(mask) for mask in masks]
     for mask in found:
         if mask.shape != found[0].shape:
@@ -56,25 +55,25 @@ def checked_size(size: Any) -> tuple[int, int]:
     """
     try:
         height, width = (int(side) for side in size)
-    except Exception as cause:  # whatever an object does when it is asked for numbers
-        raise OptionError(f"Expected a size as (H, W) in pixels, got {shown(size)}.") from cause
+    except Exception as cause:  # any object may come, and its own code decides what it raises
+        raise OptionError(f"Expected a size as (H, W) in pixels, got {text_of(size)}.") from cause
     if height < 1 or width < 1:
-        raise OptionError(f"Expected a size (H, W) of at least one pixel, got {shown(size)}.")
+        raise OptionError(f"Expected a size (H, W) of at least one pixel, got {text_of(size)}.")
     return height, width
 
 
 def checked_labels(labels: Any) -> Labels:
-    """Return a map of labels as (H, W) uint8 where no label is above 255, else as uint16.
+    """Return a label map as (H, W) uint8 where no label is above 255, else as uint16.
 
     Raises:
-        OptionError: it is no (H, W) array of integers, or a label is outside 0..65535.
+        OptionError: it is not an (H, W) array of integers, or a label is outside 0..65535.
 
     >>> checked_labels(np.array([[0, 255]])).dtype, checked_labels(np.array([[0, 256]])).dtype
     (dtype('uint8'), dtype('uint16'))
     """
     good = isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" and labels.ndim == 2
     if not good or not labels.size:
-        raise OptionError(f"Expected labels as (H, W) array of integers with pixels in it, got {what(labels)}.")
+        raise OptionError(f"Expected labels as (H, W) array of integers with pixels in it, got {described(labels)}.")
     least, most = int(labels.min()), int(labels.max())
     if least < 0 or most > MOST_LABELS:
         raise OptionError(f"Expected labels from 0 to {MOST_LABELS}, which a PNG holds; got {least} to {most}.")
@@ -90,59 +89,54 @@ def checked_probability(probability: Any) -> NDArray[np.floating]:
     good = isinstance(probability, np.ndarray) and probability.dtype.kind == "f" and probability.ndim == 2
     if not good or not probability.size:
         raise OptionError(
-            f"Expected probabilities as (H, W) array of floats with pixels in it, got {what(probability)}."
+            f"Expected probabilities as (H, W) array of floats with pixels in it, got {described(probability)}."
         )
-    if not ((probability >= 0) & (probability <= 1)).all():  # which NaN is not either
-        raise OptionError("Expected probabilities from 0 to 1, got some outside or not finite: are these logits?")
+    if not ((probability >= 0) & (probability <= 1)).all():  # NaN fails this too
+        raise OptionError("Expected probabilities from 0 to 1, got some outside or not finite. Try a sigmoid, if these are logits.")
     return probability
 
 
 def label_map(masks: Sequence[Mask] | NDArray[np.bool_]) -> Labels:
-    """Put objects into one map: 0 where none is, 1 for the first mask, 2 for the second, and so on.
+    """Combine the masks of objects into one label map: 0 for background, 1 for the first mask, 2 for the second, and so on.
 
     Args:
-        masks: (H, W) bool each, at least one; where they overlap, the later one holds.
+        masks: (H, W) bool each, at least one; where they overlap, the later one wins.
 
     Returns:
         (H, W) uint8 for up to 255 objects, else uint16.
 
     Raises:
-        OptionError: these are no masks of one size, none, or more than 65535.
+        OptionError: they are not masks of one size, there are none, or more than 65535.
 
     >>> label_map([np.array([[True, True, False, False]]), np.array([[False, True, True, False]])])
     array([[1, 2, 2, 0]], dtype=uint8)
     """
     found = checked_masks(masks)
     if not 1 <= len(found) <= MOST_LABELS:
-        raise OptionError(f"Expected 1 to {MOST_LABELS} masks for a map of labels, got {len(found)}.")
+        raise OptionError(f"Expected 1 to {MOST_LABELS} masks for a label map, got {len(found)}.")
     labels = np.zeros(found[0].shape, np.uint8 if len(found) < 256 else np.uint16)
     for number, mask in enumerate(found, start=1):
         labels[mask] = number
     return labels
 
 
-def checked_numbers(numbers: Sequence[int] | None, count: int, what_for: str, otherwise: int) -> list[int]:
-    """Return one whole number of 0 or more for each of `count` masks: those given, or `otherwise` for all.
+def checked_numbers(numbers: Sequence[int] | None, count: int, what_for: str, default: int) -> list[int]:
+    """Return one whole number of 0 or more for each of `count` masks: those given, or `default` for all.
 
     Raises:
-        OptionError: they are something else, or as many as there are no masks.
+        OptionError: they are something else, or not one for each mask.
     """
     if numbers is None:
-        return [otherwise] * count
+        return [default] * count
     found = list(numbers)
     if len(found) != count:
         raise OptionError(f"Expected one {what_for} for each of {count} masks, got {len(found)}.")
     for number in found:
         if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < 0:
-            raise OptionError(f"Expected each {what_for} as a whole number from 0 on, got {number!r}.")
+            raise OptionError(f"Expected each {what_for} as a whole number of 0 or more, got {number!r}.")
     return [int(number) for number in found]
 
 
-def what(value: object) -> str:
-    """What was given, for an error: dtype and shape of an array, the type of anything else."""
+def described(value: object) -> str:
+    """A value for an error: dtype and shape of an array, the type of anything else."""
     return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-
-
-def shown(value: object) -> str:
-    """A value as it would be typed, cut where it is long."""
-    return text_of(value)

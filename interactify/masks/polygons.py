@@ -1,4 +1,4 @@
-"""Polygons with holes: of a mask, simplified if that is wanted, and joined into single rings."""
+"""Mask to polygons with holes, simplified on request, and joined into single rings."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Polygon(NamedTuple):
     """One component of a mask: its outline, and those of its holes.
 
     Points are (N, 2) float64, x to the right and y down in pixels, with (0, 0) at the upper left *corner* of the
-    photo's first pixel, as COCO counts: the centre of pixel (x, y), which a click means, is at (x + 0.5, y + 0.5). A
+    photo's first pixel, as COCO counts: the centre of pixel (x, y), where a click at (x, y) is, lies at (x + 0.5, y + 0.5). A
     ring's first point is not repeated at its end.
 
     Attributes:
-        outer: the outline, clockwise as seen on the screen (a positive area, y pointing down).
-        holes: a ring for each hole, the other way round.
+        outer: the outline, clockwise on the screen (a positive area, y pointing down).
+        holes: a ring for each hole, counterclockwise.
     """
 
     outer: Points
@@ -35,18 +35,18 @@ def polygons(mask: Mask, tolerance: float = 0.0) -> list[Polygon]:
     """Outline a mask, one polygon for each component.
 
     Outlines run along the pixels' edges and are exact: `filled` gives the mask back, to the pixel. Components are
-    connected by their pixels' sides; two that touch by a corner share a point. Polygons are valid as the Open
-    Geospatial Consortium understands it: no ring crosses or meets itself, holes touch at single points only.
+    connected by their pixels' sides; two that touch by a corner share a point. Polygons are valid by the
+    rules of the Open Geospatial Consortium: no ring crosses or touches itself, holes touch at single points only.
 
     Args:
         mask: (H, W) bool. An empty mask has no polygons.
-        tolerance: in pixels. Above 0, outlines are simplified (Douglas and Peucker 1973): points are left out as long
-            as those left out stay within this distance of what is drawn instead; 1 takes the pixels' stairs off.
-            Holes that collapse are filled, components that would keep their exact outline. What was exact and valid
-            need not be so any more: rings so simplified may cross where they run close to each other.
+        tolerance: in pixels. Above 0, outlines are simplified (Douglas and Peucker 1973): points are removed while
+            those removed stay within this distance of the new outline; 1 removes the pixels' stairs. Holes that
+            collapse are filled; components that would collapse keep their exact outline. Simplified rings may cross
+            where they run close to each other, so polygons are no longer exact, and may be invalid.
 
     Returns:
-        In the order in which their components are met, line by line.
+        In the order of their components' first pixels, row by row.
 
     Raises:
         OptionError: `mask` is something else, or `tolerance` is negative or not finite.
@@ -82,16 +82,16 @@ def polygons(mask: Mask, tolerance: float = 0.0) -> list[Polygon]:
 
 
 def single_ring(polygon: Polygon) -> Points:
-    """Join a polygon's holes to its outline by bridges of no width, for formats that know no holes.
+    """Join a polygon's holes to its outline by bridges of no width, for formats without holes.
 
-    Each bridge runs level from a hole's leftmost point to the next ring on its left, there and back, so that neither
-    the even-odd nor the non-zero rule fills anything else.
+    Each bridge runs horizontally from a hole's leftmost point to the next ring on its left and back, so that the
+    even-odd and the non-zero rule fill the same pixels.
 
     Args:
-        polygon: as `polygons` gives it.
+        polygon: as `polygons` returns it.
 
     Returns:
-        (N, 2) float64: one ring through all its points; those at a bridge's ends come twice.
+        (N, 2) float64: one ring through all points; those at a bridge's ends occur twice.
 
     >>> square = np.array([[0.0, 0], [4, 0], [4, 4], [0, 4]])
     >>> hole = np.array([[1.0, 1], [1, 2], [2, 2], [2, 1]])
@@ -99,7 +99,7 @@ def single_ring(polygon: Polygon) -> Points:
     [[0, 0], [4, 0], [4, 4], [0, 4], [0, 1], [1, 1], [1, 2], [2, 2], [2, 1], [1, 1], [0, 1]]
     """
     joined = polygon.outer
-    # From left to right: what a bridge to the left meets, the outline or another hole, is a part of it already.
+    # From left to right: the ring that a bridge reaches on the left, outline or hole, is joined already.
     entries = [min(range(len(hole)), key=lambda index: tuple(hole[index])) for hole in polygon.holes]
     for hole, entry in sorted(zip(polygon.holes, entries, strict=True), key=lambda pair: tuple(pair[0][pair[1]])):
         before, landing = _to_the_left(joined, hole[entry])
@@ -110,12 +110,12 @@ def single_ring(polygon: Polygon) -> Points:
 
 
 def _simplified(ring: Points, tolerance: float) -> Points:
-    """Leave points out that lie within `tolerance` of the line drawn without them."""
-    # A ring has no ends to hold on to: its first point, and the one farthest from it, stay.
+    """Remove points that lie within `tolerance` of the outline without them."""
+    # A ring has no ends to start from: its first point, and the one farthest from it, stay.
     far = int(((ring - ring[0]) ** 2).sum(axis=1).argmax())
     closed = np.concatenate((ring, ring[:1]))
-    kept = np.zeros(len(closed), bool)
-    kept[[0, far, -1]] = True
+    keep = np.zeros(len(closed), bool)
+    keep[[0, far, -1]] = True
     waiting = [(0, far), (far, len(ring))]
     while waiting:
         first, last = waiting.pop()
@@ -125,9 +125,9 @@ def _simplified(ring: Points, tolerance: float) -> Points:
         farthest = int(away.argmax())
         if away[farthest] > tolerance:
             middle = first + 1 + farthest
-            kept[middle] = True
+            keep[middle] = True
             waiting += [(first, middle), (middle, last)]
-    return ring[kept[:-1]]
+    return ring[keep[:-1]]
 
 
 def _distance_to_segment(points: Points, start: Points, end: Points) -> Points:
@@ -138,17 +138,17 @@ def _distance_to_segment(points: Points, start: Points, end: Points) -> Points:
 
 
 def _to_the_left(ring: Points, point: Points) -> tuple[int, Points]:
-    """Where a level line to the left of a point meets a ring first: the edge's number, and the point on it."""
+    """Where a horizontal line to the left of a point first reaches a ring: the edge's number, and the point on it."""
     x, y = point
     start, end = ring, np.roll(ring, -1, axis=0)
-    meets = np.flatnonzero((np.minimum(start[:, 1], end[:, 1]) <= y) & (y <= np.maximum(start[:, 1], end[:, 1])))
-    (x1, y1), (x2, y2) = start[meets].T, end[meets].T
+    reached = np.flatnonzero((np.minimum(start[:, 1], end[:, 1]) <= y) & (y <= np.maximum(start[:, 1], end[:, 1])))
+    (x1, y1), (x2, y2) = start[reached].T, end[reached].T
     rise = y2 - y1
-    share = np.divide(y - y1, rise, out=np.where(x1 > x2, 0.0, 1.0), where=rise != 0)  # of a level edge, its right end
+    share = np.divide(y - y1, rise, out=np.where(x1 > x2, 0.0, 1.0), where=rise != 0)  # of a horizontal edge, its right end
     crossing = x1 + share * (x2 - x1)
     left = np.flatnonzero(crossing <= x)
-    if not len(left):  # a simplified hole can poke out of its outline: the nearest point is as good as any
+    if not len(left):  # a simplified hole can reach outside its outline: any point will do, take the nearest
         nearest = int(((ring - point) ** 2).sum(axis=1).argmin())
         return nearest, ring[nearest]
     best = left[crossing[left].argmax()]
-    return int(meets[best]), np.array([crossing[best], y])
+    return int(reached[best]), np.array([crossing[best], y])

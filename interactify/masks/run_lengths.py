@@ -1,6 +1,6 @@
 """COCO's run lengths: numbers of pixels outside, inside, outside, … down the columns; as numbers or as text.
 
-The text is the one of COCO's own tools, character for character; they are not needed to write or read it.
+The text equals that of COCO's own tools, character for character. Those tools are not needed to write or read it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from interactify.errors import OptionError
-from interactify.masks.arrays import Mask, checked_mask, checked_size, shown
+from interactify.errors import OptionError, text_of
+from interactify.masks.arrays import Mask, checked_mask, checked_size
 
-MOST_PIXELS = 2**32  # of a mask that is unrolled: some characters of text can stand for more than any memory holds
+MOST_PIXELS = 2**32  # of a decoded mask: a few characters of text can stand for more than any memory holds
 
 
 def run_lengths(mask: Mask, *, compressed: bool = True) -> dict[str, Any]:
-    """Write a mask down as COCO's run lengths.
+    """Encode a mask as COCO's run lengths.
 
     Args:
         mask: (H, W) bool.
@@ -47,7 +47,7 @@ def run_lengths(mask: Mask, *, compressed: bool = True) -> dict[str, Any]:
 
 
 def mask_of_rle(rle: Mapping[str, Any]) -> Mask:
-    """Read what `run_lengths` or COCO's own tools wrote.
+    """Decode what `run_lengths` or COCO's own tools wrote.
 
     Args:
         rle: {"size": [H, W], "counts": numbers, or COCO's text as str or bytes}.
@@ -63,22 +63,22 @@ def mask_of_rle(rle: Mapping[str, Any]) -> Mask:
            [1, 0]])
     """
     if not isinstance(rle, Mapping) or not {"size", "counts"} <= set(rle):
-        raise OptionError(f"Expected run lengths as a dict with size and counts, got {shown(rle)}.")
+        raise OptionError(f"Expected run lengths as a dict with size and counts, got {text_of(rle)}.")
     return mask_of_run_lengths(rle["counts"], rle["size"])
 
 
-def mask_of_run_lengths(counts: Any, size: tuple[int, ...]) -> Mask:
-    """Unroll run lengths: numbers of pixels outside, inside, outside, … down the columns, from left to right.
+def mask_of_run_lengths(counts: Any, size: Sequence[int]) -> Mask:
+    """Decode run lengths: numbers of pixels outside, inside, outside, … down the columns, from left to right.
 
     Args:
-        counts: a list of numbers, or COCO's compressed text.
+        counts: a sequence of numbers, or COCO's compressed text.
         size: (H, W).
 
     Returns:
         (H, W) bool.
 
     Raises:
-        OptionError: they are none, or don't add up to H · W.
+        OptionError: they are not run lengths, or don't add up to H · W.
 
     >>> mask_of_run_lengths([1, 2, 1], (2, 2)).astype(int)
     array([[0, 1],
@@ -89,20 +89,20 @@ def mask_of_run_lengths(counts: Any, size: tuple[int, ...]) -> Mask:
     """
     height, width = checked_size(size)
     if height * width > MOST_PIXELS:
-        raise OptionError(f"Expected the run lengths of a mask of at most {MOST_PIXELS} pixels, got {shown(size)}.")
+        raise OptionError(f"Expected the run lengths of a mask of at most {MOST_PIXELS} pixels, got {text_of(size)}.")
     try:
         runs = np.array(unpacked(counts) if isinstance(counts, (str, bytes)) else counts, dtype=np.int64)
-    except Exception as cause:  # whatever an object does when it is asked for numbers
-        raise OptionError(f"Expected run lengths as numbers or COCO's text, got {shown(counts)}.") from cause
-    # Each is looked at before their sum, which would overflow.
+    except Exception as cause:  # any object may come, and its own code decides what it raises
+        raise OptionError(f"Expected run lengths as numbers or COCO's text, got {text_of(counts)}.") from cause
+    # Check each one first: their sum may overflow.
     if runs.ndim != 1 or ((runs < 0) | (runs > height * width)).any() or runs.sum() != height * width:
-        raise OptionError(f"Expected run lengths that add up to {height} x {width} pixels, got {shown(counts)}.")
+        raise OptionError(f"Expected run lengths that add up to {height} x {width} pixels, got {text_of(counts)}.")
     inside = np.arange(len(runs)) % 2 == 1
     return np.repeat(inside, runs).reshape(width, height).T.copy()
 
 
 def packed(runs: Sequence[int]) -> str:
-    """Write run lengths as COCO's text, the inverse of `unpacked`.
+    """Encode run lengths as COCO's text, the inverse of `unpacked`.
 
     >>> packed([1, 2, 1, 3]), packed([1536])
     ('1211', 'P`1')
@@ -114,37 +114,37 @@ def packed(runs: Sequence[int]) -> str:
         while more:
             bits = value & 31
             value >>= 5
-            # What is left is all sign: the highest of the five bits written carries it.
+            # The last character: what remains is only the sign, which the highest of its five bits carries.
             more = value != (-1 if bits & 16 else 0)
             text.append(48 + (bits | 32 if more else bits))
     return text.decode("ascii")
 
 
 def unpacked(text: str | bytes) -> list[int]:
-    """Read COCO's compressed run lengths.
+    """Decode COCO's compressed run lengths.
 
     Each character carries five bits of a number, lowest first, and whether more follow; the last one's highest bit is
     the sign. From the fourth number on, it is the difference from the number two before.
 
     Raises:
-        OptionError: the text ends within a number, or has a character that carries none.
+        OptionError: the text ends within a number, or has a character that is none of COCO's.
 
     >>> unpacked("1211"), unpacked("P`1")
     ([1, 2, 1, 3], [1536])
     """
     runs: list[int] = []
-    value = place = 0
+    value = shift = 0
     for code in text.encode() if isinstance(text, str) else text:
         bits = code - 48
         if not 0 <= bits < 64:
-            raise OptionError(f"Expected COCO's compressed run lengths, got {shown(text)}.")
-        value |= (bits & 31) << place
-        place += 5
+            raise OptionError(f"Expected COCO's compressed run lengths, got {text_of(text)}.")
+        value |= (bits & 31) << shift
+        shift += 5
         if not bits & 32:
             if bits & 16:
-                value -= 1 << place
+                value -= 1 << shift
             runs.append(value + runs[-2] if len(runs) > 2 else value)
-            value = place = 0
-    if place:
-        raise OptionError(f"These compressed run lengths end within a number: {shown(text)}.")
+            value = shift = 0
+    if shift:
+        raise OptionError(f"Expected compressed run lengths that end with a number, got {text_of(text)}. It may be cut short.")
     return runs

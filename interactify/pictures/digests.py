@@ -24,7 +24,7 @@ def tensors_digest(tensors: Iterable[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def stored_digest(stored: Source) -> str:
+def source_digest(stored: Source) -> str:
     """A digest of a large picture: of its shape, its type and its numbers as they are stored, read strip by strip.
 
     Of an array on disk of more than 64 megapixels only a sample is read, 64 blocks of 64 × 64 pixels on a regular grid

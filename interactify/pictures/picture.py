@@ -19,7 +19,7 @@ from torch import Tensor
 from interactify.errors import OptionError, PhotoError
 from interactify.pictures.block_resize import BlockResize
 from interactify.pictures.decode import PhotoLike, fit_channels, to_uint8
-from interactify.pictures.digests import stored_digest, tensors_digest
+from interactify.pictures.digests import source_digest, tensors_digest
 from interactify.pictures.resize_pad import View
 from interactify.pictures.sources import LazyArray, PartSource, Source, source_of
 from interactify.pictures.window import Window, whole
@@ -136,7 +136,7 @@ class Picture:
 
         Up to 4 megapixels it is the digest of the photo as floats, whatever form it came in. Beyond, it is that of the
         numbers as they are source_of: the same photo in another type (uint8, float32) is another. Of an array on disk of
-        more than 64 megapixels only 64 blocks are looked at, see `interactify.pictures.digests.stored_digest`.
+        more than 64 megapixels only 64 blocks are looked at, see `interactify.pictures.digests.source_digest`.
         """
         return self._digested() if self._stored.changing else self._digest
 
@@ -147,7 +147,7 @@ class Picture:
     def _digested(self) -> str:
         if self.size[0] * self.size[1] <= SMALL:
             return tensors_digest([self.read(whole(self.size))])
-        return stored_digest(self._stored)
+        return source_digest(self._stored)
 
     def __repr__(self) -> str:
         return f"Picture({self.size[1]}x{self.size[0]} pixels, {self.channels} channels)"

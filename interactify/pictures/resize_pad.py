@@ -207,7 +207,7 @@ def _points(points: Tensor | np.ndarray | list) -> Tensor:
 
 
 def _along(places: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Places along a side of sides[0] pixels as places along the same side seen with sides[1] pixels."""
+    """Pixels along a side of sides[0] pixels as places along the same side seen with sides[1] pixels."""
     # Multiplied before divided: equal sides give the very same numbers back.
     return ((places + 0.5) * sides[1] / sides[0] - 0.5).clamp(0, sides[1] - 1)
 

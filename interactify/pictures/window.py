@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Places = NDArray[np.int64]
+Pixels = NDArray[np.int64]
 """(n, 2) photo pixels, x then y."""
 
 
@@ -25,7 +25,7 @@ class Window:
         """Rows and columns, for indexing (..., H, W)."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
-    def holds_places(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def contains(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(n,) bool: which of the pixels (n, 2), x then y, lie inside."""
         x, y = places[:, 0], places[:, 1]
         return (self.left <= x) & (x < self.left + self.width) & (self.top <= y) & (y < self.top + self.height)

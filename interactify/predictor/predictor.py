@@ -1,8 +1,8 @@
 """A wrapped network behind Segment Anything's interface: set a photo, pass points, a box, a mask, get masks and scores.
 
 Names, arguments, defaults and shapes are those of SAM 2's image predictor (Ravi et al., "SAM 2: Segment Anything in
-Images and Videos", 2024), so that code written for it runs. What the arguments say is read in `prompts.py`, answered in
-`answers.py`, and read three ways in `candidates.py`.
+Images and Videos", 2024), so that code written for it runs. `prompts.py` reads the arguments, `photo.py` refines them in
+a session, and `candidates.py` makes three masks of one result.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from numpy.typing import ArrayLike, NDArray
 from interactify.errors import InteractionError, ModelError, NoPhotoError, OptionError, PhotoError, shown
 from interactify.interactive import Interactive
 from interactify.pictures.picture import PictureLike
-from interactify.predictor.answers import Answer, Opened, low_resolution
 from interactify.predictor.candidates import candidates, expected_iou
+from interactify.predictor.photo import ObjectLogits, PromptedPhoto, low_resolution
 from interactify.predictor.prompts import Prompt, read_prompts
 
 Masks = NDArray[np.float32]
-Answers = tuple[Masks, Masks, Masks]
+Prediction = tuple[Masks, Masks, Masks]  # masks, scores, low-resolution logits
 
 
 class Predictor:
     """Segment Anything's image predictor, over a network that was never trained for it.
 
-    Every call of `predict` is answered by itself: what it says of the object is in its arguments, and nothing is
-    remembered of the calls before. Not to be shared between threads.
+    Every call of `predict` is a session of its own, to which the prompts are added as interactions: it depends on its
+    arguments alone, and nothing is remembered of earlier calls. Not to be shared between threads.
 
     Attributes:
-        model: the `Interactive` that answers.
+        model: the `Interactive` that makes the masks.
         mask_threshold: masks are where the logits are above it.
 
     >>> predictor = interactify.Predictor(interactify.wrap(interactify.zoo.load()))
@@ -44,12 +44,12 @@ class Predictor:
     """
 
     def __init__(self, net: Interactive, mask_threshold: float = 0.0) -> None:
-        """Begin without a photo.
+        """Start without a photo.
 
         Args:
             net: what `interactify.wrap` returned.
-            mask_threshold: in logits; 0 is where the object is more likely than not. Clicks are answered for 0: another
-                threshold may leave a clicked pixel on the wrong side.
+            mask_threshold: in logits; 0 is where the object is more likely than not. Points are satisfied at 0: another
+                threshold may leave them on the wrong side.
 
         Raises:
             OptionError: net is no wrapped network, or the threshold not a finite number.
@@ -64,7 +64,7 @@ class Predictor:
             raise OptionError(f"Expected mask_threshold to be finite, got {mask_threshold!r}.")
         self.model = net
         self.mask_threshold = float(mask_threshold)
-        self._photos: tuple[Opened, ...] = ()
+        self._photos: tuple[PromptedPhoto, ...] = ()
         self._many = False
 
     @property
@@ -73,7 +73,7 @@ class Predictor:
         return self.model.spec.device
 
     def set_image(self, image: PictureLike) -> None:
-        """Open a photo, so that `predict` answers on it.
+        """Open a photo for `predict`.
 
         Args:
             image: (H, W, 3) uint8 in red, green, blue, a PIL image, or anything else that `Interactive.session` takes.
@@ -82,12 +82,13 @@ class Predictor:
             PhotoError, ModelError, NonFiniteError: as `Interactive.session`. The photo set before stays.
         """
         with self._undisturbed():
-            self._photos, self._many = (Opened(self.model, image),), False
+            self._photos, self._many = (PromptedPhoto(self.model, image),), False
 
     def set_image_batch(self, image_list: Sequence[PictureLike]) -> None:
-        """Open several photos, of any sizes, so that `predict_batch` answers on them.
+        """Open several photos, of any sizes, for `predict_batch`.
 
-        Each is held ready with what the network computed of it, as `Interactive.describe` says under "click runs".
+        For each, what does not depend on a prompt is computed once and kept: `Interactive.describe` shows how much that
+        is, under "click runs".
 
         Raises:
             PhotoError: no list of photos, or an empty one.
@@ -101,12 +102,12 @@ class Predictor:
         """
         if not isinstance(image_list, (list, tuple)) or not image_list:
             came = "an empty one" if isinstance(image_list, (list, tuple)) else type(image_list).__name__
-            raise PhotoError(f"Expected a list of photos, got {came}. For one photo there is set_image.")
+            raise PhotoError(f"Expected a list of photos, got {came}. For one photo try set_image.")
         with self._undisturbed():
-            self._photos, self._many = tuple(Opened(self.model, image) for image in image_list), True
+            self._photos, self._many = tuple(PromptedPhoto(self.model, image) for image in image_list), True
 
     def reset_predictor(self) -> None:
-        """Forget the photo, or photos, and free what was kept of them."""
+        """Forget the photo, or photos, and free what was computed of them."""
         self._photos, self._many = (), False
 
     def predict(
@@ -118,23 +119,23 @@ class Predictor:
         multimask_output: bool = True,
         return_logits: bool = False,
         normalize_coords: bool = True,
-    ) -> Answers:
-        """Say what the object is, and get its mask.
+    ) -> Prediction:
+        """Segment the object that the prompts describe.
 
         Args:
-            point_coords: (N, 2), x to the right, then y down, in pixels; rounded to the nearest. Answered all at once.
-            point_labels: (N,), 1 for the object, 0 for what it is not, -1 for a point that is none.
-            box: (4,) left, top, right, bottom in pixels: the object lies inside, all of it. Where it leaves a positive
-                point out, it is stretched.
-            mask_input: (1, 256, 256) logits, as an earlier call returned them or anyone else's, to begin from. They
-                hold, except where a point says that they are wrong: the piece around it, in which the network, told all
-                points, says otherwise, becomes the network's. Without points they come back as they are, inside the
-                box.
+            point_coords: (N, 2), x to the right, then y down, in pixels; rounded to the nearest. All are satisfied at
+                once, as by `Session.add`.
+            point_labels: (N,), 1 for the object, 0 for the background, -1 for padding, which is ignored.
+            box: (4,) left, top, right, bottom in pixels: the whole object lies inside. It is stretched to positive
+                points outside it.
+            mask_input: (1, 256, 256) logits, from an earlier call or any other source, to start from, as a `Mask` in a
+                session. The mask stays, except in the pieces that points contradict and where the network has come to
+                disagree with it. Without points it comes back unchanged, inside the box.
             multimask_output: True for three candidates, each inside the next; False for one mask.
-            return_logits: True for logits in the place of masks.
+            return_logits: True for logits instead of masks.
             normalize_coords: False where points and boxes are shares of the photo's width and height, from 0 to 1.
 
-        Without any of them it is the network's own prediction. Several objects take points (B, N, 2) with labels
+        Without any prompt it is the network's own prediction. Several objects take points (B, N, 2) with labels
         (B, N), boxes (B, 4) and masks (B, 1, 256, 256), those that are given; for B of 2 or more, what is returned has
         B as its first dimension.
 
@@ -145,7 +146,7 @@ class Predictor:
         Raises:
             NoPhotoError: before `set_image`. It is a RuntimeError.
             InteractionError: arguments that can't be read or don't fit the photo or each other; before any work.
-            OptionError: a switch that is not True or False.
+            OptionError: a switch that is neither True nor False.
             NonFiniteError: the network returned NaN or infinity.
         """
         self._expect(many=False)
@@ -191,46 +192,46 @@ class Predictor:
             read_prompts(points[i], labels[i], boxes[i], masks[i], photo.size, normalize_coords)
             for i, photo in enumerate(self._photos)
         ]
-        answers = [
+        found = [
             self._refine(photo, each, multimask_output, return_logits)
             for photo, each in zip(self._photos, prompts, strict=True)
         ]
-        return [a[0] for a in answers], [a[1] for a in answers], [a[2] for a in answers]
+        return [each[0] for each in found], [each[1] for each in found], [each[2] for each in found]
 
     def get_image_embedding(self) -> NoReturn:
-        """Raise ModelError: any segmentation network can be behind this, and few have one embedding of a photo."""
+        """Raise ModelError: any segmentation network may be wrapped, and few have one embedding of a photo."""
         raise ModelError(
-            "There is no image embedding here: the network is one that segments, not an encoder and a decoder. "
-            "Its layers are named by model.insertion_points()."
+            "Expected an encoder with one embedding of the photo, got a segmentation network: there is no image "
+            "embedding. Try model.insertion_points(), which lists its layers."
         )
 
     def _expect(self, many: bool) -> None:
         if self._photos and self._many == many:
             return
-        wanted, asked = ("set_image_batch(…)", "predict_batch") if many else ("set_image(…)", "predict")
+        setter, method = ("set_image_batch(…)", "predict_batch") if many else ("set_image(…)", "predict")
         other = "predict" if many else "predict_batch"
         hint = f" Photos were set for {other}." if self._photos else ""
-        raise NoPhotoError(f"Expected {wanted} before {asked}.{hint}")
+        raise NoPhotoError(f"Expected {setter} before {method}.{hint}")
 
-    def _refine(self, photo: Opened, prompts: list[Prompt], three: bool, as_logits: bool) -> Answers:
-        """One object's arrays, or those of several, stacked."""
+    def _refine(self, photo: PromptedPhoto, prompts: list[Prompt], three: bool, as_logits: bool) -> Prediction:
+        """The arrays of one object, or those of several, stacked."""
         with self._undisturbed():
-            found = [self._object(photo.answer(prompt), three, as_logits) for prompt in prompts]
+            found = [self._read(ObjectLogits.of(photo.refine(prompt)), three, as_logits) for prompt in prompts]
         if len(found) == 1:
             return found[0]
         masks, scores, low = (np.stack(part) for part in zip(*found, strict=True))
         return masks, scores, low
 
-    def _object(self, answer: Answer, three: bool, as_logits: bool) -> Answers:
-        maps = candidates(answer.logits, answer.clicks) if three else answer.logits[None]
-        scores = np.array([expected_iou(answer.logits, each > self.mask_threshold) for each in maps], np.float32)
-        logits = answer.on_photo(maps)
+    def _read(self, found: ObjectLogits, three: bool, as_logits: bool) -> Prediction:
+        maps = candidates(found.logits, found.clicks) if three else found.logits[None]
+        scores = np.array([expected_iou(found.logits, each > self.mask_threshold) for each in maps], np.float32)
+        logits = found.on_photo(maps)
         masks = logits if as_logits else (logits > self.mask_threshold).astype(np.float32)
         return masks, scores, low_resolution(logits)
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
-        """A caller's inference mode and autocast, which Segment Anything is run in: gradients are needed here."""
+        """Lift a caller's inference mode and autocast, which are usual around SAM 2: refinement needs gradients."""
         with torch.inference_mode(False), torch.autocast(self.device.type, enabled=False):
             yield
 

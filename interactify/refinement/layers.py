@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify.interactions.gestures import Box, Lasso, Paint
-from interactify.interactions.rasterise import held, inside, strewn, under
+from interactify.interactions.rasterise import points_inside, region_mask, stroke_mask, points_under
 from interactify.pictures.resize_pad import View, sample
-from interactify.pictures.window import Places, Window
+from interactify.pictures.window import Pixels, Window
 
 MASK_LOG_ODDS: Final = 1.0  # log-odds of a mask that was given, where the network says otherwise: a probability of 0.73
 CERTAIN: Final = 16.0  # log-odds of what a person said and no network: 1 - sigmoid is float32's last step below 1
@@ -30,7 +30,7 @@ class Layer(Protocol):
     def read(self, window: Window, step: int = 1) -> Tensor:
         """(h, w) of the window's pixels, of one's own memory; of every `step`-th row and column of it."""
 
-    def at(self, places: Places) -> Tensor:
+    def at(self, places: Pixels) -> Tensor:
         """(n,): at pixels what `read` gives there, to the last bit."""
 
 
@@ -55,10 +55,10 @@ class NetworkLayer:
         return photo
 
     def _part(self, window: Window, step: int) -> Tensor:
-        return self.view.to_photo(self.logits, window.seen_from(self.window).slices_by(step))[0, 0]
+        return self.view.to_photo(self.logits, window.relative_to(self.window).slices_by(step))[0, 0]
 
-    def at(self, places: Places) -> Tensor:
-        within = np.ones(len(places), bool) if self.outside is None else self.window.holds_places(places)
+    def at(self, places: Pixels) -> Tensor:
+        within = np.ones(len(places), bool) if self.outside is None else self.window.contains(places)
         offset = np.array([self.window.left, self.window.top])
         found = torch.empty(len(places), dtype=self.logits.dtype, device=self.logits.device)
         points = self.view.points_to_network((places[within] - offset).astype(float))
@@ -82,7 +82,7 @@ class InitialMaskLayer:
         mask = torch.from_numpy(self.mask[window.slices_by(step)].copy())
         return self._corrected(self.below.read(window, step), mask)
 
-    def at(self, places: Places) -> Tensor:
+    def at(self, places: Pixels) -> Tensor:
         return self._corrected(self.below.at(places), torch.from_numpy(self.mask[places[:, 1], places[:, 0]]))
 
     @staticmethod
@@ -99,13 +99,13 @@ class RegionLayer:
     below: Layer
 
     def read(self, window: Window, step: int = 1) -> Tensor:
-        within = torch.from_numpy(inside(self.region, window)[::step, ::step])
+        within = torch.from_numpy(region_mask(self.region, window)[::step, ::step])
         logits = self.below.read(window, step)
         return logits.masked_fill_(~within.to(logits.device), -CERTAIN)
 
-    def at(self, places: Places) -> Tensor:
+    def at(self, places: Pixels) -> Tensor:
         logits = self.below.at(places)
-        within = torch.from_numpy(held(self.region, places))
+        within = torch.from_numpy(points_inside(self.region, places))
         return logits.masked_fill_(~within.to(logits.device), -CERTAIN)
 
 
@@ -119,15 +119,15 @@ class StrokeLayer:
     def read(self, window: Window, step: int = 1) -> Tensor:
         logits = self.below.read(window, step)
         for stroke in self.strokes:
-            covered = strewn(stroke, window)
+            covered = stroke_mask(stroke, window)
             if covered is not None:
                 logits[torch.from_numpy(covered[::step, ::step]).to(logits.device)] = (
                     CERTAIN if stroke.positive else -CERTAIN
                 )
         return logits
 
-    def at(self, places: Places) -> Tensor:
+    def at(self, places: Pixels) -> Tensor:
         logits = self.below.at(places)
         for stroke in self.strokes:
-            logits[torch.from_numpy(under(stroke, places)).to(logits.device)] = CERTAIN if stroke.positive else -CERTAIN
+            logits[torch.from_numpy(points_under(stroke, places)).to(logits.device)] = CERTAIN if stroke.positive else -CERTAIN
         return logits

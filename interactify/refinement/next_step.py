@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.special import expit
 from torch import Tensor
 
-from interactify.interactions.constraints import OWN, Constraints
+from interactify.interactions.constraints import TARGET, Constraints
 from interactify.interactions.gestures import Mask
 from interactify.pictures.resize_pad import sample
 from interactify.pictures.window import Window
@@ -79,10 +79,10 @@ def merged_mask(last: Step, told: Constraints, crop: Crop, odds: Tensor, photo: 
     if initial_mask is None or any(isinstance(each, Mask) for each in told.interactions[len(last.interactions) :]):
         initial_mask = told.mask.mask
     window = crop.window
-    own = told.required & (told.labels == OWN)
-    places, positive = told.places[own], told.positive[own]
+    own = told.required & (told.labels == TARGET)
+    places, positive = told.points[own], told.positive[own]
     wrong = initial_mask[places[:, 1], places[:, 0]] != positive
-    places = places[wrong & window.holds_places(places)] - np.array([window.left, window.top])
+    places = places[wrong & window.contains(places)] - np.array([window.left, window.top])
     if not len(places):
         return initial_mask
     layer = NetworkLayer(odds[:, :1], crop.view, window, _outside(last, window, photo))
@@ -109,20 +109,20 @@ def _class_probabilities(
 
     Outside the window it is what it was; what was never seen is 0.
     """
-    met = np.where(told.labels == OWN, np.nan, 0.0)
+    met = np.where(told.labels == TARGET, np.nan, 0.0)
     if np.isnan(met).all():
         return met
     before = last.result
     known = dict(zip(_keys(before.constraints), before.class_probabilities.tolist(), strict=True))
     for i, key in enumerate(_keys(told)):
-        if told.labels[i] != OWN:
+        if told.labels[i] != TARGET:
             met[i] = known.get(key, 0.0)
     inside, points = points_in(crop, told)
     maps = map_indices(told, inside, targets)
     logits = sample(odds, points)[0].double().cpu().numpy()
     chances = expit(logits[np.maximum(maps, 0), np.arange(len(maps))])
     chances = np.where(told.positive[inside], chances, 1 - chances)
-    other = (told.labels[inside] != OWN) & (maps >= 0)
+    other = (told.labels[inside] != TARGET) & (maps >= 0)
     met[inside[other]] = chances[other]
     return met
 
@@ -132,6 +132,6 @@ def _keys(told: Constraints) -> list[tuple[int, ...]]:
     return [
         (x, y, positive, label)
         for (x, y), positive, label in zip(
-            told.places.tolist(), told.positive.tolist(), told.labels.tolist(), strict=True
+            told.points.tolist(), told.positive.tolist(), told.labels.tolist(), strict=True
         )
     ]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interactify import brs
 from interactify.interactions.click import Click
-from interactify.interactions.constraints import OWN, Constraints
+from interactify.interactions.constraints import TARGET, Constraints
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window
 from interactify.propagation.guided_filter import GuidedFilter
@@ -128,9 +128,9 @@ class Problem:
 
 def points_in(crop: Crop, told: Constraints) -> tuple[NDArray[np.int64], Tensor]:
     """Which places of what was said lie in a crop's window, (n,), and where in network pixels, (n, 2) float64."""
-    inside = np.flatnonzero(crop.window.holds_places(told.places))
+    inside = np.flatnonzero(crop.window.contains(told.points))
     corner = np.array([crop.window.left, crop.window.top])
-    return inside, crop.view.points_to_network((told.places[inside] - corner).astype(float))
+    return inside, crop.view.points_to_network((told.points[inside] - corner).astype(float))
 
 
 def clicks_in(crop: Crop, told: Constraints) -> list[Click]:
@@ -144,7 +144,7 @@ def clicks_in(crop: Crop, told: Constraints) -> list[Click]:
 
 def map_indices(told: Constraints, inside: NDArray[np.int64], targets: Sequence[int | None]) -> NDArray[np.int64]:
     """(n,) which of the targets' maps each of those places speaks of; -1 where it is none of theirs."""
-    known = {OWN: 0, **{target: t for t, target in enumerate(targets) if target is not None}}
+    known = {TARGET: 0, **{target: t for t, target in enumerate(targets) if target is not None}}
     return np.array([known.get(label, -1) for label in told.labels[inside].tolist()], np.int64)
 
 

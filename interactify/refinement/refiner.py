@@ -15,11 +15,11 @@ from torch import Tensor
 
 from interactify import brs
 from interactify.interactions.click import Interaction
-from interactify.interactions.constraints import OWN, Constraints, combine
-from interactify.interactions.rasterise import bounds, held
+from interactify.interactions.constraints import TARGET, Constraints, combine
+from interactify.interactions.rasterise import bounds, points_inside
 from interactify.pictures.picture import Picture
 from interactify.pictures.resize_pad import sample
-from interactify.pictures.window import Places, Window, whole
+from interactify.pictures.window import Pixels, Window, whole
 from interactify.propagation.propagation import Spread, around
 from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
@@ -111,16 +111,16 @@ class Refiner:
             return target
         if self.classes <= 2:
             return self.classes - 1
-        if not len(told.places):
+        if not len(told.points):
             return None
         first = int(np.flatnonzero(told.positive)[0]) if told.positive.any() and told.region is not None else 0
-        if told.labels[first] != OWN:
+        if told.labels[first] != TARGET:
             return int(told.labels[first])
         pulling = told.positive & ~told.required
-        asked = told.places[pulling] if not told.required[first] and pulling.any() else told.places[first : first + 1]
+        asked = told.points[pulling] if not told.required[first] and pulling.any() else told.points[first : first + 1]
         return int(np.bincount(self._classes_at(asked)).argmax())
 
-    def _classes_at(self, places: Places) -> list[int]:
+    def _classes_at(self, places: Pixels) -> list[int]:
         """The classes that the network sees at pixels, (n, 2)."""
         return classes_at(self.first_crop, self.initial_logits, places)
 
@@ -136,7 +136,7 @@ class Refiner:
         problem = self.problem(steps, interactions, target)
         step = self._refine(steps, problem, target, stop, seen)
         told = step.result.constraints
-        if told.found_by_region and self._found(step.result) < FOUND and step.result.status != "superseded":
+        if told.region_only and self._found(step.result) < FOUND and step.result.status != "superseded":
             again = self.problem(steps, interactions, target, assume_centre=True)
             more = self._refine(steps, again, target, stop, seen)
             spent = more.result.evaluations + step.result.evaluations
@@ -186,7 +186,7 @@ class Refiner:
         last = steps[-1] if steps else self.initial_step(target)
         several = target is None and self.classes > 2  # a region alone does not say which class is meant
         told = self.constraints_of(interactions, None, assume_centre)
-        if several and told.found_by_region:
+        if several and told.region_only:
             told = self.constraints_of(interactions, None, assume_centre=True)
         # Which class is meant is combine once: it stays so where that is overruled later.
         own = (
@@ -198,7 +198,7 @@ class Refiner:
         # Back in an earlier window, go on from where it was left; in a new one, from the identity.
         values = next((s.values for s in reversed(steps) if s.crop.window == window), crop.start)
         inside_, points = points_in(crop, told)
-        targets = (own, *sorted(set(told.labels[inside_].tolist()) - {OWN, own}))
+        targets = (own, *sorted(set(told.labels[inside_].tolist()) - {TARGET, own}))
         maps = map_indices(told, inside_, targets)
         problem = Problem(told, crop, inside_, values, points, maps, targets, (Spread(),) * len(targets), begun)
         if not crop.propagation.active or not len(inside_):
@@ -215,7 +215,7 @@ class Refiner:
         if told.region is not None:
             around, least = bounds(told.region), max(1, (resolution or 1) // MAGNIFIED)
             part = around.grown(SURROUNDINGS, self.size, least)
-            if not part.holds_places(told.places[new & (told.labels != OWN)]).all():  # of other classes, outside
+            if not part.contains(told.points[new & (told.labels != TARGET)]).all():  # of other classes, outside
                 return self.photo_window
             serves = current.common(part) == part and current.overlap(part) >= 0.5
             return current if serves else part
@@ -226,9 +226,9 @@ class Refiner:
         current = last.crop.window
         if not steps or len(told.in_effect) < 2:  # what is combine at the beginning is answered where all of it is seen
             return current
-        own = told.required & told.positive & (told.labels == OWN) | new
+        own = told.required & told.positive & (told.labels == TARGET) | new
         resolution = self.net.spec.resolution
-        return next_window(current, last.result.extent, told.places[own], told.places[new], self.size, resolution)
+        return next_window(current, last.result.extent, told.points[own], told.points[new], self.size, resolution)
 
     def _spread(self, problem: Problem, last: Step, t: int) -> Spread:
         """How the map of one target follows the picture."""
@@ -276,7 +276,7 @@ class Refiner:
         spans = (box.left, box.width), (box.top, box.height)
         xs, ys = (np.unique(np.linspace(first, first + length - 1, 32).round()) for first, length in spans)
         places = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.int64)
-        places = places[held(region, places)]
+        places = places[points_inside(region, places)]
         return float(result.shown.at(places).gt(0).float().mean()) if len(places) else 1.0
 
     def step_from(self, steps: Steps, problem: Problem, refinement: brs.Refinement, target: int | None) -> Step:
@@ -291,7 +291,7 @@ class Refiner:
         )  # fmt: skip
 
 
-def classes_at(crop: Crop, plain: Tensor, places: Places) -> list[int]:
+def classes_at(crop: Crop, plain: Tensor, places: Pixels) -> list[int]:
     """The classes that the network's own logits (1, K, h, w) of a crop have at photo pixels, (n, 2)."""
     corner = np.array([crop.window.left, crop.window.top])
     points = crop.view.points_to_network((places - corner).astype(float))

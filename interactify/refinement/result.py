@@ -135,9 +135,9 @@ class Result:
     @cached_property
     def chances(self) -> NDArray[np.float64]:
         """(n,) how likely each label of `said` is, by what is shown; above 0.5 where it holds."""
-        if not len(self.constraints.places):
+        if not len(self.constraints.points):
             return np.zeros(0)
-        logits = self.shown.at(self.constraints.places).double().cpu().numpy()
+        logits = self.shown.at(self.constraints.points).double().cpu().numpy()
         holds = (logits > 0) == self.constraints.positive
         chances = 1 / (1 + np.exp(np.clip(-np.abs(logits), -700, 0)))
         # By the sign, as in the mask: log-odds too small to move a probability from 0.5 still decide.

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify.errors import OptionError
-from interactify.interactions.constraints import OWN, Constraints
+from interactify.interactions.constraints import TARGET, Constraints
 from interactify.interactions.rasterise import bounds
 from interactify.pictures.picture import Picture
 from interactify.pictures.tiling import Tiling, tiles
-from interactify.pictures.window import Places, Window
+from interactify.pictures.window import Pixels, Window
 from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.problem import Crop
@@ -99,7 +99,7 @@ class TiledRefiner(Refiner):
         for place, tile in enumerate(self.tiling.tiles):
             yield tile.core, *self.plain_of(place)
 
-    def _classes_at(self, places: Places) -> list[int]:
+    def _classes_at(self, places: Pixels) -> list[int]:
         crops = [(self.plain_of(self.tiling.at(x, y)), [(x, y)]) for x, y in places.tolist()]
         return [classes_at(crop, plain, np.array(place))[0] for (crop, plain), place in crops]
 
@@ -109,15 +109,15 @@ class TiledRefiner(Refiner):
             return last.crop.window
         if told.region is not None:
             part = bounds(told.region).grown(SURROUNDINGS, self.size, self.side)
-            if part.holds_places(told.places[new & (told.labels != OWN)]).all():  # else other classes, outside
+            if part.contains(told.points[new & (told.labels != TARGET)]).all():  # else other classes, outside
                 held = bool(steps) and part.common(last.crop.window) == part
                 return last.crop.window if held and part.overlap(last.crop.window) >= KEEP else part
         return self._closer(steps, last, told, new)
 
     def _closer(self, steps: Steps, last: Step, told: Constraints, new: NDArray[np.bool_]) -> Window:
         """The window that is looked at holds all that was said of the object, and the object as far as it was seen."""
-        own = told.required & told.positive & (told.labels == OWN) | new
-        places = told.places[own]
+        own = told.required & told.positive & (told.labels == TARGET) | new
+        places = told.points[own]
         (left, top), (right, bottom) = places.min(0).tolist(), places.max(0).tolist()
         needed = Window(top, left, bottom + 1 - top, right + 1 - left)
         extent = self._reaching(last.result) if steps else None
@@ -170,7 +170,7 @@ class TiledLayer:
         assert found is not None
         return found
 
-    def at(self, places: Places) -> Tensor:
+    def at(self, places: Pixels) -> Tensor:
         tiling = self.refiner.tiling
         which = np.array([tiling.at(x, y) for x, y in places.tolist()], np.int64)
         found = torch.empty(

@@ -7,7 +7,7 @@ mask it had, and a window is only opened where it is worth a fresh start.
 from __future__ import annotations
 
 from interactify.pictures.resize_pad import View
-from interactify.pictures.window import Places, Window, whole
+from interactify.pictures.window import Pixels, Window, whole
 
 MARGIN = 1.4  # the window's sides over those of the box around object and clicks
 GAIN = 1.2  # a window is opened where the network then sees the object at least this much larger
@@ -18,8 +18,8 @@ KEEP = 0.5  # it is kept while its IoU with the window that would now be chosen 
 def next_window(
     current: Window,
     extent: Window | None,
-    places: Places,
-    newest: Places,
+    places: Pixels,
+    newest: Pixels,
     size: tuple[int, int],
     resolution: int | None,
 ) -> Window:
@@ -37,7 +37,7 @@ def next_window(
     chosen = _around(extent, places, size, least)
     if _scale(chosen, resolution) < GAIN * _scale(whole(size), resolution):
         chosen = whole(size)
-    if bool(current.holds_places(newest).all()) and current.overlap(chosen) >= KEEP:
+    if bool(current.contains(newest).all()) and current.overlap(chosen) >= KEEP:
         return current
     return chosen
 
@@ -48,7 +48,7 @@ def _scale(window: Window, resolution: int | None) -> float:
     return max(content) / max(window.height, window.width)
 
 
-def _around(extent: Window | None, places: Places, size: tuple[int, int], least: int) -> Window:
+def _around(extent: Window | None, places: Pixels, size: tuple[int, int], least: int) -> Window:
     xs, ys = places[:, 0].tolist(), places[:, 1].tolist()
     if extent is not None:
         xs += [extent.left, extent.left + extent.width - 1]

@@ -1,1 +1,1 @@
-"""Running only what a click changes; see README.md beside this file."""
+"""Runs only the part of a network that a click changes; see README.md beside this file."""

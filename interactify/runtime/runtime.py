@@ -1,4 +1,4 @@
-"""What runs one network's passes: what is known of its suffixes, and the executor of its tapes."""
+"""What all sessions of one network share: what is known of its suffixes, and the executor of its tapes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Key = tuple[str, tuple[int, ...]]  # the variables' name and the image's shape
 
 @dataclass
 class Suffixes:
-    """What is known of a network's suffixes from earlier images, by variables and shape.
+    """What earlier images have shown about a network's suffixes, by variables and shape.
 
     Attributes:
-        learnt: how the network writes in place.
-        checked: where a tape has been found to give what the whole network gives.
-        whole: where the whole network is run, and why.
-        unlowered: by variables, why tapes are run as they were recorded; "" where they are lowered.
-        batched: where rows have been found to give together what they give alone.
-        alone: where rows are run one by one, and why.
-        frozen: what was made of the weights for inference.
+        writes: how the network writes in place.
+        checked: keys whose tape passed the self-check against the whole network.
+        whole: keys that run the whole network, and why.
+        unlowered: by variables, why tapes run as recorded; "" where they are lowered.
+        batched: keys whose rows give the same together as alone.
+        alone: keys whose rows run one by one, and why.
+        frozen: what was derived from the weights for inference.
     """
 
-    learnt: dict[Key, InPlaceWrites] = field(default_factory=dict)
+    writes: dict[Key, InPlaceWrites] = field(default_factory=dict)
     checked: set[Key] = field(default_factory=set)
     whole: dict[Key, str] = field(default_factory=dict)
     unlowered: dict[str, str] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Suffixes:
 
 
 class Runtime:
-    """A network with all that is known of running it in part. Its sessions share it; it holds nothing of theirs."""
+    """A network and what is known about running its suffixes. Sessions share it; it holds no state of a session."""
 
     def __init__(self, network: Network, compiles: bool = False) -> None:
         self.network = network
@@ -44,6 +44,6 @@ class Runtime:
         self.executor = Executor(compiles, network.autocast, self.pointers)
 
     def pointers(self) -> set[int]:
-        """Where in memory the weights are, and what was made of them."""
+        """The memory addresses of the weights and of what was derived from them."""
         tensors = (*self.network.weights, *self.suffixes.frozen.tensors())
         return {tensor.untyped_storage().data_ptr() for tensor in tensors}

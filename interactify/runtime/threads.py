@@ -1,7 +1,7 @@
 """Evaluations side by side on a CPU: one thread for each, instead of all threads for one after the other.
 
-Small maps keep few cores busy, and the solver's own steps none of them; several passes at once do. Each gives what it
-gives alone.
+Small maps keep few cores busy, and the solver's own steps keep one busy; several passes at once use all of them. Each
+pass gives what it gives alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 @contextmanager
 def side_by_side(count: int) -> Iterator[Executor | None]:
-    """`count` threads in which torch uses one thread each; None for fewer than two.
+    """A pool of `count` threads, in each of which torch uses one thread; None if `count` is less than two.
 
     >>> with side_by_side(2) as pool:
     ...     list(pool.map(lambda x: (x * x, torch.get_num_threads()), [2, 3]))
@@ -27,14 +27,14 @@ def side_by_side(count: int) -> Iterator[Executor | None]:
         return
     own, ready = torch.get_num_threads(), threading.Barrier(count + 1)
 
-    def begin() -> None:
-        torch.get_num_threads()  # the first question sets a thread's number to the process's; only then does ours hold
+    def start() -> None:
+        torch.get_num_threads()  # the first call in a thread resets its number to the process's, so it comes before ours
         torch.set_num_threads(1)
         ready.wait()
 
-    with ThreadPoolExecutor(count, initializer=begin) as pool:
-        for _ in range(count):  # a thread is started for each, since none is idle before all have begun
+    with ThreadPoolExecutor(count, initializer=start) as pool:
+        for _ in range(count):  # starts a new thread each time: none is idle before all have started
             pool.submit(int)
         ready.wait()
-        torch.set_num_threads(own)  # what was set in a thread is what later ones begin with
+        torch.set_num_threads(own)  # set_num_threads in a thread also sets what later threads start with
         yield pool

@@ -105,7 +105,7 @@ def _first(refiner: Refiner, own: int | None) -> _Both:
     both = np.empty(refiner.size, np.int64), np.empty(refiner.size, np.int64)
     for core, crop, plain in refiner.initial_parts():
         logits = resized(plain, (crop.image.shape[-2], crop.image.shape[-1]))
-        part = _most_likely(crop.view, logits, own, core.seen_from(crop.window))
+        part = _most_likely(crop.view, logits, own, core.relative_to(crop.window))
         for every, its in zip(both, part, strict=True):
             every[core.slices] = its
     return both

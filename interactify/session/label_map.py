@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interactify.interactions.constraints import OWN
-from interactify.interactions.rasterise import strewn
+from interactify.interactions.constraints import TARGET
+from interactify.interactions.rasterise import stroke_mask
 from interactify.pictures.window import Window, whole
 from interactify.refinement.history import Track
 from interactify.refinement.result import Result
@@ -39,8 +39,8 @@ def _certain(result: Result) -> Tensor:
     odds = result.shown.read(photo).float().cpu().clamp(max=CERTAIN)
     told = result.constraints
     reach = NEAR * max(result.size)
-    own = told.required & told.positive & (told.labels == OWN)
-    for x, y in told.places[own].tolist():
+    own = told.required & told.positive & (told.labels == TARGET)
+    for x, y in told.points[own].tolist():
         spot = Window(y, x, 1, 1).grown(math.ceil(reach), result.size)
         rows, columns = (torch.arange(span.start, span.stop, dtype=torch.float32) for span in spot.slices)
         away = torch.hypot(rows[:, None] - y, columns[None] - x)
@@ -48,7 +48,7 @@ def _certain(result: Result) -> Tensor:
         sure = torch.where((away <= reach) & (near > 0), CERTAIN + 1 - away / (reach + 1), near)
         odds[spot.slices] = torch.maximum(near, sure)
     for stroke in told.strokes:
-        covered = strewn(stroke, photo) if stroke.positive else None
+        covered = stroke_mask(stroke, photo) if stroke.positive else None
         if covered is not None:
             odds[torch.from_numpy(covered) & (odds > 0)] = CERTAIN + 1
     return odds

@@ -1,4 +1,4 @@
-"""The tools in which people annotate already: napari, Label Studio and CVAT, with a network of one's own behind them.
+"""The network of the user in annotation tools: napari, Label Studio and CVAT.
 
-Each is imported where it is used only: none of them is needed for the library itself.
+Each is imported only where it is used: the library itself needs none of them.
 """

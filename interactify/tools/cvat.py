@@ -1,8 +1,8 @@
-"""The function that CVAT calls, by nuclio: a photo and points or a box in, a mask out.
+"""The function that CVAT calls through nuclio: a photo with points or a box in, a mask out.
 
 CVAT sends JSON with "image" (a picture file in base64), "pos_points" and "neg_points" ([[x, y], …] in pixels from the
-photo's upper left corner), and "obj_bbox", two corners or nothing; it reads "mask", H rows of W numbers, 0 where the
-object is not.
+photo's upper left corner), and "obj_bbox", two corners or nothing. It reads "mask", H rows of W numbers, 0 outside the
+object.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError
-from interactify.interactions.validation import text_of
-from interactify.predictor.prompts import Prompt, Rectangle
-from interactify.tools.served import Served, clicks_in, image_of, rectangle_in
-
-CALLERS_FAULT = (InteractionError, OptionError, PhotoError)  # the request's; all else is the network's or the machine's
+from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError, text_of
+from interactify.interactions.gestures import Box
+from interactify.interactive import wrap
+from interactify.models.build import build_model, quickest_device
+from interactify.predictor.prompts import Prompt
+from interactify.tools.served import Served, box_in, clicks_in, image_of, status_of
 
 
 class Function:
-    """What main.py in the folder of `interactify cvat-function` names: nuclio calls its two methods.
+    """What main.py in the folder of `interactify cvat-function` creates: nuclio calls its two methods.
 
-    `settings` is the path of network.json beside it: {"model": "zoo", "options": {…}}, the options being those of
+    `settings` is the path of network.json beside it: {"model": "zoo", "options": {…}}, with the options of
     `interactify.wrap`.
     """
 
@@ -37,13 +37,13 @@ class Function:
         self.served: Served | None = None
 
     def init_context(self, context: Any) -> None:
-        """Build the network, once for each worker, before the first request."""
+        """Build the network. nuclio calls this once for each worker, before the first request."""
         context.logger.info("interactify: building the network")
         self.served = served_from(self.settings)
         context.logger.info("interactify: ready")
 
     def handler(self, context: Any, event: Any) -> Any:
-        """Answer a request: 200 with a mask, 400 where the request can't be answered, 500 where the network fails."""
+        """Respond to a request: 200 with a mask, 400 for an invalid request, 500 where the network fails."""
         if self.served is None:
             self.init_context(context)
         assert self.served is not None
@@ -62,27 +62,24 @@ def served_from(settings: Path) -> Served:
         OptionError: the file can't be read.
         ModelError, CheckpointError: as `build_model`.
     """
-    from interactify.interactive import wrap
-    from interactify.models.build import build_model, quickest_device
-
     try:
-        said = json.loads(settings.read_text(encoding="utf-8"))
-        model, options = said["model"], said.get("options", {})
+        stored = json.loads(settings.read_text(encoding="utf-8"))
+        model, options = stored["model"], stored.get("options", {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as cause:
         raise OptionError(
-            f'Expected {{"model": "…", "options": {{…}}}} in {settings}, which can\'t be read ({cause}). '
-            "`interactify cvat-function` writes it."
+            f'Expected {{"model": "…", "options": {{…}}}} in {settings}, got a file that can\'t be read ({cause}). Try '
+            "`interactify cvat-function`, which writes it."
         ) from cause
-    model = _at(settings.parent, model)
-    given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
-    return Served(wrap(build_model(model), **given).to(quickest_device()))
+    model = _from_folder(settings.parent, model)
+    arguments: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+    return Served(wrap(build_model(model), **arguments).to(quickest_device()))
 
 
 def answered(served: Served, body: Any) -> str:
-    """The text of the answer to a request's body: the dict that nuclio makes of JSON, or its text.
+    """The JSON of the response to a request's body, which is the dict that nuclio makes of JSON, or the JSON itself.
 
     Raises:
-        InteractionError: points or a box that can't be read, or lie outside the photo.
+        InteractionError: points or a box that can't be read, or are outside the photo.
         PhotoError: no picture.
     """
     request = _request(body)
@@ -101,11 +98,11 @@ def answered(served: Served, body: Any) -> str:
         *clicks_in(request.get("neg_points"), size, False),
     )
     prompt = Prompt(clicks, _box(request.get("obj_bbox"), size))
-    return f'{{"mask": {mask_text(served.answer(image, name, prompt).mask)}}}'
+    return f'{{"mask": {mask_text(served.segment(image, name, prompt).mask)}}}'
 
 
 def mask_text(mask: NDArray[np.bool_]) -> str:
-    """A mask as JSON, rows of 0 and 1: what `json.dumps` gives without spaces, a hundred times as fast.
+    """A mask as JSON, rows of 0 and 1: the same as `json.dumps` without spaces, a hundred times as fast.
 
     >>> mask_text(np.array([[True, False], [False, False]]))
     '[[1,0],[0,0]]'
@@ -115,13 +112,8 @@ def mask_text(mask: NDArray[np.bool_]) -> str:
     return f"[{','.join('[' + row.tobytes()[:-1].decode('ascii') + ']' for row in text)}]"
 
 
-def status_of(error: InteractifyError) -> int:
-    """The HTTP status of an error: 400 where the request is at fault."""
-    return 400 if isinstance(error, CALLERS_FAULT) else 500
-
-
-def _at(folder: Path, model: str) -> str:
-    """A model's text whose relative paths are meant from a folder on."""
+def _from_folder(folder: Path, model: str) -> str:
+    """A model's text with its relative paths resolved from a folder."""
     name, at, checkpoint = model.partition("@")
     if at and checkpoint:
         return f"{name}@{folder / checkpoint}"
@@ -135,16 +127,16 @@ def _request(body: Any) -> Mapping[str, Any]:
         try:
             body = json.loads(body)
         except ValueError as cause:
-            raise InteractionError(f"Expected a request in JSON, got what is none: {cause}.") from cause
+            raise InteractionError(f"Expected a request in JSON, got other text: {cause}.") from cause
     if not isinstance(body, Mapping):
         raise InteractionError(f'Expected a request as {{"image": …, "pos_points": …, …}}, got {text_of(body)}.')
     return body
 
 
-def _box(corners: Any, size: tuple[int, int]) -> Rectangle | None:
-    """None, [], [[x, y], [x, y]] or [x, y, x, y], whichever version of CVAT it is.
+def _box(corners: Any, size: tuple[int, int]) -> Box | None:
+    """Read None, [], [[x, y], [x, y]] or [x, y, x, y]: versions of CVAT differ.
 
-    Two boxes, which CVAT sends where a second one was drawn, are read as the one around both: the object is one.
+    CVAT sends two boxes where the user has drawn a second one. They are of one object, so the box around both is read.
     """
     if corners is None or corners == []:
         return None
@@ -153,8 +145,8 @@ def _box(corners: Any, size: tuple[int, int]) -> Rectangle | None:
         flat = [side for corner in corners for side in corner]
     if not isinstance(flat, list) or len(flat) not in (4, 8):
         raise InteractionError(f'Expected "obj_bbox" as [[x, y], [x, y]], got {text_of(corners)}.')
-    boxes = [rectangle_in(flat[at : at + 4], size) for at in range(0, len(flat), 4)]
-    return Rectangle(
+    boxes = [box_in(flat[at : at + 4], size) for at in range(0, len(flat), 4)]
+    return Box(
         min(box.left for box in boxes), min(box.top for box in boxes),
         max(box.right for box in boxes), max(box.bottom for box in boxes),
     )  # fmt: skip

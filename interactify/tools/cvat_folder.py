@@ -1,12 +1,11 @@
-"""The folder that nuclio deploys for CVAT, with all that the function needs in it.
+"""The folder that nuclio deploys for CVAT, with everything the function needs.
 
-A copy of this package goes along, so that what answers in CVAT is what was tried here; so do weights and modules that
-`--model` names in this computer's files. They may lie in that very folder: what is copied is never deleted.
+It has a copy of this package, so that CVAT runs the same code as this computer, and copies of the weights and modules
+that the model names among this computer's files. These may be in the folder already: they are never deleted.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import json
 import os
@@ -16,64 +15,83 @@ import shutil
 import string
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from interactify.commands.network_options import network, options
+from interactify import adapters
 from interactify.errors import OptionError
 from interactify.export.files import prepare_folder, write_json, write_whole
+from interactify.interactive import wrap
+from interactify.models.build import build_model
 from interactify.models.hubs import FAMILIES
 
 SETTINGS = "network.json"
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-CPU_INDEX = " --index-url https://download.pytorch.org/whl/cpu"  # PyPI's torch brings CUDA along: gigabytes
+CPU_INDEX = " --index-url https://download.pytorch.org/whl/cpu"  # PyPI's torch includes CUDA: gigabytes
 GPU = "  resources:\n    limits:\n      nvidia.com/gpu: 1\n"
 
 
-def fill(given: argparse.Namespace) -> Path:
-    """Write the folder that `interactify cvat-function` was asked for; returns its path.
+def fill(
+    out: str | Path,
+    model: str,
+    options: Mapping[str, Any],
+    name: str | None = None,
+    gpu: bool = False,
+    requirements: Sequence[str] = (),
+) -> Path:
+    """Write the folder that nuclio deploys; returns its path.
+
+    Args:
+        out: a folder that is new, empty, or was written by this function.
+        model: the network, as `interactify.models.build_model` takes it.
+        options: of `interactify.wrap`.
+        name: what CVAT shows in its list of tools; the network's by default.
+        gpu: whether the function runs on a GPU.
+        requirements: packages that the network needs beside this one, as pip takes them.
 
     Raises:
-        OptionError: there is something else in it, or it can't be written to.
+        OptionError: the folder holds other files, or can't be written to.
+        ModelError, CheckpointError, OptionError: as `build_model` and `interactify.wrap`.
     """
-    out = Path(given.out)
+    out, model = Path(out), model.strip()
     if out.is_dir() and any(out.iterdir()) and not (out / SETTINGS).is_file():
-        raise OptionError(f"{out} holds other files already. Name a new folder, or an empty one.")
-    named = given.model.strip()
-    module = _module(named)
-    network(given)  # what is wrong with it is said now, and not in a container's log
+        raise OptionError(f"Expected a new or empty folder, but {out} holds other files already. Try another name.")
+    module = _module(model)
+    wrap(build_model(model), **options)  # an error in it comes now, and not in a container's log
     folder = prepare_folder(out)
-    source, model = _weights(named, folder)
-    copied = _bring_weights(source, folder)
-    _bring_module(module, folder)
-    write_json(folder / SETTINGS, {"model": model, "options": options(given), "copied": copied})
+    source, deployed_model = _weights(model, folder)
+    copied = _copy_weights(source, folder)
+    _copy_module(module, folder)
+    write_json(folder / SETTINGS, {"model": deployed_model, "options": dict(options), "copied": copied})
     template = resources.files("interactify.tools") / "cvat_template"
     write_whole(folder / "main.py", (template / "main.py").read_bytes())
     text = string.Template((template / "function.yaml").read_text(encoding="utf-8"))
-    filled = text.substitute(_words(given, model))
+    filled = text.substitute(_substitutions(deployed_model, name, gpu, requirements))
     write_whole(folder / "function.yaml", filled.encode())
     _copy_package(folder / "interactify")
     return folder
 
 
-def _words(given: argparse.Namespace, model: str) -> dict[str, str]:
-    """What the template's names stand for."""
-    shown = given.name or ("interactify" if model == "zoo" else f"interactify: {Path(model.split('@')[0]).name}")
-    slug = re.sub(r"[^a-z0-9]+", "-", shown.lower()).strip("-")[:50] or "network"
+def _substitutions(model: str, name: str | None, gpu: bool, requirements: Sequence[str]) -> dict[str, str]:
+    """The values of the template's placeholders."""
+    title = name or ("interactify" if model == "zoo" else f"interactify: {Path(model.split('@')[0]).name}")
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:50] or "network"
     return {
         "name": slug if slug.startswith("interactify") else f"interactify-{slug}",
-        "title": json.dumps(shown),
-        "description": json.dumps(f"{shown}, which follows clicks without having been trained for them"),
-        "index": "" if given.gpu else CPU_INDEX,
-        "requirements": " ".join(shlex.quote(each) for each in [*_requirements(model), *given.requirement]),
-        "threads": "4" if given.gpu else "2",
-        "workers": "1" if given.gpu else "2",
-        "resources": GPU if given.gpu else "",
+        "title": json.dumps(title),
+        "description": json.dumps(f"{title}, which follows clicks without having been trained for them"),
+        "index": "" if gpu else CPU_INDEX,
+        "requirements": " ".join(shlex.quote(each) for each in [*_requirements(model), *requirements]),
+        "threads": "4" if gpu else "2",
+        "workers": "1" if gpu else "2",
+        "resources": GPU if gpu else "",
     }
 
 
 def _requirements(model: str) -> list[str]:
-    """What this package needs, torch and torchvision left out: they come first, from an index of their own."""
+    """This package's requirements without torch and torchvision, which are installed first, from their own index."""
     extra = "transformers" if model.startswith("transformers/") else None
     needed = []
     for line in importlib.metadata.requires("interactify") or []:
@@ -85,7 +103,7 @@ def _requirements(model: str) -> list[str]:
 
 
 def _weights(model: str, folder: Path) -> tuple[Path | None, str]:
-    """The weights among this computer's files that a model's text names, and the text that names them in the folder."""
+    """The weights on this computer that a model's text names, and the text that names their copy in the folder."""
     name, at, checkpoint = model.partition("@")
     family, _, rest = name.partition("/")
     if at:
@@ -101,22 +119,22 @@ def _target(source: Path, folder: Path) -> Path:
     return folder / "weights" / Path(os.path.abspath(source)).name  # "." has no name; a link keeps its own
 
 
-def _bring_weights(source: Path | None, folder: Path) -> str | None:
-    """Copy weights to the folder, in place of those that were copied before; returns the name of what was copied.
+def _copy_weights(source: Path | None, folder: Path) -> str | None:
+    """Copy weights to the folder, in place of those of an earlier run; returns the copy's name.
 
-    Only what an earlier run has copied is deleted. All else in weights/ is somebody's, and may be all there is of it.
+    Only an earlier run's copy is deleted. All else in weights/ is the user's, and may be the only copy.
     """
     weights = folder / "weights"
     target = None if source is None else _target(source, folder)
-    before = _copied_before(folder)
+    before = _earlier_copy(folder)
     if before is not None and source is not None and source.resolve().is_relative_to(before.resolve()):
-        before = None  # it is what is named now, or holds it
-    itself = target is not None and source is not None and _is(source, target)
-    there = sorted(weights.iterdir()) if weights.is_dir() else []
-    others = [each for each in there if each != before and not (each == target and itself)]
+        before = None  # it is the source, or holds it
+    in_place = target is not None and source is not None and _is(source, target)
+    files = sorted(weights.iterdir()) if weights.is_dir() else []
+    others = [each for each in files if each != before and not (each == target and in_place)]
     if others := [each for each in others if not each.name.startswith(".")]:
         raise OptionError(
-            f"Expected nothing in {weights} but what this command has copied there, since all of it is deployed; found "
+            f"Expected nothing in {weights} but this command's own copies, since all of it is deployed; found "
             f"{others[0].name}. Move it elsewhere, or name a new folder."
         )
     copied = source is not None and target is not None and _copy(source, target)
@@ -128,8 +146,8 @@ def _bring_weights(source: Path | None, folder: Path) -> str | None:
     return target.name if copied and target is not None else None
 
 
-def _copied_before(folder: Path) -> Path | None:
-    """What an earlier run copied to weights/; None where there is none, or it can't be told."""
+def _earlier_copy(folder: Path) -> Path | None:
+    """The copy of an earlier run in weights/; None where there is none, or it is unknown."""
     try:
         name = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["copied"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -138,17 +156,19 @@ def _copied_before(folder: Path) -> Path | None:
 
 
 def _module(model: str) -> str:
-    """The module or package that a network is built by; "" where none is named."""
+    """The module or package that builds the network; "" where none is named."""
     if "@" in model or ":" not in model or model.partition("/")[0] in FAMILIES:
         return ""
     name = model.partition(":")[0].split(".")[0]
     if name == "main":
-        raise OptionError("A module named main can't go along: main.py is what nuclio calls. Give it another name.")
+        raise OptionError(
+            "Expected a module with another name than main: main.py is what nuclio calls. Try another name for it."
+        )
     return name
 
 
-def _bring_module(name: str, folder: Path) -> None:
-    """Copy a module or package of the current folder; one that is installed has to be named by --requirement."""
+def _copy_module(name: str, folder: Path) -> None:
+    """Copy a module or package of the current folder; an installed one has to be named by --requirement."""
     if not name:
         return
     for source in (Path.cwd() / name, Path.cwd() / f"{name}.py"):
@@ -159,10 +179,8 @@ def _bring_module(name: str, folder: Path) -> None:
 
 
 def _copy_package(target: Path) -> None:
-    from interactify import adapters
-
     _copy(Path(__file__).parent.parent, target)
-    _copy(Path(adapters.__file__ or "").parent, target / "adapters")  # where its import name says it is
+    _copy(Path(adapters.__file__ or "").parent, target / "adapters")  # where its import name expects it
 
 
 def _is(source: Path, target: Path) -> bool:
@@ -170,15 +188,15 @@ def _is(source: Path, target: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> bool:
-    """Copy a file or a folder in the place of what is there; False where it is the very same, and stays as it is.
+    """Copy a file or a folder to `target`, and replace the old one; False where both are the same file, which stays.
 
-    What is there is replaced once the copy is whole, so that a copy that fails deletes nothing.
+    The old one is replaced only once the copy is complete, so that a failed copy deletes nothing.
     """
     if _is(source, target):
         return False
     ours, theirs = target.parent.resolve() / target.name, source.resolve()
     if ours in theirs.parents or theirs in ours.parents:
-        raise OptionError(f"{source} can't be copied to {target}: one holds the other. Name another folder.")
+        raise OptionError(f"{source} can't be copied to {target}: one holds the other. Try another folder.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".copying-", dir=target.parent) as beside:
@@ -188,7 +206,7 @@ def _copy(source: Path, target: Path) -> bool:
             else:
                 shutil.copyfile(source, copy)
             old = Path(beside, "old")
-            if target.is_dir():  # a folder, other than a file, takes no other one's place in one step
+            if target.is_dir():  # os.replace replaces files, but no folder that has files
                 os.replace(target, old)
             try:
                 os.replace(copy, target)
@@ -198,5 +216,5 @@ def _copy(source: Path, target: Path) -> bool:
                 raise
     except OSError as cause:
         reason = cause.strerror or cause
-        raise OptionError(f"{source} can't be copied to {target} ({reason}). What was there is there still.") from cause
+        raise OptionError(f"{source} can't be copied to {target} ({reason}). The old {target.name} is unchanged.") from cause
     return True

@@ -21,8 +21,7 @@ from label_studio_ml.model import LabelStudioMLBase
 from PIL import Image
 
 import interactify
-from interactify.errors import InteractifyError, OptionError, PhotoError
-from interactify.interactions.validation import text_of
+from interactify.errors import InteractifyError, OptionError, PhotoError, text_of
 from interactify.interactive import Interactive
 from interactify.predictor.prompts import Prompt
 from interactify.tools.cvat import status_of

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from interactify.errors import InteractionError, OptionError
+from interactify.errors import InteractionError, OptionError, text_of
 from interactify.interactions.click import Click
-from interactify.interactions.validation import number, text_of
+from interactify.interactions.validation import number
 from interactify.predictor.prompts import Prompt, Rectangle
 from interactify.tools.label_studio_rle import decoded, encoded
 from interactify.tools.served import Answered, pixel_in, rectangle_in

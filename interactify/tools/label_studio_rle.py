@@ -15,8 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from interactify.errors import InteractionError
-from interactify.interactions.validation import text_of
+from interactify.errors import InteractionError, text_of
 
 CHANNELS: Final = 4
 SIZES: Final = (3, 4, 8, 16)  # bits of a run's count: those that Label Studio's own front end writes

@@ -1,7 +1,7 @@
-"""A network behind a server: every request brings its photo and all that is said of an object, and gets a mask.
+"""A network behind a server: every request brings its photo and all prompts of an object, and gets a mask.
 
-Nothing is remembered of what was said, so that any worker can answer any request; but the last photos stay open,
-because the next request is likely to be about one of them.
+No prompt is remembered, so that any worker can handle any request; but the last photos stay open, because the next
+request is likely to be about one of them.
 """
 
 from __future__ import annotations
@@ -19,47 +19,49 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from interactify.errors import InteractionError, PhotoError
+from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError, text_of
 from interactify.interactions.click import Click
-from interactify.interactions.validation import number, text_of
+from interactify.interactions.gestures import Box
+from interactify.interactions.validation import number
 from interactify.interactive import Interactive
 from interactify.pictures.decode import upright
-from interactify.predictor.answers import Opened
 from interactify.predictor.candidates import expected_iou
-from interactify.predictor.prompts import Prompt, Rectangle
+from interactify.predictor.photo import ObjectLogits, PromptedPhoto
+from interactify.predictor.prompts import Prompt
 
-KEPT: Final = 2  # photos that stay open: the one that is worked on, and the one before, for a second person
+OPEN: Final = 2  # photos that stay open: the current one, and the one before, for a second user
+BAD_REQUEST: Final = (InteractionError, OptionError, PhotoError)  # all others come from the network or the machine
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
-    """A mask (H, W) bool of a whole photo, and the IoU that the network expects of it, from 0 to 1."""
+class ScoredMask:
+    """A mask (H, W) bool of a whole photo, and its IoU in [0, 1] as the network's probabilities estimate it."""
 
     mask: NDArray[np.bool_]
     score: float
 
 
 class Served:
-    """A wrapped network that answers single requests, from several threads one after the other.
+    """A wrapped network that handles single requests, those of several threads one after the other.
 
     >>> served = Served(interactify.wrap(interactify.zoo.load()))
-    >>> answered = served.answer(Image.new("RGB", (80, 60)), "black", Prompt((Click(40, 30),)))
-    >>> answered.mask.shape, bool(answered.mask[30, 40])
+    >>> scored = served.segment(Image.new("RGB", (80, 60)), "black", Prompt((Click(40, 30),)))
+    >>> scored.mask.shape, bool(scored.mask[30, 40])
     ((60, 80), True)
     """
 
-    def __init__(self, net: Interactive, kept: int = KEPT) -> None:
+    def __init__(self, net: Interactive, most_open: int = OPEN) -> None:
         self.net = net
-        self._kept = kept
-        self._opened: OrderedDict[str, Opened] = OrderedDict()
+        self._most_open = most_open
+        self._photos: OrderedDict[str, PromptedPhoto] = OrderedDict()  # the last used is last
         self._lock = threading.Lock()
 
-    def answer(self, photo: Image.Image, name: str, prompt: Prompt, target: int | str | None = None) -> Answered:
-        """The object that a prompt speaks of; the network's own prediction where it says nothing.
+    def segment(self, photo: Image.Image, name: str, prompt: Prompt, target: int | str | None = None) -> ScoredMask:
+        """The object that a prompt describes; without clicks and box the network's own prediction.
 
         Args:
-            photo: as it is seen, a rotation applied.
-            name: what tells this photo from others; it is opened again where another one came between.
+            photo: with its rotation applied.
+            name: identifies the photo, such as a digest of its file; only a photo that is no longer open is opened.
             prompt: clicks at their pixels and a box, within the photo.
             target: the class that a positive click means, as for `Interactive.session`.
 
@@ -67,31 +69,38 @@ class Served:
             PhotoError, ModelError, NonFiniteError, OptionError: as `Interactive.session`.
         """
         with self._lock:
-            opened = self._opened.pop(name, None) or Opened(self.net, photo)
-            self._opened[name] = opened
-            while len(self._opened) > self._kept:
-                self._opened.popitem(last=False)
-            answer = opened.answer(prompt, target)
-        inside = answer.logits > 0
-        return Answered(answer.on_photo(answer.logits[None])[0] > 0, float(expected_iou(answer.logits, inside)))
+            opened = self._photos.pop(name, None) or PromptedPhoto(self.net, photo)
+            self._photos[name] = opened
+            while len(self._photos) > self._most_open:
+                self._photos.popitem(last=False)
+            result = opened.refine(prompt, target)
+        logits = ObjectLogits.of(result).logits
+        return ScoredMask(result.mask, expected_iou(logits, logits > 0))
+
+
+def status_of(error: InteractifyError) -> int:
+    """The HTTP status of an error: 400 where the request is at fault, 500 elsewhere."""
+    return 400 if isinstance(error, BAD_REQUEST) else 500
 
 
 def image_of(data: bytes) -> tuple[Image.Image, str]:
-    """The picture in the bytes of a file, upright and in its own mode, and what tells it from others.
+    """The picture in the bytes of a file, upright and in its own mode, and the file's SHA-256, by which it is known.
 
-    Depth and transparency are what `interactify.pictures.decode` reads them as, whether a photo comes as a file or as
-    its bytes.
+    `interactify.pictures.decode` then reads depth and transparency as it does from the file itself.
 
     Raises:
-        PhotoError: the bytes are no picture, or one of more pixels than PIL opens unasked.
+        PhotoError: the bytes are no picture, or one of more pixels than PIL opens by default.
     """
     try:
         with Image.open(io.BytesIO(data)) as stored:
             stored.load()
             image = upright(stored)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as cause:
-        raise PhotoError(f"The image has more pixels than PIL opens unasked ({cause}). Make it smaller.") from cause
-    except Exception as cause:  # decoders meet broken files with nearly any exception
+        raise PhotoError(
+            f"Expected an image of no more pixels than PIL opens by default, got a larger one ({cause}). Try a smaller "
+            "one."
+        ) from cause
+    except Exception as cause:  # decoders raise nearly any exception on broken files
         raise PhotoError(
             f"Expected the bytes of a picture file (JPEG, PNG, …), got {len(data)} bytes that can't be read as one: "
             f"{cause or type(cause).__name__}."
@@ -100,31 +109,31 @@ def image_of(data: bytes) -> tuple[Image.Image, str]:
 
 
 def pixel_in(value: Any, side: int, what: str) -> int:
-    """The pixel in which a point lies whose coordinate runs from a photo's first border, 0, to its last, `side`.
+    """The pixel of a coordinate that runs from 0, a photo's first border, to `side`, its last border.
 
-    The last border belongs to the last pixel. Raises InteractionError for what is no number or lies beyond.
+    The last border belongs to the last pixel. Raises InteractionError for other values.
 
     >>> [pixel_in(x, 80, "x") for x in (0, 0.99, 1, 79.5, 80)]
     [0, 0, 1, 79, 79]
     """
-    found = number(what, value, "A point's")
-    if not 0 <= found <= side:
+    coordinate = number(what, value, "A point's")
+    if not 0 <= coordinate <= side:
         raise InteractionError(f"Expected a point's {what} from 0 to {side}, the photo's border, got {text_of(value)}.")
-    return min(math.floor(found), side - 1)
+    return min(math.floor(coordinate), side - 1)
 
 
-def rectangle_in(sides: Sequence[Any], size: tuple[int, int]) -> Rectangle:
-    """The pixels that a box of two opposite corners touches; what reaches beyond the photo (H, W) is cut off.
+def box_in(sides: Sequence[Any], size: tuple[int, int]) -> Box:
+    """The pixels that a box with two opposite corners touches, cut off at the photo's borders.
 
     Args:
         sides: x and y of one corner, x and y of the other, as for `pixel_in`.
         size: (H, W) of the photo.
 
     Raises:
-        InteractionError: no numbers, or the box lies beside the photo.
+        InteractionError: no numbers, or the box lies outside the photo.
 
-    >>> rectangle_in([30.2, -4, 9.5, 20], (60, 80))
-    Rectangle(left=9, top=0, right=30, bottom=19)
+    >>> box_in([30.2, -4, 9.5, 20], (60, 80))
+    Box(left=9, top=0, right=30, bottom=19)
     """
     height, width = size
     x0, y0, x1, y1 = (number(name, value, "A box's") for name, value in zip("xyxy", sides, strict=True))
@@ -137,11 +146,11 @@ def rectangle_in(sides: Sequence[Any], size: tuple[int, int]) -> Rectangle:
         )
     first = min(math.floor(max(left, 0)), width - 1), min(math.floor(max(top, 0)), height - 1)
     last = max(math.ceil(min(right, width)) - 1, first[0]), max(math.ceil(min(bottom, height)) - 1, first[1])
-    return Rectangle(*first, *last)
+    return Box(*first, *last)
 
 
 def clicks_in(points: Any, size: tuple[int, int], positive: bool) -> tuple[Click, ...]:
-    """Clicks from a list of points [x, y], as for `pixel_in`; None is an empty list. Raises InteractionError."""
+    """Clicks from a list of points [x, y], each as for `pixel_in`; None is an empty list. Raises InteractionError."""
     if points is None:
         return ()
     pairs = isinstance(points, (list, tuple)) and all(isinstance(p, (list, tuple)) and len(p) == 2 for p in points)

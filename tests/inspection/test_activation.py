@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from interactify.inspection.activation import BeforeActivation, applied, depths_of, judged_by_values, read_from_graph
+from interactify.inspection.activation import BeforeActivation, applied, convolution_depths, activation_from_values, activation_from_graph
 from tests.fixtures import networks
 
 Z = networks.random_tensor(1, 3, 6, 8)
@@ -253,20 +253,20 @@ def test_the_end_of_a_network_frees_everything_without_the_collector() -> None:
     ],
 )
 def test_the_last_operation(make: Any, expected: str | None) -> None:
-    assert read_from_graph(make(Z.clone().requires_grad_(True))) == expected
+    assert activation_from_graph(make(Z.clone().requires_grad_(True))) == expected
 
 
 def test_judged_by_values_of_several_images() -> None:
     probabilities = [torch.sigmoid(Z * gain) for gain in (1.0, 0.0, 5.0)]
-    assert judged_by_values(probabilities) == "sigmoid"
-    assert judged_by_values([torch.softmax(Z * gain, 1) for gain in (1.0, 0.0, 5.0)]) == "softmax"
+    assert activation_from_values(probabilities) == "sigmoid"
+    assert activation_from_values([torch.softmax(Z * gain, 1) for gain in (1.0, 0.0, 5.0)]) == "softmax"
     # One image alone may lie in [0, 1] by chance; a louder one does not.
     faint = Z.abs() / 10
-    assert judged_by_values([faint]) == "sigmoid" and judged_by_values([faint, faint * 100]) == "none"
-    assert judged_by_values([torch.sigmoid(Z), Z]) == "none"
-    assert judged_by_values([torch.zeros(1, 1, 4, 4)] * 3) == "none", "a constant says nothing"
-    assert judged_by_values([torch.softmax(Z, 1), torch.sigmoid(Z)]) == "sigmoid", "exclusive on all images or on none"
-    assert judged_by_values([torch.full((1, 1, 4, 4), float("nan"))]) == "none"
+    assert activation_from_values([faint]) == "sigmoid" and activation_from_values([faint, faint * 100]) == "none"
+    assert activation_from_values([torch.sigmoid(Z), Z]) == "none"
+    assert activation_from_values([torch.zeros(1, 1, 4, 4)] * 3) == "none", "a constant says nothing"
+    assert activation_from_values([torch.softmax(Z, 1), torch.sigmoid(Z)]) == "sigmoid", "exclusive on all images or on none"
+    assert activation_from_values([torch.full((1, 1, 4, 4), float("nan"))]) == "none"
 
 
 def test_depths_count_convolutions() -> None:
@@ -274,5 +274,5 @@ def test_depths_count_convolutions() -> None:
     one = F.conv2d(Z.clone().requires_grad_(True), kernel)
     two = F.conv2d(one, kernel)
     fused = torch.sigmoid(one + two)
-    assert depths_of([one, two, fused, F.conv2d(fused, kernel)]) == [1, 2, 2, 3]
-    assert depths_of([two]) == [0] and depths_of([Z, Z]) == [0, 0]
+    assert convolution_depths([one, two, fused, F.conv2d(fused, kernel)]) == [1, 2, 2, 3]
+    assert convolution_depths([two]) == [0] and convolution_depths([Z, Z]) == [0, 0]

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interactify.interactions.click import Click, Interaction, checked
-from interactify.interactions.constraints import OWN, PULL, Constraints, combine
+from interactify.interactions.constraints import TARGET, MASK_WEIGHT, Constraints, combine
 from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
-from interactify.interactions.sampling import along
+from interactify.interactions.sampling import scribble_points
 
 SIZE = (40, 60)
 BOX = Box(10, 10, 39, 29)
@@ -24,7 +24,7 @@ def told(*interactions: Interaction, **options: Any) -> Constraints:
 
 def labels(found: Constraints, owner: int | None = None) -> list[tuple[int, int, bool]]:
     """(x, y, positive) of what holds, of one interaction or all."""
-    rows = zip(found.places.tolist(), found.positive.tolist(), found.owners.tolist(), strict=True)
+    rows = zip(found.points.tolist(), found.positive.tolist(), found.owners.tolist(), strict=True)
     return [(x, y, yes) for (x, y), yes, own in rows if owner in (None, own)]
 
 
@@ -60,17 +60,17 @@ def test_clicks_alone(clicks: list[Click], own: int | None, exclusive: bool) -> 
     assert found.owners.tolist() == expected
     assert found.holding == tuple(clicks[place] for place in expected)
     assert found.overruled == tuple(click for place, click in enumerate(clicks) if place not in expected)
-    assert found.places.tolist() == [[clicks[place].x, clicks[place].y] for place in expected]
+    assert found.points.tolist() == [[clicks[place].x, clicks[place].y] for place in expected]
     assert found.positive.tolist() == [clicks[place].positive for place in expected]
     meant = [clicks[place].label for place in expected]
-    assert found.labels.tolist() == [OWN if label in (None, own) else label for label in meant]
+    assert found.labels.tolist() == [TARGET if label in (None, own) else label for label in meant]
     assert (found.weights == 1).all() and found.required.all() and found.interactions == tuple(clicks)
     assert found.region is found.mask is None and found.strokes == ()
 
 
 def test_nothing_said() -> None:
     found = told()
-    assert found.places.shape == (0, 2) and found.places.dtype == np.int64 and found.holding == ()
+    assert found.points.shape == (0, 2) and found.points.dtype == np.int64 and found.holding == ()
 
 
 def test_class_labels_at_one_pixel() -> None:
@@ -97,24 +97,24 @@ def test_a_scribble_counts_as_much_as_its_weight(points: list[Any], width: float
     own = found.owners == 1
     if not {(0, 0), (59, 39)} & set(points):
         assert found.weights[own].sum() == pytest.approx(weight) and len(set(found.weights[own])) == 1
-    assert found.places[own].tolist() == along(checked(scribble, SIZE), SIZE).tolist()
+    assert found.points[own].tolist() == scribble_points(checked(scribble, SIZE), SIZE).tolist()
 
 
 def test_a_scribble_over_a_click_and_back() -> None:
     click, scribble = Click(20, 5), Scribble(((10, 5), (30, 5)), False)
-    places = along(scribble, SIZE).tolist()
+    places = scribble_points(scribble, SIZE).tolist()
     assert [20, 5] in places
     over = told(click, scribble)
     assert over.overruled == (click,) and labels(over) == [(x, y, False) for x, y in places]
     back = told(click, scribble, Click(20, 5))
     assert back.overruled == () and (20, 5, False) not in labels(back), "the one point gives way, the others stand"
-    assert len(back.places) == len(places) + 1 and back.weights[back.owners == 1].sum() < 1
+    assert len(back.points) == len(places) + 1 and back.weights[back.owners == 1].sum() < 1
     assert told(scribble, Scribble(scribble.points, True)).overruled == (scribble,)
 
 
 def test_a_scribble_speaks_all_along_and_not_only_where_the_network_is_told() -> None:
     across = Scribble(((0, 5), (59, 5)), False)
-    between = next(x for x in range(60) if [x, 5] not in along(across, SIZE).tolist())
+    between = next(x for x in range(60) if [x, 5] not in scribble_points(across, SIZE).tolist())
     assert told(Click(between, 5), across).overruled == (Click(between, 5),)
     assert told(Click(between, 7), across).overruled == ()
     assert told(Click(between, 7), Scribble(across.points, False, width=5)).overruled == (Click(between, 7),)
@@ -161,7 +161,7 @@ def test_boxes_and_clicks_outside(region: Box | Lasso) -> None:
     outside, inside = Click(50, 20), Click(20, 20)
     found = told(outside, inside, region)
     assert found.overruled == (outside,) and found.region == region and (20, 20, True) in labels(found)
-    assert not found.found_by_region and told(region).found_by_region
+    assert not found.region_only and told(region).region_only
     assert all(not yes for _, _, yes in labels(found, 2)) and len(labels(found, 2)) == 8
     found = told(region, outside)
     assert found.overruled == (region,) and found.region is None and labels(found) == [(50, 20, True)]
@@ -213,7 +213,7 @@ def test_a_mask_and_what_came_before() -> None:
     assert found.overruled == (wrong, BOX) and found.mask == mask and found.region is None
     assert told(wrong, stroke, mask).overruled == (wrong, stroke)
     pulling = found.owners == 4
-    assert not found.required[pulling].any() and found.weights[pulling].sum() == pytest.approx(PULL)
+    assert not found.required[pulling].any() and found.weights[pulling].sum() == pytest.approx(MASK_WEIGHT)
     assert all(yes == shape[y, x] for x, y, yes in labels(found, 4))
     again = Mask(~shape)
     assert told(mask, again).overruled == (mask,) and told(mask, again).mask == again

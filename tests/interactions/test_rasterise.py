@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from shapely import LinearRing, LineString, Point, Polygon
 
 from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
-from interactify.interactions.rasterise import bounds, held, inside, strewn, under
-from interactify.interactions.sampling import ACROSS, ALONG, along, beside, centre, grid
+from interactify.interactions.rasterise import bounds, points_inside, region_mask, stroke_mask, points_under
+from interactify.interactions.sampling import MASK_GRID, SCRIBBLE_POINTS, scribble_points, background_points, deepest_pixel, mask_points
 from interactify.pictures.window import Window, whole
 
 SIZE = (18, 26)
@@ -46,28 +46,28 @@ def by_hand(region: Box | Lasso) -> tuple[np.ndarray, np.ndarray]:
 @given(region=REGION, window=WINDOWS)
 def test_inside(region: Box | Lasso, window: Window) -> None:
     found, sure = by_hand(region)
-    pixels = inside(region, whole(SIZE))
+    pixels = region_mask(region, whole(SIZE))
     assert np.array_equal(pixels[sure], found[sure])
-    assert np.array_equal(inside(region, window), pixels[window.slices])
+    assert np.array_equal(region_mask(region, window), pixels[window.slices])
     shuffled = np.random.default_rng(0).permutation(PIXELS)[:200]
-    assert np.array_equal(held(region, shuffled), pixels[shuffled[:, 1], shuffled[:, 0]])
-    assert held(region, shuffled[:0]).shape == (0,)
+    assert np.array_equal(points_inside(region, shuffled), pixels[shuffled[:, 1], shuffled[:, 0]])
+    assert points_inside(region, shuffled[:0]).shape == (0,)
     box = bounds(region)
     assert not pixels[
-        ~inside(Box(box.left, box.top, box.left + box.width - 1, box.top + box.height - 1), whole(SIZE))
+        ~region_mask(Box(box.left, box.top, box.left + box.width - 1, box.top + box.height - 1), whole(SIZE))
     ].any()
 
 
 def test_a_lasso_along_the_photos_borders_leaves_no_row_out() -> None:
     everything = Lasso(((0, 0), (25, 0), (25, 17), (0, 17)))
-    assert inside(everything, whole(SIZE)).all() and len(beside(everything, SIZE)) == 0
-    half = beside(Lasso(((5, 0), (20, 0), (20, 17), (5, 17))), SIZE)
+    assert region_mask(everything, whole(SIZE)).all() and len(background_points(everything, SIZE)) == 0
+    half = background_points(Lasso(((5, 0), (20, 0), (20, 17), (5, 17))), SIZE)
     assert len(half) and ((half[:, 0] < 5) | (half[:, 0] > 20)).all()
 
 
 def test_the_even_odd_rule_where_an_outline_crosses_itself() -> None:
     star = Lasso(((12, 0), (18, 17), (1, 6), (24, 6), (6, 17)))
-    pixels = inside(star, whole(SIZE))
+    pixels = region_mask(star, whole(SIZE))
     assert not pixels[9, 12] and pixels[3, 12] and pixels[7, 4]
 
 
@@ -78,44 +78,44 @@ def test_strewn(points: tuple, width: float, window: Window) -> None:
     line = LineString(points if len(points) > 1 else points * 2)
     away = np.array([line.distance(Point(x, y)) for x, y in PIXELS]).reshape(SIZE)
     sure = abs(away - width / 2) > 1e-9
-    covered = strewn(stroke, whole(SIZE))
+    covered = stroke_mask(stroke, whole(SIZE))
     assert covered is not None and np.array_equal(covered[sure], (away <= width / 2)[sure])
-    part = strewn(stroke, window)
+    part = stroke_mask(stroke, window)
     assert np.array_equal(
         np.zeros((window.height, window.width), bool) if part is None else part, covered[window.slices]
     )
     shuffled = np.random.default_rng(0).permutation(PIXELS)[:200]
-    assert np.array_equal(under(stroke, shuffled), covered[shuffled[:, 1], shuffled[:, 0]])
+    assert np.array_equal(points_under(stroke, shuffled), covered[shuffled[:, 1], shuffled[:, 0]])
 
 
 @settings(max_examples=80)
 @given(points=LINE, width=st.floats(0.2, 14))
 def test_along(points: tuple, width: float) -> None:
-    places = along(Scribble(points, width=width), SIZE)
+    places = scribble_points(Scribble(points, width=width), SIZE)
     line = LineString(points if len(points) > 1 else points * 2)
-    assert len(np.unique(places, axis=0)) == len(places) and 1 <= len(places) <= 3 * ALONG
+    assert len(np.unique(places, axis=0)) == len(places) and 1 <= len(places) <= 3 * SCRIBBLE_POINTS
     assert (places >= 0).all() and (places < (26, 18)).all()
     away = [line.distance(Point(x, y)) for x, y in places]
     assert max(away) <= max(width / 2, np.sqrt(0.5)) + 1e-9, "under the stroke, or of a fine one in its pixels"
     for end in (points[0], points[-1]):
         assert list(end) in places.tolist(), "from end to end"
     # Evenly: no part of the stroke is farther from a place than they are apart.
-    apart = max(line.length / (ALONG - 1), 1.0)
+    apart = max(line.length / (SCRIBBLE_POINTS - 1), 1.0)
     for share in np.linspace(0, line.length, 40):
         at = line.interpolate(share)
         assert np.hypot(places[:, 0] - at.x, places[:, 1] - at.y).min() <= apart + 1
 
 
 def test_a_wide_scribble_speaks_of_its_sides_too() -> None:
-    fine, wide = (along(Scribble(((3, 9), (20, 9)), width=width), SIZE) for width in (1, 12))
+    fine, wide = (scribble_points(Scribble(((3, 9), (20, 9)), width=width), SIZE) for width in (1, 12))
     assert set(fine[:, 1]) == {9} and {5, 9, 13} == set(wide[:, 1])
-    assert len(along(Scribble(((0, 0), (4000, 3000))), (6000, 8000))) == ALONG
+    assert len(scribble_points(Scribble(((0, 0), (4000, 3000))), (6000, 8000))) == SCRIBBLE_POINTS
 
 
 @settings(max_examples=60)
 @given(region=REGION)
 def test_beside(region: Box | Lasso) -> None:
-    places, pixels = beside(region, SIZE), inside(region, whole(SIZE))
+    places, pixels = background_points(region, SIZE), region_mask(region, whole(SIZE))
     assert (places >= 0).all() and (places < (26, 18)).all() and len(np.unique(places, axis=0)) == len(places)
     assert not pixels[places[:, 1], places[:, 0]].any()
     box = bounds(region)
@@ -127,14 +127,14 @@ def test_beside(region: Box | Lasso) -> None:
 
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 6])
 def test_eight_points_beside_the_smallest_box(side: int) -> None:
-    assert len(beside(Box(8, 8, 7 + side, 7 + side), SIZE)) == 8
+    assert len(background_points(Box(8, 8, 7 + side, 7 + side), SIZE)) == 8
 
 
 @settings(max_examples=60)
 @given(region=REGION)
 def test_centre(region: Box | Lasso) -> None:
-    x, y = centre(region)
-    pixels = inside(region, whole(SIZE))
+    x, y = deepest_pixel(region)
+    pixels = region_mask(region, whole(SIZE))
     rows, columns = np.nonzero(~np.pad(pixels, 1))
     depth = np.array([np.hypot(columns - 1 - px, rows - 1 - py).min() for px, py in PIXELS]).reshape(SIZE)
     assert pixels[y, x]
@@ -145,7 +145,7 @@ def test_centre(region: Box | Lasso) -> None:
 
 def test_the_centre_of_a_lasso_around_a_very_large_picture() -> None:
     lasso = Lasso(((100, 100), (29_000, 200), (28_000, 29_500), (90, 28_000)))
-    x, y = centre(lasso)
+    x, y = deepest_pixel(lasso)
     ring = LinearRing(lasso.points)
     best = max(ring.distance(Point(a, b)) for a in range(13_000, 16_000, 100) for b in range(13_000, 16_000, 100))
     assert Polygon(lasso.points).contains(Point(x, y)) and ring.distance(Point(x, y)) > 0.99 * best
@@ -154,9 +154,9 @@ def test_the_centre_of_a_lasso_around_a_very_large_picture() -> None:
 @settings(max_examples=60)
 @given(box=BOX, seed=st.integers(0, 99))
 def test_grid(box: Box, seed: int) -> None:
-    mask = inside(box, whole(SIZE)) & (np.random.default_rng(seed).random(SIZE) < 0.7)
-    places, labels = grid(Mask(mask))
-    assert len(np.unique(places, axis=0)) == len(places) <= 2 * ACROSS**2
+    mask = region_mask(box, whole(SIZE)) & (np.random.default_rng(seed).random(SIZE) < 0.7)
+    places, labels = mask_points(Mask(mask))
+    assert len(np.unique(places, axis=0)) == len(places) <= 2 * MASK_GRID**2
     assert labels.tolist() == [bool(mask[y, x]) for x, y in places]
     assert not mask.all() and (~labels).any()
     if mask.any():

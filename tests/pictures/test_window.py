@@ -28,8 +28,8 @@ def test_windows_that_meet():
     window = Window(10, 20, 30, 40)
     assert window.common(Window(30, 0, 100, 30)) == Window(30, 20, 10, 10)
     assert window.common(Window(40, 0, 5, 500)) is None and window.common(window) == window
-    assert Window(30, 20, 10, 10).seen_from(window) == Window(20, 0, 10, 10)
-    assert window.holds_places(np.array([(20, 10), (59, 39), (60, 10), (20, 40)])).tolist() == [
+    assert Window(30, 20, 10, 10).relative_to(window) == Window(20, 0, 10, 10)
+    assert window.contains(np.array([(20, 10), (59, 39), (60, 10), (20, 40)])).tolist() == [
         True,
         True,
         False,

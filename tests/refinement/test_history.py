@@ -16,7 +16,7 @@ from interactify import Click
 from interactify.errors import InteractionError, NonFiniteError
 from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
-from interactify.interactions.rasterise import inside
+from interactify.interactions.rasterise import region_mask
 from interactify.pictures.window import Window
 from interactify.refinement.history import groups_of
 from interactify.session.session import Session
@@ -34,7 +34,7 @@ SAID = st.one_of(
     BOXES,
     st.builds(Lasso, st.lists(PLACES, min_size=3, max_size=5).map(tuple)),
     st.builds(Paint, LINES, st.sampled_from([3.0, 12.0]), st.booleans()),
-    BOXES.map(lambda box: Mask(inside(box, Window(0, 0, 40, 56)))),
+    BOXES.map(lambda box: Mask(region_mask(box, Window(0, 0, 40, 56)))),
 )
 NAMES = st.sampled_from(["a", "b", "c"])
 ACTIONS = st.one_of(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interactify.interactions.gestures import Box, Lasso, Paint
-from interactify.interactions.rasterise import inside
+from interactify.interactions.rasterise import region_mask
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window, whole
 from interactify.refinement.layers import (
@@ -107,7 +107,7 @@ def test_what_each_layer_changes() -> None:
 
     box = Box(10, 5, 30, 20)
     shown = RegionLayer(box, base).read(whole(SIZE)).numpy()
-    within = inside(box, whole(SIZE))
+    within = region_mask(box, whole(SIZE))
     assert np.array_equal(shown[within], plain[within]) and (shown[~within] == -CERTAIN).all()
 
     strokes = [Paint(((10, 10),), 9, True), Paint(((12, 10),), 5)]

@@ -14,7 +14,7 @@ import interactify
 from interactify import Click
 from interactify.errors import OptionError
 from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
-from interactify.interactions.sampling import along
+from interactify.interactions.sampling import scribble_points
 from interactify.pictures.window import Window
 from interactify.refinement.layers import MASK_LOG_ODDS
 from interactify.session.session import Session
@@ -46,7 +46,7 @@ def test_a_scribble_that_is_met_in_part_is_not_met() -> None:
     result = session.add([scribble, Click(10, 50, False), Click(3, 3)])
     missed = {each.interaction: each for each in result.unsatisfied}
     assert set(missed) == {scribble, Click(3, 3)} and not result.satisfied
-    places = along(scribble, (64, 96))
+    places = scribble_points(scribble, (64, 96))
     least = result.probability[places[:, 1], places[:, 0]].min()
     assert missed[scribble].probability == pytest.approx(float(least), abs=1e-6)
     assert missed[Click(3, 3)].probability == pytest.approx(1 / (1 + np.exp(3)), abs=1e-6)
@@ -87,10 +87,10 @@ def test_chances() -> None:
         [Click(30, 20), Scribble(((60, 10), (80, 50)), False, width=7), Lasso(((5, 5), (90, 5), (50, 60)))]
     )
     told = result.constraints
-    shown = result.logits_in(Window(0, 0, 64, 96)).double().numpy()[told.places[:, 1], told.places[:, 0]]
+    shown = result.logits_in(Window(0, 0, 64, 96)).double().numpy()[told.points[:, 1], told.points[:, 0]]
     expected = 1 / (1 + np.exp(-np.where(told.positive, shown, -shown)))
     assert result.chances == pytest.approx(expected, abs=1e-9)
-    mask = result.mask[told.places[:, 1], told.places[:, 0]]
+    mask = result.mask[told.points[:, 1], told.points[:, 0]]
     assert np.array_equal(result.chances > 0.5, mask == told.positive)
     assert session_of().result.chances.shape == (0,)
 

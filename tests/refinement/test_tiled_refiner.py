@@ -43,7 +43,7 @@ def test_the_first_prediction_is_the_networks_own_tile_by_tile(resolution: int |
     whole = np.zeros((230, 310), np.float32)
     for tile in refiner.tiling.tiles:
         alone = net.session(np.ascontiguousarray(PHOTO[tile.window.slices]), tile=False).result.probability
-        core = tile.core.seen_from(tile.window)
+        core = tile.core.relative_to(tile.window)
         whole[tile.core.slices] = alone[core.slices]
     # Convolutions on several threads may round differently from one size of memory to another.
     np.testing.assert_allclose(session.result.probability, whole, rtol=0, atol=1e-6)
@@ -69,14 +69,14 @@ def test_only_what_is_looked_at_is_read_and_changed() -> None:
     session = net_of(resolution=64).session(array, tile=128)
     assert array.read.mean() < 0.03, "one tile, to learn what the network is like there"
     result = session.click(1000, 100)
-    assert result.satisfied and result.window.holds_places(np.array([[1000, 100]])).all()
+    assert result.satisfied and result.window.contains(np.array([[1000, 100]])).all()
     assert (result.window.height, result.window.width) == (129, 129), "a tile, with the click in its middle"
     far = Window(600, 0, 200, 300)
     before = session.initial_step.result
     assert array.read.mean() < 0.08
     near = Window(result.window.top - 20, result.window.left - 20, 160, 160)
     outside = np.ones((160, 160), bool)
-    outside[result.window.seen_from(near).slices] = False
+    outside[result.window.relative_to(near).slices] = False
     assert np.array_equal(result.mask_in(near)[outside], before.mask_in(near)[outside])
     assert np.array_equal(result.mask_in(far), before.mask_in(far))
     result = session.click(1010, 110, positive=False)
@@ -87,8 +87,8 @@ def test_the_window_holds_all_that_was_said_of_the_object() -> None:
     session = net_of(resolution=64).session(networks.random_photo(500, 700), tile=128)
     for x, y in ((100, 100), (130, 120), (400, 300), (690, 10)):
         result = session.click(x, y)
-        places = result.constraints.places
-        assert result.window.holds_places(places).all() and result.satisfied
+        places = result.constraints.points
+        assert result.window.contains(places).all() and result.satisfied
     result = session.add([Box(20, 20, 330, 250)])
     assert result.window.common(Window(20, 20, 231, 311)) == Window(20, 20, 231, 311)
     assert not result.mask_in(Window(300, 0, 200, 700)).any(), "outside of the box there is nothing"

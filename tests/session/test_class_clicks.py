@@ -179,7 +179,7 @@ def test_a_click_on_another_class_outside_of_a_box_in_tiles() -> None:
     assert first.shape == (500, 700)
     for tile in session.refiner.tiling.tiles[::7]:  # type: ignore[attr-defined]
         own = net_of(resolution=64).session(networks.random_photo(500, 700)[tile.window.slices].copy(), target=1)
-        assert np.array_equal(own.class_map()[tile.core.seen_from(tile.window).slices], first[tile.core.slices])
+        assert np.array_equal(own.class_map()[tile.core.relative_to(tile.window).slices], first[tile.core.slices])
     session.add([Box(20, 20, 70, 60)])
     result = session.click(600, 400, label=4)
     assert result.window.holds(Click(600, 400)) and result.class_probabilities[-1] > 0.5 and result.satisfied

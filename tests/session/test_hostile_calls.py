@@ -180,7 +180,7 @@ def sound(result: Result) -> None:
     assert probability.min() >= 0 and probability.max() <= 1
     assert ((probability > 0.5) <= result.mask).all() and ((probability < 0.5) <= ~result.mask).all()
     assert {*map(id, result.interactions), *map(id, result.overruled)} == set(map(id, result.constraints.interactions))
-    assert len(result.chances) == len(result.constraints.places)
+    assert len(result.chances) == len(result.constraints.points)
     assert all(0 <= each.probability <= 0.5 and each.reason for each in result.unsatisfied)
     assert result.changed.shape == (height, width) and repr(result)
 

@@ -1,4 +1,4 @@
-"""What nuclio calls. The network is named in network.json; interactify.tools.cvat does the work."""
+"""The functions that nuclio calls. network.json names the network; interactify.tools.cvat does the work."""
 
 from pathlib import Path
 

@@ -1,0 +1,162 @@
+"""What a page is sent of a session: objects, interactions and their states, and what changed in each mask."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactify.app.frames import Part, class_part, frame, mask_part
+from interactify.app.viewport import Viewport
+from interactify.export import voc_palette
+from interactify.refinement.history import Step, groups_of
+from interactify.refinement.result import Result
+from interactify.session.session import Session
+
+BACKGROUNDS: Final = ("background", "__background__", "bg")
+MAX_POINTS: Final = 400  # of a stroke, in what the page draws
+
+
+class PageUpdates:
+    """Remembers the masks that were sent, so that a frame holds only the differences.
+
+    Each frame has a serial number, and names the frame that it builds on as its `base`.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.serial = secrets.randbelow(2**40)  # after a restart no old frame is taken for the base of a new one
+        self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._classes: NDArray[np.uint8] | None = None
+
+    def preview(self, name: str, mask: NDArray[np.bool_]) -> bytes:
+        """A frame with the mask so far of a refinement that still runs."""
+        return self._frame("preview", self._changed_parts({name: mask}), {})
+
+    def in_viewport(self, kind: str, result: Result, viewport: Viewport | None) -> bytes | None:
+        """A frame with the active object's mask in the viewport only; not remembered, since the whole mask follows.
+
+        None where the viewport is unknown, or where the whole mask is ready as soon.
+        """
+        if viewport is None or not viewport.worth_sending_first(result.size):
+            return None
+        name = self.session.active
+        part = viewport.part(name, result, self._masks.get(name))
+        header = {"kind": kind, "base": self.serial, "serial": self.serial, "ms": result.seconds * 1000}
+        return frame(header, [part])
+
+    def after_action(self, classes: bool, notice: str, write_error: str) -> bytes:
+        """A frame with the state after an action and what it changed; with the map of classes where `classes`."""
+        masks = self._visible_masks()
+        self._masks = {name: mask for name, mask in self._masks.items() if name in masks}
+        parts = [*self._changed_parts(masks), *self._class_parts(classes)]
+        return self._frame("done", parts, {**self._state(), "notice": notice, "write_error": write_error})
+
+    def full_state(self, classes: bool, notice: str, write_error: str) -> bytes:
+        """A frame with the whole state, which builds on no other."""
+        self._masks, self._classes = {}, None
+        parts = [*self._changed_parts(self._visible_masks()), *self._class_parts(classes)]
+        return self._frame("state", parts, {**self._state(), "notice": notice, "write_error": write_error})
+
+    def _frame(self, kind: str, parts: list[Part], state: dict[str, Any]) -> bytes:
+        base, self.serial = self.serial, self.serial + 1
+        return frame({"kind": kind, "base": base, "serial": self.serial, **state}, parts)
+
+    def _visible_masks(self) -> dict[str, NDArray[np.bool_]]:
+        """The masks of the active object and of all objects with interactions."""
+        session = self.session
+        names = [name for name in session.objects if name == session.active or session.interactions_of(name)]
+        return {name: session.result_of(name).mask for name in names}
+
+    def _changed_parts(self, masks: dict[str, NDArray[np.bool_]]) -> list[Part]:
+        parts = []
+        for name, mask in masks.items():
+            before = self._masks.get(name)
+            if before is not mask and (part := mask_part(name, mask, before)):
+                parts.append(part)
+            self._masks[name] = mask
+        return parts
+
+    def _class_parts(self, wanted: bool) -> list[Part]:
+        if not wanted or not has_classes(self.session):
+            return []
+        found = self.session.class_map().astype(np.uint8)
+        part = class_part(found, self._classes, palette(self.session).tobytes(), transparent_class(self.session))
+        self._classes = found
+        return [] if part is None else [part]
+
+    def _state(self) -> dict[str, Any]:
+        session, result = self.session, self.session.result
+        tracks = session.history.now.tracks
+        objects = [
+            {
+                "name": track.name,
+                "interactions": len(track.interactions),
+                "class": session.category(track.name, "") or None,
+                "area": covered_share(session.result_of(track.name)) if track.interactions else None,
+            }
+            for track in tracks
+        ]
+        return {
+            "objects": objects,
+            "active": session.active,
+            "interactions": interaction_states(session.steps, result),
+            "can_undo": session.can_undo,
+            "can_redo": session.can_redo,
+            "result": {
+                "status": result.status,
+                "ms": result.seconds * 1000,
+                "evaluations": result.evaluations,
+                "satisfied": result.satisfied,
+                "area": covered_share(result),
+            },
+        }
+
+
+def interaction_states(steps: tuple[Step, ...], result: Result) -> list[dict[str, Any]]:
+    """The interactions of an object as JSON, each with its milliseconds, its state, and why it is not satisfied."""
+    unsatisfied = [(each.interaction, each) for each in result.unsatisfied]
+    found = []
+    for step, group in zip(steps, groups_of(steps), strict=True):
+        for each in group:
+            why = next((why for interaction, why in unsatisfied if interaction is each or interaction == each), None)
+            overruled = any(other is each or other == each for other in result.overruled)
+            content = each.to_json()
+            if len(content.get("points", ())) > MAX_POINTS:
+                content["points"] = (
+                    content["points"][:: -(-len(content["points"]) // MAX_POINTS)] + content["points"][-1:]
+                )
+            content["ms"] = step.result.seconds * 1000
+            content["state"] = "unsatisfied" if why else "overruled" if overruled else "satisfied"
+            content["reason"] = (
+                f"{why.probability:.0%} likely: {why.reason}"
+                if why
+                else "A later interaction contradicts it."
+                if overruled
+                else ""
+            )
+            found.append(content)
+    return found
+
+
+def covered_share(result: Result) -> float:
+    """The share of the photo that an object covers."""
+    return int(np.count_nonzero(result.mask)) / result.mask.size
+
+
+def has_classes(session: Session) -> bool:
+    """Whether the session's network has several classes."""
+    return session.net.spec.output.classes > 1
+
+
+def palette(session: Session) -> NDArray[np.uint8]:
+    """(K, 3) uint8: a colour for each class."""
+    return voc_palette()[: min(256, session.net.spec.output.classes)]
+
+
+def transparent_class(session: Session) -> int:
+    """The index of the background class, which is drawn transparent; -1 where there is none."""
+    names = [name.strip().lower() for name in session.net.spec.class_names]
+    return next((k for k, name in enumerate(names) if name in BACKGROUNDS), -1)

@@ -1,0 +1,94 @@
+"""One photo under prompts: a prompt is refined in a session, and its result is read back as logits and clicks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from interactify.interactions.click import Click
+from interactify.interactions.rasterise import bounds
+from interactify.interactive import Interactive
+from interactify.pictures.picture import PictureLike
+from interactify.pictures.window import Window, whole
+from interactify.predictor.prompts import LOW, Prompt
+from interactify.refinement.layers import CERTAIN
+from interactify.refinement.result import Result
+
+
+class PromptedPhoto:
+    """A photo whose session refines each prompt from the network's own prediction. Not to be shared by threads."""
+
+    def __init__(self, net: Interactive, photo: PictureLike) -> None:
+        self.session = net.session(photo)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the photo, in pixels."""
+        return self.session.size
+
+    def refine(self, prompt: Prompt, target: int | str | None = None) -> Result:
+        """The session's result for one prompt; without interactions the network's own prediction.
+
+        Args:
+            prompt: within the photo.
+            target: the class that a positive click means, as for `Interactive.session`; by default the session's.
+
+        Raises:
+            OptionError: the network has no such class.
+            NonFiniteError, NotEnoughMemoryError: as `Session.add`.
+        """
+        session = self.session
+        try:
+            if target is not None:  # another object of the same session: all classes share its passes
+                session.add_object(target=target)
+            own = session.track.target
+            several = own is None and session.net.spec.output.classes > 2
+            result = session.result
+            for group in prompt.interactions(self.size, positive_first=several):
+                result = session.add(group)
+            return result
+        finally:
+            session.restart()  # the next prompt starts from the photo, and what this one cached is free
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectLogits:
+    """The logits (h, w) float32 of a result, in the part of the photo where the object may be.
+
+    Attributes:
+        logits: in `window`, which is the box's or the whole photo; outside it nothing is the object.
+        clicks: of the result, in pixels of the window.
+        size: (H, W) of the photo.
+    """
+
+    logits: NDArray[np.float32]
+    window: Window
+    clicks: tuple[Click, ...]
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, result: Result) -> ObjectLogits:
+        """Read a result."""
+        region = result.constraints.region
+        window = whole(result.size) if region is None else bounds(region)
+        clicks = (replace(c, x=c.x - window.left, y=c.y - window.top) for c in result.clicks)
+        inside = tuple(c for c in clicks if 0 <= c.x < window.width and 0 <= c.y < window.height)
+        return cls(result.logits_in(window).float().cpu().numpy(), window, inside, result.size)
+
+    def on_photo(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Maps (C, h, w) of the window as (C, H, W): outside it, certainly not the object."""
+        photo = np.full((len(maps), *self.size), -CERTAIN, np.float32)
+        rows, columns = self.window.slices
+        photo[:, rows, columns] = maps
+        return photo
+
+
+def low_resolution(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits (C, H, W) of a photo as (C, 256, 256), whatever its shape: as masks go from one call to the next."""
+    maps = torch.from_numpy(logits)[None]
+    low = F.interpolate(maps, (LOW, LOW), mode="bilinear", align_corners=False, antialias=True)
+    return low[0].clamp(-32, 32).numpy()
