@@ -1,8 +1,8 @@
-"""What is known of a family of networks before one of it is run: a small file for each family.
+"""Adapters: what is known about a family of networks before it runs, in a small file for each family.
 
-An adapter says where things are; it refines nothing. To add a family, write an object with a `name`, `recognises` and
-`knows`, and name it in your distribution's entry points; nothing here has to change. It goes before our own adapters,
-and can't take the name of one of them:
+An adapter describes where things are; it refines nothing. To add a family, write an object with `name`, `recognises`
+and `knows`, and list it in your distribution's entry points; nothing here has to change. Such adapters come before the
+built-in ones, and can't take their names:
 
     [project.entry-points."interactify.adapters"]
     mine = "my_package.interactify_adapter:MyAdapter"
@@ -26,12 +26,12 @@ _BUILT_IN = {
     "timm": "interactify.adapters.timm:Timm",
     "torchvision": "interactify.adapters.torchvision:Torchvision",
     "transformers": "interactify.adapters.transformers:Transformers",
-    "generic": "interactify.adapters.generic:Generic",  # the last: it takes everything
+    "generic": "interactify.adapters.generic:Generic",  # the last: it takes any network
 }
 
 
 class Adapter(Protocol):
-    """What an adapter is: an object, or a class that is called without arguments to make one."""
+    """An adapter: an object, or a class that creates one without arguments."""
 
     @property
     def name(self) -> str:
@@ -41,24 +41,24 @@ class Adapter(Protocol):
         """Whether `model` is of this family. Cheap, and without importing the family's package."""
 
     def knows(self, model: nn.Module) -> Knowledge:
-        """What holds for `model`, which is only read; what is left out is found by running it."""
+        """What is known about `model`, which is only read; running it finds what is left out."""
 
 
 def adapter_for(model: nn.Module, choice: str | Adapter | None = None) -> Adapter:
-    """The adapter that was asked for, or the first that recognises the model: third parties', then our own.
+    """The chosen adapter, or the first that recognises the model: third parties', then the built-in ones.
 
     Raises:
-        OptionError: no adapter of that name, or an object that is none.
-        AdapterError: a third party's adapter can't be loaded, or fails at recognising.
+        OptionError: no adapter of that name, or an object that is no adapter.
+        AdapterError: a third party's adapter can't be loaded, or fails in `recognises`.
 
     >>> adapter_for(nn.Conv2d(3, 1, 1)).name
     'generic'
     """
     if choice is not None and not isinstance(choice, str):
-        return _made(choice, repr(choice))
+        return _instance(choice, repr(choice))
     if choice is not None:
         if choice not in names():
-            raise OptionError(f"No adapter is called {choice!r}; there are {', '.join(names())}.")
+            raise OptionError(f"Expected adapter to be one of {', '.join(names())}, got {choice!r}. Try 'generic'.")
         return _loaded(choice)
     for name in names():
         adapter = _loaded(name)
@@ -72,11 +72,11 @@ def adapter_for(model: nn.Module, choice: str | Adapter | None = None) -> Adapte
 
 
 def knowledge_of(model: nn.Module, choice: str | Adapter | None = None) -> Knowledge:
-    """What the model's adapter knows of it.
+    """What the model's adapter knows about it.
 
     Raises:
         OptionError: no adapter of that name.
-        AdapterError: the adapter fails, or answers with something else than `Knowledge`.
+        AdapterError: the adapter fails, or returns something else than `Knowledge`.
     """
     adapter = adapter_for(model, choice)
     try:
@@ -86,13 +86,13 @@ def knowledge_of(model: nn.Module, choice: str | Adapter | None = None) -> Knowl
     if not isinstance(known, Knowledge):
         raise AdapterError(
             f"Expected knows(model) of adapter {adapter.name!r} to return an interactify.adapters.Knowledge, got "
-            f"{type(known).__name__}. wrap(adapter='generic') goes without it."
+            f"{type(known).__name__}. Try wrap(adapter='generic'), which does not use it."
         )
     return known
 
 
 def names() -> tuple[str, ...]:
-    """The adapters there are, in the order they are asked."""
+    """All adapters, in the order in which they are tried."""
     return (*(name for name in _third_parties() if name not in _BUILT_IN), *_BUILT_IN)
 
 
@@ -105,28 +105,32 @@ def _third_parties() -> dict[str, EntryPoint]:
 def _loaded(name: str) -> Adapter:
     if name in _BUILT_IN:
         module, _, kind = _BUILT_IN[name].partition(":")
-        return _made(getattr(importlib.import_module(module), kind), name)
+        return _instance(getattr(importlib.import_module(module), kind), name)
     try:
-        return _made(_third_parties()[name].load(), f"what {_third_parties()[name].value} names")
-    except Exception as cause:  # whatever importing another distribution, or making its adapter, raises
+        return _instance(_third_parties()[name].load(), f"what {_third_parties()[name].value} names")
+    except Exception as cause:  # importing another distribution, or creating its adapter, may raise anything
         raise _failed(name, "loading", cause) from cause
 
 
-def _made(found: object, called: str) -> Adapter:
+def _instance(found: object, called: str) -> Adapter:
     try:
-        made = found() if isinstance(found, type) else found
+        instance = found() if isinstance(found, type) else found
     except TypeError as cause:  # a class that is no adapter, or one that needs arguments
-        raise OptionError(f"Expected an adapter that is made without arguments, got {called}: {cause}.") from cause
-    if not isinstance(getattr(made, "name", None), str) or not all(
-        callable(getattr(made, member, None)) for member in ("recognises", "knows")
+        raise OptionError(
+            f"Expected an adapter that is created without arguments, got {called}: {cause}. Try giving an object."
+        ) from cause
+    if not isinstance(getattr(instance, "name", None), str) or not all(
+        callable(getattr(instance, member, None)) for member in ("recognises", "knows")
     ):
-        raise OptionError(f"Expected an adapter with name, recognises(model) and knows(model), got {called}.")
-    adapter: Adapter = made  # type: ignore[assignment]
+        raise OptionError(
+            f"Expected an adapter with name, recognises(model) and knows(model), got {called}. Try one of {', '.join(names())}."
+        )
+    adapter: Adapter = instance  # type: ignore[assignment]
     return adapter
 
 
 def _failed(name: str, where: str, cause: Exception) -> AdapterError:
     return AdapterError(
-        f"The adapter {name!r} failed at {where}: {type(cause).__name__}: {cause}. wrap(adapter='generic') goes "
-        "without it."
+        f"Expected an adapter that works, got {name!r}, which failed at {where}: {type(cause).__name__}: {cause}. "
+        "Try wrap(adapter='generic'), which does not use it."
     )

@@ -1,9 +1,9 @@
-"""A classifier's head at every position of its feature map: a class map, without training.
+"""Applies a classifier's head at every position of its feature map: a class map, without training.
 
-A classifier pools its features over all positions and asks the head what they are. Asked about one position alone,
-the same head says what lies there (Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016,
-do so for linear heads, where the mean over positions is the classifier's own answer). Each position is given to the
-head as an image of one pixel, so that pooling does nothing and every other layer of the head does what it always does.
+A classifier pools its features over all positions and classifies the result with its head. Applied to one position
+alone, the same head classifies that position (Zhou et al., "Learning Deep Features for Discriminative Localization",
+CVPR 2016, for linear heads, where the mean over positions is the classifier's own output). Each position goes into the
+head as an image of one pixel, so that pooling does nothing and all other layers of the head work as usual.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from interactify.errors import ModelError
 
-_AT_ONCE = 2**24  # numbers given to the head in one call
+_INSTEAD = "Try the encoder alone: timm.create_model(…, features_only=True)."
+_AT_ONCE = 2**24  # numbers in one call of the head
 
 
 @dataclass(frozen=True)
 class _Form:
-    """How a network lays out its features: as maps of either order, or as tokens after `prefix` others."""
+    """The layout of features: maps in either order, or tokens after `prefix` other tokens."""
 
     order: Literal["NCHW", "NHWC", "NLC"]
     prefix: int = 0
@@ -37,10 +38,10 @@ def class_map(model: Any, image: Tensor) -> Tensor:
         image: (N, C, H, W).
 
     Returns:
-        Logits (N, K, h, w), or K features where it has no classes.
+        Logits (N, K, h, w), or K features if it has no classes.
 
     Raises:
-        ModelError: where its features are neither maps nor tokens on a grid.
+        ModelError: its features are neither maps nor tokens on a grid.
     """
     features = model.forward_features(image)
     maps, form = _as_maps(features, model, (image.shape[-2], image.shape[-1]))
@@ -48,7 +49,7 @@ def class_map(model: Any, image: Tensor) -> Tensor:
     _, channels, _, width = maps.shape
     rows = max(1, _AT_ONCE // max(1, maps.shape[0] * width * channels * window**2))
     before, after = (window - 1) // 2, window // 2
-    # The border repeated: zeros would tell the head of an edge that is not in the photo.
+    # The border is repeated: zeros would look like an edge that is not in the photo.
     padded = F.pad(maps, (before, after, before, after), mode="replicate") if window > 1 else maps
     strips = [
         _at_each(model, padded[:, :, top : top + rows + window - 1], form, window)
@@ -58,19 +59,22 @@ def class_map(model: Any, image: Tensor) -> Tensor:
 
 
 def _at_each(model: Any, maps: Tensor, form: _Form, window: int) -> Tensor:
-    """The head's answer for each window of (N, C, h + window - 1, w + window - 1): (N, K, h, w)."""
+    """The head's output for each window of (N, C, h + window - 1, w + window - 1): (N, K, h, w)."""
     around = maps.unfold(2, window, 1).unfold(3, window, 1)  # (N, C, h, w, window, window)
     n, channels, h, w = around.shape[:4]
     each = around.permute(0, 2, 3, 1, 4, 5).reshape(n * h * w, channels, window, window)
     if form.order == "NHWC":
         each = each.permute(0, 2, 3, 1)
-    elif form.order == "NLC":  # class tokens are the position's own too
+    elif form.order == "NLC":  # the position takes the place of class tokens, too
         each = each.flatten(2).transpose(1, 2).expand(-1, form.prefix + 1, -1)
-    said = model.forward_head(each)
-    if not isinstance(said, Tensor) or said.ndim < 2 or said.shape[0] != len(each):
-        raise ModelError(f"The head of {type(model).__name__} gives {_shape(said)}, not one answer for each position.")
-    said = said[:, -1] if said.ndim == 3 else said.flatten(1)  # unpooled tokens: the position's own comes last
-    return said.reshape(n, h, w, said.shape[1]).permute(0, 3, 1, 2)
+    out = model.forward_head(each)
+    if not isinstance(out, Tensor) or out.ndim < 2 or out.shape[0] != len(each):
+        raise ModelError(
+            f"Expected the head of {type(model).__name__} to give one output for each position, got one {_shape(out)}. "
+            f"{_INSTEAD}"
+        )
+    out = out[:, -1] if out.ndim == 3 else out.flatten(1)  # tokens that are not pooled: the last is the position's
+    return out.reshape(n, h, w, out.shape[1]).permute(0, 3, 1, 2)
 
 
 def _as_maps(features: Any, model: Any, size: tuple[int, int]) -> tuple[Tensor, _Form]:
@@ -87,11 +91,14 @@ def _as_maps(features: Any, model: Any, size: tuple[int, int]) -> tuple[Tensor, 
         known = getattr(model, "num_prefix_tokens", None)
         prefix, (h, w) = _grid(features.shape[1], size, range(3) if known is None else (known,))
         return features[:, prefix:].transpose(1, 2).unflatten(2, (h, w)), _Form("NLC", prefix)
-    raise ModelError(f"The features of {type(model).__name__} are {_shape(features)}, not a map with a head after it.")
+    raise ModelError(
+        f"Expected the features of {type(model).__name__} to be a map or tokens, got one {_shape(features)}, which is not a map. "
+        f"{_INSTEAD}"
+    )
 
 
 def _grid(tokens: int, size: tuple[int, int], prefixes: Any) -> tuple[int, tuple[int, int]]:
-    """How many tokens come before the grid's, and the grid (h, w) that is most like an image of `size`.
+    """How many tokens come before the grid, and the grid (h, w) whose shape is closest to an image of `size`.
 
     >>> _grid(81, (128, 160), (1,)), _grid(197, (224, 224), range(3))
     ((1, (8, 10)), (1, (14, 14)))
@@ -105,12 +112,14 @@ def _grid(tokens: int, size: tuple[int, int], prefixes: Any) -> tuple[int, tuple
     ]
     off, prefix, grid = min(grids, default=(1.0, 0, (0, 0)))
     if off > log(2):
-        raise ModelError(f"Its features are {tokens} tokens, which make no grid of the shape of an image {size}.")
+        raise ModelError(
+            f"Expected tokens on a grid like the image {size}, got {tokens} tokens, which make no grid. {_INSTEAD}"
+        )
     return prefix, grid
 
 
 def _window(model: Any) -> int:
-    """Positions along a side that the head reads at once: VGG's begins with a convolution over 7 × 7."""
+    """Positions along a side that the head reads at once: VGG's head starts with a convolution over 7 × 7."""
     first = getattr(model, "pre_logits", None)
     return int(getattr(first, "input_kernel_size", 1)) if isinstance(first, nn.Module) else 1
 

@@ -1,7 +1,7 @@
-"""Any network: nothing is known before it runs, but for its `pretrained_cfg`, and a network of a family inside it.
+"""Any network: nothing is known before it runs, except its `pretrained_cfg` and what is known about a network inside it.
 
-A module around a network of a known family, a LightningModule say, is of no family itself. What holds for the network
-inside holds for it too, unless it is seen to do more than pass the image on.
+A module around a network of a known family, such as a LightningModule, is of no family itself. What is known about the
+network inside also applies to the module, unless the module does more than pass the image on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NEARLY_ALL = 0.99
 
 
 class Generic:
-    """Takes every network; what is not in its `pretrained_cfg`, or known of the one inside, is found by running it."""
+    """Takes any network; what neither its `pretrained_cfg` nor a network inside tells is found by running it."""
 
     name = "generic"
 
@@ -26,13 +26,13 @@ class Generic:
         return True
 
     def knows(self, model: nn.Module) -> Knowledge:
-        return _of_the_one_inside(model).updated(stated(model))
+        return _knowledge_of_child(model).updated(stated(model))
 
 
 def stated(model: nn.Module) -> Knowledge:
-    """What a model's `pretrained_cfg` says, as on timm's models; nothing where it has none.
+    """What a model's `pretrained_cfg` states, as on timm's models; nothing if it has none.
 
-    Of two sizes the one for use goes before that of training: networks often do best a little above it (Touvron et al.,
+    The test size goes before the training size: networks often work best a little above the latter (Touvron et al.,
     "Fixing the train-test resolution discrepancy", NeurIPS 2019).
     """
     config = getattr(model, "pretrained_cfg", None)
@@ -58,20 +58,20 @@ def is_from(model: nn.Module, package: str) -> bool:
     return any(kind.__module__.split(".")[0] == package for kind in type(model).__mro__)
 
 
-def _of_the_one_inside(model: nn.Module) -> Knowledge:
-    """What is known of the one child that holds nearly all of the weights, or of the one child of that.
+def _knowledge_of_child(model: nn.Module) -> Knowledge:
+    """What is known about the child that holds nearly all weights, or about the child of that child, and so on.
 
-    Its forward is not taken over, since the module around it has its own; nor is a size, since that may resize, nor
-    anything of the output. Normalisation seen around it goes before its own.
+    The child's forward is left out, since the module around it has its own; so are its size, since the module may
+    resize, and its output. Normalisation that is found around the child goes before the child's.
     """
-    held = {name: _weights(child) for name, child in model._modules.items() if child is not None}
-    name = max(held, key=lambda name: held[name], default=None)
-    if name is None or held[name] < _NEARLY_ALL * _weights(model) or not held[name]:
+    weights = {name: _weights(child) for name, child in model._modules.items() if child is not None}
+    name = max(weights, key=lambda name: weights[name], default=None)
+    if name is None or weights[name] < _NEARLY_ALL * _weights(model) or not weights[name]:
         return Knowledge()
     child = model.get_submodule(name)
     try:
         known = knowledge_of(child)
-    except AdapterError:  # wrap(adapter="generic") is the way around an adapter that fails
+    except AdapterError:  # wrap(adapter="generic") has to work with an adapter that fails
         return Knowledge()
     if not known.family:
         return Knowledge()
@@ -83,7 +83,7 @@ def _of_the_one_inside(model: nn.Module) -> Knowledge:
         stem=None if known.stem is None else f"{name}.{known.stem}",
         output=None,
         activation=None,
-        points={letter: f"{name}.{place}" for letter, place in known.points.items()},
+        points={letter: f"{name}.{point}" for letter, point in known.points.items()},
         normalisation=known.normalisation + inside,
         whole=False,
         resolution=None,

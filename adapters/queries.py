@@ -1,4 +1,4 @@
-"""One map of classes from the queries of MaskFormer and its kin: each query has a class, and a mask of where it is."""
+"""One map of classes from the queries of MaskFormer and similar networks: each query has a class and a mask."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 
 class Queries(NamedTuple):
-    """Where a family keeps the classes and masks of its queries, and how its image processor makes one map of them."""
+    """Where a family returns the classes and masks of its queries, and how its image processor combines them."""
 
     classes: str = "class_queries_logits"
     masks: str = "masks_queries_logits"
-    null: bool = True  # the last class is "nothing"
-    masks_first: bool = False  # masks are brought to the image's size before they are added up, or their sum is
+    null: bool = True  # the last class means "no object"
+    masks_first: bool = False  # whether masks are resized to the image before they are summed; else their sum is
 
 
 _QUERIES = {
@@ -28,13 +28,13 @@ _QUERIES = {
     "DetrForSegmentation": Queries("logits", "pred_masks"),
     "ConditionalDetrForSegmentation": Queries("logits", "pred_masks", null=False),
 }
-# "the task is semantic" in CLIP's vocabulary, between its marks for start and end: what OneFormer is asked.
+# OneFormer's prompt: "the task is semantic" in CLIP's vocabulary, between its tokens for start and end.
 _SEMANTIC_TASK = (49406, 518, 10549, 533, 29119, 1550, 49407)
-_FLOOR = 1e-30  # keeps gradients of the logarithm within single precision; no trained network's scores come near it
+_FLOOR = 1e-30  # keeps gradients of the logarithm within single precision; far below a trained network's scores
 
 
 def queries_of(model: nn.Module) -> Queries | None:
-    """How a model of transformers answers with queries; None where it doesn't."""
+    """How a model of transformers returns queries; None if it returns none."""
     return next((_QUERIES[base.__name__] for base in type(model).__mro__ if base.__name__ in _QUERIES), None)
 
 
@@ -42,13 +42,13 @@ def semantic(queries: Queries) -> Callable[[nn.Module, Tensor], dict[str, Any]]:
     """A forward that adds the semantic map to what the model returns."""
 
     def forward(model: nn.Module, image: Tensor) -> dict[str, Any]:
-        asked = {}
+        prompt = {}
         length: int | None = getattr(model.config, "task_seq_len", None)  # OneFormer's
         if length is not None:
             tokens = torch.tensor((*_SEMANTIC_TASK, *(0,) * length)[:length], device=image.device)
-            asked = {"task_inputs": tokens.expand(image.shape[0], -1)}
-        # The class's forward: the replica's own is this function.
-        raw = type(model).forward(model, pixel_values=image, return_dict=True, **asked)
+            prompt = {"task_inputs": tokens.expand(image.shape[0], -1)}
+        # The class's forward, since the replica's is replaced by this function.
+        raw = type(model).forward(model, pixel_values=image, return_dict=True, **prompt)
         classes, masks = raw[queries.classes], raw[queries.masks]
         size = (image.shape[-2], image.shape[-1])
         return {**raw, "semantic": log_scores(classes, masks, size, queries)}
@@ -61,10 +61,10 @@ def log_scores(classes: Tensor, masks: Tensor, size: tuple[int, int], queries: Q
 
     A class's score at a pixel is Σ over queries of P(class | query) · P(pixel | query), as in Cheng et al., "Per-Pixel
     Classification is Not All You Need for Semantic Segmentation", NeurIPS 2021, section 3.4. Scores are not
-    probabilities, but shares of them are: the logarithm of the score is a logit for a softmax over the classes. It has
-    the score's argmax, and a gradient also where the score is very small.
+    probabilities, but their shares are: the logarithm of the score is a logit for a softmax over the classes. It has the
+    same argmax as the score, and a gradient even if the score is very small.
 
-    With a single class the share would be 1 everywhere: then it is the log-odds that any query claims the pixel.
+    With a single class the share would be 1 everywhere. The logit is then the log-odds that any query claims the pixel.
     """
     if classes.dtype != torch.float64:
         classes, masks = classes.float(), masks.float()

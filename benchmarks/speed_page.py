@@ -1,4 +1,4 @@
-"""The tables of a speed benchmark, and docs/speed.md: every number in it comes from a JSON of results."""
+"""The tables of a speed benchmark, and docs/speed.md: every number in its tables comes from a JSON of results."""
 
 from __future__ import annotations
 
@@ -17,57 +17,59 @@ HEAD, WHOLE, TORCH_HEAD, TORCH_WHOLE = "SciPy, head", "SciPy, whole", "torch.opt
 METHOD = """\
 # Speed
 
-What a click takes, by `python -m benchmarks.speed`, which also writes this page (`--page`): no number on it is typed
-by hand. Losses are shown as they are.
+The time of a click, measured by `python -m benchmarks.speed`. The same command writes this page (`--page`): no number
+in the tables is typed by hand, and cases in which this library is slower are shown too. There is one section for each
+machine: [the results](#results) begin below the method.
 
 ## Method
 
-**Who is timed**, on the same network, photo and clicks, in one run:
+**Contestants**, on the same network, photo and clicks, in one run:
 
-- *this library*, by its public API: `session.click(…)` until `result.mask` is there;
-- *SciPy, whole*: the published way. `scipy.optimize.fmin_l_bfgs_b` on the host with float64 vectors (m = 20,
-  factr = 0, pgtol = 1e-8, as f-BRS's released code), each evaluation running the whole network with the variables
-  put in place by a hook;
-- *SciPy, head*: the same as f-BRS does it. The features up to the variables are kept for the photo, and only the
-  rest of the network, cut by hand for each network, is run for an evaluation;
-- *torch.optim*, whole and head: `torch.optim.LBFGS` (strong Wolfe line search, history of 20) in SciPy's place.
+- *this library*, by its public API: `session.click(…)` until `result.mask` is computed;
+- *SciPy, whole*: the published way. `scipy.optimize.fmin_l_bfgs_b` on the host with float64 vectors (m = 20, factr =
+  0, pgtol = 1e-8, as in f-BRS's released code). Each evaluation runs the whole network, and a hook inserts the
+  variables;
+- *SciPy, head*: the same in the way of f-BRS. The features before the variables are computed once for each photo, and
+  an evaluation runs only the rest of the network, which is cut by hand for each network;
+- *torch.optim*, whole and head: `torch.optim.LBFGS` (strong Wolfe line search, history of 20) instead of SciPy.
 
 All minimise the same energy (squared hinge on the clicked logits, margin 3, aim 4, inertia 1e-3) of the network's own
-map (`propagation="none"`; following colours and edges takes 2.5 ms a click more at 288² and 50 ms at 1024², and 2.5
-and 160 ms for each new view of a photo, on the same two cores), begin where the
-last click ended, skip the backward pass of the evaluation that reaches the goal, and stop after 40 evaluations. None
-computes gradients for weights. On the input there is nothing to keep, and so no head. They share nothing of the library
-but the photos and the clicks; that they run the same network is tested, and that they agree about the clicks is
-checked in every run.
+map. All start where the last click ended, skip the backward pass of the evaluation that reaches the goal, and stop
+after 40 evaluations. None computes gradients for weights. At the input there are no features to keep, so there is no
+head. The contestants share no code with the library except the photos and the clicks. A test checks that they run the
+same network, and every run checks that they agree about the clicks.
 
-**Networks**: smp's Unet/ResNet-34 and DeepLabV3+/ResNet-50 with random weights (scaled at the last layer, for each
-size, so that the logits have a deviation of 2 and clicks have something to put right), and the embedded network.
-**Places**: the input, and scale and bias at f-BRS's A, B and C, where `describe()` finds them. **Clicks** are the
-simulated user's, who wants an ellipse in the middle, answering to the masks of one of the other contestants; everyone
-gets the same.
+Propagation is off (`propagation="none"`). On the two CPU cores below, following colours and edges takes 2.5 ms more
+for each click at 288² and 50 ms at 1024², and 2.5 and 160 ms for each new view of a photo.
 
-**Timing**: everyone plays a case at least twice to warm up, then all take turns within each repetition, in another
-order each time. Times are medians with quartiles; ratios are medians of the ratios within a repetition, so that what
-slows a whole repetition down cancels out. A case is repeated at least 5 times (3 at 512², 2 at 1024²), then up to 25
-times until 20 seconds have passed. On a GPU it is synchronised before the clock is read.
+**Networks**: smp's Unet/ResNet-34 and DeepLabV3+/ResNet-50 with random weights, and the embedded network. The last
+layer of random weights is scaled for each size, so that the logits have a standard deviation of 2 and clicks have
+errors to correct. **Variables**: the input, and scale and bias at f-BRS's A, B and C, where `describe()` finds them.
+**Clicks** come from the simulated user, whose object is an ellipse in the middle. The user looks at the masks of one
+of the other contestants, and all contestants get the same clicks.
 
-**Beside time**:
+**Timing**: each contestant plays a case at least twice to warm up. Then all take turns in each repetition, in a
+different order each time. Times are medians with quartiles. Ratios are medians of the ratios within a repetition, so
+a slowdown of a whole repetition cancels out. A case is repeated at least 5 times (3 at 512², 2 at 1024²), then up to
+25 times until 20 seconds have passed. A GPU is synchronised before the clock is read.
 
-- *overhead*: seconds of a click ÷ (evaluations × seconds of one forward and backward pass of the part that depends
-  on the variables, run bare in the same repetition: cut by hand, as it comes, without energy or solver). The evaluation
-  that ends a click has no backward pass, so that less than 1 is possible; *of passes made* counts the forward and
-  backward passes that were really made.
-- *operations*: floating-point operations of the clicks by `FlopCounterMode`, over those of the bare part for as many
-  passes. Less than 1 where a click went on from the pass that the last one, or the opening, ended with. On a GPU,
-  replayed graphs hide from the counter, and nothing is stated.
-- *share of peak*: the bare part's operations for as many passes ÷ seconds ÷ the fastest float32 matrix product seen
-  on the device (2048³ and 4096³). More than 100 % is possible, where a convolution needs fewer operations than are
-  counted, or is better tuned than the product.
-- *memory*: the most that a click needs beyond what there was, over the same of one bare forward and backward pass; in
-  brackets, the same with all that is kept for the network and the photo added on both sides. On the CPU by the
-  profiler's record of each allocation, on a GPU by its allocator.
+**Other figures**:
+
+- *overhead*: seconds of a click ÷ (evaluations × seconds of one forward and backward pass of the part that depends on
+  the variables). This part is cut by hand and run without energy or solver in the same repetition: the *bare* part.
+  The evaluation that ends a click has no backward pass, so less than 1 is possible. *Per pass run* counts only the
+  forward and backward passes that were run.
+- *operations*: floating-point operations of the clicks by `FlopCounterMode` ÷ those of the bare part for the same
+  number of passes. It is less than 1 if a click continued from the last pass of the click before, or of the opening.
+  On a GPU the counter does not see replayed graphs, and the column is empty.
+- *share of peak*: operations of the bare part for the same number of passes ÷ seconds ÷ the fastest float32 matrix
+  product measured on the device (2048³ and 4096³). More than 100 % is possible if a convolution needs fewer
+  operations than are counted, or is better tuned than the product.
+- *memory*: the highest additional memory during a click ÷ that of one bare forward and backward pass. In brackets,
+  the same with everything that is kept for the network and the photo added on both sides. It is measured on the CPU
+  by the profiler's record of each allocation, on a GPU by its allocator.
 """
-NOTHING = "\n## Results\n\nNone are kept here yet: `python -m benchmarks.speed` measures them on your machine.\n"
+NOTHING = "\n## Results\n\nThere are no results here yet: `python -m benchmarks.speed` measures them on your machine.\n"
 
 
 def newest(folder: Path = RESULTS) -> list[Results]:
@@ -82,9 +84,14 @@ def newest(folder: Path = RESULTS) -> list[Results]:
 
 
 def write_page(folder: Path = RESULTS, page: Path = PAGE) -> None:
-    """Write the method, and below it the newest results."""
-    parts = [summary(results) for results in newest(folder)]
-    page.write_text(METHOD + ("\n" + "\n".join(parts) if parts else NOTHING), encoding="utf-8")
+    """Write the method, and below it the newest results of each kind of device."""
+    found = newest(folder)
+    if not found:
+        page.write_text(METHOD + NOTHING, encoding="utf-8")
+        return
+    short = "\n".join(f"- **{_device(results)}**: {_in_short(results)}" for results in found)
+    parts = [summary(results) for results in found]
+    page.write_text(f"{METHOD}\n## Results\n\n{short}\n\n" + "\n".join(parts), encoding="utf-8")
 
 
 def summary(results: Results) -> str:
@@ -93,25 +100,82 @@ def summary(results: Results) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _device(results: Results) -> str:
+    here = results["machine"]
+    return here.get("gpu") or f"{here['processor']}, {here['cores']} cores, {here['threads']} threads"
+
+
+def _in_short(results: Results) -> str:
+    """The medians that answer how long a click takes, as sentences."""
+    cases = list(results["clicks"].values())
+    at_input = [case for case in cases if case["case"]["point"] == "input"]
+    inside = [case for case in cases if case["case"]["point"] != "input"]
+    parts = []
+    size = min((case["case"]["size"] for case in at_input), default=0)
+    times = [
+        f"{_ms(case['contestants'][OURS]['per_click']['median'])} ms for {_network(case['case']['network'])}"
+        for case in at_input
+        if case["case"]["size"] == size and case["case"]["clicks"] == 1
+    ]
+    if times:
+        parts.append(f"At the input, a click at {size} × {size} pixels takes {', '.join(times)}.")
+    if at_input:
+        parts.append(f"This is {_compared(_ratios(at_input, WHOLE))} SciPy on the whole network (median of all sizes).")
+    if inside:
+        parts.append(
+            f"With scale and bias at A, B or C, a click is {_compared(_ratios(inside, WHOLE))} SciPy on the whole "
+            f"network, and {_compared(_ratios(inside, HEAD))} SciPy on the head alone."
+        )
+        overhead = statistics.median(case["contestants"][OURS]["overhead"]["median"] for case in inside)
+        if overhead > 1.5:
+            parts.append(
+                f"There little is left to compute, and the library's own Python code takes most of the time (median "
+                f"overhead {overhead:.2g})."
+            )
+    return " ".join(parts)
+
+
+def _network(name: str) -> str:
+    return "the embedded network" if name == "embedded" else name
+
+
+def _compared(ratios: list[float]) -> str:
+    """How much faster this library is, from the others' times over its own."""
+    middle = statistics.median(ratios)
+    return f"{middle:.2g} times faster than" if middle >= 1 else f"{1 / middle:.2g} times slower than"
+
+
 def _machine(results: Results) -> str:
     here = results["machine"]
-    place = here.get("gpu") or f"{here['processor']}, {here['cores']} cores, {here['threads']} threads"
     versions = ", ".join(f"{name} {here[name]}" for name in ("interactify", "torch", "scipy", "numpy"))
-    quick = " A quick run, good for nothing but to see that it works." if results["quick"] else ""
+    host = f" beside {here['processor']}, {here['cores']} cores, {here['threads']} threads" if here.get("gpu") else ""
+    cuda = f", CUDA {here['cuda']}" if here.get("cuda") else ""
+    quick = " This is a quick run: it only shows that the benchmark works." if results["quick"] else ""
     return (
-        f"## On {place}\n\n{here['memory_gib']:g} GiB of memory, Python {here['python']}, {versions}, {here['date']}; "
-        f"fastest float32 matrix product {results['peak'] / 1e9:.4g} Gflop/s.{quick}"
+        f"## On {_device(results)}\n\nThe machine has {here['memory_gib']:g} GiB of memory{host}. Versions: Python "
+        f"{here['python']}, {versions}{cuda}. Date: {here['date']}. The fastest float32 matrix product reaches "
+        f"{results['peak'] / 1e9:.4g} Gflop/s.{_tf32(results)}{quick}"
+    )
+
+
+def _tf32(results: Results) -> str:
+    """Why a GPU's convolutions round differently in a batch."""
+    if not results["machine"].get("tf32", {}).get("convolution"):
+        return ""
+    return (
+        " Convolutions run in TF32, PyTorch's default on this device: 10 bits of mantissa, and different rounding for "
+        "a different number of objects in a batch."
     )
 
 
 def _goals(results: Results) -> str:
-    """What was aimed at, and what came: the median and the worst case of each."""
+    """The aims, and the median and the worst case of each."""
     cases = list(results["clicks"].values())
     inside = [case for case in cases if case["case"]["point"] != "input"]
     at_input = [case for case in cases if case["case"]["point"] == "input"]
     batches = [case for case in results["objects"].values() if case["case"]["objects"] >= 16]
     cuda = results["machine"]["device"].startswith("cuda")
-    # Graphs hold their memory from the start: on a GPU it is counted with what is kept.
+    # CUDA graphs hold their memory from the start, so on a GPU it counts as kept memory.
     memory = "ratio_with_kept" if cuda else "ratio"
     rows = [
         ("overhead", [c["contestants"][OURS]["overhead"]["median"] for c in cases], 1.15 if cuda else 1.10, False),
@@ -119,26 +183,31 @@ def _goals(results: Results) -> str:
         ("times faster than SciPy, whole, at A, B, C", _ratios(inside, WHOLE), 3.0, True),
         ("times faster than SciPy, whole, on the input", _ratios(at_input, WHOLE), 1.15, True),
         (
-            "times the throughput of one by one, 16 objects and more",
+            "times the throughput of one by one, for 16 objects and more",
             [c["times_batch"][f"{OURS}, one by one"]["median"] for c in batches],
             8.0 if cuda else 1.3,
             True,
         ),
         (
-            "operations run over those that depend on the variables",
+            "operations ÷ those of the bare part",
             [c["operations"]["ratio"] for c in cases if c["operations"]["ratio"] is not None],
             1.01,
             False,
         ),
-        ("memory of a click over one bare pass", [c["memory"][memory] for c in cases], 1.1, False),
         (
-            "first click over the untraced way, at as many evaluations",
+            f"memory of a click ÷ one bare pass{', with kept memory' if cuda else ''}",
+            [c["memory"][memory] for c in cases],
+            1.1,
+            False,
+        ),
+        (
+            "first click ÷ SciPy, whole, at the same number of evaluations",
             [shape["ratio_alike"]["median"] for c in results["first"].values() for shape in c["shapes"].values()],
             1.3,
             False,
         ),
     ]
-    lines = ["| this library | aim | median | worst | cases | that hold |", "|---|---|---|---|---|---|"]
+    lines = ["| this library | aim | median | worst | cases | aim reached |", "|---|---|---|---|---|---|"]
     for label, values, aim, more in rows:
         if values:
             holding = sum(value >= aim if more else value <= aim for value in values)
@@ -159,10 +228,11 @@ def _clicks(results: Results) -> str:
     lines = [
         "### One click",
         "",
-        "Milliseconds (quartiles) and evaluations a click; for the others, how many times as long as this library.",
+        "Milliseconds (quartiles) and evaluations of a click. The other contestants: their time ÷ the time of this "
+        "library, and their evaluations.",
         "",
-        "| network, place, size | this library | SciPy, head | SciPy, whole | torch, head | torch, whole "
-        "| overhead (of passes made) | operations | share of peak | memory |",
+        "| network, variables, size | this library | SciPy, head | SciPy, whole | torch, head | torch, whole "
+        "| overhead (per pass run) | operations | share of peak | memory |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, case in results["clicks"].items():
@@ -184,7 +254,7 @@ def _clicks(results: Results) -> str:
         if not row["agrees_with_ours"]
     ]
     if apart:
-        lines += ["", f"Not of one mind with this library about which clicks are satisfied: {'; '.join(apart)}."]
+        lines += ["", f"These disagree with this library about which clicks are satisfied: {'; '.join(apart)}."]
     return "\n".join(lines)
 
 
@@ -210,9 +280,9 @@ def _after(results: Results) -> str:
     lines = [
         "### Many clicks",
         "",
-        "Milliseconds until the mask after so many clicks is there, the opening of the photo not counted.",
+        "Milliseconds until the mask after the given number of clicks, without the opening of the photo.",
         "",
-        "| network, place, size | | clicks: milliseconds | evaluations | satisfied at the end |",
+        "| network, variables, size | | clicks: milliseconds | evaluations | satisfied at the end |",
         "|---|---|---|---|---|",
     ]
     for name, case in cases.items():
@@ -231,11 +301,12 @@ def _objects(results: Results) -> str:
     lines = [
         "### Many objects in one photo",
         "",
-        "Milliseconds for all objects, one click each, the opening of the photo counted; for the others, how many "
-        "times as long.",
+        "Milliseconds for all objects, one click each, with the opening of the photo. The others: their time ÷ the "
+        "time of one batch. The last column counts the pixels, over the masks of all objects, that differ between the "
+        "batch and one by one.",
         "",
-        "| network, place, size, objects | one batch | this library, one by one | SciPy, one by one "
-        "| pixels unlike alone |",
+        "| network, variables, size, objects | one batch | this library, one by one | SciPy, one by one "
+        "| pixels that differ |",
         "|---|---|---|---|---|",
     ]
     for name, case in results["objects"].items():
@@ -256,11 +327,11 @@ def _first(results: Results) -> str:
     lines = [
         "### The first click",
         "",
-        "Milliseconds to open a photo and make the first click, the network just wrapped (wrapping not counted), and "
-        "then on another shape, against SciPy on the whole network, with the evaluations of both, and the ratio if it "
-        "had made as many as this library.",
+        "Milliseconds to open a photo and make the first click: with a network that was just wrapped (without the time "
+        "of wrapping), then with a photo of another shape. The ratio is this library ÷ SciPy on the whole network. The "
+        "evaluations are those of both; the next column is the ratio at the same number of evaluations.",
         "",
-        "| network, place, size | | this library | SciPy, whole | ratio | evaluations | at as many | wrapping |",
+        "| network, variables, size | | this library | SciPy, whole | ratio | evaluations | at as many | wrapping |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, case in results["first"].items():

@@ -1,4 +1,4 @@
-"""The support table as pages and JSON, from what a sweep found: nothing in them is written by hand."""
+"""The support table as pages and JSON, from the results of a sweep: nothing in them is written by hand."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ ROOT = Path(__file__).parent.parent
 Entry = dict[str, Any]
 
 TITLES = {
-    "timm": "timm: convolutional classifiers, their head applied at every position",
+    "timm": "timm: convolutional classifiers, with their head applied at every position",
     "smp": "segmentation_models_pytorch: architectures with its own encoders",
     "tu": "segmentation_models_pytorch: Unet with timm's convolutional encoders (`tu-…`)",
     "torchvision": "torchvision: segmentation models",
     "transformers": "transformers: segmentation models with convolutional or hybrid stems",
-    "timm-others": "timm: transformers, mixers and hybrids, those of up to 30 M parameters that were tried",
+    "timm-others": "timm: transformers, mixers and hybrids with up to 30 M parameters, as far as they were tested",
 }
 
 
@@ -35,28 +35,29 @@ def write(entries: list[Entry], versions: dict[str, str]) -> None:
 
 
 def works(entries: list[Entry]) -> int:
-    """How many hold every invariant."""
+    """How many pass every check."""
     return sum(not entry["reason"] for entry in entries)
 
 
 def page(entries: list[Entry], versions: dict[str, str]) -> str:
-    """The page with a row for each family, and each failure with its reason."""
+    """The page: a row for each family, and each failure with its reason."""
     dates = sorted({entry["date"] for entry in entries})
     revived = sum(bool(entry["found"].get("revived")) for entry in entries)
     lines = [
         "# Which networks work",
         "",
-        "Made by `python -m benchmarks.support`, which builds every architecture with random weights and checks it;",
-        "nothing here is claimed that was not run. Where the signal fades or explodes in random weights, batch norms",
-        "get the statistics of the photo first, if need be of a larger one (161×213). A network counts where all of",
-        "this holds, on a photo of 45×61 pixels:",
+        "This page is written by `python -m benchmarks.support`, which builds every architecture with random",
+        "weights and checks it. Every network listed here was run. In some random weights the signal fades or",
+        "explodes; then batch norms first get the statistics of the photo, or of a larger one (161×213). A network",
+        "works if all of these checks pass on a photo of 45×61 pixels:",
         "",
-        "- before a click the wrapped network's output is the original's, and afterwards the model is as it was:",
-        "  weights, buffers, mode, `requires_grad`, no hook left;",
-        "- the gradient of the clicked logits is finite and not zero, at the input and each default insertion point;",
-        "- one refinement of two clicks lowers the energy, and a second one gives the same values to the last bit.",
+        "- before a click, the output of the wrapped network is that of the original. Afterwards the model is",
+        "  unchanged: weights, buffers, mode, `requires_grad`, and no hook is left;",
+        "- the gradient of the clicked logits is finite and not zero, at the input and at each default insertion",
+        "  point;",
+        "- one refinement of two clicks lowers the energy, and a second one gives identical values.",
         "",
-        f"{revived} of {len(entries)} had to be given statistics.",
+        f"{revived} of {len(entries)} networks needed the statistics of a photo.",
         f"Run on {' to '.join(dict.fromkeys((dates[0], dates[-1])))} with "
         + ", ".join(f"{package} {number}" for package, number in versions.items())
         + ".",
@@ -81,7 +82,7 @@ def page(entries: list[Entry], versions: dict[str, str]) -> str:
         lines.append("")
         failures = [entry for entry in own if entry["reason"]]
         if failures:
-            lines += ["Those that don't, and why:", ""]
+            lines += ["These do not work, for the given reason:", ""]
             lines += [f"- `{entry['name']}`: {_plain(entry['reason'])}" for entry in failures]
             lines.append("")
     return "\n".join(lines).rstrip() + "\n"
@@ -90,10 +91,10 @@ def page(entries: list[Entry], versions: dict[str, str]) -> str:
 def full_list(entries: list[Entry]) -> str:
     """All names, by kind and family."""
     lines = [
-        "# Every network that was run",
+        "# Every network that was tested",
         "",
-        "By family; those that don't work are ~~crossed out~~, their reasons are on",
-        "[the page before](support.md).",
+        "By family. Networks that do not work are ~~crossed out~~; [Which networks work](support.md) gives the",
+        "reasons.",
         "",
     ]
     for kind, own in _by(entries, "kind").items():

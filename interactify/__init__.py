@@ -1,10 +1,10 @@
-"""Any segmentation network a person already has answers to clicks, without training.
+"""Any segmentation network that you already have answers to clicks, without training.
 
 net = interactify.wrap(model)
 session = net.session(photo)
 result = session.click(x=120, y=80)
 
-Names are loaded when they are first used (PEP 562), so that what does not compute starts without torch.
+Names are loaded at their first use (PEP 562), so that `interactify --help` starts without torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from interactify._version import __version__
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names here
     from interactify import adapters, brs, draw, errors, evaluation, export, models, optim, predictor, session, zoo
     from interactify.errors import (
         AdapterError,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from interactify.session import Session, load_session, replay
     from interactify.stem import ReconfiguredStem, reconfigure_stem
 
-_FROM = {
+_NAMES = {
     "errors": (
         "AdapterError",
         "CheckpointError",
@@ -86,9 +86,9 @@ _FROM = {
 _MODULES = (
     *("adapters", "brs", "draw", "errors", "evaluation", "export", "models", "optim", "predictor", "propagation"),
     *("session", "zoo"),
-    "energy",  # its old place, which warns
+    "energy",  # an old name, which warns
 )
-_HOME = {name: module for module, names in _FROM.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "AdapterError",
@@ -141,8 +141,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        found = getattr(import_module(f"interactify.{_HOME[name]}"), name)
+    if name in _MODULE_OF:
+        found = getattr(import_module(f"interactify.{_MODULE_OF[name]}"), name)
     elif name in _MODULES:
         found = import_module(f"interactify.{name}")
     else:

@@ -1,4 +1,4 @@
-"""The version of the installed distribution; of a checkout that was never installed, one that says so."""
+"""The version of the installed distribution; "0+unknown" for a checkout that was never installed."""
 
 from importlib.metadata import PackageNotFoundError, version
 

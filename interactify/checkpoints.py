@@ -1,4 +1,4 @@
-"""Checkpoints: read one whatever way it was saved, and say in full why one doesn't fit."""
+"""Checkpoints: reads weights from any common kind of file, and reports in full why they don't fit a network."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from interactify.errors import CheckpointError
 
 NESTS = ("state_dict", "model_state_dict", "model", "net", "weights")
 PREFIXES = ("module.", "model.", "_orig_mod.", "net.")  # data parallel, Lightning, torch.compile, habit
-SHOWN = 3
+MAX_NAMES = 3  # in an error message
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -29,38 +31,38 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         Names and tensors, as in the file, on the CPU.
 
     Raises:
-        CheckpointError: where it is missing, corrupt, or holds something else than named tensors.
+        CheckpointError: it is missing, corrupt, or holds something else than named tensors.
     """
     if not path.is_file():
-        raise CheckpointError(f"No file of weights at {path}.")
+        raise CheckpointError(f"Expected a file of weights at {path}, got none. Try another path.")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            held: Any = load_file(path)
+            loaded: Any = load_file(path)
         else:
-            held = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as cause:  # zip, pickle and safetensors each have errors of their own
         reason = str(cause).split("\n")[0][:160]
         raise CheckpointError(
-            f"Can't read weights from {path} ({type(cause).__name__}: {reason}). It is damaged, or holds more than "
-            "tensors: save the network's state_dict() alone."
+            f"Expected readable weights in {path}, got {type(cause).__name__}: {reason}. The file is damaged, or holds "
+            "more than tensors. Try saving the network's state_dict() alone."
         ) from cause
     for _ in NESTS:
-        if not isinstance(held, Mapping):
+        if not isinstance(loaded, Mapping):
             break
-        inner = next((held[key] for key in NESTS if isinstance(held.get(key), Mapping)), None)
+        inner = next((loaded[key] for key in NESTS if isinstance(loaded.get(key), Mapping)), None)
         if inner is None:
             break
-        held = inner
-    if not isinstance(held, Mapping):
-        raise CheckpointError(f"Expected named tensors in {path}, got a {type(held).__name__}.")
-    named = {key: value for key, value in held.items() if isinstance(key, str) and isinstance(value, Tensor)}
-    if not named or len(named) < len(held):
-        others = [str(key) for key in held if key not in named]
+        loaded = inner
+    if not isinstance(loaded, Mapping):
+        raise CheckpointError(
+            f"Expected named tensors in {path}, got a {type(loaded).__name__}. Try saving the network's state_dict()."
+        )
+    named = {key: value for key, value in loaded.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if not named or len(named) < len(loaded):
+        others = [str(key) for key in loaded if key not in named]
         raise CheckpointError(
             f"Expected nothing but named tensors in {path}, got {_few(others) if others else 'nothing'}. "
-            "Save the network's state_dict(), alone or under 'state_dict'."
+            "Try saving the network's state_dict(), alone or under 'state_dict'."
         )
     return named
 
@@ -68,16 +70,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def read_config(folder: Path) -> dict[str, Any]:
     """Read the config.json of a folder that `save_pretrained` wrote."""
     if not folder.is_dir():
-        raise CheckpointError(f"No folder at {folder}.")
+        raise CheckpointError(f"Expected a folder at {folder}, got none. Try another path.")
     file = folder / "config.json"
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except OSError as cause:
-        raise CheckpointError(f"No readable config.json in {folder}: is it a save_pretrained folder?") from cause
+        raise CheckpointError(
+            f"Expected a readable config.json in {folder}, got none. Try a folder that save_pretrained wrote."
+        ) from cause
     except ValueError as cause:
-        raise CheckpointError(f"{file} is damaged: {cause}.") from cause
+        raise CheckpointError(f"Expected JSON in {file}, got a damaged file: {cause}. Try saving it again.") from cause
     if not isinstance(config, dict):
-        raise CheckpointError(f"Expected names and values in {file}, got a {type(config).__name__}.")
+        raise CheckpointError(
+            f"Expected names and values in {file}, got a {type(config).__name__}. Try saving it again."
+        )
     return config
 
 
@@ -86,11 +92,11 @@ def weights_in(folder: Path) -> Path:
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (folder / name).is_file():
             return folder / name
-    raise CheckpointError(f"No model.safetensors in {folder}.")
+    raise CheckpointError(f"Expected model.safetensors in {folder}, got no such file. Try saving the network again.")
 
 
 def class_count(weights: Mapping[str, Tensor]) -> int | None:
-    """How many classes the segmentation head in a state dict of smp puts out; None where none is found.
+    """The number of classes of the segmentation head in a state dict of smp; None if there is no such head.
 
     >>> class_count({"module.segmentation_head.0.weight": torch.zeros(21, 16, 3, 3)})
     21
@@ -104,18 +110,18 @@ def class_count(weights: Mapping[str, Tensor]) -> int | None:
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], source: Path) -> nn.Module:
-    """Load a state dict that has to fit exactly, apart from a prefix before its names.
+    """Load a state dict that fits exactly, except for a prefix before its names.
 
     Args:
-        model: the network; changed only where everything fits.
+        model: the network; changed only if everything fits.
         weights: names and tensors, of any floating-point precision: the network keeps its own.
-        source: where they come from, for the error.
+        source: their file, for the error message.
 
     Returns:
         `model`.
 
     Raises:
-        CheckpointError: for names missing or left over, or tensors of another shape.
+        CheckpointError: missing names, unknown names, or tensors of another shape.
 
     >>> load_into(nn.Linear(2, 1), {"module.weight": torch.ones(1, 2), "module.bias": torch.ones(1)}, Path("w.pt")).bias
     Parameter containing:
@@ -123,7 +129,7 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], source: Path) -> 
     """
     wanted = model.state_dict()
     weights = _without_prefix(weights, wanted)
-    # Files from before batch normalisation counted its batches are still whole: the count isn't used in evaluation.
+    # Old files lack the batch norms' count of batches, which evaluation does not use.
     missing = [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in weights if key not in wanted]
     shapes = [
@@ -140,32 +146,38 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], source: Path) -> 
         complaints.append(f"{len(shapes)} have another shape: {_few(shapes)}")
     if complaints:
         raise CheckpointError(
-            f"{source} does not fit {type(model).__name__}: {'; '.join(complaints)}. "
-            "Check the architecture, the encoder and the options."
+            f"Expected weights that fit {type(model).__name__}, got {source}, which does not fit: "
+            f"{'; '.join(complaints)}. Try another architecture, encoder or options."
         )
     model.load_state_dict(dict(weights), strict=False)
     return model
 
 
 def _without_prefix(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Take off prefixes for as long as that makes more names fit."""
+    """Remove prefixes as long as more names fit: a network may have a "model." of its own, which has to stay."""
+
+    def fitting(names: Mapping[str, Tensor]) -> int:
+        return sum(key in wanted for key in names)
+
+    pairs = [(outer, inner) for outer in PREFIXES for inner in PREFIXES]
     while True:
-        fitting = sum(key in wanted for key in weights)
-        stripped = [{key.removeprefix(prefix): value for key, value in weights.items()} for prefix in PREFIXES]
-        best = max(stripped, key=lambda names: sum(key in wanted for key in names))
-        if sum(key in wanted for key in best) <= fitting:
-            # Two wrappings at once ("module.model.") show only when both are off.
-            twice = [
-                {key.removeprefix(outer).removeprefix(inner): value for key, value in weights.items()}
-                for outer in PREFIXES
-                for inner in PREFIXES
-            ]
-            best = max(twice, key=lambda names: sum(key in wanted for key in names))
-            if sum(key in wanted for key in best) <= fitting:
+        best = max((_stripped(weights, prefix) for prefix in PREFIXES), key=fitting)
+        if fitting(best) <= fitting(weights):
+            # With two wrappers at once ("module.model."), names fit only without both.
+            best = max((_stripped(weights, *pair) for pair in pairs), key=fitting)
+            if fitting(best) <= fitting(weights):
                 return weights
         weights = best
 
 
+def _stripped(weights: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
+    """The weights without these prefixes, one after the other."""
+    names = dict(weights)
+    for prefix in prefixes:
+        consume_prefix_in_state_dict_if_present(names, prefix)
+    return names
+
+
 def _few(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

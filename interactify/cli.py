@@ -1,4 +1,4 @@
-"""The command line. What goes wrong is one line; heavy imports wait until they are needed."""
+"""The command line: each command in a module of its own, each error as one line on stderr."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Final, NoReturn
 
+from interactify._version import __version__
 from interactify.commands import app, cvat_function, demo, evaluate, inspect, label_studio, replay, segment
 from interactify.commands.segment import with_clicks_joined
 from interactify.errors import InteractifyError, OptionError
@@ -17,55 +18,55 @@ COMMANDS: Final[dict[str, tuple[ModuleType, str, str]]] = {
     "app": (
         app,
         "open a page in the browser where photos are segmented with the mouse",
-        "Everything is kept as one goes: closing the page, or ending the server, loses nothing.",
+        "Everything is saved at once: closing the page, or ending the server, loses nothing.",
     ),
     "segment": (
         segment,
         "segment a photo by clicks; writes the mask and an overlay",
-        "Writes PHOTO-mask.png (255 where the object is, 0 elsewhere), or the formats that are asked for, and "
-        "PHOTO-overlay.png to look at. Without clicks they show the network's own prediction.",
+        "Writes PHOTO-mask.png (255 where the object is, 0 elsewhere), or the formats named by --format, and the "
+        "picture PHOTO-overlay.png. Without clicks both show the network's own prediction.",
     ),
     "replay": (
         replay,
-        "make the masks of a session's log again; writes them and an overlay",
-        "LOG is what session.log() gave, or `interactify segment --log` wrote. The masks are those of the network "
-        "given here: the same one, another checkpoint, or another network.",
+        "recompute the masks of a session's log; writes them and an overlay",
+        "LOG is the text of session.log(), or a file written by `interactify segment --log`. The masks are computed "
+        "by the network given here: the same one, another checkpoint, or another network.",
     ),
-    "inspect": (inspect, "say what was found of a network and what was chosen", ""),
+    "inspect": (inspect, "print what was found in a network and which settings were chosen", ""),
     "evaluate": (
         evaluate,
         "let a simulated user click through a data set; writes a report",
-        "Writes report.html and report.md, objects.csv, report.json and the final masks. The same command takes an "
-        "interrupted run up.",
+        "Writes report.html and report.md, objects.csv, report.json and the final masks. The same command resumes an "
+        "interrupted run.",
     ),
     "cvat-function": (
         cvat_function,
         "write a folder that CVAT's nuclio deploys as an interactor",
         "Writes OUT: function.yaml and main.py for nuclio, the network's weights, and a copy of this package. The "
-        "network is built once before, so that what is wrong with it is said here.",
+        "network is built once first, so that its errors are reported here.",
     ),
     "label-studio": (
         label_studio,
         "answer Label Studio's smart tools as its machine learning backend",
-        "Serves Label Studio's requests until Ctrl-C. In the project's settings, connect a model with the address that "
-        "is printed, and switch interactive preannotations on.",
+        "Serves Label Studio's requests until Ctrl-C. In the project's settings, connect a model with the printed "
+        "address, and switch interactive preannotations on.",
     ),
 }
-"""Each command's module, what it does in a line, and what more there is to say."""
+"""Each command's module, its summary in one line, and a longer description."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line.
 
     Args:
-        arguments: without the program's name; by default those the program was called with.
+        arguments: without the program's name; by default those of the running process.
 
     Returns:
         The exit status: 0; 2 after an error of the library's family or in the arguments, with one line on stderr; 130
-        after Ctrl-C. Anything unforeseen leaves as the exception it is.
+        after Ctrl-C. Any other exception is raised as it is.
 
     >>> main(["--version"])
-    interactify 0.1.0
+    interactify ...
     0
     """
     try:
@@ -82,34 +83,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; what it returns has the `run` of the one that was named."""
+    """The parser of all commands; its result has the named command's `run`."""
     found = _Parser(
         prog="interactify",
         description="Makes a segmentation network answer to clicks, without training.",
         allow_abbrev=False,
     )
-    found.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    found.add_argument(
+        "--version", action="version", version=f"interactify {__version__}", help="print the version and exit"
+    )
     commands = found.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, (module, says, more) in COMMANDS.items():
-        command = commands.add_parser(name, help=says, description=more or None, allow_abbrev=False)
+    for name, (module, summary, description) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=description or None, allow_abbrev=False)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return found
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are errors of the family: one line, as all others."""
+    """An argument parser whose errors are of the library's family: one line, like all others."""
 
     def error(self, message: str) -> NoReturn:
         raise OptionError(f"{message}. See {self.prog} --help.")
-
-
-class _Version(argparse.Action):
-    def __call__(self, *_: object) -> NoReturn:
-        from interactify import __version__
-
-        print(f"interactify {__version__}")
-        raise SystemExit(0)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Masks on their way to the page: of each layer the region that changed, as a PNG, behind one header of JSON.
 
-A frame is the header's length (4 bytes, big-endian), the header, and what its "parts" are one after the other. What a
-screen shows of a mask before all of it comes are runs, which a page has drawn before a PNG would be decoded.
+A frame is the header's length (4 bytes, big-endian), the header, and the contents of its "parts" one after the other.
+A mask in the viewport, which is sent before the whole mask, comes as runs: a page draws them faster than a PNG.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from numpy.typing import NDArray
 
 from interactify.pictures.window import Window, extent_of, whole
 
-FAST: Final = 1  # zlib's level: the way is short, and a mask's rows are alike
-MOST_OF_IT: Final = (
-    0.4  # of a photo: a region beyond is sent as all of it, which the page need not lay over what it has
-)
+ZLIB_LEVEL: Final = 1  # fast: the connection is local, and a mask's rows are alike
+MAX_REGION: Final = 0.4  # of a photo: a larger region is sent as the whole mask, which the page draws without merging
 
 
 @dataclass(frozen=True)
 class Part:
-    """A region of a layer: of an object's mask ("object"), of it as seen ("seen"), or of all classes ("classes").
+    """A region of a layer: of an object's mask ("object"), of the map of classes ("classes"), or of the "viewport".
 
-    `content` is a PNG; of what is seen, the runs of every `step`-th row and column of the box. There `changed` is where
-    it may differ from what was sent.
+    Attributes:
+        layer: one of these three.
+        name: the object's name; "" for classes.
+        box: the region.
+        content: a PNG; for the viewport, the runs of every `step`-th row and column of the box.
+        step: photo pixels from one row or column to the next.
+        changed: for the viewport, where the mask may differ from the one that was sent before.
     """
 
     layer: str
@@ -40,11 +43,11 @@ class Part:
     changed: Window | None = None
 
     def header(self) -> dict[str, Any]:
-        """What the page is told of it."""
-        told = {"layer": self.layer, "name": self.name, "box": _corner_and_sides(self.box), "bytes": len(self.content)}
+        """The part's entry in the frame's header."""
+        entry = {"layer": self.layer, "name": self.name, "box": _corner_and_sides(self.box), "bytes": len(self.content)}
         if self.changed is not None:
-            told |= {"step": self.step, "changed": _corner_and_sides(self.changed)}
-        return told
+            entry |= {"step": self.step, "changed": _corner_and_sides(self.changed)}
+        return entry
 
 
 def _corner_and_sides(box: Window) -> list[int]:
@@ -52,13 +55,13 @@ def _corner_and_sides(box: Window) -> list[int]:
 
 
 def frame(header: Mapping[str, Any], parts: Sequence[Part]) -> bytes:
-    """A header and its parts, as they are sent."""
+    """A header and its parts as bytes."""
     text = json.dumps({**header, "parts": [part.header() for part in parts]}).encode()
     return b"".join((struct.pack(">I", len(text)), text, *(part.content for part in parts)))
 
 
 def read_frames(content: bytes) -> list[tuple[dict[str, Any], list[bytes]]]:
-    """The frames in what was sent: what the page does too, for those who speak to the server without one.
+    """The frames in a response, each as header and contents: for clients other than the page, which does the same.
 
     >>> read_frames(frame({"kind": "done"}, []))
     [({'kind': 'done', 'parts': []}, [])]
@@ -76,7 +79,9 @@ def read_frames(content: bytes) -> list[tuple[dict[str, Any], list[bytes]]]:
 
 
 def mask_part(name: str, mask: NDArray[np.bool_], before: NDArray[np.bool_] | None) -> Part | None:
-    """What of an object's mask (H, W) differs from what was sent; all of it where nothing was; None where nothing does.
+    """The region of an object's mask (H, W) that differs from `before`; the whole mask where that is None.
+
+    Returns None where nothing differs.
 
     >>> mask = np.zeros((40, 60), bool)
     >>> mask[10:20, 30:50] = True
@@ -84,15 +89,15 @@ def mask_part(name: str, mask: NDArray[np.bool_], before: NDArray[np.bool_] | No
     >>> part.box, mask_part("cup", mask, mask)
     (Window(top=10, left=30, height=10, width=20), None)
     """
-    all_of_it = whole(mask.shape[:2])
-    box = all_of_it if before is None else extent_of(mask != before)
-    if box is not None and box.height * box.width > MOST_OF_IT * mask.size:
-        box = all_of_it
+    full = whole(mask.shape[:2])
+    box = full if before is None else extent_of(mask != before)
+    if box is not None and box.height * box.width > MAX_REGION * mask.size:
+        box = full
     return None if box is None else Part("object", name, box, stencil(mask[box.slices]))
 
 
 def class_part(classes: NDArray[np.uint8], before: NDArray[np.uint8] | None, palette: bytes, clear: int) -> Part | None:
-    """The same of a map of classes (H, W), in the colours of `palette` (3 bytes each); class `clear` is transparent."""
+    """The same for a map of classes (H, W), in the colours of `palette` (3 bytes each); `clear` is transparent."""
     box = whole(classes.shape[:2]) if before is None else extent_of(classes != before)
     if box is None:
         return None
@@ -101,7 +106,7 @@ def class_part(classes: NDArray[np.uint8], before: NDArray[np.uint8] | None, pal
 
 
 def stencil(mask: NDArray[np.bool_]) -> bytes:
-    """A PNG of 1 bit a pixel, opaque where the mask is and transparent elsewhere: a page draws with it as it is.
+    """A PNG of 1 bit a pixel, opaque in the mask and transparent elsewhere, so that a page draws with it directly.
 
     >>> import io
     >>> from PIL import Image
@@ -128,7 +133,7 @@ def _png(rows: NDArray[np.uint8], bits: int, box: Window, palette: bytes, alpha:
     lines = np.zeros((rows.shape[0], rows.shape[1] + 1), np.uint8)  # a byte before each row: unfiltered
     lines[:, 1:] = rows
     size = struct.pack(">IIBBBBB", box.width, box.height, bits, 3, 0, 0, 0)
-    pixels = zlib.compress(lines.tobytes(), FAST)
+    pixels = zlib.compress(lines.tobytes(), ZLIB_LEVEL)
     chunks = ((b"IHDR", size), (b"PLTE", palette), (b"tRNS", alpha), (b"IDAT", pixels), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks)
 

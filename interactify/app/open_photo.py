@@ -1,7 +1,7 @@
-"""One photo that is worked on: its session, the thread that changes it, and what the page has been shown of it.
+"""An open photo: its session, the thread that changes it, and its queue of actions.
 
-Actions are done one after the other, in the order they came. One that comes while the network is being asked makes the
-other make way: it stands in the session's line (see `Session.add`), and is answered together with it.
+Actions run one after the other, in the order they came. An action that comes while the network runs ends the running
+refinement early and is refined together with it: it supersedes it (see `Session.add`).
 """
 
 from __future__ import annotations
@@ -18,72 +18,72 @@ from pathlib import Path
 from typing import Final
 
 from interactify.app.actions import Action
-from interactify.app.failing import Busy, told
-from interactify.app.pictures import checked_picture
-from interactify.app.showing import Showing
-from interactify.app.sight import Sight
-from interactify.app.store.history import History
+from interactify.app.failures import Busy, user_error
+from interactify.app.page_updates import PageUpdates
+from interactify.app.pictures import check_header
 from interactify.app.store.journal import Journal
 from interactify.app.store.project import Photo, Project
-from interactify.app.store.saving import Saver, Unsaved, reason
+from interactify.app.store.saver import Saver, Unsaved, reason
+from interactify.app.store.stored_session import StoredSession
+from interactify.app.viewport import Viewport
 from interactify.errors import PhotoError
 from interactify.interactive import Interactive
 from interactify.session.session import Session
 
-FIRST_LOOK: Final = 0.02  # seconds after which it is looked whether there is something to show already
-NEXT_LOOK: Final = 0.25  # and again: what is shown in between costs what the refinement could use
-HEAD_START: Final = 0.02  # seconds in which a screen draws before all of the mask is made: both want the same few cores
-MOST_WAITING: Final = 64  # actions of one photo: more is no person
+FIRST_PREVIEW: Final = 0.02  # seconds until the first preview of a refinement
+NEXT_PREVIEW: Final = 0.25  # seconds between previews: each takes time from the refinement
+HEAD_START: Final = 0.02  # seconds for the browser to draw the viewport before the whole mask takes the same few cores
+MAX_WAITING: Final = 64  # actions of one photo: no user is that fast
 
 Emit = Callable[[bytes | Exception | None], None]
-"""Takes frames as they come, or what went wrong, and None at the end; called from several threads."""
+"""Takes frames as they come, or an error, and None at the end; called from several threads."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """An action, or None for "all that holds", and who is to be told. With `writes`, the files are written instead."""
+    """An action, or None to send the full state. With `writes`, the files are written instead."""
 
     action: Action | None
     emit: Emit
     classes: bool = False
-    sight: Sight | None = None
+    viewport: Viewport | None = None
     writes: bool = False
 
 
-class Desk:
-    """A photo and its session. Opening begins at once, in the desk's own thread.
+class OpenPhoto:
+    """A photo and its session. Its own thread starts to open it at once.
 
     Attributes:
-        opening: the session, once it is open, or what opening it raised.
-        used: when it was asked for last.
+        opening: the session, once it is open, or the error of opening it.
+        last_used: the time of the last request.
     """
 
     def __init__(self, net: Interactive, network: str, photo: Photo, project: Project, saver: Saver) -> None:
         self.net, self.photo, self.project, self.saver = net, photo, project, saver
-        self.used = time.monotonic()
+        self.last_used = time.monotonic()
         self.opening: Future[Session] = Future()
-        self.opening.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
-        self._photo_was = _signature(photo.path)
-        self._history = History(net, network, photo, project.out)
+        self.opening.set_running_or_notify_cancel()  # so that no request that waits for it can cancel it
+        self._version_opened = _file_version(photo.path)
+        self._stored = StoredSession(net, network, photo, project.out)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._refining = threading.Event()
         self._ending = False
-        self._pressing = 0  # actions that wait
-        self._nudge: threading.Thread | None = None
-        self._held: Unsaved | None = None
-        self._lock = threading.Lock()  # of what is emitted, and of nudging
+        self._waiting_actions = 0
+        self._superseding: threading.Thread | None = None
+        self._unsaved: Unsaved | None = None
+        self._lock = threading.Lock()  # guards what is emitted, and superseding
         self._thread = threading.Thread(target=self._work, name=f"interactify-{photo.key}", daemon=True)
         self._thread.start()
 
     def session(self) -> Session:
-        """The session, when it is open. Raises what opening it raised, as one of the family's errors."""
+        """The session, when it is open. Raises what opening it raised, as one of the library's errors."""
         try:
             return self.opening.result()
         except Exception as cause:
-            raise told(cause) from cause
+            raise user_error(cause) from cause
 
     def wait(self) -> None:
-        """Until it is open, or could not be opened."""
+        """Wait until it is open, or could not be opened."""
         self.opening.exception()
 
     @property
@@ -93,214 +93,216 @@ class Desk:
 
     @property
     def outdated(self) -> bool:
-        """Whether the photo's file is another one by now."""
-        return self.opening.done() and _signature(self.photo.path) != self._photo_was
+        """Whether the photo's file was replaced since."""
+        return self.opening.done() and _file_version(self.photo.path) != self._version_opened
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being done or waits."""
+        """Whether no action runs or waits."""
         return self.opening.done() and self._jobs.empty() and not self._refining.is_set()
 
-    def submit(self, action: Action | None, emit: Emit, *, classes: bool = False, sight: Sight | None = None) -> None:
-        """Have an action done, or, with None, all that holds told; returns at once.
+    @property
+    def of_other_network(self) -> bool:
+        """Whether the session on disk is of another network, or of other options."""
+        return self._stored.of_other_network
+
+    def submit(
+        self, action: Action | None, emit: Emit, *, classes: bool = False, viewport: Viewport | None = None
+    ) -> None:
+        """Queue an action, or, with None, a request for the full state; returns at once.
 
         Args:
-            action: what is to be done.
-            emit: takes what the page is to be sent.
+            action: the action.
+            emit: takes the frames for the page.
             classes: whether the page shows the map of classes too.
-            sight: what the page shows of the photo, which it is then sent first.
+            viewport: the part of the photo that the page shows; its mask is sent first.
 
         Raises:
-            Busy: too many actions wait, or it was closed.
+            Busy: too many actions wait, or the photo was closed.
         """
-        if self._jobs.qsize() >= MOST_WAITING:
-            raise Busy(f"{MOST_WAITING} actions of this photo wait already. Wait until they are done.")
-        self.used = time.monotonic()
+        if self._jobs.qsize() >= MAX_WAITING:
+            raise Busy(f"{MAX_WAITING} actions of this photo wait already. Wait until they are done.")
+        self.last_used = time.monotonic()
         with self._lock:
             if self._ending:
-                raise Busy("This photo was just put away, for others to be opened. Ask again.")
-            self._jobs.put(_Job(action, emit, classes, sight))
-            self._pressing += action is not None
-        self._make_way()
+                raise Busy("This photo was just closed to make room for others. Try again.")
+            self._jobs.put(_Job(action, emit, classes, viewport))
+            self._waiting_actions += action is not None
+        self._supersede()
 
     def cancel(self) -> None:
-        """Let what is being refined end, with the best so far."""
+        """End the running refinement with the best mask so far."""
         if self._refining.is_set():
             self.session().cancel()
 
     def write(self) -> threading.Event:
-        """Have what holds written again, once it is open; returns what is set when it is the saver's to do."""
-        handed = threading.Event()
+        """Write the current state again, once it is open; the event is set when the saver has it."""
+        submitted = threading.Event()
         with self._lock:
-            self._jobs.put(_Job(None, lambda each: handed.set() if each is None else None, writes=True))
-        return handed
+            self._jobs.put(_Job(None, lambda each: submitted.set() if each is None else None, writes=True))
+        return submitted
 
-    @property
-    def of_another(self) -> bool:
-        """Whether what the files hold was said with another network, or other options."""
-        return self._history.misfit
-
-    def end(self) -> None:
-        """Let what is being refined end, note what waits, which is done the next time, and stop. Returns at once."""
+    def stop(self) -> None:
+        """End the running refinement and the thread; waiting actions go to the journal. Returns at once."""
         with self._lock:
             self._ending = True
             self._jobs.put(None)
         self.cancel()
 
     def join(self, seconds: float) -> None:
-        """Wait until it has stopped."""
+        """Wait until the thread has ended."""
         self._thread.join(seconds)
 
-    def put_away(self) -> None:
-        """Let go of the journal's file, when all is written."""
-        if self._held is not None:
-            self._held.journal.close_file()
+    def close_journal(self) -> None:
+        """Close the journal's file, after everything is written."""
+        if self._unsaved is not None:
+            self._unsaved.journal.close_file()
 
-    def _make_way(self) -> None:
-        """Where something waits, stand in the session's line, so that what is being refined there ends."""
+    def _supersede(self) -> None:
+        """Where an action waits, let the running refinement end early."""
         with self._lock:
-            stands = self._nudge is not None and self._nudge.is_alive()
-            if self._pressing and self._refining.is_set() and not stands:
-                self._nudge = threading.Thread(target=self.session().make_way, daemon=True)
-                self._nudge.start()
+            superseding = self._superseding is not None and self._superseding.is_alive()
+            if self._waiting_actions and self._refining.is_set() and not superseding:
+                self._superseding = threading.Thread(target=self.session().make_way, daemon=True)
+                self._superseding.start()
 
     def _work(self) -> None:
         try:
             session = self._open()
-        except Exception as cause:  # a photo, a file or a network that fails: whoever asks is told
+        except Exception as cause:  # from the photo, a file or the network: every request gets this error
             self.opening.set_exception(cause)
             while (job := self._jobs.get()) is not None:
-                job.emit(told(cause))
+                job.emit(user_error(cause))
                 job.emit(None)
             return
         self.opening.set_result(session)
         while (job := self._jobs.get()) is not None:
             with self._lock:
-                self._pressing -= job.action is not None
+                self._waiting_actions -= job.action is not None
             try:
-                self._do(session, job)
+                self._run(session, job)
             except Exception as cause:
-                job.emit(told(cause))
+                job.emit(user_error(cause))
             job.emit(None)
 
     def _open(self) -> Session:
         """The session as it was left, or a new one."""
         try:
-            checked_picture(self.photo.path, self.photo.name)
+            check_header(self.photo.path, self.photo.name)
         except OSError as cause:
             raise PhotoError(f"{self.photo.name} can't be opened ({cause.strerror}). Was it moved?") from cause
-        session, replayed = self._history.opened()
-        self._showing = Showing(session)
-        self._hold(session, self._history.journal.last, writes=replayed)
+        session, has_unsaved = self._stored.restore()
+        self._updates = PageUpdates(session)
+        self._keep_unsaved(session, self._stored.journal.last, writes=has_unsaved)
         return session
 
-    def _hold(self, session: Session, number: int, *, writes: bool) -> None:
-        """Keep what holds after an action of this number, to be written."""
-        self._held = Unsaved(self.photo, self._history.journal, copy.copy(session), number)
+    def _keep_unsaved(self, session: Session, number: int, *, writes: bool) -> None:
+        """Keep a copy of the session after the action with this number; with `writes`, give it to the saver."""
+        self._unsaved = Unsaved(self.photo, self._stored.journal, copy.copy(session), number)
         if writes:
-            self.saver.hand(self._held)
+            self.saver.submit(self._unsaved)
 
-    def _do(self, session: Session, job: _Job) -> None:
+    def _run(self, session: Session, job: _Job) -> None:
         if job.writes:
-            self._hold(session, self._history.taken_up().last, writes=True)
+            self._keep_unsaved(session, self._stored.journal_to_write().last, writes=True)
             return
         if job.action is None:
-            job.emit(self._showing.everything(job.classes, self._history.notice, self._trouble))
+            job.emit(self._updates.full_state(job.classes, self._stored.notice, self._write_error))
             return
-        if self._ending:  # it is done when the photo is opened again
-            self._noted(self._history.taken_up(), job.action, superseded=False)
-            raise Busy("This photo was just put away. What you said is done when it is opened again.")
-        noticed, held = self._history.notice, session.history
+        if self._ending:  # the action runs when the photo is opened again
+            self._log(self._stored.journal_to_write(), job.action, superseded=False)
+            raise Busy("This photo was just closed. Your action is kept, and runs when the photo is opened again.")
+        notice_before, history_before = self._stored.notice, session.history
         if job.action.refines:
-            self._refined(session, job)
+            self._refine(session, job)
         else:
             job.action.run(session)
-        if session.history is not held:
-            self._keep(session, job)
-        notice = self._history.notice if self._history.notice != noticed else ""
+        if session.history is not history_before:
+            self._record(session, job)
+        notice = self._stored.notice if self._stored.notice != notice_before else ""
         with self._lock:
-            job.emit(self._showing.change(job.classes, notice, self._trouble))
-        with suppress(OSError):  # told of when it is written or saved
-            self._history.journal.settle()
+            job.emit(self._updates.after_action(job.classes, notice, self._write_error))
+        with suppress(OSError):  # reported by the next write
+            self._stored.journal.sync()
 
-    def _keep(self, session: Session, job: _Job) -> None:
-        """Put down what was done, and show of it what is in sight."""
+    def _record(self, session: Session, job: _Job) -> None:
+        """Write an action to the journal, then send its mask in the viewport, then queue the files to be written."""
         assert job.action is not None
-        journal = self._history.taken_up()
-        adds = job.action.said["do"] == "add"
-        ended = {step.result.status for step in session.steps[-1 if adds else 0 :]}
-        number = self._noted(journal, job.action, superseded=adds and "superseded" in ended)
+        journal = self._stored.journal_to_write()
+        adds = job.action.name == "add"
+        endings = {step.result.status for step in session.steps[-1 if adds else 0 :]}
+        number = self._log(journal, job.action, superseded=adds and "superseded" in endings)
         if job.action.refines and self._jobs.empty():
-            self._show_first(session, job)
-        self._hold(session, number, writes=True)
-        if job.action.refines and not _comes_again(job.action, ended):
+            self._send_viewport(session, job)
+        self._keep_unsaved(session, number, writes=True)
+        if job.action.refines and not _is_repeatable(job.action, endings):
             self.saver.flush(self.photo.number)
 
-    def _noted(self, journal: Journal, action: Action, *, superseded: bool) -> int:
-        """Put an action on the disk before its mask is shown; where that fails, it is told, and the action holds."""
+    def _log(self, journal: Journal, action: Action, *, superseded: bool) -> int:
+        """Write an action to the journal before its mask is sent; a failure is reported, and the action is valid."""
         try:
-            return journal.add(action.said, superseded=superseded)
+            return journal.add(action.content, superseded=superseded)
         except OSError as cause:
-            self.saver.trouble[self.photo.number] = f"The last click is not on the disk: {reason(cause)}"
+            self.saver.write_errors[self.photo.number] = f"The last action is not on disk: {reason(cause)}"
             return journal.last
 
     @property
-    def _trouble(self) -> str:
-        return self.saver.trouble.get(self.photo.number, "")
+    def _write_error(self) -> str:
+        return self.saver.write_errors.get(self.photo.number, "")
 
-    def _show_first(self, session: Session, job: _Job) -> None:
-        """Send what the screen shows, where that is so much less than all of the mask that it is worth it."""
-        frame = self._showing.seen("first", session.result, job.sight)
+    def _send_viewport(self, session: Session, job: _Job) -> None:
+        """Send the mask in the viewport first, where that is much faster than the whole mask."""
+        frame = self._updates.in_viewport("first", session.result, job.viewport)
         if frame is not None:
             job.emit(frame)
             time.sleep(HEAD_START)
 
-    def _refined(self, session: Session, job: _Job) -> None:
-        """Run what asks the network, showing what it comes to on the way."""
+    def _refine(self, session: Session, job: _Job) -> None:
+        """Run an action that needs the network, and send previews of its mask."""
         assert job.action is not None
-        over = threading.Event()
-        looking = threading.Thread(target=self._look, args=(session, job, over), daemon=True)
+        done = threading.Event()
+        previews = threading.Thread(target=self._send_previews, args=(session, job, done), daemon=True)
         self._refining.set()
-        looking.start()
+        previews.start()
         try:
             job.action.run(session)
         finally:
-            over.set()
+            done.set()
             with self._lock:
                 self._refining.clear()
-                nudge, self._nudge = self._nudge, None
-            if nudge is not None:
-                nudge.join()
+                superseding, self._superseding = self._superseding, None
+            if superseding is not None:
+                superseding.join()
 
-    def _look(self, session: Session, job: _Job, over: threading.Event) -> None:
-        """Show what a refinement has come to, at once and then now and again."""
-        wait = FIRST_LOOK
-        while not over.wait(wait):
-            self._make_way()  # for what came before this one had begun
-            begun = time.monotonic()
+    def _send_previews(self, session: Session, job: _Job, done: threading.Event) -> None:
+        """Send the mask so far, early and then at intervals."""
+        wait = FIRST_PREVIEW
+        while not done.wait(wait):
+            self._supersede()  # for actions that came before this refinement started
+            started = time.monotonic()
             try:
-                seen = session.preview()
-            except Exception:  # whatever fails here fails in the refinement too, which tells it
+                preview = session.preview()
+            except Exception:  # the refinement fails in the same way, and reports it
                 return
-            if seen.status == "preview":
-                frame = self._showing.seen("preview", seen, job.sight)
-                mask = None if frame is not None else seen.mask  # both take a while, in which nobody is kept waiting
+            if preview.status == "preview":
+                frame = self._updates.in_viewport("preview", preview, job.viewport)
+                mask = None if frame is not None else preview.mask  # both take a while, so not under the lock
                 with self._lock:
-                    if not over.is_set():
-                        job.emit(frame if mask is None else self._showing.glimpse(session.active, mask))
-                wait = max(NEXT_LOOK, 5 * (time.monotonic() - begun))
+                    if not done.is_set():
+                        job.emit(frame if mask is None else self._updates.preview(session.active, mask))
+                wait = max(NEXT_PREVIEW, 5 * (time.monotonic() - started))
 
 
-def _comes_again(action: Action, ended: set[str]) -> bool:
-    """Whether doing an action again gives the same, also where it was ended early.
+def _is_repeatable(action: Action, endings: set[str]) -> bool:
+    """Whether running an action again gives the same masks, also where a refinement ended early.
 
-    What was cancelled hangs on the moment, and of several steps that were remade it is not known which one was ended.
+    A cancelled or timed-out refinement depends on timing. Of several refined steps it is unknown which was superseded.
     """
-    return not ended & ({"cancelled", "time"} if action.said["do"] == "add" else {"cancelled", "time", "superseded"})
+    return not endings & ({"cancelled", "time"} if action.name == "add" else {"cancelled", "time", "superseded"})
 
 
-def _signature(path: Path) -> tuple[int, int] | None:
-    """What changes where a file is replaced; None where there is none."""
+def _file_version(path: Path) -> tuple[int, int] | None:
+    """Time and size of a file, which change when it is replaced; None where there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -1,7 +1,7 @@
-"""Who may ask, and how much: the address that was asked for, the page that asks, a token, and the length of what comes.
+"""Which requests are allowed: checks of their Host, Origin, token and length.
 
-A page elsewhere can make a browser send requests here, and can have its own name lead here; it can not choose the Host
-and Origin that the browser then writes. Both are checked on every request.
+A page of another site can make a browser send requests here, and can point its own host name here. It can't choose the
+Host and Origin headers that the browser then sends. Both are checked on every request.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from interactify.app.pictures import LARGEST_FILE
+from interactify.app.pictures import MAX_FILE_BYTES
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
-LARGEST_ACTION: Final = 2 * 2**20  # bytes of any body but a picture's
-PICTURES: Final = "/api/photos"
-SAFE: Final = ("GET", "HEAD")
+MAX_BODY_BYTES: Final = 2 * 2**20  # of every request but an upload
+UPLOADS: Final = "/api/photos"
+SAFE_METHODS: Final = ("GET", "HEAD")
+TOO_LONG: Final = "The request is too long."
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -36,13 +37,13 @@ HEADERS: Final = {
 
 
 @dataclass(frozen=True)
-class Door:
-    """What is let in.
+class Access:
+    """The address of a server, and the token that its clients need.
 
     Attributes:
-        host: the address that the server listens at; None for the loopback one, which needs no token.
-        port: where.
-        token: that a browser has to show; None where none is needed.
+        host: the address that the server listens at; None for the loopback address, which needs no token.
+        port: the port.
+        token: what a browser has to send; None where no token is needed.
     """
 
     host: str | None
@@ -50,16 +51,16 @@ class Door:
     token: str | None = None
 
     @classmethod
-    def opened(cls, host: str | None, port: int) -> Door:
-        """The door of a server: beyond the loopback address with a new token."""
+    def create(cls, host: str | None, port: int) -> Access:
+        """The access to a server: with a new token unless it listens at the loopback address."""
         return cls(host, port, None if host is None else secrets.token_urlsafe(24))
 
     @property
     def cookie(self) -> str:
-        """The cookie that holds the token: browsers tell hosts apart by it, but not their ports."""
+        """The name of the token's cookie; the port is in it, since browsers send cookies to all ports of a host."""
         return f"interactify_token_{self.port}"
 
-    def knows(self, host: str) -> bool:
+    def allows_host(self, host: str) -> bool:
         """Whether a Host header names this server."""
         name, _, port = host.lower().rpartition(":")
         if not name or name.endswith(":") or port != str(self.port):
@@ -70,7 +71,7 @@ class Door:
         return name in own or (self.host in ("0.0.0.0", "::") and _is_address(name))
 
     def address(self) -> str:
-        """What a browser is to open, with the token where one is needed."""
+        """The address to open in a browser, with the token where one is needed."""
         name = "127.0.0.1" if self.host is None else _bracketed(self.host)
         if self.host in ("0.0.0.0", "::"):
             name = socket.gethostname()
@@ -78,21 +79,21 @@ class Door:
 
 
 class Guard:
-    """The ASGI middleware that keeps a door. What it refuses never reaches the routes."""
+    """The ASGI middleware that checks each request. Refused requests never reach the routes."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
-        self.app, self.door = app, door
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self.app, self.access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it: 400, 401, 403, 413 or 421."""
+        """Pass a request on, or refuse it: 400, 401, 403, 413 or 421."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        if scope["type"] != "http":  # there are no sockets here
+        if scope["type"] != "http":  # there are no websockets here
             await send({"type": "websocket.close", "code": 1008})
             return
 
-        async def sent(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -101,84 +102,88 @@ class Guard:
 
         refusal = self._refusal(scope)
         if refusal is not None:
-            await refusal(scope, receive, sent)
+            await refusal(scope, receive, send_with_headers)
             return
-        limit = LARGEST_FILE if scope["path"] == PICTURES else LARGEST_ACTION
-        await self.app(scope, _limited(receive, limit), sent)
+        await self.app(scope, _limited(receive, _max_bytes(scope)), send_with_headers)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) != 1 or not self.door.knows(hosts[0]):
-            return refused(421, f"Expected to be asked as {self.door.address().split('?')[0]}, not by another name.")
+        if len(hosts) != 1 or not self.access.allows_host(hosts[0]):
+            return refused(421, f"Expected a request to {self.access.address().split('?')[0]}, not to another name.")
         if len(origins) > 1 or (origins and origins[0].lower() != f"http://{hosts[0].lower()}"):
-            return refused(403, "A page of another origin asks. Open the page that this server gives.")
-        entering = self._entering(scope)
-        if entering is not None:
-            return entering
+            return refused(403, "This request is from a page of another origin. Open the page of this server.")
+        log_in = self._log_in(scope)
+        if log_in is not None:
+            return log_in
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return refused(403, "A page of another site asks. Open the page that this server gives.")
-        if scope["method"] not in SAFE and not origins:
-            return refused(403, "A change was asked for without an Origin. Browsers send one; send the page's own.")
+            return refused(403, "This request is from a page of another site. Open the page of this server.")
+        if scope["method"] not in SAFE_METHODS and not origins:
+            return refused(403, "Expected an Origin header, as browsers send it. Try the origin of the page.")
         length = headers.get("content-length")
         if length is not None:
             if not length.isascii() or not length.isdigit() or len(length) > 15:
                 return refused(400, "Expected a Content-Length as a number.")
-            if int(length) > (LARGEST_FILE if scope["path"] == PICTURES else LARGEST_ACTION):
-                return refused(413, "That is too long.")
+            if int(length) > _max_bytes(scope):
+                return refused(413, TOO_LONG)
         return self._without_token(scope, headers)
 
     def _without_token(self, scope: Scope, headers: Headers) -> Response | None:
-        token = self.door.token
-        if token is None or secrets.compare_digest(_cookie(headers, self.door.cookie).encode(), token.encode()):
+        token = self.access.token
+        if token is None or secrets.compare_digest(_cookie(headers, self.access.cookie).encode(), token.encode()):
             return None
-        return refused(401, "A token is needed: open the address that the server printed when it began.")
+        return refused(401, "A token is needed. Open the address that the server printed when it started.")
 
-    def _entering(self, scope: Scope) -> Response | None:
-        """The answer to whoever comes with the token, from wherever they followed it: a cookie, and a way on.
+    def _log_in(self, scope: Scope) -> Response | None:
+        """The response to the address with the token, from whatever site its link was followed: a cookie.
 
-        A page that goes on by itself, since browsers keep the cookie from a redirect of another site's link.
+        It comes with a page that reloads itself: after a redirect, browsers would not send the cookie of a link from
+        another site.
         """
-        token = self.door.token
+        token = self.access.token
         if token is None or (scope["path"], scope["method"]) != ("/", "GET"):
             return None
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if not secrets.compare_digest(asked.encode(), token.encode()):
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        if not secrets.compare_digest(given.encode(), token.encode()):
             return None
-        goes_on = '<meta http-equiv="refresh" content="0;url=/"><title>interactify</title><a href="/">Go on</a>'
-        response = HTMLResponse(f'<!doctype html><html lang="en">{goes_on}</html>')
-        response.set_cookie(self.door.cookie, token, httponly=True, samesite="strict", path="/")
+        reload = '<meta http-equiv="refresh" content="0;url=/"><title>interactify</title><a href="/">Open the page</a>'
+        response = HTMLResponse(f'<!doctype html><html lang="en">{reload}</html>')
+        response.set_cookie(self.access.cookie, token, httponly=True, samesite="strict", path="/")
         return response
 
 
 class TooLong(Exception):
-    """A signal: more came than is taken. Answered with 413."""
+    """Raised where a body is longer than allowed. The response is 413."""
 
 
 def refused(status: int, why: str) -> JSONResponse:
-    """An answer that says no, and why."""
-    why = why.encode("utf-8", "replace").decode()  # the name of a file need not be text
-    # What was too long is not waited for: the connection ends with the answer.
+    """An error response with its reason."""
+    why = why.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no text
+    # The rest of a body that is too long is not read: the connection is closed.
     return JSONResponse({"error": why}, status, {"Connection": "close"} if status == 413 else None)
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
-    """The same body, which ends in TooLong where it goes on beyond a limit, whatever its header said."""
-    taken = 0
+    """The same body, which raises TooLong beyond a limit, whatever its header says."""
+    received = 0
 
     async def counted() -> Message:
-        nonlocal taken
+        nonlocal received
         message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > limit:
+        received += len(message.get("body", b""))
+        if received > limit:
             raise TooLong
         return message
 
     return counted
 
 
+def _max_bytes(scope: Scope) -> int:
+    return MAX_FILE_BYTES if scope["path"] == UPLOADS else MAX_BODY_BYTES
+
+
 def _cookie(headers: Headers, name: str) -> str:
-    """A cookie's value, "" where there is none; what other pages of this host have set is passed over."""
+    """A cookie's value, "" where there is none; cookies of other pages on this host are ignored."""
     for each in headers.get("cookie", "").split(";"):
         key, _, value = each.strip().partition("=")
         if key == name:

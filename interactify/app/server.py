@@ -1,4 +1,4 @@
-"""Which address answers what. Nothing here waits: what takes time is done in threads, and told as it comes."""
+"""The HTTP routes. No route blocks: slow work runs in threads, and its results are streamed as they come."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from interactify.app.actions import Action, check, read_action
-from interactify.app.desk import Desk
-from interactify.app.desks import Desks
-from interactify.app.failing import Busy, Failed, told
+from interactify.app.failures import Busy, Failed, user_error
 from interactify.app.frames import frame, mask_part
+from interactify.app.open_photo import OpenPhoto
+from interactify.app.open_photos import OpenPhotos
+from interactify.app.page_updates import BACKGROUNDS
 from interactify.app.pictures import as_jpeg, thumbnail
-from interactify.app.security import Door, Guard, TooLong, refused
-from interactify.app.showing import BACKGROUNDS
-from interactify.app.sight import Sight, read_sight
-from interactify.app.store import exporting
+from interactify.app.security import TOO_LONG, Access, Guard, TooLong, refused
+from interactify.app.store.archive import KINDS, archive_of, read_kinds
 from interactify.app.store.project import STATUSES, Photo, Project
+from interactify.app.viewport import Viewport, read_viewport
 from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, OptionError, PhotoError
 from interactify.export import voc_palette
 from interactify.interactive import Interactive
@@ -43,21 +43,21 @@ TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 FRAMES: Final = "application/x-interactify-frames"
-THUMB: Final = 160  # pixels
+THUMBNAIL: Final = 160  # pixels of its longer side
 
 
-def build(net: Interactive, project: Project, door: Door) -> Guard:
-    """The server's application: a page for `project`, whose photos are segmented by `net`, behind a door."""
+def build(net: Interactive, project: Project, access: Access) -> Guard:
+    """The ASGI application: a page for the photos of `project`, segmented by `net`; each request is checked."""
     app = App(net, project)
     routes = [
         Route("/", app.page),
         Route("/static/{name}", app.static),
-        Route("/api/project", app.project_told),
-        Route("/api/photos", app.bring, methods=["POST"]),
+        Route("/api/project", app.project_json),
+        Route("/api/photos", app.upload, methods=["POST"]),
         Route("/api/photos/{number}/image", app.image),
         Route("/api/photos/{number}/thumb", app.thumb),
         Route("/api/photos/{number}/state", app.state),
-        Route("/api/photos/{number}/plain", app.plain),
+        Route("/api/photos/{number}/initial", app.initial),
         Route("/api/photos/{number}/do", app.do, methods=["POST"]),
         Route("/api/photos/{number}/cancel", app.cancel, methods=["POST"]),
         Route("/api/photos/{number}/status", app.status, methods=["POST"]),
@@ -67,27 +67,27 @@ def build(net: Interactive, project: Project, door: Door) -> Guard:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        await run_in_threadpool(app.desks.close)
-        for trouble in app.desks.saver.trouble.values():
-            print(f"interactify: {trouble}", file=sys.stderr)
+        await run_in_threadpool(app.photos.close)
+        for error in app.photos.saver.write_errors.values():
+            print(f"interactify: {error}", file=sys.stderr)
 
-    answers: dict[Any, Any] = {
-        HTTPException: _http,
-        InteractifyError: _foreseen,
+    handlers: dict[Any, Any] = {
+        HTTPException: _http_error,
+        InteractifyError: _library_error,
         TooLong: _too_long,
-        ClientDisconnect: _gone,
-        Exception: _unforeseen,
+        ClientDisconnect: _disconnected,
+        Exception: _unexpected_error,
     }
-    return Guard(Starlette(routes=routes, exception_handlers=answers, lifespan=lifespan), door)
+    return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan), access)
 
 
 class App:
     """The routes, each a method."""
 
     def __init__(self, net: Interactive, project: Project) -> None:
-        self.net, self.project, self.desks = net, project, Desks(net, project)
-        self._thumbs: dict[int, tuple[Any, bytes]] = {}
-        self._drawing_thumbs = CapacityLimiter(1)  # a folder has many, and one's click is not to wait for them
+        self.net, self.project, self.photos = net, project, OpenPhotos(net, project)
+        self._thumbs: dict[int, tuple[int | None, bytes]] = {}
+        self._thumb_limiter = CapacityLimiter(1)  # a folder has many, and clicks must not wait for them
         self._static = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in TYPES}
 
     async def page(self, request: Request) -> Response:
@@ -99,7 +99,7 @@ class App:
             raise HTTPException(404)
         return Response(self._static[name], media_type=TYPES[Path(name).suffix])
 
-    async def project_told(self, request: Request) -> Response:
+    async def project_json(self, request: Request) -> Response:
         spec = self.net.spec
         count = spec.output.classes if spec.output.classes > 1 else 0
         names = spec.class_names or tuple(f"class {k}" for k in range(count))
@@ -114,21 +114,22 @@ class App:
         ]
         return JSONResponse(
             {
-                "photos": [_photo(photo) for photo in self.project.photos],
+                "photos": [_photo_json(photo) for photo in self.project.photos],
                 "classes": classes,
                 "network": spec.family or type(self.net.unwrap()).__name__,
                 "out": self.project.out.name,
                 "exports": [
-                    {"name": name, "says": kind.says, "at_hand": kind.at_hand} for name, kind in exporting.KINDS.items()
+                    {"name": name, "label": kind.label, "current_only": kind.current_only}
+                    for name, kind in KINDS.items()
                 ],
-                "trouble": list(self.desks.saver.trouble.values()),
+                "write_errors": list(self.photos.saver.write_errors.values()),
             }
         )
 
-    async def bring(self, request: Request) -> Response:
+    async def upload(self, request: Request) -> Response:
         name = request.query_params.get("name", "photo")[:200]
         content = await request.body()
-        return JSONResponse(_photo(await run_in_threadpool(self.project.bring, name, content)), 201)
+        return JSONResponse(_photo_json(await run_in_threadpool(self.project.upload, name, content)), 201)
 
     async def image(self, request: Request) -> Response:
         photo = self._photo(request)
@@ -136,106 +137,107 @@ class App:
 
     async def thumb(self, request: Request) -> Response:
         photo = self._photo(request)
-        known, seen = self._thumbs.get(photo.number), _changed_at(photo)
-        if known is None or known[0] != seen:
-            made = await to_thread.run_sync(thumbnail, photo.path, THUMB, limiter=self._drawing_thumbs)
-            known = self._thumbs[photo.number] = seen, made
-        return Response(known[1], media_type="image/jpeg")
+        cached, modified = self._thumbs.get(photo.number), _modified_at(photo)
+        if cached is None or cached[0] != modified:
+            jpeg = await to_thread.run_sync(thumbnail, photo.path, THUMBNAIL, limiter=self._thumb_limiter)
+            cached = self._thumbs[photo.number] = modified, jpeg
+        return Response(cached[1], media_type="image/jpeg")
 
     async def state(self, request: Request) -> Response:
-        return await self._stream(await self._desk(request), None, _wants_classes(request))
+        return await self._stream(await self._open(request), None, _wants_classes(request))
 
-    async def plain(self, request: Request) -> Response:
-        """The network's own mask, before anything was said."""
-        session = await _opened(await self._desk(request))
+    async def initial(self, request: Request) -> Response:
+        """The network's own mask, before any interaction."""
+        session = await _session(await self._open(request))
 
-        def made() -> bytes:
+        def initial_frame() -> bytes:
             part = mask_part("", session.initial_step.result.mask, None)
-            return frame({"kind": "plain"}, [part] if part else [])
+            return frame({"kind": "initial"}, [part] if part else [])
 
-        return Response(await run_in_threadpool(made), media_type=FRAMES)
+        return Response(await run_in_threadpool(initial_frame), media_type=FRAMES)
 
     async def do(self, request: Request) -> Response:
-        desk = await self._desk(request)
+        opened = await self._open(request)
         action = read_action(await _json(request))
-        session = await _opened(desk)
+        session = await _session(opened)
         check(action, session)
-        sight = read_sight(request.query_params.get("see"), session.size)
-        return await self._stream(desk, action, _wants_classes(request), sight)
+        viewport = read_viewport(request.query_params.get("viewport"), session.size)
+        return await self._stream(opened, action, _wants_classes(request), viewport)
 
     async def cancel(self, request: Request) -> Response:
-        (await self._desk(request)).cancel()
+        (await self._open(request)).cancel()
         return Response(status_code=204)
 
     async def status(self, request: Request) -> Response:
         photo = self._photo(request)
-        said = await _json(request)
-        if not isinstance(said, dict) or list(said) != ["status"] or said["status"] not in STATUSES:
+        content = await _json(request)
+        if not isinstance(content, dict) or list(content) != ["status"] or content["status"] not in STATUSES:
             raise HTTPException(422, 'Expected {"status": "open", "done" or "skipped"}.')
 
-        def marked() -> Photo:
-            marked = self.project.mark(photo.number, status=said["status"])
-            self.desks.write(marked)
+        def mark() -> Photo:
+            marked = self.project.mark(photo.number, status=content["status"])
+            self.photos.write(marked)
             return marked
 
-        return JSONResponse(_photo(await run_in_threadpool(marked)))
+        return JSONResponse(_photo_json(await run_in_threadpool(mark)))
 
     async def export(self, request: Request) -> Response:
-        kinds = exporting.kinds_named(request.query_params.get("kinds", ""))
-        named = request.query_params.get("photo")
-        photo = None if named is None else self._numbered(named)
+        kinds = read_kinds(request.query_params.get("kinds", ""))
+        number = request.query_params.get("photo")
+        photo = None if number is None else self._numbered(number)
+        session = None if photo is None else await _session(await self._open_photo(photo))
 
-        session = None if photo is None else await _opened(await self._desk_of(photo))
-
-        def made() -> bytes:
-            self.desks.wait_until_caught_up()
-            self.desks.saver.flush(None if photo is None else photo.number)
+        def archive() -> bytes:
+            saver = self.photos.saver
+            self.photos.wait_for_recovery()
+            saver.flush(None if photo is None else photo.number)
             photos = self.project.photos if photo is None else (photo,)
-            saver = self.desks.saver
-            behind = [saver.trouble.get(each.number) for each in photos if saver.holds(each.number)]
-            for trouble in filter(None, behind):  # what is on the disk is not what was said last
-                raise OptionError(trouble)
-            with self.desks.saver.still():
-                return exporting.zipped(kinds, photos, self.project.out, self.desks.saver.annotations, session)
+            errors = [saver.write_errors.get(each.number) for each in photos if saver.has_unsaved(each.number)]
+            for error in filter(None, errors):  # the files on disk are older than the session
+                raise OptionError(error)
+            with saver.paused():
+                return archive_of(kinds, photos, self.project.out, saver.annotations, session)
 
         name = "interactify" if photo is None else photo.key
         in_ascii = name.encode("ascii", "replace").decode().replace("?", "-")
-        its_name = f"filename=\"{in_ascii}.zip\"; filename*=UTF-8''{quote(name)}.zip"
-        named_so = {"Content-Disposition": f"attachment; {its_name}"}
-        return Response(await run_in_threadpool(made), media_type="application/zip", headers=named_so)
+        file_name = f"filename=\"{in_ascii}.zip\"; filename*=UTF-8''{quote(name)}.zip"
+        headers = {"Content-Disposition": f"attachment; {file_name}"}
+        return Response(await run_in_threadpool(archive), media_type="application/zip", headers=headers)
 
-    async def _stream(self, desk: Desk, action: Action | None, classes: bool, sight: Sight | None = None) -> Response:
-        """What comes of an action, frame by frame; an error where it comes to nothing."""
-        loop, coming = asyncio.get_running_loop(), asyncio.Queue[bytes | Exception | None]()
+    async def _stream(
+        self, opened: OpenPhoto, action: Action | None, classes: bool, viewport: Viewport | None = None
+    ) -> Response:
+        """The frames of an action as they come; an error response where it fails before the first one."""
+        loop, results = asyncio.get_running_loop(), asyncio.Queue[bytes | Exception | None]()
 
         def emit(each: bytes | Exception | None) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(coming.put_nowait, each)
+                loop.call_soon_threadsafe(results.put_nowait, each)
 
-        desk.submit(action, emit, classes=classes, sight=sight)
-        first = await coming.get()
+        opened.submit(action, emit, classes=classes, viewport=viewport)
+        first = await results.get()
         if isinstance(first, Exception):
-            raise told(first)
+            raise user_error(first)
 
         async def frames() -> AsyncIterator[bytes]:
             each: bytes | Exception | None = first
             while each is not None:
                 yield _error_frame(each) if isinstance(each, Exception) else each
-                each = await coming.get()
+                each = await results.get()
 
         return StreamingResponse(frames(), media_type=FRAMES)
 
-    async def _desk(self, request: Request) -> Desk:
-        return await self._desk_of(self._photo(request))
+    async def _open(self, request: Request) -> OpenPhoto:
+        return await self._open_photo(self._photo(request))
 
-    async def _desk_of(self, photo: Photo) -> Desk:
-        desk = self.desks.open_at(photo)
-        return await run_in_threadpool(self.desks.at, photo) if desk is None else desk
+    async def _open_photo(self, photo: Photo) -> OpenPhoto:
+        opened = self.photos.get(photo)
+        return await run_in_threadpool(self.photos.open, photo) if opened is None else opened
 
     def _photo(self, request: Request) -> Photo:
         photo = self._numbered(request.path_params["number"])
-        if request.query_params.get("of", photo.key) != photo.key:
-            raise HTTPException(409, "The photos are others than when this page was opened. Load it again.")
+        if request.query_params.get("key", photo.key) != photo.key:
+            raise HTTPException(409, "The photos have changed since this page was opened. Load it again.")
         return photo
 
     def _numbered(self, text: str) -> Photo:
@@ -245,23 +247,23 @@ class App:
         return photo
 
 
-def _photo(photo: Photo) -> dict[str, Any]:
-    told = {"number": photo.number, "key": photo.key, "name": photo.name}
-    return {**told, "status": photo.status, "said": photo.said}
+def _photo_json(photo: Photo) -> dict[str, Any]:
+    names = {"number": photo.number, "key": photo.key, "name": photo.name}
+    return {**names, "status": photo.status, "interactions": photo.interactions}
 
 
-async def _opened(desk: Desk) -> Session:
-    """A desk's session, once it is there; no thread waits for it."""
+async def _session(opened: OpenPhoto) -> Session:
+    """A photo's session, once it is open; no thread is blocked."""
     try:
-        return await asyncio.wrap_future(desk.opening)
+        return await asyncio.wrap_future(opened.opening)
     except Exception as cause:
-        raise told(cause) from cause
+        raise user_error(cause) from cause
 
 
-def _changed_at(photo: Photo) -> int | None:
+def _modified_at(photo: Photo) -> int | None:
     try:
         return photo.path.stat().st_mtime_ns
-    except OSError:  # then making a thumbnail of it tells why
+    except OSError:  # the thumbnail then fails with the reason
         return None
 
 
@@ -277,26 +279,26 @@ async def _json(request: Request) -> Any:
 
 
 def _error_frame(cause: Exception) -> bytes:
-    return frame({"kind": "error", "error": str(told(cause))}, [])
+    return frame({"kind": "error", "error": str(user_error(cause))}, [])
 
 
-async def _http(request: Request, cause: HTTPException) -> Response:
+async def _http_error(request: Request, cause: HTTPException) -> Response:
     return refused(cause.status_code, cause.detail)
 
 
 async def _too_long(request: Request, cause: TooLong) -> Response:
-    return refused(413, "That is too long.")
+    return refused(413, TOO_LONG)
 
 
-async def _gone(request: Request, cause: ClientDisconnect) -> Response:
+async def _disconnected(request: Request, cause: ClientDisconnect) -> Response:
     return Response(status_code=400)  # nobody reads it
 
 
-async def _foreseen(request: Request, cause: InteractifyError) -> Response:
+async def _library_error(request: Request, cause: InteractifyError) -> Response:
     network = isinstance(cause, (Failed, NonFiniteError, NotEnoughMemoryError))
     status = 429 if isinstance(cause, Busy) else 415 if isinstance(cause, PhotoError) else 500 if network else 422
     return refused(status, str(cause))
 
 
-async def _unforeseen(request: Request, cause: Exception) -> Response:
-    return refused(500, f"Something failed that nobody foresaw ({type(cause).__name__}). The server goes on.")
+async def _unexpected_error(request: Request, cause: Exception) -> Response:
+    return refused(500, f"An unexpected error ({type(cause).__name__}). The server still runs; try again.")

@@ -1,4 +1,4 @@
-"""BRS: minimise an energy over variables until every clicked pixel has its label. The functional core.
+"""BRS: minimise an energy over variables until every click is satisfied. The functional core.
 
 Nothing here knows of sessions, photos or networks: `refine` takes any function from values to logits.
 """

@@ -1,13 +1,16 @@
-"""Energies: what it costs that a click has the wrong label, and when all have the right one.
+"""Corrective energies: what a click with the wrong label costs, and when all clicks are satisfied.
 
-Each gives E_C from the logits at the clicks; the whole energy is E = E_C + λ·E_I, where E_I is the variables' own
-(`variables.py`) and λ is the energy's `inertia`.
+Each gives the corrective energy E_C from the logits at the clicks. The whole energy is E = E_C + λ·E_I, where E_I is
+the inertial energy of the variables (`network/variables.py`) and λ is the energy's `inertia`.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from numbers import Integral, Real
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,19 +22,27 @@ from interactify.errors import OptionError
 class Energy(Protocol):
     """A corrective energy. `logits` are (n, s): n clicks, each a square of s pixels; `labels` (n,) bool.
 
-    `weights` (n,) say how much each counts beside the others; None for 1 each.
+    `weights` (n,) are the clicks' relative weights in the energy; None for 1 each. All members are required;
+    `energy_named` checks them.
+
+    Attributes:
+        name: how results and `describe()` call it.
+        square: how many pixels the square around a click extends to each side: 0 for 1 × 1, 1 for 3 × 3.
+        inertia: λ, the weight of the inertial energy.
+        lower_bound: a value that E can't fall below, from which the solver guesses its first step; None if none helps,
+            as for energies that saturate.
     """
 
     name: str
     square: int
     inertia: float
-    lower_bound: float | None  # known, it gives the solver its first step; None where energies saturate
+    lower_bound: float | None
 
     def corrective(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """E_C, 0-d, differentiable."""
 
     def reached(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """0-d bool: every click is where this energy wants it; the minimisation may stop."""
+        """0-d bool: the energy's goal is reached at every click, and the minimisation may stop."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ class MeanPerPolarity:
     """f-BRS's energy: the mean of (l − y)² over the foreground clicks plus that over the background ones.
 
     Each click is a 3 × 3 square (Sofiiuk et al., CVPR 2020; settings of the released code). Stops when every pixel of
-    every square is past 0.51 on its side, so that the clicked pixels themselves certainly are.
+    every square has a probability above 0.51 of its label, so the clicked pixels have too.
     """
 
     name: str = "fbrs"
@@ -70,7 +81,7 @@ class MeanPerPolarity:
     def corrective(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         squares = _error(logits, labels).square().mean(1)
         each = torch.ones_like(squares) if weights is None else weights.to(squares.dtype)
-        least = torch.finfo(squares.dtype).tiny  # of a polarity that no click has, the mean is 0
+        least = torch.finfo(squares.dtype).tiny  # so that the mean of a polarity without clicks is 0, not 0 / 0
         shares = [own / own.sum().clamp(min=least) for own in (each * labels, each * ~labels)]
         return (squares * (shares[0] + shares[1])).sum()
 
@@ -82,9 +93,9 @@ class MeanPerPolarity:
 class Margin:
     """A squared hinge on the logits: Σ max(0, aim − ±z)², stopping when every ±z is past the margin.
 
-    Probabilities saturate, logits do not, so a click deep on the wrong side still pulls; and a click pushed past 0.5
-    by a margin takes its surroundings along. The aim lies beyond the margin because inertia keeps the minimum of
-    the whole energy short of it.
+    Probabilities saturate and logits do not, so a click far on the wrong side still has a gradient; and a click pushed
+    past 0.5 by a margin takes its surroundings along. The aim lies beyond the margin because inertia keeps the minimum
+    of the whole energy short of the aim.
     """
 
     margin: float = 3.0
@@ -102,7 +113,7 @@ class Margin:
 
 
 def _signed(logits: Tensor, labels: Tensor) -> Tensor:
-    """Positive where a pixel has its label."""
+    """The logits with their sign changed for background clicks: positive where a pixel has its label."""
     return torch.where(labels[:, None], logits, -logits)
 
 
@@ -115,21 +126,47 @@ def _error(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.sigmoid(-_signed(logits, labels))
 
 
+def _is_number(value: object, kind: type = Real) -> bool:
+    """Whether a value is a finite number of that kind; numpy's scalars are numbers too, booleans are not."""
+    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+# What each member of an `Energy` has to be, in words and as a check.
+_MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "name": ("a text", lambda value: isinstance(value, str)),
+    "square": ("a whole number of 0 or more", lambda value: _is_number(value, Integral) and value >= 0),
+    "inertia": ("a number of 0 or more", lambda value: _is_number(value) and value >= 0),
+    "lower_bound": ("a number, or None", lambda value: value is None or _is_number(value)),
+    "corrective": ("a method (logits, labels, weights=None) that gives a 0-d tensor", callable),
+    "reached": ("a method (logits, labels) that gives a 0-d tensor of bool", callable),
+}
 ENERGIES = {"brs": SumOfSquares, "fbrs": MeanPerPolarity, "margin": Margin}
 
 
 def energy_named(energy: str | Energy) -> Energy:
-    """The energy of that name ("margin", "brs", "fbrs"), or the one given.
+    """The energy of that name ("margin", "brs", "fbrs"), or the given one, with all its members checked.
 
     Raises:
-        OptionError: for anything else.
+        OptionError: an unknown name, or an object that lacks a member of `Energy` or has one of another kind.
+
+    >>> energy_named("fbrs").square
+    1
     """
     if isinstance(energy, str) and energy in ENERGIES:
         return ENERGIES[energy]()
-    if (
-        not isinstance(energy, (str, type))
-        and callable(getattr(energy, "corrective", None))
-        and callable(getattr(energy, "reached", None))
-    ):
-        return energy
-    raise OptionError(f"Expected energy to be one of {', '.join(ENERGIES)}, or an Energy; got {energy!r}.")
+    missing = [member for member in _MEMBERS if not hasattr(energy, member)]
+    if isinstance(energy, (str, type)) or len(missing) == len(_MEMBERS):
+        raise OptionError(
+            f"Expected energy to be one of {', '.join(ENERGIES)}, or an Energy object, got {energy!r}. Try 'margin'."
+        )
+    if missing:
+        raise OptionError(
+            f"Expected an energy with {', '.join(_MEMBERS)}, got {type(energy).__name__} without {', '.join(missing)}. "
+            f"Try adding {missing[0]}: {_MEMBERS[missing[0]][0]}."
+        )
+    for member, (kind, is_valid) in _MEMBERS.items():
+        if not is_valid(value := getattr(energy, member)):
+            raise OptionError(
+                f"Expected {member} of an energy to be {kind}, got {value!r}. Try {', '.join(ENERGIES)} to compare."
+            )
+    return energy

@@ -1,7 +1,7 @@
-"""What a solver minimises: the energy of rows, each with clicks of its own, evaluated together in bounded memory.
+"""The objective of a solver: the energies of several rows, evaluated together in bounded memory.
 
 A row is one refinement: its variables, its points and their labels. Rows share the network's passes and nothing else;
-the energy of each is worked out from its own logits.
+the energy of each is computed from its own logits.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from interactify.optim import RowEvaluations
 from interactify.pictures.resize_pad import Corners
 
 NO_GRADIENT = (
-    "The logits do not depend on the variables: no gradient reaches them. Keep forward differentiable (no "
-    "torch.no_grad, no .detach(), no numpy inside)."
+    "Expected logits with a gradient, got logits that do not depend on the variables. Try to keep forward "
+    "differentiable: no torch.no_grad, no .detach(), no numpy inside."
 )
 RowsForward = Callable[[Tensor, Sequence[int]], Tensor]
-"""From values (b, …), and which rows these are, to logits (b, 1, h, w), differentiable."""
+"""From values (b, …) and the indices of these rows to logits (b, 1, h, w), differentiable."""
 
 
 @dataclass(frozen=True, eq=False)
 class PointTargets:
-    """What one row is to bring about: the labels of points.
+    """The target of one row: points and the labels that they should get.
 
     Attributes:
         points: (n, 2) float64, x then y, in pixels of the logits.
         labels: (n,) bool.
         weights: (n,) of the points in the energy; None for 1 each.
-        required: (n,) bool, which of them have to be where the energy wants them before it may stop: where none is, all
-            have to have their label. None for all.
-        maps: (n,) int64, in which of the logits' maps each is read; None for the first.
+        required: (n,) bool, the points that have to reach the energy's goal before it may stop. If no point is
+            required, it stops when all have their label. None for all.
+        maps: (n,) int64, the map of the logits in which each point is read; None for the first.
     """
 
     points: Tensor
@@ -61,19 +61,21 @@ class RowsEnergy:
     Attributes:
         forward: runs some of the rows.
         like: the variables of one row: their shape, dtype and device.
-        asked: of each row.
+        targets: of each row.
         energy, inertia: E_C and λ, and E_I.
-        at_once: how many rows are run together; more are run in turn.
+        at_once: how many rows run together; more run in several passes.
     """
 
     forward: RowsForward
     like: Tensor
-    asked: Sequence[PointTargets]
+    targets: Sequence[PointTargets]
     energy: Energy
     inertia: Callable[[Tensor], Tensor]
     at_once: int
-    _seen: set[int] = field(default_factory=set)  # rows that have been evaluated
-    _corners: dict[tuple[int, torch.Size], Corners] = field(default_factory=dict)  # where a row's maps are read
+    _evaluated: set[int] = field(default_factory=set)  # rows that had an evaluation with finite numbers
+    _corners: dict[tuple[int, torch.Size], Corners] = field(
+        default_factory=dict
+    )  # for each row and size of maps: where its points are read
 
     def __call__(self, x: Tensor, rows: Sequence[int]) -> RowEvaluations:
         """The evaluations of the rows at x (b, n)."""
@@ -99,51 +101,55 @@ class RowsEnergy:
         replica = values.detach().requires_grad_(True)
         with torch.enable_grad():
             logits = self._maps(values, rows)
-            clicked = [self._clicked(one, row) for one, row in zip(_apart(logits), rows, strict=True)]
+            at_points = [self._at_points(one, row) for one, row in zip(_split(logits), rows, strict=True)]
             corrective = [
-                self.energy.corrective(seen, self.asked[row].labels, *self._weights(row))
-                for seen, row in zip(clicked, rows, strict=True)
+                self.energy.corrective(read, self.targets[row].labels, *self._weights(row))
+                for read, row in zip(at_points, rows, strict=True)
             ]
-            held = [self.energy.inertia * self.inertia(one) for one in _apart(replica)]
-        totals = [(own.detach() + kept.detach()) for own, kept in zip(corrective, held, strict=True)]
-        # One transfer tells both of every row: whether its clicks are settled, and whether any number is broken.
-        told = [
+            inertial = [self.energy.inertia * self.inertia(one) for one in _split(replica)]
+        totals = [(first.detach() + second.detach()) for first, second in zip(corrective, inertial, strict=True)]
+        # One transfer to the host for both flags of all rows: whether the goal is reached, and whether all is finite.
+        on_device = [
             flag
-            for seen, row, one, total in zip(clicked, rows, logits.detach(), totals, strict=True)
-            for flag in (self.asked[row].reached(self.energy, seen.detach()), _finite(one, total))
+            for read, row, one, total in zip(at_points, rows, logits.detach(), totals, strict=True)
+            for flag in (self.targets[row].reached(self.energy, read.detach()), _finite(one, total))
         ]
-        flags = torch.stack(told).tolist()
+        flags = torch.stack(on_device).tolist()
         reached, finite = flags[::2], flags[1::2]
         for position, row in enumerate(rows):
             if finite[position]:
-                self._seen.add(row)
-            elif row in self._seen:  # a step too far: the line search comes back from there
+                self._evaluated.add(row)
+            elif row in self._evaluated:  # too long a step: the line search shortens it
                 totals[position], reached[position] = torch.full_like(totals[position], torch.inf), False
             else:
-                raise _broken(row if len(self.asked) > 1 else None)
+                raise _broken(row if len(self.targets) > 1 else None)
         wanted = [i for i in range(len(rows)) if finite[i] and not reached[i]]
         gradient = None
         if wanted:
-            gradient = _gradient([corrective[i] for i in wanted], [held[i] for i in wanted], values, replica)
+            gradient = _gradient([corrective[i] for i in wanted], [inertial[i] for i in wanted], values, replica)
             gradient = gradient.reshape(x.shape).to(x.dtype)
         elif not all(reached):
             gradient = torch.zeros_like(x)
         alone = len(rows) == 1
         maps = logits.detach()
         payloads = [
-            maps if alone else maps[i : i + 1].clone() if finite[i] else None  # of its own memory: it may be kept
+            maps
+            if alone
+            else maps[i : i + 1].clone()
+            if finite[i]
+            else None  # with its own memory, since a solver may hold it
             for i in range(len(rows))
         ]
         return RowEvaluations(torch.stack(totals).to(x.dtype), gradient, reached, payloads)
 
     def _weights(self, row: int) -> tuple[Tensor, ...]:
-        """Given only where they are not all 1, so that an energy need not know of them."""
-        weights = self.asked[row].weights
+        """The weights as an argument; none if all are 1, so that an energy need not take them."""
+        weights = self.targets[row].weights
         return () if weights is None else (weights,)
 
     def _maps(self, values: Tensor, rows: Sequence[int]) -> Tensor:
         logits = self.forward(values, rows)
-        several = [int(asked.maps.max()) + 1 for asked in self.asked if asked.maps is not None]
+        several = [int(target.maps.max()) + 1 for target in self.targets if target.maps is not None]
         least = max(several, default=1)
         maps = isinstance(logits, Tensor) and logits.ndim == 4 and len(logits) == len(rows)
         if not maps or not (logits.shape[1] == 1 or several) or logits.shape[1] < least:
@@ -154,68 +160,71 @@ class RowsEnergy:
             raise ModelError(NO_GRADIENT)
         return logits
 
-    def _clicked(self, logits: Tensor, row: int) -> Tensor:
+    def _at_points(self, logits: Tensor, row: int) -> Tensor:
         """Logits (n, s) at one row's points, from its maps (T, h, w)."""
-        key, asked = (row, logits.shape), self.asked[row]
-        if key not in self._corners:  # asked once: looking at points that lie on a device waits for it
-            _check_inside(asked.points, logits)
-            self._corners[key] = squares(logits[None], asked.points, self.energy.square)
-        seen = self._corners[key](logits[None])[0].view(len(logits), len(asked.points), -1)
-        if asked.maps is None:
-            return seen[0]
-        return seen[asked.maps, torch.arange(len(asked.points), device=seen.device)]
+        key, target = (row, logits.shape), self.targets[row]
+        if key not in self._corners:  # once, since checking points on a device waits for it
+            _check_inside(target.points, logits)
+            self._corners[key] = squares(logits[None], target.points, self.energy.square)
+        read = self._corners[key](logits[None])[0].view(len(logits), len(target.points), -1)
+        if target.maps is None:
+            return read[0]
+        return read[target.maps, torch.arange(len(target.points), device=read.device)]
 
 
 def squares(logits: Tensor, points: Tensor, square: int) -> Corners:
-    """Where to read the square of (2·square + 1)² pixels around each point; at a border the part inside counts.
+    """Where to read the square of (2·square + 1)² pixels around each point.
 
-    A point on the outermost row repeats that row instead of sampling nothing, so that no click is ever lost.
+    At a border, the outermost row or column is repeated, so that no click is ever lost.
     """
     around = torch.arange(-square, square + 1, device=points.device, dtype=points.dtype)
     offsets = torch.stack(torch.meshgrid(around, around, indexing="xy"), -1).view(1, -1, 2)
     return Corners.around((points[:, None] + offsets).view(-1, 2), logits)
 
 
-def _apart(batch: Tensor) -> Sequence[Tensor]:
-    """Its rows; of one row a view, whose gradient costs nothing."""
+def _split(batch: Tensor) -> Sequence[Tensor]:
+    """The rows of a batch; a single row as a view, whose gradient costs nothing."""
     return [batch.view(batch.shape[1:])] if len(batch) == 1 else batch.unbind(0)
 
 
 def _check_inside(points: Tensor, logits: Tensor) -> None:
     limit = logits.shape[-1] - 0.5, logits.shape[-2] - 0.5
     if bool((points >= points.new_tensor(limit)).any()):
-        raise InteractionError(f"A point lies outside the logits, which are {tuple(logits.shape[-2:])} (h, w) pixels.")
+        raise InteractionError(
+            f"Expected points inside the logits, which are {tuple(logits.shape[-2:])} (h, w) pixels, got one outside. "
+            "Try points in pixels of the logits, x then y."
+        )
 
 
 def _broken(row: int | None) -> NonFiniteError:
     where = "" if row is None else f" (refinement {row} of the batch)"
     return NonFiniteError(
-        f"The network returned NaN or infinity while a click was refined{where}; nothing was changed. Check its "
-        "weights and input normalisation, or use float32 instead of half precision."
+        f"Expected finite logits and energy, got NaN or infinity from the network while a click was refined{where}; "
+        "nothing was changed. Try checking its weights and input normalisation, or float32 instead of half precision."
     )
 
 
-def _gradient(corrective: Sequence[Tensor], held: Sequence[Tensor], values: Tensor, replica: Tensor) -> Tensor:
-    """The gradient of E_C + λ E_I: of the first in `values`, of the second in their `replica`.
+def _gradient(corrective: Sequence[Tensor], inertial: Sequence[Tensor], values: Tensor, replica: Tensor) -> Tensor:
+    """The gradient of E_C + λ E_I: of E_C in `values`, of λ E_I in their copy `replica`, in one backward pass.
 
-    Two leaves, so that logits which do not depend on the values are noticed, and yet one backward pass.
+    Two leaves show whether the logits depend on the values; with one, the inertial energy would hide that they don't.
     """
-    inertias = [each for each in held if each.requires_grad]
+    inertias = [each for each in inertial if each.requires_grad]
     try:
         through_network, of_inertia = torch.autograd.grad(
             [*corrective, *inertias], [values, replica], allow_unused=True
         )
     except CheckpointError as cause:
         raise ModelError(
-            "The network recomputes layers in its backward pass (activation checkpointing), where these variables are "
-            "no longer in place. Switch that off in the model, or use variables='input'."
+            "Expected a network without activation checkpointing, got one that recomputes layers in its backward pass, "
+            "where these variables are no longer in place. Try switching it off in the model, or variables='input'."
         ) from cause
-    except RuntimeError as cause:  # the network's own operations: written over in place, or without a gradient here
+    except RuntimeError as cause:  # an operation in the network: in-place, or without a gradient on this device
         if ran_out(cause):
             raise
         raise ModelError(
-            f"The network runs, but has no gradient: {cause}. Let it write over nothing that its gradient needs "
-            "(inplace=False), and if it computes in half precision, try model.float()."
+            f"Expected a differentiable network, got one that has no gradient: {cause}. Try inplace=False for layers "
+            "that write over what the gradient needs, and model.float() if it computes in half precision."
         ) from cause
     if through_network is None:
         raise ModelError(NO_GRADIENT)
@@ -223,6 +232,6 @@ def _gradient(corrective: Sequence[Tensor], held: Sequence[Tensor], values: Tens
 
 
 def _finite(logits: Tensor, total: Tensor) -> Tensor:
-    # The sum of a map is finite where all of it is, short of overflow, and costs one pass and no second map.
+    # A sum is finite if all numbers are (short of overflow), and needs no second map.
     precise = torch.promote_types(logits.dtype, torch.float32)
     return torch.isfinite(logits.sum(dtype=precise)) & torch.isfinite(total)

@@ -1,6 +1,6 @@
-"""BRS: minimise an energy over variables until every clicked pixel has its label. The functional core.
+"""Runs BRS: minimises an energy over the variables of a function from values to logits, for one refinement or several.
 
-Nothing here knows of sessions, photos or networks: `forward` is any function from values to logits.
+Nothing here knows of sessions, photos or networks.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ Inertia = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Refinement:
-    """Where a refinement ended; `values`, `logits` and `energy` belong to one and the same evaluation.
+    """The end of a refinement; `values`, `logits` and `energy` are from the same evaluation.
 
     Attributes:
-        values: the variables, shaped as they were given.
+        values: the variables, shaped like `start`.
         logits: (1, 1, h, w), detached: what `forward(values)` returned.
         energy: E at `values`.
-        reached: whether every point is where the energy wants it.
-        evaluations: how often `forward` was run.
-        status: "done", "converged", "budget", "stalled", or what `stop` said.
+        reached: whether the energy's goal is reached.
+        evaluations: how often `forward` ran.
+        status: "done", "converged", "budget", "stalled", or what `stop` returned.
     """
 
     values: Tensor
@@ -64,30 +64,30 @@ def refine(
     Args:
         forward: from values, shaped like `start`, to logits (1, 1, h, w) or (h, w), differentiable; the sigmoid of a
             logit is the probability of the foreground.
-        start: where to begin: the identity, or where the last refinement ended. float32 or float64; not changed.
+        start: the first values: the identity, or the end of the last refinement. float32 or float64; not changed.
         points: (n, 2) float, x to the right and y down, in pixels of the logits, centres at integers; between
             pixels the logits are interpolated bilinearly.
         labels: (n,) bool, True for foreground.
         energy: "margin", "brs", "fbrs" or an `Energy`.
         inertia: the inertial energy E_I of values, 0-d; the sum of their squares by default.
         solver: "lbfgs" (on the device of `start`) or "scipy" (the reference, on the host in float64).
-        max_evaluations: how often `forward` may be run.
-        stop: asked before every evaluation but the first; a text ends the refinement with that status, and the best
-            so far comes back. See `stopping`.
-        weights: (n,) above 0, how much each point counts in the energy beside the others; 1 each by default.
-        required: (n,) bool, the points that have to be where the energy wants them; the others pull, but are not waited
-            for. Where none is required, it is enough that all have their label. All are by default.
-        maps: (n,) integers, for a `forward` that returns logits (1, T, h, w) of several classes: in which map each
-            point has its label. The first by default.
+        max_evaluations: how often `forward` may run.
+        stop: called before every evaluation but the first; a text ends the refinement with that status, and the best
+            result so far is returned. See `stopping`.
+        weights: (n,) above 0, the points' relative weights in the energy; 1 each by default.
+        required: (n,) bool, the points that have to reach the energy's goal; the others count in the energy, but the
+            refinement may stop without them. If none is required, it stops when all have their label. All by default.
+        maps: (n,) integers, for a `forward` that returns logits (1, T, h, w) of several classes: the map in which each
+            point gets its label. The first by default.
 
     Returns:
-        The `Refinement`. Where the energy's goal was reached, the point that reached it; else the lowest seen.
+        The `Refinement`: the evaluation that reached the energy's goal, else the one with the lowest energy.
 
     Raises:
         NonFiniteError: `forward` returned NaN or infinity.
-        NotEnoughMemoryError: it asked for more memory than there is.
-        InteractionError: points or labels of another shape, none of them, not finite, or outside the map.
-        ModelError: `forward` returned something else, or nothing that depends on the values.
+        NotEnoughMemoryError: memory ran out.
+        InteractionError: points or labels of another shape, no points, not finite, or outside the map.
+        ModelError: `forward` returned something else, or logits that do not depend on the values.
         OptionError: an unknown energy or solver.
 
     Jang & Kim, "Interactive Image Segmentation via Backpropagating Refinement Scheme", CVPR 2019, section 3.2.
@@ -101,7 +101,7 @@ def refine(
     """
     energy = energy_named(energy)
     check_solver(solver)
-    _checked_start(start)
+    _check_start(start)
 
     def row(values: Tensor, rows: Sequence[int]) -> Tensor:
         return _as_row(forward(values.view(start.shape)))
@@ -110,7 +110,7 @@ def refine(
         (found,) = _refined(
             row,
             start[None],
-            [_checked(points, labels, start, weights, required, maps)],
+            [_point_targets(points, labels, start, weights, required, maps)],
             energy,
             inertia or _sum_of_squares,
             solver,
@@ -138,16 +138,16 @@ def refine_rows(
 ) -> list[Refinement]:
     """`refine` for B refinements that share the passes of `forward`: objects in a photo, or photos of one size.
 
-    Each row has its own points, minimisation and end; one that is finished is not run again. The result of a row is
-    that of `refine` on it, as far as `forward` gives a row the same logits whoever else is run with it.
+    Each row has its own points, minimisation and end; a finished row does not run again. A row's result is that of
+    `refine` on it alone, as long as `forward` gives a row the same logits alone and together with others.
 
     Args:
-        forward: from values (b, …) and b ascending indices, saying which rows these are, to logits (b, 1, h, w).
-        starts: (B, …), where each begins.
+        forward: from values (b, …) and the b indices of these rows, ascending, to logits (b, 1, h, w).
+        starts: (B, …), the first values of each row.
         points, labels: B of each, as for `refine`.
-        energy, inertia, solver, max_evaluations, stop: as for `refine`; the same for every row. "scipy" runs one row
+        energy, inertia, solver, max_evaluations, stop: as for `refine`, the same for every row. "scipy" runs one row
             after the other.
-        at_once: how many rows `forward` is given at most; memory grows with it.
+        at_once: how many rows `forward` gets at most; memory grows with it.
         weights, required: B of each, or None, as for `refine`.
 
     Returns:
@@ -167,23 +167,23 @@ def refine_rows(
     """
     energy = energy_named(energy)
     check_solver(solver)
-    _checked_start(starts)
+    _check_start(starts)
     if starts.ndim == 0 or not len(starts) == len(points) == len(labels):
         count = f"{len(starts)}" if starts.ndim else "no"
         raise OptionError(
             f"Expected starts (B, …) and B sets of points and of labels, got {count} rows of starts, {len(points)} "
-            f"sets of points and {len(labels)} of labels."
+            f"sets of points and {len(labels)} of labels. Try one set of each for every row."
         )
     if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
-        raise OptionError(f"Expected at_once to be a whole number of 1 or more, got {at_once!r}.")
+        raise OptionError(f"Expected at_once to be a whole number of 1 or more, got {at_once!r}. Try 1.")
     none = [None] * len(starts)
     with torch.inference_mode(False):
-        asked = [
-            _checked(*each[:2], starts, *each[2:])
+        targets = [
+            _point_targets(*each[:2], starts, *each[2:])
             for each in zip(points, labels, weights or none, required or none, strict=True)
         ]
         return _refined(
-            forward, starts, asked, energy, inertia or _sum_of_squares, solver, max_evaluations, stop, at_once
+            forward, starts, targets, energy, inertia or _sum_of_squares, solver, max_evaluations, stop, at_once
         )
 
 
@@ -202,22 +202,22 @@ def stopping(max_seconds: float | None, cancelled: Callable[[], bool] = lambda: 
 
 
 def check_seconds(max_seconds: object) -> None:
-    """Raise OptionError for what is no span of time."""
+    """Raise OptionError unless `max_seconds` is a number of 0 or more, or None."""
     number = isinstance(max_seconds, (int, float)) and not isinstance(max_seconds, bool)
     if max_seconds is not None and not (number and float(max_seconds) >= 0):  # type: ignore[arg-type]
-        raise OptionError(f"Expected max_seconds to be a number of 0 or more, or None, got {max_seconds!r}.")
+        raise OptionError(f"Expected max_seconds to be a number of 0 or more, or None, got {max_seconds!r}. Try 1.0.")
 
 
 def check_solver(solver: object) -> None:
-    """Raise OptionError for what is not the name of a solver."""
+    """Raise OptionError unless `solver` is the name of a solver."""
     if not isinstance(solver, str) or solver not in ROW_SOLVERS:
-        raise OptionError(f"Expected solver to be one of {', '.join(ROW_SOLVERS)}, got {solver!r}.")
+        raise OptionError(f"Expected solver to be one of {', '.join(ROW_SOLVERS)}, got {solver!r}. Try 'lbfgs'.")
 
 
 def _refined(
     forward: RowsForward,
     starts: Tensor,
-    asked: Sequence[PointTargets],
+    targets: Sequence[PointTargets],
     energy: Energy,
     inertia: Inertia,
     solver: str,
@@ -225,7 +225,7 @@ def _refined(
     stop: Callable[[], str | None] | None,
     at_once: int,
 ) -> list[Refinement]:
-    objective = RowsEnergy(forward, starts[0], asked, energy, inertia, at_once)
+    objective = RowsEnergy(forward, starts[0], targets, energy, inertia, at_once)
     flat = starts.detach().clone().reshape(len(starts), -1)
     with within_memory():
         solutions = ROW_SOLVERS[solver](
@@ -245,7 +245,7 @@ def _refined(
 
 
 def _as_row(logits: object) -> Tensor:
-    """One row's logits as a batch; what is no map is left for `RowsEnergy` to refuse."""
+    """The logits of one row as a batch; `RowsEnergy` refuses what is no map."""
     return cast(Tensor, logits[None, None] if isinstance(logits, Tensor) and logits.ndim == 2 else logits)
 
 
@@ -253,12 +253,24 @@ def _sum_of_squares(values: Tensor) -> Tensor:
     return values.square().sum()
 
 
-def _checked_start(start: Tensor) -> None:
+def _kind(value: object) -> str:
+    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def _few(values: Tensor) -> str:
+    """The first numbers of a tensor, for an error message."""
+    return f"{values[:4].tolist()}{' and more' if len(values) > 4 else ''}"
+
+
+def _check_start(start: Tensor) -> None:
     if not isinstance(start, Tensor) or start.dtype not in (torch.float32, torch.float64):
-        raise OptionError("Expected start to be a float32 or float64 tensor: the variables' values to begin from.")
+        raise OptionError(
+            f"Expected start to be a float32 or float64 tensor, the first values of the variables, got {_kind(start)}. "
+            "Try torch.zeros(…), the identity."
+        )
 
 
-def _checked(
+def _point_targets(
     points: Tensor,
     labels: Tensor,
     start: Tensor,
@@ -268,30 +280,39 @@ def _checked(
 ) -> PointTargets:
     try:
         points, labels = torch.as_tensor(points), torch.as_tensor(labels)
-        given = [None if each is None else torch.as_tensor(each) for each in (weights, required, maps)]
+        others = [None if each is None else torch.as_tensor(each) for each in (weights, required, maps)]
     except (TypeError, ValueError, RuntimeError) as cause:
-        raise InteractionError(f"Expected points (n, 2) of numbers and labels (n,): {cause}.") from cause
+        raise InteractionError(
+            f"Expected points (n, 2) of numbers and labels (n,), got neither: {cause}. Try lists of numbers."
+        ) from cause
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1] or not len(points):
         raise InteractionError(
             f"Expected points (n, 2) and labels (n,) with n of 1 or more, got {tuple(points.shape)} and "
-            f"{tuple(labels.shape)}."
+            f"{tuple(labels.shape)}. Try one label for each point."
         )
-    for name, each in zip(("weights", "required", "maps"), given, strict=True):
+    for name, each in zip(("weights", "required", "maps"), others, strict=True):
         if each is not None and each.shape != labels.shape:
             raise InteractionError(
-                f"Expected {name} {tuple(labels.shape)}, one for each point, got {tuple(each.shape)}."
+                f"Expected {name} {tuple(labels.shape)}, one for each point, got {tuple(each.shape)}. Try None."
             )
-    weights, required, maps = given
+    weights, required, maps = others
     if weights is not None and not bool((torch.isfinite(weights) & (weights > 0)).all()):
-        raise InteractionError("Expected weights that are finite and above 0: a point of no weight is better left out.")
+        raise InteractionError(
+            f"Expected weights that are finite and above 0, got {_few(weights)}. Try leaving out points without weight."
+        )
     if maps is not None and (maps.is_floating_point() or bool((maps < 0).any())):
-        raise InteractionError("Expected maps to be indices of the logits' maps, 0 or more.")
+        raise InteractionError(
+            f"Expected maps to be whole numbers of 0 or more, indices of the logits' maps, got {_few(maps)}. Try None."
+        )
     if start.device.type != "mps":  # which has no float64; its points stay on the host
         points = points.to(start.device)
-    points = points.to(torch.float64)  # a copy, as are those below: tensors of inference mode can't be saved
+    points = points.to(torch.float64)  # copied, as those below: autograd can't save tensors of inference mode
     if not bool(torch.isfinite(points).all()) or bool((points < -0.5).any()):
-        raise InteractionError("Expected points in pixels of the logits, x then y, finite and not negative.")
+        raise InteractionError(
+            f"Expected points in pixels of the logits, x then y, finite and not negative, got {_few(points)}. "
+            "Try 0 for the first column and row."
+        )
     kinds = (torch.float32 if start.device.type == "mps" else torch.float64, torch.bool, torch.int64)
     device = start.device
-    rest = [None if each is None else each.to(device, kind).clone() for each, kind in zip(given, kinds, strict=True)]
-    return PointTargets(points.clone(), labels.to(device, torch.bool).clone(), *rest)
+    copies = [None if each is None else each.to(device, kind).clone() for each, kind in zip(others, kinds, strict=True)]
+    return PointTargets(points.clone(), labels.to(device, torch.bool).clone(), *copies)

@@ -14,49 +14,55 @@ from typing import TYPE_CHECKING, Final
 from interactify.commands.network_options import add_network_options, network
 from interactify.errors import OptionError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time it would load torch, and `interactify --help` reads this module
+    from interactify.app.store.project import Project
     from interactify.interactive import Interactive
 
 PORT: Final = 8347  # the first that is tried
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument("path", metavar="PHOTO or FOLDER", nargs="?", help="by default the photos that are embedded")
+    """Add the command's arguments."""
     parser.add_argument(
-        "--out", metavar="DIR", help="folder for masks, labels, COCO's JSON and sessions (interactify-out beside them)"
+        "path", metavar="PHOTO or FOLDER", nargs="?", help="a picture file, or a folder of them (the embedded photos)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder for masks, labels, COCO JSON and sessions (interactify-out beside the photos)",
     )
     parser.add_argument(
         "--host",
         metavar="ADDRESS",
-        help="listen there, and not at this computer's own loopback address alone; browsers then have to show a token, "
-        "which is printed once",
+        help="listen at this address, not only at the computer's loopback address; browsers then need a token, which "
+        "is printed once",
     )
-    parser.add_argument("--port", type=int, metavar="N", help=f"listen there (the first that is free from {PORT} on)")
+    parser.add_argument("--port", type=int, metavar="N", help=f"listen at this port (the first free one from {PORT})")
     parser.add_argument("--no-browser", action="store_true", help="don't open the page; print its address")
     add_network_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C; returns the exit status."""
-    for needed in ("starlette", "uvicorn"):
-        if find_spec(needed) is None:
-            raise OptionError(f"The page needs {needed}, which is not installed: pip install 'interactify[app]'.")
-    from interactify.app.security import Door
-    from interactify.app.store.alone import alone_in
+    for package in ("anyio", "starlette", "uvicorn"):
+        if find_spec(package) is None:
+            raise OptionError(f"The page needs {package}, which is not installed. Try pip install 'interactify[app]'.")
+    # Not at the top: these need the optional packages, and load torch.
+    from interactify.app.security import Access
+    from interactify.app.store.folder_lock import folder_lock
     from interactify.app.store.project import Project, photos_of
 
     path, out = (None if each is None else Path(each) for each in (given.path, given.out))
     photos, folder = photos_of(path, out)
     listening = bound(given.host or "127.0.0.1", given.port)
-    with listening, alone_in(folder, Door(given.host, listening.getsockname()[1]).address()):
+    with listening, folder_lock(folder, Access(given.host, listening.getsockname()[1]).address()):
         net = network(given)
         serve(net, Project.opened(photos, folder), listening, given.host, browser=not given.no_browser)
     return 0
 
 
 def bound(host: str, port: int | None) -> socket.socket:
-    """A socket that listens at a host, at a port or at the first that is free.
+    """A socket that listens at a host and a port, or at the first free port.
 
     Raises:
         OptionError: there is no such host, or the port is taken.
@@ -80,29 +86,28 @@ def bound(host: str, port: int | None) -> socket.socket:
     raise AssertionError("the last port raises or returns")
 
 
-def serve(net: Interactive, project: object, listening: socket.socket, host: str | None, *, browser: bool) -> None:
+def serve(net: Interactive, project: Project, listening: socket.socket, host: str | None, *, browser: bool) -> None:
     """Run the server on a socket until it is interrupted."""
+    # Not at the top: these need the optional packages, and load torch.
     import uvicorn
 
-    from interactify.app.security import Door
+    from interactify.app.security import Access
     from interactify.app.server import build
-    from interactify.app.store.project import Project
 
-    assert isinstance(project, Project)
-    door = Door.opened(host, listening.getsockname()[1])
+    access = Access.create(host, listening.getsockname()[1])
     config = uvicorn.Config(
-        build(net, project, door),
+        build(net, project, access),
         log_level="warning",
         access_log=False,
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=3,
-        timeout_keep_alive=600,  # a person looks for longer than the five seconds that are usual
+        timeout_keep_alive=600,  # users look at a mask for longer than the usual five seconds
         h11_max_incomplete_event_size=16 * 1024,
     )
-    sys.setswitchinterval(0.001)  # threads that show and save are not to keep a finished mask waiting
-    print(f"interactify: {door.address()}", flush=True)
-    print(f"interactify: everything is kept in {project.out.resolve()}; Ctrl-C ends", file=sys.stderr, flush=True)
+    sys.setswitchinterval(0.001)  # so that threads that draw previews or save files do not delay a finished mask
+    print(f"interactify: {access.address()}", flush=True)
+    print(f"interactify: results are kept in {project.out.resolve()}; Ctrl-C ends", file=sys.stderr, flush=True)
     if browser:
-        threading.Timer(0.5, webbrowser.open, (door.address(),)).start()
+        threading.Timer(0.5, webbrowser.open, (access.address(),)).start()
     uvicorn.Server(config).run(sockets=[listening])

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Write the folder, and print what is in it and how it is deployed; returns the exit status."""
-    from interactify.tools.cvat_folder import SETTINGS, fill
+    from interactify.tools.cvat_folder import SETTINGS, fill  # torch comes with it, which --help does without
 
     folder = fill(given.out, given.model, options(given), given.name, given.gpu, given.requirement)
     note_random_weights(given.model)

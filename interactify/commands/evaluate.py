@@ -1,4 +1,4 @@
-"""`interactify evaluate`: its arguments, and what it does."""
+"""`interactify evaluate`: runs a simulated user over a data set, and writes the report."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from interactify.commands.network_options import add_network_options, note_rando
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's arguments."""
     parser.add_argument(
         "--dataset", metavar="NAME", default="folder", help="grabcut, berkeley, davis, sbd, coco, folder (the default)"
     )
     parser.add_argument("--root", metavar="DIR", required=True, help="the data set's folder, in its published layout")
     parser.add_argument("--report", metavar="DIR", required=True, help="folder for results and report")
-    parser.add_argument("--clicks", type=int, metavar="N", default=20, help="at most for each object (%(default)s)")
+    parser.add_argument(
+        "--clicks", type=int, metavar="N", default=20, help="at most N clicks for each object (%(default)s)"
+    )
     parser.add_argument("--every", type=int, metavar="N", default=1, help="take each N-th photo")
     parser.add_argument("--user", metavar="NAME", default="centre", help="who clicks: centre, jitter, pairs")
-    parser.add_argument("--seed", type=int, metavar="N", default=0, help="of jittered clicks (%(default)s)")
-    parser.add_argument("--strokes", metavar="DIR", help="drawn strokes that the user begins with, NAME.png")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (by default one for each core)")
-    parser.add_argument("--threads", type=int, metavar="N", default=1, help="of each process (%(default)s)")
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="the seed of jittered clicks (%(default)s)")
+    parser.add_argument("--strokes", metavar="DIR", help="drawn strokes that the user starts with, NAME.png")
+    parser.add_argument("--workers", type=int, metavar="N", help="how many processes (by default one for each core)")
+    parser.add_argument("--threads", type=int, metavar="N", default=1, help="threads of each process (%(default)s)")
     parser.add_argument("--device", metavar="NAME", default="cpu", help="cpu, or cuda: all GPUs are used")
     add_network_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Run what is not done yet, print the figures and write the report; returns the exit status."""
+    """Run the photos that are not done yet, print the figures and write the report; returns the exit status."""
     note_random_weights(given.model)
+    # Not at the top, since they load torch or NumPy: `interactify --help` reads this module.
     from interactify.evaluation.campaign import Campaign
     from interactify.evaluation.campaign import run as run_campaign
     from interactify.evaluation.reports.report import write_report
@@ -53,7 +56,7 @@ def run(given: argparse.Namespace) -> int:
     try:
         outcome = run_campaign(campaign, workers=_cores() if given.workers is None else given.workers)
     except KeyboardInterrupt:
-        print(f"interactify: note: what is done is kept in {campaign.out}; the same command goes on", file=sys.stderr)
+        print(f"interactify: note: what is done is kept in {campaign.out}; the same command resumes", file=sys.stderr)
         raise
     print(outcome.evaluation)
     for path in write_report(outcome):

@@ -1,4 +1,4 @@
-"""`interactify inspect`: what was found of a network and what was chosen."""
+"""`interactify inspect`: prints what was found in a network and which settings were chosen."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from interactify.commands.network_options import add_network_options, network
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument("--points", action="store_true", help="also list every layer that variables could act at")
+    """Add the command's arguments."""
+    parser.add_argument("--points", action="store_true", help="also list every layer where variables could act")
     add_network_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print it; returns the exit status."""
+    """Print the description; returns the exit status."""
     net = network(given)
     print(net.describe())
     if given.points:

@@ -1,4 +1,4 @@
-"""The options by which every command is told of a network, and the network that they make."""
+"""The command-line options that describe a network, shared by all commands, and the network built from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it loads torch, and `interactify --help` reads this module
     from interactify.interactive import Interactive
 
 MODEL_HELP = """the network: "zoo" (embedded, the default); ARCH/ENCODER[,option=value ...][@CHECKPOINT], an
@@ -23,13 +23,13 @@ OPTIONS = (
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Add them; `network` reads them."""
+    """Add the options of the network; `network` reads them."""
     group = parser.add_argument_group("network and refinement")
     group.add_argument("--model", default="zoo", help=MODEL_HELP)
     group.add_argument("--target", type=_class, metavar="CLASS", help="what a positive click means: an index or a name")
     group.add_argument("--output", metavar="KEY", help="where in the network's output the map is: a key or dotted path")
     group.add_argument(
-        "--variables", metavar="NAME", help="what refinement moves: input, maps, kernels, scale_bias@LAYER"
+        "--variables", metavar="NAME", help="what refinement changes: input, maps, kernels, scale_bias@LAYER"
     )
     group.add_argument("--energy", metavar="NAME", help="what it minimises: margin, brs, fbrs")
     group.add_argument("--solver", metavar="NAME", help="what minimises it: lbfgs, scipy")
@@ -39,16 +39,14 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--divisor", type=int, metavar="N", help="what the network needs height and width divisible by")
     group.add_argument("--activation", metavar="NAME", help="what was applied to the map: none, sigmoid, softmax")
     group.add_argument("--adapter", metavar="NAME", help="which adapter knows the network, where it is not recognised")
-    group.add_argument("--propagation", metavar="NAME", help="how the rest of the picture follows: colour, edges, none")
-    group.add_argument(
-        "--no-zoom", dest="zoom", action="store_false", default=None, help="always look at the whole photo"
-    )
+    group.add_argument("--propagation", metavar="NAME", help="how corrections spread: colour, edges, none")
+    group.add_argument("--no-zoom", dest="zoom", action="store_false", default=None, help="always use the whole photo")
     group.add_argument("--mirror", action="store_true", default=None, help="average with the mirror image's maps")
     group.add_argument("--stem", metavar="LAYER", help="the module that reads the image, where it is not found")
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--device`, for commands that keep a network at work; `network` reads it."""
+    """Add `--device`, for commands that keep a network running; `network` reads it."""
     parser.add_argument(
         "--device", metavar="NAME", default="auto",
         help="where the network runs: cpu, cuda, cuda:1, … (cuda where there is a GPU for it, cpu elsewhere)",
@@ -56,10 +54,11 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 
 
 def network(given: argparse.Namespace) -> Interactive:
-    """The wrapped network that was asked for, on the device that was, and on the CPU for commands that name none.
+    """The wrapped network that the options describe, on the named device; on the CPU for commands without `--device`.
 
     Raises as `interactify.wrap`, `interactify.models.build_model` and `Interactive.to`.
     """
+    # Not at the top, since both load torch: `interactify --help` reads this module.
     from interactify.interactive import wrap
     from interactify.models.build import build_model, quickest_device
 
@@ -75,9 +74,9 @@ def options(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def note_random_weights(model: str) -> None:
-    """Say on stderr that a network has random weights, where no checkpoint was named."""
-    fetched = model.startswith("transformers/") or "pretrained=True" in model or "weights=" in model
-    if "/" in model and "@" not in model and not fetched:
+    """Warn on stderr that a network has random weights, where no checkpoint is named."""
+    pretrained = model.startswith("transformers/") or "pretrained=True" in model or "weights=" in model
+    if "/" in model and "@" not in model and not pretrained:
         print("interactify: note: no checkpoint named, so the network's weights are random", file=sys.stderr)
 
 
@@ -86,6 +85,6 @@ def _class(text: str) -> int | str:
 
 
 def numbers(text: str) -> float | tuple[float, ...]:
-    """Read one number, or several with commas between; argparse names this function where that fails."""
+    """Read one number, or several separated by commas; argparse names this function in its error."""
     values = tuple(float(part) for part in text.split(","))
     return values if len(values) > 1 else values[0]

@@ -1,4 +1,4 @@
-"""`interactify segment`: its arguments, and what it does."""
+"""`interactify segment`: applies clicks to a photo, and writes the mask and an overlay."""
 
 from __future__ import annotations
 
@@ -12,21 +12,14 @@ from typing import NamedTuple
 
 from interactify.commands.network_options import add_network_options, network
 from interactify.errors import InteractionError, PhotoError
-from interactify.export.files import write_whole
-from interactify.export.formats import (
-    FORMAT_HELP,
-    Exported,
-    checked_tolerance,
-    formats_named,
-    write_formats,
-)
+from interactify.export.formats import FORMAT_HELP, Exported, checked_tolerance, formats_named, write_formats
 
-CLICK_HELP = """a click at pixel x, y (x to the right, y down); with a minus before x it says that the pixel does not
-belong to the object (-120,80; at the left border -0,80). Repeat it: clicks are made in the order given"""
+CLICK_HELP = """a click at pixel x, y (x to the right, y down); a minus before x means that the pixel does not belong to
+the object (-120,80; at the left border -0,80). Repeat it: clicks are applied in the given order"""
 
 
 class ClickArgument(NamedTuple):
-    """A click as typed: pixels, and whether it says "this belongs to it"."""
+    """A click as typed: pixels, and whether the pixel belongs to the object."""
 
     x: float
     y: float
@@ -34,29 +27,31 @@ class ClickArgument(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's arguments."""
     parser.add_argument("photo", metavar="PHOTO", help="a picture file")
     parser.add_argument("--click", metavar="[-]x,y", action="append", default=[], help=CLICK_HELP)
     parser.add_argument("--out", metavar="DIR", default=".", help="folder for the files (the current one)")
     parser.add_argument("--format", metavar="NAME", action="append", default=[], help=FORMAT_HELP)
     parser.add_argument(
         "--tolerance", type=float, metavar="PIXELS", default=0.0,
-        help="simplify the outlines of coco, geojson and yolo by at most so much; by default they are exact",
+        help="simplify the outlines of coco, geojson and yolo by at most PIXELS; by default they are exact",
     )  # fmt: skip
     parser.add_argument("--log", action="store_true", help="also write PHOTO-log.jsonl, for `interactify replay`")
     add_network_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    """Make the clicks, and write mask and overlay; returns the exit status."""
-    # What can be wrong without a network is found out before one is built.
+    """Apply the clicks, and write mask and overlay; returns the exit status."""
+    # Errors that need no network to be found are raised before one is built.
     clicks = [parse_click(text) for text in given.click]
     formats, tolerance = formats_named(given.format or ["png"]), checked_tolerance(given.tolerance)
     photo = Path(given.photo)
     if not photo.is_file():
-        raise PhotoError(f"No picture file at {photo}.")
+        raise PhotoError(f"Expected a picture file at {photo}, got no such file. Try its whole path.")
+    # Not at the top, since they load torch or NumPy: `interactify --help` reads this module.
     from interactify import draw, export
-    from interactify.commands import demo
+    from interactify.commands import click_report
+    from interactify.export.files import write_whole
     from interactify.interactions.click import Click, checked
     from interactify.pictures.picture import open_picture
 
@@ -67,14 +62,14 @@ def run(given: argparse.Namespace) -> int:
     session = network(given).session(photo)
     result = session.result
     if clicks:
-        print(demo.header())
-    for made, result in demo.play(session, clicks):
-        print(demo.row(made, result), flush=True)
-    said = [each for each in session.interactions if isinstance(each, Click)]
-    pictured = draw.overlay(session.photo, result.mask, clicks=said)
+        print(click_report.header())
+    for click, result in click_report.play(session, clicks):
+        print(click_report.row(click, result), flush=True)
+    applied = [each for each in session.interactions if isinstance(each, Click)]
+    drawn = draw.overlay(session.photo, result.mask, clicks=applied)
     for path in write_formats(formats, folder, Exported(result, photo, session.category(), tolerance)):
         print(path)
-    print(export.write_picture(folder / f"{photo.stem}-overlay.png", pictured))
+    print(export.write_picture(folder / f"{photo.stem}-overlay.png", drawn))
     if given.log:
         print(write_whole(folder / f"{photo.stem}-log.jsonl", session.log().encode()))
     if not result.satisfied:
@@ -86,31 +81,31 @@ def parse_click(text: str) -> ClickArgument:
     """Read a click: ``x,y``, or ``-x,y`` for a negative one.
 
     Raises:
-        InteractionError: where it reads otherwise.
+        InteractionError: `text` is no click.
 
     >>> parse_click("120,80"), parse_click("-0,80")
     (ClickArgument(x=120, y=80, positive=True), ClickArgument(x=0, y=80, positive=False))
     """
     parts = re.fullmatch(r"\s*(?P<sign>[+-]?)(?P<x>[^\s,+-][^\s,]*)\s*,\s*(?P<y>[^\s,]+)\s*", text)
     if parts is None:
-        raise InteractionError(f"Expected a click as x,y or, for a negative one, -x,y (such as 120,80); got {text!r}.")
+        raise InteractionError(f"Expected a click as x,y or, for a negative one, -x,y; got {text!r}. Try 120,80.")
     return ClickArgument(_coordinate(parts["x"], text), _coordinate(parts["y"], text), parts["sign"] != "-")
 
 
 def with_clicks_joined(arguments: Sequence[str]) -> list[str]:
-    """Join ``--click -120,80`` to ``--click=-120,80``, since argparse takes what begins with a minus for an option.
+    """Join ``--click -120,80`` to ``--click=-120,80``, since argparse takes words with a leading minus for options.
 
     >>> with_clicks_joined(["segment", "a.png", "--click", "-120,80", "--click", "3,4"])
     ['segment', 'a.png', '--click=-120,80', '--click', '3,4']
     """
     joined: list[str] = []
-    waiting = list(arguments)
-    while waiting:
-        word = waiting.pop(0)
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
         if word == "--":
-            return [*joined, word, *waiting]
-        if word == "--click" and waiting and re.match(r"-[^-].*,|-[\d.]", waiting[0]):
-            word = f"--click={waiting.pop(0)}"
+            return [*joined, word, *rest]
+        if word == "--click" and rest and re.match(r"-[^-].*,|-[\d.]", rest[0]):
+            word = f"--click={rest.pop(0)}"
         joined.append(word)
     return joined
 
@@ -121,5 +116,5 @@ def _coordinate(text: str, click: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InteractionError(f"Expected pixels as numbers in the click {click!r}, got {text!r}.")
+        raise InteractionError(f"Expected pixels as numbers in the click {click!r}, got {text!r}. Try 120,80.")
     return int(value) if value.is_integer() else value

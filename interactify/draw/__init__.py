@@ -1,4 +1,4 @@
-"""Pictures to look at: overlays, interactions, contact sheets."""
+"""Pictures of results: overlays, interactions and contact sheets."""
 
 from interactify.draw.gestures import pictured
 from interactify.draw.overlays import (

@@ -23,16 +23,16 @@ class CocoPhoto(NamedTuple):
     """A photo and its objects.
 
     Attributes:
-        file_name: as the readers of the file will look for it.
-        masks: (H, W) bool each. An empty one is no object, and left out.
-        categories: of each mask, an id of the data set's categories; by default the first one's.
-        size: (H, W), needed for a photo without masks only.
+        file_name: the photo's path, as readers of the JSON file look for it.
+        masks: (H, W) bool each. Empty ones are left out.
+        categories: for each mask the id of its category; by default 1, the first one.
+        size: (H, W), needed only for a photo without masks.
     """
 
     file_name: str
     masks: Sequence[Mask] | NDArray[np.bool_]
     categories: Sequence[int] | None = None
-    size: tuple[int, int] | None = None
+    size: Sequence[int] | None = None
 
 
 def coco_annotation(
@@ -44,24 +44,24 @@ def coco_annotation(
     outline: str = "polygons",
     tolerance: float = 0.0,
 ) -> dict[str, Any]:
-    """One object as COCO annotates it.
+    """One object as an annotation of COCO.
 
     Args:
         mask: (H, W) bool, not empty.
-        id: the annotation's own, from 1 on: pycocotools takes 0 for "no match" when it evaluates.
+        id: the annotation's own, from 1 on: pycocotools takes 0 for "no match" in its evaluation.
         image_id: the photo's.
         category_id: the class's.
         outline: "polygons", which every tool reads: one ring for each component, its holes joined to it by bridges of
-            no width, since COCO's polygons know no holes; pycocotools makes the very mask of them. "rle", run lengths
-            as text: exact whatever reads them, but some labelling tools take them of crowds only.
-        tolerance: in pixels, by which polygons are simplified (see `polygons`).
+            no width, since COCO's polygons have no holes; pycocotools turns them into the same mask. "rle", run lengths
+            as text: exact in every reader, but some labelling tools accept them for crowds only.
+        tolerance: of the polygons' simplification, in pixels (see `polygons`).
 
     Returns:
         id, image_id, category_id, segmentation, area (pixels of the mask), bbox ([x, y, width, height] in pixels, x
         and y of the upper left corner), and iscrowd, which is 0.
 
     Raises:
-        OptionError: `mask` is something else or empty, `outline` is unknown, or `tolerance` is no distance.
+        OptionError: `mask` is not such an array or is empty, `outline` is unknown, or `tolerance` is invalid.
 
     >>> mask = np.array([[False, True, True], [False, True, True]])
     >>> annotation = coco_annotation(mask)
@@ -69,9 +69,9 @@ def coco_annotation(
     ([[1, 0, 3, 0, 3, 2, 1, 2]], 4, [1, 0, 2, 2])
     """
     if not checked_mask(mask).any():
-        raise OptionError("Expected a mask with an object in it, got an empty one: COCO has no annotation for that.")
+        raise OptionError("Expected a mask with an object in it, got an empty one. Try leaving it out.")
     if outline not in OUTLINES:
-        raise OptionError(f"Expected an outline of {' or '.join(OUTLINES)}, got {outline!r}.")
+        raise OptionError(f"Expected an outline of {' or '.join(OUTLINES)}, got {outline!r}. Try polygons.")
     if outline == "polygons":
         joined = (single_ring(polygon) for polygon in polygons(mask, tolerance))
         segmentation: Any = [plain_numbers(ring.ravel()) for ring in joined]
@@ -100,34 +100,35 @@ def coco_dataset(
     """Photos and their objects as one of COCO's data sets.
 
     Args:
-        photos: each with its masks; ids are given in this order, from 1 on.
+        photos: each with its masks; their ids follow this order, from 1 on.
         categories: the classes' names, whose ids are 1, 2, … in this order.
         outline: "polygons" or "rle", see `coco_annotation`.
-        tolerance: in pixels, by which polygons are simplified.
+        tolerance: of the polygons' simplification, in pixels.
 
     Returns:
         images, annotations and categories, ready for JSON.
 
     Raises:
-        OptionError: masks of a photo that are none or differ in size, a photo without masks and size, an unknown
-            category.
+        OptionError: invalid masks or masks of different sizes in a photo, a photo without masks and size, or an
+            unknown category.
 
-    >>> told = coco_dataset([CocoPhoto("cup.jpg", [np.ones((2, 3), bool)])], ["cup"])
-    >>> told["images"], told["categories"]
+    >>> dataset = coco_dataset([CocoPhoto("cup.jpg", [np.ones((2, 3), bool)])], ["cup"])
+    >>> dataset["images"], dataset["categories"]
     ([{'id': 1, 'file_name': 'cup.jpg', 'width': 3, 'height': 2}], [{'id': 1, 'name': 'cup'}])
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for image_id, (file_name, given, numbers, said) in enumerate(photos, start=1):
+    for image_id, (file_name, given, numbers, given_size) in enumerate(photos, start=1):
         masks = checked_masks(given)
-        size = checked_size(said) if said is not None else masks[0].shape if masks else None
+        size = checked_size(given_size) if given_size is not None else masks[0].shape if masks else None
         if size is None or any(mask.shape != size for mask in masks):
-            raise OptionError(f"Expected the masks of {file_name} to have its size (H, W), or that size; got {size}.")
+            raise OptionError(f"Expected masks of {file_name} in its size (H, W), got {size}. Try CocoPhoto(size=…).")
         images.append({"id": image_id, "file_name": str(file_name), "width": size[1], "height": size[0]})
         for mask, category in zip(masks, checked_numbers(numbers, len(masks), "category", 1), strict=True):
             if not 1 <= category <= len(categories):
                 raise OptionError(
-                    f"{file_name} has an object of category {category}; there are 1 to {len(categories)}."
+                    f"Expected a category from 1 to {len(categories)} in {file_name}, got category {category}. "
+                    "Try more names in categories."
                 )
             if mask.any():
                 annotations.append(
@@ -152,20 +153,20 @@ def write_coco(
     outline: str = "polygons",
     tolerance: float = 0.0,
 ) -> Path:
-    """Write what `coco_dataset` gives as JSON.
+    """Write the result of `coco_dataset` as JSON.
 
     Args:
-        path: of the file, which is replaced where it exists.
+        path: of the file; an existing one is replaced.
         photos: each with its masks.
         categories: the classes' names, whose ids are 1, 2, ….
         outline: "polygons" or "rle", see `coco_annotation`.
-        tolerance: in pixels, by which polygons are simplified.
+        tolerance: of the polygons' simplification, in pixels.
 
     Returns:
         The file's path.
 
     Raises:
-        OptionError: as `coco_dataset` says, or the file can't be written.
+        OptionError: as for `coco_dataset`, or the file can't be written.
 
     >>> import json, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

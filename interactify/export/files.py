@@ -1,8 +1,8 @@
-"""Where files go: a folder that can be written to, files that are written whole or not at all, JSON as it is kept here.
+"""How files are written: folders that are checked first, files that are written whole or not at all, and JSON.
 
-Whoever reads a file that `write_whole` writes sees the old one or the new one, never half of one. What is not yet whole
-lies beside it under a name of its own, `.NAME.XXXXXXXX.unfinished`, and is locked while its writer lives. What nobody
-holds was left by a process that was killed; the next that writes the same file clears it.
+A reader of a file written by `write_whole` gets the old content or the new one, never a part. Unfinished content is in
+a file beside it, `.NAME.XXXXXXXX.unfinished`, which is locked while its writer runs. An unlocked one was left by a
+killed process; the next writer of the same file removes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from interactify.errors import OptionError, shown
 
 try:
     import fcntl
-except ImportError:  # Windows, where nothing tells what was left from what is being written: it stays
+except ImportError:  # Windows, where an abandoned file can't be told from one being written: it stays
     fcntl = None  # type: ignore[assignment]
 
 _ENDING = ".unfinished"
@@ -38,7 +38,7 @@ def prepare_folder(path: str | os.PathLike[str]) -> Path:
         The folder's path.
 
     Raises:
-        OptionError: where it can't be created, is a file, or can't be written to.
+        OptionError: it can't be created, is a file, or can't be written to.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     prepare_folder(Path(folder, "new", "out")).name
@@ -47,7 +47,7 @@ def prepare_folder(path: str | os.PathLike[str]) -> Path:
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Only writing tells: permission bits don't know of read-only and full disks.
+        # Only writing shows whether it works: permission bits ignore read-only and full disks.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as cause:
@@ -57,23 +57,25 @@ def prepare_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> Path:
-    """Write JSON on one line, as programs read it; the file is replaced whole.
+    """Write JSON on one line; the file is replaced whole.
 
     Raises:
-        OptionError: something in it has no place in JSON (NaN and infinity have none), or the file can't be written.
+        OptionError: JSON has no form for a value (such as NaN and infinity), or the file can't be written.
     """
     try:
-        # ASCII, since pycocotools and others read files in whatever encoding their system has.
+        # ASCII, since pycocotools and others read files in the encoding of their system.
         text = json.dumps(value, allow_nan=False, ensure_ascii=True)
     except (TypeError, ValueError) as cause:
-        raise OptionError(f"Can't be written as JSON: {cause}.") from cause
+        raise OptionError(
+            f"Expected values that JSON can hold, got others: {cause}. Try strings and finite numbers."
+        ) from cause
     return write_whole(Path(path), f"{text}\n".encode("ascii"))
 
 
 def plain_numbers(values: np.ndarray) -> list[Any]:
-    """Nested lists of an array's numbers, as integers where all of them are whole: half the text, and as exact."""
-    whole = np.asarray(values, np.float64)
-    return whole.astype(np.int64).tolist() if (whole == np.rint(whole)).all() else whole.tolist()
+    """An array's numbers as nested lists, as integers where all are whole: half the text, and as exact."""
+    numbers = np.asarray(values, np.float64)
+    return numbers.astype(np.int64).tolist() if (numbers == np.rint(numbers)).all() else numbers.tolist()
 
 
 def safe_file_name(text: str, fallback: str, *, keep: str | None = "-_", max_bytes: int = 120) -> str:
@@ -101,60 +103,60 @@ def safe_file_name(text: str, fallback: str, *, keep: str | None = "-_", max_byt
 
 
 def write_whole(path: str | Path, content: bytes) -> Path:
-    """Put `content` at `path`, replacing what was there in one step; the content is on the disk before its name is.
+    """Write `content` to `path`, replacing an existing file in one step; the content is on the disk before the name is.
 
     Raises:
-        OptionError: where the folder can't be written to, what is there is no file, or the path is none.
+        OptionError: the folder can't be written to, `path` is a folder or another non-file, or it is no valid path.
     """
     try:
         path = Path(path)
         if path.exists() and not path.is_file():
-            raise OptionError(f"Can't write to {path}: what is there is no file. Name one, or what is not there yet.")
-        handle, unfinished = _begun(path)
+            raise OptionError(f"Expected a file or a new path, got {path}, which is neither. Try a file's name in it.")
+        handle, unfinished = _unfinished_file(path)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
                 os.chmod(unfinished, 0o666 & ~_umask())
-                if fcntl is not None:  # while it is held, so that nobody takes it for left
+                if fcntl is not None:  # while it is locked, so that no other writer takes it for abandoned
                     os.replace(unfinished, path)
-            if fcntl is None:  # Windows moves no file that is open
+            if fcntl is None:  # Windows moves no open file
                 os.replace(unfinished, path)
         except BaseException:
             Path(unfinished).unlink(missing_ok=True)
             raise
-        _clear(path)
+        _remove_abandoned(path)
     except OSError as cause:
         reason = cause.strerror or type(cause).__name__
         raise OptionError(f"Can't write to {path} ({reason}). Name a folder that you may write to.") from cause
     except OptionError:
         raise
-    except Exception as cause:  # what an object does when it is asked for a path, and characters that none has
-        raise OptionError(f"Expected a path to write to, got {shown(path)}.") from cause
+    except Exception as cause:  # any object may come as a path, and its own code decides what it raises
+        raise OptionError(f"Expected a path to write to, got {shown(path)}. Try a file's name as text.") from cause
     return path
 
 
-def _begun(path: Path) -> tuple[int, str]:
-    """A new file beside the path, open and held; closing it lets go of it, and so does being killed."""
+def _unfinished_file(path: Path) -> tuple[int, str]:
+    """A new file beside the path, open and locked; closing it unlocks it, and so does the process's end."""
     while True:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
         if fcntl is not None:
-            with suppress(OSError):  # a file system without locks, where nobody clears either
+            with suppress(OSError):  # a file system without locks, where nothing is removed either
                 fcntl.flock(handle, fcntl.LOCK_EX)
         if os.path.exists(name):
             return handle, name
-        os.close(handle)  # another writer came before it was held, and cleared it
+        os.close(handle)  # another writer removed it before it was locked
 
 
-def _clear(path: Path) -> None:
-    """Take away what writers of this file left that were killed."""
+def _remove_abandoned(path: Path) -> None:
+    """Remove the unfinished files of writers of `path` that were killed."""
     if fcntl is None:
         return
-    left = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}" + re.escape(_ENDING))
+    pattern = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}" + re.escape(_ENDING))
     with suppress(OSError):
-        for name in filter(left.fullmatch, os.listdir(path.parent)):
-            with suppress(OSError):  # held by one that lives, or gone by now
+        for name in filter(pattern.fullmatch, os.listdir(path.parent)):
+            with suppress(OSError):  # locked by a running writer, or removed in the meantime
                 handle = os.open(path.parent / name, os.O_RDWR | os.O_NONBLOCK)
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,7 +166,7 @@ def _clear(path: Path) -> None:
 
 
 def _umask() -> int:
-    # Reading the mask means setting it; on Linux the kernel tells it without.
+    # The process can't read its mask without setting it; on Linux the kernel shows it.
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

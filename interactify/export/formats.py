@@ -1,6 +1,6 @@
-"""The files that `interactify segment` writes of a mask: what each format is called, holds, and how its file is named.
+"""The formats in which `interactify segment` writes a result: their names, their contents and their files' names.
 
-The command line reads this to write its help: nothing here loads torch.
+The command line's help lists them, so importing this loads neither torch nor NumPy.
 """
 
 from __future__ import annotations
@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from interactify import export
 from interactify.errors import OptionError
 
+if TYPE_CHECKING:  # the help has no use for NumPy
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 class Segmented(Protocol):
-    """What is written of a result, and all that is asked of it."""
+    """What the formats need of a result: `interactify.Result` has both."""
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -31,7 +32,7 @@ class Segmented(Protocol):
 
 @dataclass(frozen=True)
 class Exported:
-    """What is known when files are written: the result, the photo, what its object is called, and the tolerance."""
+    """What is written: a result, its photo, its object's category, and the tolerance of outlines in pixels."""
 
     result: Segmented
     photo: Path
@@ -40,7 +41,7 @@ class Exported:
 
 
 class Format(NamedTuple):
-    """A format: what follows the photo's name in the file's, what it holds, and what writes it."""
+    """A format: the ending of its file's name, its content, and the function that writes it."""
 
     ending: str
     holds: str
@@ -48,7 +49,7 @@ class Format(NamedTuple):
 
 
 def formats_named(texts: Sequence[str]) -> list[str]:
-    """Read names of formats, several in one text with commas between; each is taken once, in the order given.
+    """Split names of formats at commas; each is returned once, in the given order.
 
     Raises:
         OptionError: one of them is unknown.
@@ -59,18 +60,18 @@ def formats_named(texts: Sequence[str]) -> list[str]:
     names = [name.strip().lower() for text in texts for name in text.split(",")]
     for name in names:
         if name not in FORMATS:
-            raise OptionError(f"Expected formats out of {', '.join(FORMATS)}; got {name!r}.")
+            raise OptionError(f"Expected formats out of {', '.join(FORMATS)}; got {name!r}. Try png.")
     return list(dict.fromkeys(names))
 
 
 def checked_tolerance(tolerance: float) -> float:
-    """Return a tolerance in pixels as it is.
+    """Return a tolerance in pixels unchanged.
 
     Raises:
         OptionError: it is negative or not finite.
     """
     if not 0 <= tolerance < float("inf"):
-        raise OptionError(f"Expected a tolerance of 0 pixels or more, got {tolerance}.")
+        raise OptionError(f"Expected a tolerance of 0 pixels or more, got {tolerance}. Try 1.")
     return tolerance
 
 
@@ -113,8 +114,8 @@ def _rle(path: Path, exported: Exported) -> Path:
 
 
 def _geojson(path: Path, exported: Exported) -> Path:
-    its = {"category": exported.category}
-    return export.write_geojson(path, exported.result.mask, [its], tolerance=exported.tolerance)
+    properties = [{"category": exported.category}]
+    return export.write_geojson(path, exported.result.mask, properties, tolerance=exported.tolerance)
 
 
 def _yolo(path: Path, exported: Exported) -> Path:
@@ -132,5 +133,5 @@ FORMATS = {
     "yolo": Format(".txt", "YOLO's segmentation text, parts of width and height; class 0", _yolo),
 }
 
-FORMAT_HELP = f"""what is written of the mask, png by default; repeat it, or put commas between:
-{"; ".join(f"{name} (PHOTO{of.ending}: {of.holds})" for name, of in FORMATS.items())}"""
+FORMAT_HELP = f"""the files to write, png by default; repeat it, or separate names by commas:
+{"; ".join(f"{name} (PHOTO{form.ending}: {form.holds})" for name, form in FORMATS.items())}"""

@@ -20,14 +20,14 @@ def write_mask(path: str | os.PathLike[str], mask: Mask) -> Path:
     """Write a mask as an 8-bit greyscale PNG: 255 where the object is, 0 elsewhere.
 
     Args:
-        path: of the file, which is replaced where it exists.
+        path: of the file; an existing one is replaced.
         mask: (H, W) bool.
 
     Returns:
         The file's path.
 
     Raises:
-        OptionError: where `mask` is something else, or the file can't be written.
+        OptionError: `mask` is no such array, or the file can't be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -41,20 +41,20 @@ def write_mask(path: str | os.PathLike[str], mask: Mask) -> Path:
 def write_labels(path: str | os.PathLike[str], labels: NDArray[Any]) -> Path:
     """Write a map of labels as a PNG whose values are the labels, 0 for the background.
 
-    Up to label 255 the file has 8 bits and the palette of PASCAL VOC, so that it can be looked at (`voc_palette`);
-    readers that know palettes give the labels back, as `np.asarray(PIL.Image.open(path))` does. With a label above 255
-    it has 16 bits, greyscale, and no palette, since PNG allows none there. VOC leaves pixels labelled 255 out of
-    account ("void"): where such a tool comes next, don't use 255 for an object.
+    Up to label 255 the file has 8 bits and the palette of PASCAL VOC (`voc_palette`), so that viewers show colours;
+    readers that support palettes return the labels, as `np.asarray(PIL.Image.open(path))` does. With a label above 255
+    the file is 16-bit greyscale without a palette, since PNG allows none there. VOC ignores pixels labelled 255
+    ("void"): don't use 255 for an object where such a tool reads the file.
 
     Args:
-        path: of the file, which is replaced where it exists.
-        labels: (H, W) integers from 0 to 65535; `label_map` makes them of masks.
+        path: of the file; an existing one is replaced.
+        labels: (H, W) integers from 0 to 65535; `label_map` computes them from masks.
 
     Returns:
         The file's path.
 
     Raises:
-        OptionError: where `labels` is something else, or the file can't be written.
+        OptionError: `labels` is no such array, or the file can't be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -69,17 +69,17 @@ def write_labels(path: str | os.PathLike[str], labels: NDArray[Any]) -> Path:
 
 
 def write_probability_png(path: str | os.PathLike[str], probability: NDArray[np.floating]) -> Path:
-    """Write probabilities as a 16-bit greyscale PNG: 0 for 0, 65535 for 1, rounded; value / 65535 gives them back.
+    """Write probabilities as a 16-bit greyscale PNG: 0 for 0, 65535 for 1, rounded; value / 65535 is the probability.
 
     Args:
-        path: of the file, which is replaced where it exists.
+        path: of the file; an existing one is replaced.
         probability: (H, W) floats in [0, 1], such as `result.probability`.
 
     Returns:
         The file's path.
 
     Raises:
-        OptionError: where `probability` is something else, or the file can't be written.
+        OptionError: `probability` is no such array, or the file can't be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -92,17 +92,17 @@ def write_probability_png(path: str | os.PathLike[str], probability: NDArray[np.
 
 
 def write_probability_npy(path: str | os.PathLike[str], probability: NDArray[np.floating]) -> Path:
-    """Write probabilities as a NumPy file, which `np.load` reads: (H, W) float32, to the last bit of `Result`'s.
+    """Write probabilities as a NumPy file for `np.load`: (H, W) float32, bit for bit those of a `Result`.
 
     Args:
-        path: of the file, which is replaced where it exists. Nothing is appended to its name.
+        path: of the file; an existing one is replaced. No ending is appended to its name.
         probability: (H, W) floats in [0, 1], such as `result.probability`.
 
     Returns:
         The file's path.
 
     Raises:
-        OptionError: where `probability` is something else, or the file can't be written.
+        OptionError: `probability` is no such array, or the file can't be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -118,14 +118,14 @@ def write_picture(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> P
     """Write a picture, such as an overlay or a contact sheet, as an RGB PNG.
 
     Args:
-        path: of the file, which is replaced where it exists.
+        path: of the file; an existing one is replaced.
         picture: (H, W, 3) uint8.
 
     Returns:
         The file's path.
 
     Raises:
-        OptionError: where `picture` is something else, or the file can't be written.
+        OptionError: `picture` is no such array, or the file can't be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -135,16 +135,18 @@ def write_picture(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> P
     """
     good = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     if not good or not picture.size:
-        raise OptionError(f"Expected a picture as (H, W, 3) uint8 array with pixels in it, got {described(picture)}.")
+        raise OptionError(
+            f"Expected a picture as (H, W, 3) uint8 array with pixels in it, got {described(picture)}."
+        )
     return _write_png(Path(path), Image.fromarray(picture))
 
 
 def voc_palette() -> NDArray[np.uint8]:
-    """The 256 colours that PASCAL VOC's label maps are drawn in, which most labelling tools know.
+    """The 256 colours of PASCAL VOC's label maps, which most labelling tools use.
 
     Returns:
-        (256, 3) uint8, red, green and blue of each label. The label's bits are dealt out in turn to the three colours,
-        the lowest becoming the highest of red: neighbouring labels are far apart.
+        (256, 3) uint8, red, green and blue of each label. A label's bits go to the three colours in turn, its lowest
+        bit to the highest bit of red: so the colours of neighbouring labels differ much.
 
     >>> voc_palette()[[0, 1, 2, 15, 255]].tolist()
     [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [224, 224, 192]]

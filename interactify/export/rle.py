@@ -11,18 +11,18 @@ from interactify.masks.run_lengths import run_lengths
 
 
 def write_rle(path: str | os.PathLike[str], mask: Mask, *, compressed: bool = True) -> Path:
-    r"""Write a mask's run lengths as JSON: one object with "size" and "counts", as `run_lengths` gives it.
+    r"""Write a mask's run lengths as JSON: one object with "size" and "counts", as from `run_lengths`.
 
     Args:
-        path: of the file, which is replaced where it exists.
+        path: of the file; an existing one is replaced.
         mask: (H, W) bool.
-        compressed: counts as COCO's text; else as numbers.
+        compressed: counts as COCO's text; else as a list of numbers.
 
     Returns:
         The file's path.
 
     Raises:
-        OptionError: `mask` is something else, or the file can't be written.
+        OptionError: `mask` is no such array, or the file can't be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

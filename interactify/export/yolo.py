@@ -1,4 +1,4 @@
-"""YOLO's text for segmentation: a line for each component, its class and its outline in parts of the photo's sides."""
+"""YOLO's text for segmentation: one line a component, with its class and its outline relative to the photo's size."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def yolo_lines(
     *,
     tolerance: float = 0.0,
 ) -> list[str]:
-    """Outline objects the way YOLO's segmentation labels are written: ``class x1 y1 x2 y2 …``.
+    """Outline objects as lines of YOLO's segmentation labels: ``class x1 y1 x2 y2 …``.
 
-    The format knows neither objects of several parts nor holes. Each component has a line of its own, so an object in
-    three parts is three to whoever reads it; a hole is joined to its outline by a bridge of no width, there and back,
+    The format has neither objects of several parts nor holes. Each component has a line of its own, so readers take an
+    object in three parts for three objects. A hole is joined to its outline by a bridge of no width, there and back,
     which fills to the same mask.
 
     Args:
         masks: (H, W) bool, one or several of one size.
-        classes: of each mask, from 0 on; 0 for all by default.
-        tolerance: in pixels, by which outlines are simplified (see `polygons`); exact outlines are long.
+        classes: one index for each mask, from 0 on; 0 for all by default.
+        tolerance: of the outlines' simplification, in pixels (see `polygons`); exact outlines are long.
 
     Returns:
-        The lines. x is divided by the width, y by the height of the photo, so 0 and 1 are its borders; eight decimals,
-        which is exact to a thousandth of a pixel for any photo up to 50,000 pixels wide. None for empty masks.
+        The lines; none for an empty mask. x is divided by the width, y by the height of the photo, so 0 and 1 are its
+        borders. Eight decimals are exact to a thousandth of a pixel for any photo up to 50,000 pixels wide.
 
     Raises:
-        OptionError: these are no masks, or `classes` is not as long or no indices.
+        OptionError: invalid masks, or `classes` of another length or with invalid indices.
 
     >>> yolo_lines(np.array([[True, True, False, False]]), [7])
     ['7 0 0 0.5 0 0.5 1 0 1']
@@ -46,8 +46,8 @@ def yolo_lines(
     for mask, number in zip(found, checked_numbers(classes, len(found), "class", 0), strict=True):
         sides = np.array(mask.shape[::-1])
         for polygon in polygons(mask, tolerance):
-            parts = (single_ring(polygon) / sides).ravel().tolist()
-            lines.append(" ".join([str(number), *map(_decimal, parts)]))
+            shares = (single_ring(polygon) / sides).ravel().tolist()
+            lines.append(" ".join([str(number), *map(_decimal, shares)]))
     return lines
 
 
@@ -58,19 +58,19 @@ def write_yolo(
     *,
     tolerance: float = 0.0,
 ) -> Path:
-    r"""Write what `yolo_lines` gives as a file, to be named as the photo is, with .txt.
+    r"""Write the result of `yolo_lines` as a file, which YOLO expects under the photo's name with .txt.
 
     Args:
-        path: of the file, which is replaced where it exists.
-        masks: (H, W) bool, one or several of one size. Where all are empty, so is the file: a photo of background.
-        classes: of each mask, from 0 on; 0 for all by default.
-        tolerance: in pixels, by which outlines are simplified.
+        path: of the file; an existing one is replaced.
+        masks: (H, W) bool, one or several of one size. Where all are empty, so is the file: a photo without objects.
+        classes: one index for each mask, from 0 on; 0 for all by default.
+        tolerance: of the outlines' simplification, in pixels.
 
     Returns:
         The file's path.
 
     Raises:
-        OptionError: as `yolo_lines` says, or the file can't be written.
+        OptionError: as for `yolo_lines`, or the file can't be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

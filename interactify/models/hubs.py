@@ -16,11 +16,11 @@ Options = dict[str, Any]
 
 
 def from_timm(name: str, options: Options, checkpoint: Path | None) -> nn.Module:
-    """A network of timm by name; `pretrained=True` fetches its weights from the hub, or takes them from its cache."""
-    import timm
+    """A network of timm by name; `pretrained=True` downloads its weights from the hub, or takes them from its cache."""
+    import timm  # here and below: hubs are heavy, and most models need none of them
 
     if not timm.is_model(name):
-        raise ModelError(f"timm has no network {name!r}.{closest(name, timm.list_models())}")
+        raise ModelError(f"Expected a network of timm, got {name!r}.{closest(name, timm.list_models())}")
     weights = None
     if checkpoint is not None:
         weights = read_weights(checkpoint)
@@ -35,18 +35,22 @@ def from_timm(name: str, options: Options, checkpoint: Path | None) -> nn.Module
 
 
 def from_torchvision(name: str, options: Options, checkpoint: Path | None) -> nn.Module:
-    """A segmentation network of torchvision; `weights=DEFAULT` fetches its weights, or takes them from the cache."""
+    """A segmentation network of torchvision; `weights=DEFAULT` downloads its weights, or takes them from the cache."""
     from torchvision.models import get_model, list_models, segmentation
 
     known = list_models(module=segmentation)
     if name not in known:
-        raise ModelError(f"torchvision has no segmentation network {name!r}. There are: {', '.join(known)}.")
+        raise ModelError(
+            f"Expected a segmentation network of torchvision, got {name!r}. Try one of {', '.join(known)}."
+        )
     known = ("weights", "weights_backbone", "num_classes", "aux_loss", "progress")
-    for option in options:  # torchvision drops what it does not know
+    for option in options:  # torchvision silently drops unknown options
         if option not in known:
-            raise ModelError(f"{name} has no option {option!r}.{closest(option, known)} There are: {', '.join(known)}.")
+            raise ModelError(
+                f"Expected an option of {name}, one of {', '.join(known)}, got {option!r}.{closest(option, known)}"
+            )
     weights = None
-    if checkpoint is not None:  # its auxiliary head serves training alone
+    if checkpoint is not None:  # its auxiliary head is for training only
         weights = {key: value for key, value in read_weights(checkpoint).items() if "aux_classifier." not in key}
         head = [key for key in weights if key.endswith("weight") and weights[key].ndim == 4 and "classifier" in key]
         if head:
@@ -57,22 +61,31 @@ def from_torchvision(name: str, options: Options, checkpoint: Path | None) -> nn
 
 
 def from_transformers(name: str, options: Options, checkpoint: Path | None) -> nn.Module:
-    """A segmentation network of transformers, from a folder that `save_pretrained` wrote or by its name on the hub."""
+    """A segmentation network of transformers, from a folder that `save_pretrained` wrote, or by its name on the hub."""
     if checkpoint is not None:
-        raise ModelError(f"A network of transformers brings its own weights: write transformers/{checkpoint} instead.")
+        raise ModelError(
+            f"Expected a network of transformers without a checkpoint, since it has its weights, got {checkpoint}. "
+            f"Try transformers/{checkpoint}."
+        )
     try:
         import transformers
     except ImportError as cause:
-        raise ModelError("transformers/… needs transformers: pip install 'interactify[transformers]'.") from cause
+        raise ModelError(
+            "Expected the package transformers for transformers/…, got none. "
+            "Try pip install 'interactify[transformers]'."
+        ) from cause
     kinds = ("AutoModelForSemanticSegmentation", "AutoModelForUniversalSegmentation")
     failures = []
     for kind in kinds:
         try:
             model: nn.Module = getattr(transformers, kind).from_pretrained(name, **options)
             return model.eval()
-        except Exception as cause:  # the hub, the files and the configuration each raise their own
+        except Exception as cause:  # the hub, the files and the configuration raise errors of their own
             failures.append(f"{kind}: {str(cause).strip().splitlines()[0][:200]}")
-    raise CheckpointError(f"Can't load {name!r} as a segmentation network of transformers. {' '.join(failures)}")
+    raise CheckpointError(
+        f"Expected a segmentation network of transformers, got {name!r}, which does not load. {' '.join(failures)} "
+        "Try a folder that save_pretrained wrote."
+    )
 
 
 FAMILIES: dict[str, Callable[[str, Options, Path | None], nn.Module]] = {
@@ -83,7 +96,7 @@ FAMILIES: dict[str, Callable[[str, Options, Path | None], nn.Module]] = {
 
 
 def closest(word: str, known: Sequence[str]) -> str:
-    """What may have been meant, as the end of an error; empty where nothing is near."""
+    """The likely spelling, as the end of an error message; empty if no known word is close."""
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
@@ -91,5 +104,7 @@ def closest(word: str, known: Sequence[str]) -> str:
 def _built(build: Callable[[], nn.Module], called: str) -> nn.Module:
     try:
         return build().eval()
-    except Exception as cause:  # each package decides what it raises
-        raise ModelError(f"Can't build {called} ({type(cause).__name__}: {cause}). Try other options.") from cause
+    except Exception as cause:  # each package raises errors of its own
+        raise ModelError(
+            f"Expected options that build {called}, got {type(cause).__name__}: {cause}. Try other options."
+        ) from cause

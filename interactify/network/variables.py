@@ -29,6 +29,10 @@ class Variables(Protocol):
     def name(self) -> str:
         """How `describe()` and `wrap(variables=…)` call it."""
 
+    @property
+    def reads_clicks(self) -> bool:
+        """Whether `run` looks at the clicks. If False, what the network computes ahead of it is kept between clicks."""
+
     def prepare(self, network: Network) -> None:
         """Check that the network has room for these variables; make it ready. Raises ModelError where it hasn't."""
 
@@ -94,6 +98,10 @@ class StemKernels:
 
     name: str = "kernels"
     sigmas: tuple[float, ...] = (4.0, 16.0, 64.0)
+
+    @property
+    def reads_clicks(self) -> bool:  # a property, not a field: the repr is part of session files
+        return True
 
     def prepare(self, network: Network) -> None:
         if not network.spec.stem:

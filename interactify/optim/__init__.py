@@ -1,4 +1,4 @@
-"""Solvers: from an objective and a starting point to the best point found, two of them behind one signature."""
+"""Solvers: from an objective and a start to the best point found. Two solvers with the same signature."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ ROW_SOLVERS: Final[dict[str, Callable[..., list[Solution]]]] = {
     "lbfgs": lbfgs.minimise_rows,
     "scipy": scipy.minimise_rows,
 }
-"""Solvers of a batch's rows by name: "lbfgs" stays on the variables' device and evaluates the rows together, "scipy" is
-the reference it is measured against and takes one row after the other."""
+"""Solvers of a batch of rows by name: "lbfgs" keeps vectors on the variables' device and evaluates the rows together;
+"scipy" is the reference it is compared with, and solves one row after the other."""
 
 __all__ = [
     "ROW_SOLVERS", "Evaluation", "Objective", "RowEvaluations", "RowsObjective", "Solution", "StopAsked",

@@ -1,4 +1,4 @@
-"""What is kept of one row's evaluations: how many there were, and the best of them with its payload."""
+"""Counts the evaluations of one row, and holds the best of them with its payload."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .solution import Solution
 
 @dataclass
 class BestSoFar:
-    """The best point of a row: its payload is held, and no other.
+    """The best point of a row. Only its payload is held.
 
-    The lowest finite value is the best, until the objective is done at some point: that one is the best whatever its
-    value. row: which row of a batch this is, for error messages; None where it is the only one.
+    The best point has the lowest finite value, unless the objective is done at some point: then that one is the best.
+    row: the index of the row in a batch, for error messages; None if it is the only one.
     """
 
     max_evaluations: int
@@ -31,11 +31,11 @@ class BestSoFar:
 
     @property
     def left(self) -> int:
-        """How many evaluations the row may still have."""
+        """How many evaluations remain."""
         return self.max_evaluations - self.evaluations
 
     def offer(self, point: Point, payload: object) -> None:
-        """Count an evaluation and keep it if it is the best. Raises NonFiniteError where the first is not finite."""
+        """Count an evaluation and hold it if it is the best. Raises NonFiniteError if the first is not finite."""
         self.evaluations += 1
         if point.done or (point.finite and point.value < self.value):
             self.x, self.value, self.payload, self.done = point.x, point.value, payload, point.done
@@ -43,11 +43,11 @@ class BestSoFar:
             where = "the start" if self.row is None else f"the start of row {self.row}"
             raise NonFiniteError(
                 f"Expected a finite energy and gradient at {where}, got value {point.value}, largest gradient "
-                f"component {point.steepest}. Check the network's output for these variables, or try float32 instead "
-                "of half precision."
+                f"component {point.steepest}. Try checking the network's output for these variables, or float32 "
+                "instead of half precision."
             )
 
     def solution(self, status: str) -> Solution:
-        """The best point as a Solution; at least one evaluation must have been offered."""
+        """The best point as a Solution, after at least one `offer`."""
         assert self.x is not None
         return Solution(self.x, self.value, self.payload, self.done, self.evaluations, self.iterations, status)

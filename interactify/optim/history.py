@@ -1,10 +1,10 @@
 """The search direction from a history of steps: L-BFGS's two loops, run on coefficients instead of vectors.
 
 Liu and Nocedal, 'On the limited memory BFGS method', Math. Programming 45 (1989); the coefficients: Chen, Wang and
-Zhou, 'Large-scale L-BFGS using MapReduce', NIPS 2014. The direction is a combination of the kept steps, the kept
-gradient changes and the gradient; which one follows from their inner products alone. So the long vectors never leave
-the device: two matrix-vector products give the new inner products, which travel to the host with whatever else is
-wanted of a point, and one product makes the direction.
+Zhou, 'Large-scale L-BFGS using MapReduce', NIPS 2014. The direction is a linear combination of the stored steps, the
+stored gradient changes and the gradient; its coefficients follow from inner products alone. So the long vectors never
+leave the device: two matrix-vector products give the new inner products, which are transferred to the host together
+with the point's other numbers, and one more product gives the direction.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch import Tensor
 class History:
     """The last `memory` steps s and gradient changes y, and their inner products s·y and y·y (host, float64).
 
-    A pair is written first, as soon as the point at its end is evaluated; `direction` judges it by its inner products,
-    once it is known that the step is taken. A pair that is written meanwhile takes its place.
+    A pair is written as soon as the point at its end is evaluated. If the step is accepted, `direction` decides by the
+    inner products whether to keep the pair. A later `write` before that overwrites it.
 
     >>> x, gradient = torch.tensor([1.0, 1.0]), torch.tensor([2.0, 4.0])     # of x₁² + 2 x₂²
     >>> history = History(memory=5, like=x)
@@ -32,9 +32,9 @@ class History:
     """
 
     def __init__(self, memory: int, like: Tensor) -> None:
-        self._most = memory + 1  # one slot more than is kept: for the pair that is written and not yet judged
+        self._most = memory + 1  # one slot more than pairs: for the pair that is written and not yet kept
         self._dtype = like.dtype
-        # The slots (k, 2, n), in pieces that double them when they are all taken: most clicks take few steps.
+        # The slots (k, 2, n), in pieces: when all are in use, their number doubles. Most clicks take few steps.
         self._pieces: list[Tensor] = []
         self._order: list[int] = []  # slots of the kept pairs, oldest first
         self._spare = 0  # the slot of the pair written last; it and the kept ones are the first `_written` slots
@@ -63,9 +63,9 @@ class History:
             torch.sub(after, before, out=row)
 
     def products(self, gradient: Tensor) -> Tensor:
-        """The inner products that `direction` needs to judge the written pair and to use it from this gradient."""
+        """The inner products that `direction` needs to keep the written pair and to use it with this gradient."""
         change = self._pair(self._spare)[1]
-        # mv twice, not one mm: matrix products may be set to reduced precision (TF32), which these numbers can't bear.
+        # mv twice, not one mm: matrix products may be set to reduced precision (TF32), too inexact here.
         return torch.cat([rows.mv(vector) for vector in (change, gradient) for rows in self._rows()])
 
     def _pair(self, slot: int) -> Tensor:
@@ -87,9 +87,9 @@ class History:
     def direction(self, gradient: Tensor, square: float, products: Sequence[float]) -> tuple[Tensor, float]:
         """Keep the written pair and give the direction (n,) from `gradient`, with its slope; no host synchronisation.
 
-        square is |gradient|², products what `products` gave for the written pair and this gradient. A pair without
-        positive curvature is not kept. Where rounding makes the direction an ascent, the history is forgotten and
-        steepest descent is returned.
+        square is |gradient|², products the result of `products` for the written pair and this gradient. A pair without
+        positive curvature is dropped. If rounding makes the direction an ascent, the history is forgotten and steepest
+        descent is returned.
         """
         with_change, with_gradient = np.asarray(products).reshape(2, self._written, 2)
         self._keep(with_change)
@@ -98,12 +98,12 @@ class History:
         if not (slope < 0.0 and np.isfinite(slope)):
             self.forget()
             return -gradient, -square
-        # non_blocking: so few numbers are staged at once, and the host need not wait for what other rows have queued.
+        # non_blocking: so few numbers are copied at once, and the host need not wait for the other rows' kernels.
         weights = torch.from_numpy(coefficients.reshape(-1)).to(gradient, non_blocking=gradient.is_cuda)
-        direction, begin = gradient * own, 0
+        direction, first = gradient * own, 0
         for rows in self._rows():
-            direction.addmv_(rows.t(), weights[begin : begin + len(rows)])
-            begin += len(rows)
+            direction.addmv_(rows.t(), weights[first : first + len(rows)])
+            first += len(rows)
         return direction, slope
 
     def _keep(self, with_change: np.ndarray) -> None:

@@ -1,7 +1,7 @@
-"""Our own L-BFGS, for one problem or a batch of them: vectors stay on their device, few numbers travel to the host.
+"""Our own L-BFGS, for one problem or a batch of them: vectors stay on their device, few numbers go to the host.
 
-Every row of a batch descends by itself (`descent.descend`); here their questions are put together and answered in
-rounds. A round is one evaluation of the rows that are not finished, and one transfer to the host.
+Every row of a batch descends by itself (`descent.descend`); this file evaluates the points that they yield in rounds. A
+round is one evaluation of all unfinished rows, and one transfer to the host.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def minimise(
         x0: where to begin, (n,) float32 or float64 on any device; not changed.
         max_evaluations: how often the objective may be called, exactly.
         memory: how many steps the direction is built from.
-        gradient_tolerance: converged where no component of the gradient is larger.
-        lower_bound: a value the objective can't fall below, 0 for a sum of squares; it sets the length of the very
-            first step (see `descent.first_step`). Without it, the steps are SciPy's to within rounding.
-        stop: asked before every evaluation but the first; a string ends the minimisation with that status.
+        gradient_tolerance: it has converged when no component of the gradient is larger.
+        lower_bound: a value the objective can't fall below, 0 for a sum of squares; it sets the length of the first
+            step (see `descent.first_step`). Without it, the steps are SciPy's to within rounding.
+        stop: called before every evaluation but the first; a string ends the minimisation with that status.
 
     Returns:
-        The `Solution`: the point where the objective was done, else the lowest evaluated.
+        The `Solution`: the point where the objective is done, else the one with the lowest value.
 
     Raises:
         OptionError: an option out of range, x0 of another kind or empty, a gradient missing or of another shape.
-        NonFiniteError: no finite value or gradient at x0. Later, such a point is a step too far and is shortened.
+        NonFiniteError: no finite value or gradient at x0. At later points the step is shortened instead.
 
     >>> import torch
     >>> from interactify.optim import Evaluation
@@ -74,20 +74,20 @@ def minimise_rows(
     """Minimise from every row of x0 (B, n) at once, with one host synchronisation per round.
 
     The rows share nothing but the evaluations: each has its own history, step length and end, and its result is that of
-    `minimise` on it alone. A row that is finished is not evaluated again.
+    `minimise` on it alone. A finished row is not evaluated again.
 
     Args:
         objective: from x (b, n), and which rows of x0 these are in ascending order, to their `RowEvaluations`.
         x0: where to begin, (B, n) float32 or float64 on any device; not changed.
         max_evaluations: how often each row may be evaluated, exactly.
         memory, gradient_tolerance, lower_bound: as for `minimise`, for every row.
-        stop: asked before every round but the first; a string ends all unfinished rows with that status.
+        stop: called before every round but the first; a string ends all unfinished rows with that status.
 
     Returns:
         B solutions, in the order of the rows.
 
     Raises:
-        OptionError: as for `minimise`, and where the objective's answer does not have a row for each row of x.
+        OptionError: as for `minimise`, and if the objective does not return one evaluation for each row of x.
         NonFiniteError: no finite value or gradient at the start of any row.
 
     >>> import torch
@@ -107,7 +107,7 @@ def minimise_rows(
 
 
 class Row:
-    """One problem of a batch: `query` is what it wants evaluated next, until it has its `solution`."""
+    """One problem of a batch: `query` is to be evaluated next; when it is None, there is a `solution`."""
 
     def __init__(
         self, x0: Tensor, best: BestSoFar, memory: int, gradient_tolerance: float, lower_bound: float | None
@@ -118,7 +118,7 @@ class Row:
         self.solution: Solution | None = None
 
     def tell(self, point: Point, payload: object) -> None:
-        """Take in what the query gave; then there is another query or a solution."""
+        """Take the point of the query; afterwards there is another query, or a solution."""
         self.query = None
         self.best.offer(point, payload)
         if point.done:
@@ -133,27 +133,27 @@ class Row:
                 self.end("budget")
 
     def end(self, status: str) -> None:
-        """Settle on the best point so far and let go of all other vectors."""
+        """End with the best point so far and free all other vectors."""
         self._descent.close()
         self.query, self.solution = None, self.best.solution(status)
 
 
 def solve(evaluate: Evaluate, rows: Sequence[Row], stop: StopAsked | None) -> list[Solution]:
-    """Play rounds until every row has its solution."""
-    begun = False
+    """Run rounds until every row has its solution."""
+    started = False
     while active := [row for row in range(len(rows)) if rows[row].query is not None]:
-        status = stop() if stop is not None and begun else None
+        status = stop() if stop is not None and started else None
         if status is None:
-            play(evaluate, rows, active)
-            begun = True
+            run_round(evaluate, rows, active)
+            started = True
         else:
             for row in active:
                 rows[row].end(status)
     return [row.solution for row in rows if row.solution is not None]
 
 
-def play(evaluate: Evaluate, rows: Sequence[Row], active: Sequence[int]) -> None:
-    """Evaluate what the active rows ask for, and tell them. All payloads but the best are let go with the return."""
+def run_round(evaluate: Evaluate, rows: Sequence[Row], active: Sequence[int]) -> None:
+    """Evaluate the queries of the active rows and pass the points on. On return, only the best payloads are held."""
     queries = [query for row in active if (query := rows[row].query) is not None]
     evaluations = evaluate([query.x for query in queries], active)
     for row, point, evaluation in zip(active, measure(queries, evaluations), evaluations, strict=True):

@@ -1,4 +1,4 @@
-"""A line search for the strong Wolfe conditions, on plain numbers: it proposes steps and is told what they gave.
+"""A line search for the strong Wolfe conditions, on plain numbers: it proposes steps and takes their values.
 
 Moré and Thuente, 'Line search algorithms with guaranteed sufficient decrease', ACM TOMS 20 (1994).
 """
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 
 class Verdict(enum.Enum):
-    """What the search thinks of the step it was just told about."""
+    """What to do after the last step."""
 
     CONTINUE = "try search.step next"
     ACCEPT = "the step just tried satisfies both conditions"
-    SETTLE = "no better step can be told apart: take the lowest, if it lies below the start"
+    SETTLE = "no better step can be distinguished: take the lowest, if it is below the start"
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class Trial:
 class WolfeSearch:
     """Find a step with value <= start + decrease·step·slope and |slope there| <= curvature·|slope at the start|.
 
-    Ask `step`, evaluate there, `tell` value and slope, until the verdict is not CONTINUE. `lowest` is the best trial so
-    far. noise: differences in value below it mean nothing. No tensors, no objective: the caller does the evaluating.
+    The interface is ask-and-tell: read `step`, evaluate there, `tell` value and slope, until the verdict is not
+    CONTINUE. `lowest` is the best trial so far. noise: smaller differences in value are rounding. It works without
+    tensors and objective: the caller evaluates.
 
     >>> search = WolfeSearch(Trial(0.0, value=1.0, slope=-2.0), step=3.0)      # (1 - t)²
     >>> search.tell(value=4.0, slope=4.0), search.step
@@ -64,7 +65,7 @@ class WolfeSearch:
         self._widths = (math.inf, math.inf)  # of the bracket, two trials ago and one trial ago
 
     def tell(self, value: float, slope: float) -> Verdict:
-        """Take in what `step` gave; infinite or not-a-number values count as steps too far."""
+        """Take value and slope at `step`; if they are not finite, the step was too long."""
         trial = Trial(self.step, value, slope)
         self.trials_left -= 1
         if not (math.isfinite(value) and math.isfinite(slope)):
@@ -95,7 +96,7 @@ class WolfeSearch:
         self._bracketed = self._bracketed or brackets
         if self._bracketed:
             width = abs(self._other.step - self.lowest.step)
-            # Interpolation that has no answer, or shrinks the bracket too slowly, gives way to halving it.
+            # If interpolation has no solution or shrinks the bracket too slowly, halve the bracket.
             if math.isnan(step) or width >= 0.66 * self._widths[0]:
                 step = 0.5 * (self.lowest.step + self._other.step)
             self._widths = (self._widths[1], width)
@@ -104,14 +105,14 @@ class WolfeSearch:
         self.step = step
 
     def _unless_exhausted(self) -> Verdict:
-        """Go on while trials are left and the interval still holds steps worth telling apart."""
+        """Continue while trials are left and the interval still holds steps that can be distinguished."""
         if self.trials_left <= 0 or not math.isfinite(self.step) or self.step <= 0:
             return Verdict.SETTLE
         if self._bracketed:
             low, high = sorted((self.lowest.step, self._other.step))
-            if not low < self.step < high or high - low <= 0.1 * high:  # a tenth is close enough for a direction's end
+            if not low < self.step < high or high - low <= 0.1 * high:  # a tenth of the step is exact enough
                 return Verdict.SETTLE
-        # Even the whole decrease that the slope promises could not be seen in the value.
+        # Even the whole decrease that the slope predicts would be lost in rounding.
         return Verdict.SETTLE if -self.step * self.start.slope <= 0.1 * self.noise else Verdict.CONTINUE
 
 
@@ -121,7 +122,7 @@ def _tilted(trial: Trial, tilt: float) -> Trial:
 
 
 def _reach(lowest: float, trial: float) -> tuple[float, float]:
-    """The nearest and farthest step worth extrapolating to, as long as no minimum is bracketed."""
+    """The nearest and farthest step to extrapolate to, as long as no minimum is bracketed."""
     return trial + 1.1 * (trial - lowest), trial + 4.0 * (trial - lowest)
 
 

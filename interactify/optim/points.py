@@ -1,4 +1,4 @@
-"""From evaluations on the device to points with their numbers on the host: one transfer for all rows of a round."""
+"""Transfers evaluations from the device to the host: one transfer for all rows of a round."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .solution import Evaluation
 
 @dataclass(frozen=True)
 class Query:
-    """A point x (n,) to evaluate, and what is wanted besides value and gradient.
+    """A point x (n,) to evaluate, and what is needed besides value and gradient.
 
-    along: a direction (n,) to give the slope along. products: from the gradient there to inner products (k,) that are
-    needed if the point is accepted; to ask for them at once saves a transfer then.
+    along: a direction (n,) in which the slope is needed. products: from the gradient there to inner products (k,) that
+    are needed if the point is accepted; computing them at once saves a transfer.
     """
 
     x: Tensor
@@ -29,7 +29,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Point:
-    """An evaluated point without its payload; the scalars are on the host already. Of a point done, only the value."""
+    """An evaluated point without its payload, with its scalars on the host. If it is done, only the value is set."""
 
     x: Tensor
     gradient: Tensor
@@ -37,7 +37,7 @@ class Point:
     steepest: float = math.nan  # the largest gradient component, by magnitude
     square: float = math.nan  # |gradient|²
     slope: float = 0.0  # gradient · along, 0 where no direction was given
-    products: Sequence[float] = ()  # as the query wanted them
+    products: Sequence[float] = ()  # as the query asks
     resolution: float = 0.0  # the relative spacing of numbers in the value's and gradient's dtype
     done: bool = False
 
@@ -48,37 +48,38 @@ class Point:
 
 
 def measure(queries: Sequence[Query], evaluations: Sequence[Evaluation]) -> list[Point]:
-    """The points of the queries as they were evaluated, with one transfer to the host for all.
+    """The points of the queries, with one transfer to the host for all.
 
-    Raises OptionError where a gradient has not the shape of its point, or is missing though the point is not done.
+    Raises OptionError if a gradient has another shape than its point, or is missing though the point is not done.
     """
     gradients = [_gradient(query, evaluation) for query, evaluation in zip(queries, evaluations, strict=True)]
     wanted = [_numbers(*row) for row in zip(queries, evaluations, gradients, strict=True)]
     dtype = reduce(torch.promote_types, [piece.dtype for row in wanted for piece in row])
     counts = [sum(piece.numel() for piece in row) for row in wanted]
     flat = torch.cat([piece.to(dtype) for row in wanted for piece in row]).tolist()  # the one host synchronisation
-    points, begin = [], 0
+    points, first = [], 0
     for query, evaluation, gradient, count in zip(queries, evaluations, gradients, counts, strict=True):
-        points.append(_point(query, evaluation, gradient, flat[begin : begin + count]))
-        begin += count
+        points.append(_point(query, evaluation, gradient, flat[first : first + count]))
+        first += count
     return points
 
 
 def _gradient(query: Query, evaluation: Evaluation) -> Tensor:
-    """The gradient in the dtype of x; of a point that is done, nothing."""
+    """The gradient in the dtype of x; empty for a point that is done."""
     if evaluation.done:
         return query.x.new_empty(0)
     gradient = evaluation.gradient
     if gradient is None or gradient.shape != query.x.shape:
         came = "none" if gradient is None else f"shape {tuple(gradient.shape)}"
         raise OptionError(
-            f"Expected the objective to give a gradient of shape {tuple(query.x.shape)} unless it is done, got {came}."
+            f"Expected the objective to give a gradient of shape {tuple(query.x.shape)} unless it is done, got {came}. "
+            "Try returning one for each point."
         )
     return gradient.detach().to(query.x.dtype)
 
 
 def _numbers(query: Query, evaluation: Evaluation, gradient: Tensor) -> list[Tensor]:
-    """What is to be known of the point on the host, as 1-d tensors."""
+    """What the host needs to know about the point, as 1-d tensors."""
     numbers = [evaluation.value.detach().reshape(1)]
     if evaluation.done:
         return numbers

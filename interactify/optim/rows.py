@@ -1,4 +1,4 @@
-"""A batch seen as its rows: each row's point and gradient stand alone, whoever else was evaluated with them."""
+"""Splits a batch into its rows: each row's gradient is independent of the rows evaluated with it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..errors import OptionError
 from .solution import Evaluation, RowEvaluations, RowsObjective
 
 Evaluate = Callable[[Sequence[Tensor], Sequence[int]], list[Evaluation]]
-"""From points (n,), and which rows these are, to their Evaluations."""
+"""From points (n,) and the indices of their rows to their Evaluations."""
 
 
 def apart(objective: RowsObjective) -> Evaluate:
     """The objective of a batch as a function from points (n,) to an `Evaluation` for each; its shapes are checked.
 
-    Every gradient gets memory of its own: a row that is kept would keep the whole batch alive, and a dot product's
-    last bits depend on where in memory its vectors begin, which must not differ from solving the row alone.
+    Every gradient gets its own memory: a view would keep the whole batch alive, and the last bits of a dot product
+    depend on the memory address of its vectors, which must be as when the row is solved alone.
 
     >>> double = apart(lambda x, rows: RowEvaluations(2 * x.sum(1), 2 * torch.ones_like(x), [False] * len(x), rows))
     >>> [(float(row.value), row.payload) for row in double([torch.ones(3), torch.zeros(3)], [4, 7])]
@@ -45,7 +45,7 @@ def apart(objective: RowsObjective) -> Evaluate:
 
 
 def _check(batch: RowEvaluations, x: Tensor) -> None:
-    """Raise OptionError where the objective's answer does not have a row for each point."""
+    """Raise OptionError if the objective did not return one evaluation for each point."""
     count = len(x)
     came = {
         f"value of shape ({count},)": (tuple(batch.value.shape), (count,)),
@@ -58,5 +58,5 @@ def _check(batch: RowEvaluations, x: Tensor) -> None:
         if got != expected:
             raise OptionError(
                 f"Expected the objective to give {name} for x of shape {tuple(x.shape)}, got {got}. "
-                "Evaluate exactly the rows that are asked for."
+                "Try evaluating exactly the given rows."
             )

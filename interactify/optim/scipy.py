@@ -1,4 +1,4 @@
-"""The reference solver: SciPy's L-BFGS-B without bounds, stopped by exceptions so that its budget is exact.
+"""The reference solver: SciPy's L-BFGS-B without bounds; an exception stops it, so that its budget is exact.
 
 Byrd, Lu, Nocedal and Zhu, 'A limited memory algorithm for bound constrained optimization', SIAM J. Sci. Comput. 16
 (1995).
@@ -27,11 +27,11 @@ def minimise(
     lower_bound: float | None = None,
     stop: StopAsked | None = None,
 ) -> Solution:
-    """Minimise from x0 (n,); every vector takes the way over the host, in float64.
+    """Minimise from x0 (n,); every vector goes through the host, in float64.
 
     Arguments, result and errors are those of `lbfgs.minimise`, with BRS's settings m = memory, factr = 0, pgtol =
-    gradient_tolerance (Jang and Kim, CVPR 2019, released code). lower_bound is checked and then not used: SciPy chooses
-    its own first step. A later point that is not finite ends it as "stalled".
+    gradient_tolerance (Jang and Kim, CVPR 2019, released code). lower_bound is checked but not used: SciPy chooses its
+    own first step. A later point that is not finite ends the minimisation as "stalled".
 
     >>> from interactify.optim import Evaluation
     >>> solution = minimise(lambda x: Evaluation((x**2).sum(), 2 * x, done=False), torch.tensor([3.0, 4.0]))
@@ -52,10 +52,10 @@ def minimise_rows(
     lower_bound: float | None = None,
     stop: StopAsked | None = None,
 ) -> list[Solution]:
-    """Minimise from every row of x0 (B, n), one after the other: the objective is given one row at a time.
+    """Minimise from every row of x0 (B, n), one after the other: the objective gets one row at a time.
 
-    Arguments, result and errors are those of `lbfgs.minimise_rows`. `stop` is not asked before a row's first
-    evaluation, as there is nothing yet to come back with; once it has answered, every later row has that one only.
+    Arguments, result and errors are those of `lbfgs.minimise_rows`. `stop` is not called before a row's first
+    evaluation, which every row needs for a result; once it has returned a status, later rows end after that one.
 
     >>> from interactify.optim import RowEvaluations
     >>> def objective(x, rows):
@@ -65,28 +65,28 @@ def minimise_rows(
     """
     check_options(x0, max_evaluations, memory, gradient_tolerance, lower_bound, shape=("B", "n"))
     evaluate = apart(objective)
-    answer: str | None = None
+    status: str | None = None
 
     def stop_once() -> str | None:
-        nonlocal answer
-        if answer is None and stop is not None:
-            answer = stop()
-        return answer
+        nonlocal status
+        if status is None and stop is not None:
+            status = stop()
+        return status
 
     solutions = []
     for row, start in enumerate(x0):
         best = BestSoFar(max_evaluations, row if len(x0) > 1 else None)
-        solutions.append(_run(_alone(evaluate, row), start, best, memory, gradient_tolerance, stop_once))
+        solutions.append(_run(_objective_of(evaluate, row), start, best, memory, gradient_tolerance, stop_once))
     return solutions
 
 
-def _alone(evaluate: Evaluate, row: int) -> Objective:
+def _objective_of(evaluate: Evaluate, row: int) -> Objective:
     """One row of a batch's objective."""
     return lambda x: evaluate([x], [row])[0]
 
 
 class _Stop(Exception):
-    """A signal through SciPy: nothing is left to evaluate. Never leaves this file."""
+    """Internal signal, raised through SciPy: the minimisation ends here. Never leaves this file."""
 
     def __init__(self, status: str) -> None:
         super().__init__(status)
@@ -109,13 +109,13 @@ def _run(
         status = stop() if stop is not None and best.evaluations else None
         if status is not None:
             raise _Stop(status)
-        query = Query(torch.from_numpy(vector.copy()).to(x0))  # a copy: SciPy writes into its vector again
+        query = Query(torch.from_numpy(vector.copy()).to(x0))  # a copy: SciPy reuses its vector
         evaluation = objective(query.x)
         (point,) = measure([query], [evaluation])
         best.offer(point, evaluation.payload)
         if point.done:
             raise _Stop("done")
-        if not point.finite:  # SciPy would interpolate through it and carry it into the variables
+        if not point.finite:  # SciPy would interpolate through it, and the variables would not be finite
             raise _Stop("stalled")
         return point.value, point.gradient.to("cpu", torch.float64).numpy()
 
@@ -123,7 +123,7 @@ def _run(
         best.iterations += 1
 
     start = x0.detach().to("cpu", torch.float64).numpy()
-    limit = best.max_evaluations + 1  # never reached: the count above is exact, SciPy only looks between iterations
+    limit = best.max_evaluations + 1  # never reached: `best` counts exactly, SciPy between iterations only
     try:
         _, _, outcome = fmin_l_bfgs_b(
             value_and_gradient, start, m=memory, factr=0.0, pgtol=gradient_tolerance,

@@ -1,4 +1,4 @@
-"""What goes into a solver and what comes out: objective, evaluation, solution, and what a solver can be asked for."""
+"""What goes into a solver and what comes out: objective, evaluation and solution; and the check of its options."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..errors import OptionError
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the objective says at a point; its tensors are the solver's to keep and must not change afterwards.
+    """The objective at a point. The solver holds its tensors, so they must not change afterwards.
 
-    value: 0-d tensor on the device of x. gradient: (n,) like x, None only where `done`. done: the caller's own goal is
-    reached here (every click has its label), so stop and keep this point. payload: whatever must travel with the point
-    (BRS: the logits), so that prediction and variables always agree.
+    value: 0-d tensor on the device of x. gradient: (n,) like x, None only if `done`. done: the caller's goal is reached
+    (every click is satisfied), so the solver stops at this point. payload: whatever belongs to the point (BRS: the
+    logits), so that prediction and variables always agree.
     """
 
     value: Tensor
@@ -28,15 +28,15 @@ class Evaluation:
 
 
 Objective = Callable[[Tensor], Evaluation]
-"""From x (n,), float32 or float64 on any device, to its Evaluation. It may keep x: no solver changes it afterwards."""
+"""From x (n,), float32 or float64 on any device, to its Evaluation. It may hold x: no solver changes it afterwards."""
 
 
 @dataclass(frozen=True)
 class RowEvaluations:
-    """What the objective of a batch says of b points: an `Evaluation` for each row, held together.
+    """The objective of a batch at b points: one `Evaluation` for each row, in common tensors.
 
-    value: (b,) tensor on the device of x. gradient: (b, n) like x, None only where every row is done. done: b booleans
-    on the host. payloads: b of them; one should not keep the memory of the others alive, as each row keeps its own.
+    value: (b,) tensor on the device of x. gradient: (b, n) like x, None only if every row is done. done: b booleans on
+    the host. payloads: b of them, each with its own memory, because each row holds its own.
     """
 
     value: Tensor
@@ -46,20 +46,19 @@ class RowEvaluations:
 
 
 RowsObjective = Callable[[Tensor, Sequence[int]], RowEvaluations]
-"""From x (b, n), and which rows of x0 these are, to their RowEvaluations. Rows that are finished are not asked for."""
+"""From x (b, n) and the indices of its rows in x0 to their RowEvaluations. Finished rows are not evaluated."""
 
 StopAsked = Callable[[], str | None]
-"""Asked before every evaluation but the first: a string ends the minimisation with that status, None lets it go on."""
+"""Called before every evaluation but the first: a string ends the minimisation with that status, None continues it."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """The point a solver settled on; x (n,), value and payload come from one and the same evaluation.
+    """The point that a solver ended at; x (n,), value and payload are from the same evaluation.
 
-    status: "done" (the objective said so), "converged" (no gradient component above the tolerance), "budget"
-    (evaluations used up), "stalled" (no lower value along any direction the solver knows), or what `stop` answered:
-    "time" (no time left) or "cancelled" (nobody waits for the result any more). evaluations: how often the objective
-    was asked for this row. iterations counts accepted steps.
+    status: "done" (by the objective), "converged" (no gradient component above the tolerance), "budget" (evaluations
+    used up), "stalled" (no lower value along any direction the solver knows), or what `stop` returned: "time" (no time
+    left) or "cancelled" (the result is no longer needed). evaluations: of this row. iterations: accepted steps.
     """
 
     x: Tensor
@@ -80,14 +79,14 @@ def check_options(
     *,
     shape: tuple[str, ...] = ("n",),
 ) -> None:
-    """Raise OptionError before any work where a solver was asked for something it can't do."""
+    """Raise OptionError for invalid options, before any work."""
     possible = isinstance(x0, Tensor) and x0.dtype in (torch.float32, torch.float64)
     if not possible or x0.ndim != len(shape) or x0.numel() == 0:
         came = f"{tuple(x0.shape)} of {x0.dtype}" if isinstance(x0, Tensor) else type(x0).__name__
         expected = f"({shape[0]},) with n" if len(shape) == 1 else f"({', '.join(shape)}) with {' and '.join(shape)}"
         raise OptionError(
             f"Expected x0 to be a tensor of shape {expected} of 1 or more, float32 or float64, got {came}. "
-            "Flatten and convert the variables first."
+            "Try flattening and converting the variables first."
         )
     for name, number in (("max_evaluations", max_evaluations), ("memory", memory)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
@@ -99,5 +98,5 @@ def check_options(
     if lower_bound is not None and not math.isfinite(lower_bound):
         raise OptionError(
             f"Expected lower_bound to be a finite number or None, got {lower_bound!r}. "
-            "Give 0.0 for a sum of squares, None where no bound is known."
+            "Try 0.0 for a sum of squares, None if no bound is known."
         )

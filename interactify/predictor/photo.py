@@ -10,13 +10,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from interactify.interactions.click import Click
+from interactify.interactions.gestures import Mask
 from interactify.interactions.rasterise import bounds
 from interactify.interactive import Interactive
 from interactify.pictures.picture import PictureLike
 from interactify.pictures.window import Window, whole
-from interactify.predictor.prompts import LOW, Prompt
+from interactify.predictor.prompts import LOW, Prompt, mask_of
 from interactify.refinement.layers import CERTAIN
+from interactify.refinement.next_step import merged_mask, next_step
 from interactify.refinement.result import Result
+from interactify.session.session import Session
 
 
 class PromptedPhoto:
@@ -47,12 +50,27 @@ class PromptedPhoto:
                 session.add_object(target=target)
             own = session.track.target
             several = own is None and session.net.spec.output.classes > 2
-            result = session.result
-            for group in prompt.interactions(self.size, positive_first=several):
-                result = session.add(group)
-            return result
+            result = session.add(prompt.interactions(positive_first=several))
+            return result if prompt.mask is None else _merged(session, mask_of(prompt.mask, self.size))
         finally:
             session.restart()  # the next prompt starts from the photo, and what this one cached is free
+
+
+def _merged(session: Session, mask: Mask) -> Result:
+    """A session's result over a mask, which changes only in the pieces that the session's points contradict.
+
+    The merge is that of a `Mask` in a session. But added as one, it would also pull the network towards the mask: where
+    the mask is the network's own, points then correct less of it (docs/predictor.md), at several times the evaluations.
+    """
+    first, photo = session.initial_step, session.refiner.photo_window
+    last = session.steps[-1] if session.steps else first
+    found = last.result
+    constraints = replace(found.constraints, mask=mask)
+    merged = merged_mask(first, constraints, last.crop, last.odds, photo)
+    return next_step(
+        first, constraints, last.crop, last.values, last.odds, last.targets, photo, merged,
+        evaluations=found.evaluations, status=found.status, seconds=found.seconds,
+    ).result  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

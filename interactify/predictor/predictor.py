@@ -1,8 +1,8 @@
 """A wrapped network behind Segment Anything's interface: set a photo, pass points, a box, a mask, get masks and scores.
 
 Names, arguments, defaults and shapes are those of SAM 2's image predictor (Ravi et al., "SAM 2: Segment Anything in
-Images and Videos", 2024), so that code written for it runs. `prompts.py` reads the arguments, `photo.py` refines them in
-a session, and `candidates.py` makes three masks of one result.
+Images and Videos", 2024), so that code written for it runs. `prompts.py` reads the arguments, `photo.py` refines them
+in a session, and `candidates.py` makes three masks of one result.
 """
 
 from __future__ import annotations
@@ -128,9 +128,9 @@ class Predictor:
             point_labels: (N,), 1 for the object, 0 for the background, -1 for padding, which is ignored.
             box: (4,) left, top, right, bottom in pixels: the whole object lies inside. It is stretched to positive
                 points outside it.
-            mask_input: (1, 256, 256) logits, from an earlier call or any other source, to start from, as a `Mask` in a
-                session. The mask stays, except in the pieces that points contradict and where the network has come to
-                disagree with it. Without points it comes back unchanged, inside the box.
+            mask_input: (1, 256, 256) logits, from an earlier call or any other source, to start from. The mask is where
+                they are above 0. It stays, except in the pieces that a point contradicts and where the network, given
+                all points, disagrees with it. Without points it comes back unchanged, inside the box.
             multimask_output: True for three candidates, each inside the next; False for one mask.
             return_logits: True for logits instead of masks.
             normalize_coords: False where points and boxes are shares of the photo's width and height, from 0 to 1.

@@ -32,19 +32,17 @@ class Prompt:
     box: Box | None = None
     mask: NDArray[np.float32] | None = None
 
-    def interactions(self, size: tuple[int, int], positive_first: bool = False) -> list[list[Interaction]]:
-        """The prompt as interactions with a photo (H, W): groups, to be added to a session one after the other.
+    def interactions(self, positive_first: bool = False) -> list[Interaction]:
+        """Box and clicks, to be added to a session.
 
-        The mask is a group of its own: from its object the session knows where to zoom in. `positive_first` sorts the
-        clicks so, for networks of several classes, where the first click names the class.
+        `positive_first` sorts the clicks so: of a network of several classes, the first one names the class.
 
-        >>> Prompt((Click(3, 4),), Box(5, 5, 9, 9)).interactions((20, 30))
-        [[Box(left=3, top=4, right=9, bottom=9), Click(x=3, y=4, positive=True)]]
+        >>> Prompt((Click(3, 4),), Box(5, 5, 9, 9)).interactions()
+        [Box(left=3, top=4, right=9, bottom=9), Click(x=3, y=4, positive=True, label=None)]
         """
         clicks = tuple(sorted(self.clicks, key=lambda click: not click.positive)) if positive_first else self.clicks
-        mask = [] if self.mask is None else [_mask_of(self.mask, size)]
         box = [] if self.box is None else [stretched(self.box, clicks)]
-        return [group for group in (mask, [*box, *clicks]) if group]
+        return [*box, *clicks]
 
 
 def stretched(box: Box, clicks: Sequence[Click]) -> Box:
@@ -191,7 +189,7 @@ def _masks(mask_input: ArrayLike | None) -> list[NDArray[np.float32]] | None:
     return list(masks[:, 0].clip(-_MOST, _MOST).astype(np.float32))
 
 
-def _mask_of(logits: NDArray[np.float32], size: tuple[int, int]) -> Mask:
+def mask_of(logits: NDArray[np.float32], size: tuple[int, int]) -> Mask:
     """Where logits of low resolution, (256, 256), are above 0 in a photo (H, W)."""
     on_photo = F.interpolate(torch.from_numpy(logits)[None, None], size, mode="bilinear", align_corners=False)
     return Mask(on_photo[0, 0].gt(0).numpy())

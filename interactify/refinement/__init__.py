@@ -1,1 +1,1 @@
-"""A photo under a network: from interactions to the next result."""
+"""One photo under one network: interactions become a problem, the problem a result."""

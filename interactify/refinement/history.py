@@ -1,9 +1,9 @@
-"""A session's past, present and undone future: snapshots of objects that share their steps, none of which is changed."""
+"""What undo and redo move through: snapshots of all objects, each object a tuple of steps. None is changed in place."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,34 +15,38 @@ from interactify.interactions.click import Interaction
 from interactify.refinement.problem import Crop
 from interactify.refinement.result import Result
 
+FIRST_OBJECT: Final = "object 1"  # the name of the object that every session begins with
+MAX_NAME_LENGTH: Final = 200  # characters
+
 Group = tuple[Interaction, ...]
-"""Interactions that are answered at once, by one step."""
+"""Interactions that are refined together, as one step."""
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The state after one answer: all interactions so far, where the variables are, and what they give.
+    """The state of an object after one refinement: all its interactions so far, the variables' values, the result.
 
-    `odds` (1, T, h', w') are the log-odds that are shown of each of the `targets`, classes of which the first is the
-    result's own. `initial_mask` is the mask (H, W) that one began from, as far as it stands; None where one began from none.
+    `log_odds` (1, T, h', w') are the displayed log-odds of each of the `targets`, classes of which the first is the
+    object's own. `initial_mask` (H, W) is the mask that the object began with, with later changes merged in; None where
+    it began without one.
     """
 
     interactions: tuple[Interaction, ...]
     crop: Crop
     values: Tensor
     result: Result
-    odds: Tensor
+    log_odds: Tensor
     targets: tuple[int | None, ...]
     initial_mask: NDArray[np.bool_] | None = None
 
 
 Steps = tuple[Step, ...]
-"""All that holds of an object: the steps from the first interaction on, each made from the one before."""
+"""The steps of one object from its first interaction on, each computed from the one before."""
 
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """One object: its name, the class that a positive click means (None: that under the first click), and its steps."""
+    """One object: its name, the class of a positive click (None: the class under the first click), and its steps."""
 
     name: str
     target: int | None
@@ -50,77 +54,107 @@ class Track:
 
     @property
     def interactions(self) -> tuple[Interaction, ...]:
-        """All that holds now, in the order it was said."""
+        """All interactions of the object, in their order."""
         return self.steps[-1].interactions if self.steps else ()
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """All objects at one time, and which of them is spoken of."""
+    """All objects at one time, and the index of the active one."""
 
     tracks: tuple[Track, ...]
     active: int = 0
 
+    @classmethod
+    def initial(cls, target: int | None) -> Snapshot:
+        """One object without interactions, of a class."""
+        return cls((Track(FIRST_OBJECT, target),))
+
     @property
     def track(self) -> Track:
-        """The object that is spoken of."""
+        """The active object."""
         return self.tracks[self.active]
-
-    def changed(self, track: Track) -> Snapshot:
-        """The same with another state of that object."""
-        return replace(self, tracks=(*self.tracks[: self.active], track, *self.tracks[self.active + 1 :]))
-
-    def place(self, name: Any) -> int:
-        """Which object has a name. Raises InteractionError where none has."""
-        found = next((i for i, track in enumerate(self.tracks) if track.name == name), None)
-        if found is None:
-            known = ", ".join(repr(track.name) for track in self.tracks[:10])
-            raise InteractionError(f"Expected the name of an object, one of {known}; got {shown(name)}.")
-        return found
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all objects, in the order in which they were added."""
+        """The names of all objects, in the order in which they were added."""
         return tuple(track.name for track in self.tracks)
+
+    def index_of(self, name: Any) -> int:
+        """The index of the object with a name. Raises InteractionError where there is none."""
+        index = next((i for i, track in enumerate(self.tracks) if track.name == name), None)
+        if index is None:
+            known = ", ".join(repr(track.name) for track in self.tracks[:10])
+            raise InteractionError(f"Expected the name of an object, one of {known}; got {shown(name)}.")
+        return index
+
+    def with_steps(self, steps: Steps) -> Snapshot:
+        """The active object with other steps."""
+        return self._with_track(self.active, replace(self.track, steps=steps))
+
+    def with_object(self, name: str | None, target: int | None) -> Snapshot:
+        """A new object, which becomes the active one; by default its name is the first free one of "object N".
+
+        Raises InteractionError for an invalid name.
+        """
+        if name is None:
+            count = len(self.tracks) + 1
+            name = next(f"object {k}" for k in range(count, 2 * count + 1) if f"object {k}" not in self.names)
+        check_name(name, self.names)
+        return Snapshot((*self.tracks, Track(name, target)), len(self.tracks))
+
+    def renamed(self, index: int, name: str) -> Snapshot:
+        """One object with another name. Raises InteractionError for an invalid name."""
+        check_name(name, self.names)
+        return self._with_track(index, replace(self.tracks[index], name=name))
+
+    def without(self, index: int) -> Snapshot:
+        """All objects but one."""
+        tracks = (*self.tracks[:index], *self.tracks[index + 1 :])
+        active = self.active - (index < self.active)
+        return Snapshot(tracks, min(active, len(tracks) - 1))
+
+    def _with_track(self, index: int, track: Track) -> Snapshot:
+        return replace(self, tracks=(*self.tracks[:index], track, *self.tracks[index + 1 :]))
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """What holds, what held before each change, and what undo left.
+    """The current snapshot, and those that undo and redo lead to.
 
     Attributes:
-        now: the snapshot that holds.
-        past: what undo goes back to, the latest last.
-        undone: what redo goes on to, the next last.
+        now: the current snapshot.
+        past: the snapshots before it, the latest last.
+        undone: the snapshots that were undone, the next one to redo last.
     """
 
     now: Snapshot
-    past: tuple[Snapshot, ...] = field(default=())
-    undone: tuple[Snapshot, ...] = field(default=())
+    past: tuple[Snapshot, ...] = ()
+    undone: tuple[Snapshot, ...] = ()
 
-    def then(self, snapshot: Snapshot) -> History:
-        """A change: what was undone before it is gone."""
+    def changed(self, snapshot: Snapshot) -> History:
+        """After a change to another snapshot: what was undone before can't be redone any more."""
         return History(snapshot, (*self.past, self.now))
 
-    def back(self) -> History:
-        """Before the last change; the same where there was none."""
+    def undo(self) -> History:
+        """Before the last change; the same where there is none."""
         if not self.past:
             return self
         return History(self.past[-1], self.past[:-1], (*self.undone, self.now))
 
-    def on(self) -> History:
+    def redo(self) -> History:
         """After the change that was undone last; the same where there is none."""
         if not self.undone:
             return self
         return History(self.undone[-1], (*self.past, self.now), self.undone[:-1])
 
-    def seen_from(self, snapshot: Snapshot) -> History:
-        """The same with another snapshot as the one that holds: no change that undo would take back."""
-        return replace(self, now=snapshot)
+    def with_active(self, index: int) -> History:
+        """Another object is active; this is no change that undo takes back."""
+        return replace(self, now=replace(self.now, active=index))
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """All of them in time."""
+        """All snapshots in the order of time."""
         return (*self.past, self.now, *reversed(self.undone))
 
 
@@ -130,21 +164,31 @@ def groups_of(steps: Steps) -> list[Group]:
     return [step.interactions[before:] for before, step in zip(counts, steps, strict=False)]
 
 
-def edited(steps: Steps, place: int, instead: Sequence[Interaction]) -> tuple[Steps, list[Group]]:
-    """One interaction replaced: the steps that stand, and the groups to be answered after them."""
+def edited(steps: Steps, index: int, replacement: Sequence[Interaction]) -> tuple[Steps, list[Group]]:
+    """Replace one interaction: returns the steps before it, and the groups to be refined again after them."""
     groups = groups_of(steps)
-    first = next(i for i, step in enumerate(steps) if place < len(step.interactions))
-    inside = place - (len(steps[first].interactions) - len(groups[first]))
-    changed = (*groups[first][:inside], *instead, *groups[first][inside + 1 :])
+    first = next(i for i, step in enumerate(steps) if index < len(step.interactions))
+    inside = index - (len(steps[first].interactions) - len(groups[first]))
+    changed = (*groups[first][:inside], *replacement, *groups[first][inside + 1 :])
     return steps[:first], [group for group in (changed, *groups[first + 1 :]) if group]
 
 
-LONGEST: Final = 200  # characters of an object's name
+def checked_index(index: Any, count: int) -> int:
+    """The index of one of `count` interactions, from 0 on; negative ones count from the end.
+
+    Raises InteractionError for anything else.
+    """
+    # NumPy calls a span of time an integer.
+    whole = isinstance(index, (int, np.integer)) and not isinstance(index, (bool, np.timedelta64))
+    if not whole or not -count <= index < count:
+        expected = f"an index from 0 to {count - 1}" if count else "no index: there are none"
+        raise InteractionError(f"Expected {expected} of the session's interactions, got {shown(index)}.")
+    return int(index) % count
 
 
 def check_name(name: Any, taken: Sequence[str]) -> None:
-    """Raise InteractionError for what is no name of a new object."""
-    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST or not name.isprintable():
-        raise InteractionError(f"Expected a name of 1 to {LONGEST} characters for an object, got {shown(name)}.")
+    """Raise InteractionError for an invalid name of a new object, and for one of those that are `taken`."""
+    if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise InteractionError(f"Expected a name of 1 to {MAX_NAME_LENGTH} characters for an object, got {shown(name)}.")
     if name in taken:
-        raise InteractionError(f"There is an object {name!r} already. Switch to it, or take another name.")
+        raise InteractionError(f"Expected a new name, got {name!r}, which another object has. Try another name.")

@@ -1,7 +1,7 @@
-"""What is shown of a photo, as log-odds in layers: each can be asked for a part, so that no picture need be made whole.
+"""The displayed log-odds of a photo, as layers over one another. Any part can be read alone, so none is stored whole.
 
-The network's map in its window lies over what held outside it; a mask that one began from shows where the network has
-not been followed; a box or lasso clears what lies outside; strokes that erase and restore lie over everything.
+Lowest lies the network's map in its window, over the network's layer from before the window was opened. An initial mask
+lies over it; then a box or lasso, outside of which there is no object; then strokes that erase and restore.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify.interactions.gestures import Box, Lasso, Paint
-from interactify.interactions.rasterise import points_inside, region_mask, stroke_mask, points_under
+from interactify.interactions.rasterise import points_inside, points_under, region_mask, stroke_mask
 from interactify.pictures.resize_pad import View, sample
 from interactify.pictures.window import Pixels, Window
 
-MASK_LOG_ODDS: Final = 1.0  # log-odds of a mask that was given, where the network says otherwise: a probability of 0.73
-CERTAIN: Final = 16.0  # log-odds of what a person said and no network: 1 - sigmoid is float32's last step below 1
+MASK_LOG_ODDS: Final = 1.0  # of an initial mask where the network disagrees: a probability of 0.73
+CERTAIN: Final = 16.0  # log-odds set by an interaction, not the network: 1 - sigmoid is float32's last step below 1
 
 
 class Layer(Protocol):
     """Log-odds of the object in a photo."""
 
     def read(self, window: Window, step: int = 1) -> Tensor:
-        """(h, w) of the window's pixels, of one's own memory; of every `step`-th row and column of it."""
+        """(h, w) of every `step`-th row and column of a window of the photo; the caller may write to it."""
 
-    def at(self, places: Pixels) -> Tensor:
-        """(n,): at pixels what `read` gives there, to the last bit."""
+    def at(self, pixels: Pixels) -> Tensor:
+        """(n,) of single pixels: the values that `read` gives there, to the last bit."""
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkLayer:
-    """The network's map (1, 1, h', w') of a window, seen through its view; outside the window, what held there."""
+    """The network's map (1, 1, h', w') of a window, seen through its view; outside the window the layer from before."""
 
     logits: Tensor
     view: View
@@ -45,34 +45,34 @@ class NetworkLayer:
 
     def read(self, window: Window, step: int = 1) -> Tensor:
         if self.window.common(window) == window:
-            return self._part(window, step)
+            return self._inside(window, step)
         if self.outside is None:
             raise ValueError(f"{window} reaches beyond the photo, {self.window}")
-        photo = self.outside.read(window, step)
-        if met := self.window.on_grid_of(window, step):
-            part, place = met
-            photo[place] = self._part(part, step)
-        return photo
+        log_odds = self.outside.read(window, step)
+        if shared := self.window.on_grid_of(window, step):
+            part, slices = shared
+            log_odds[slices] = self._inside(part, step)
+        return log_odds
 
-    def _part(self, window: Window, step: int) -> Tensor:
+    def _inside(self, window: Window, step: int) -> Tensor:
         return self.view.to_photo(self.logits, window.relative_to(self.window).slices_by(step))[0, 0]
 
-    def at(self, places: Pixels) -> Tensor:
-        within = np.ones(len(places), bool) if self.outside is None else self.window.contains(places)
-        offset = np.array([self.window.left, self.window.top])
-        found = torch.empty(len(places), dtype=self.logits.dtype, device=self.logits.device)
-        points = self.view.points_to_network((places[within] - offset).astype(float))
-        found[torch.from_numpy(within)] = sample(self.logits, points)[0, 0]
-        if self.outside is not None and not within.all():
-            found[torch.from_numpy(~within)] = self.outside.at(places[~within]).to(found)
-        return found
+    def at(self, pixels: Pixels) -> Tensor:
+        inside = np.ones(len(pixels), bool) if self.outside is None else self.window.contains(pixels)
+        corner = np.array([self.window.left, self.window.top])
+        log_odds = torch.empty(len(pixels), dtype=self.logits.dtype, device=self.logits.device)
+        points = self.view.points_to_network((pixels[inside] - corner).astype(float))
+        log_odds[torch.from_numpy(inside)] = sample(self.logits, points)[0, 0]
+        if self.outside is not None and not inside.all():
+            log_odds[torch.from_numpy(~inside)] = self.outside.at(pixels[~inside]).to(log_odds)
+        return log_odds
 
 
 @dataclass(frozen=True, eq=False)
 class InitialMaskLayer:
-    """A mask that someone gave, (H, W) bool, over what the network says: where both agree, as sure as the network is.
+    """An initial mask (H, W) bool over the network's map: where both agree, the network's log-odds.
 
-    Where they differ, the mask's label at `MASK_LOG_ODDS` log-odds.
+    Where they differ, `MASK_LOG_ODDS` with the sign of the mask's label.
     """
 
     mask: NDArray[np.bool_]
@@ -82,8 +82,8 @@ class InitialMaskLayer:
         mask = torch.from_numpy(self.mask[window.slices_by(step)].copy())
         return self._corrected(self.below.read(window, step), mask)
 
-    def at(self, places: Pixels) -> Tensor:
-        return self._corrected(self.below.at(places), torch.from_numpy(self.mask[places[:, 1], places[:, 0]]))
+    def at(self, pixels: Pixels) -> Tensor:
+        return self._corrected(self.below.at(pixels), torch.from_numpy(self.mask[pixels[:, 1], pixels[:, 0]]))
 
     @staticmethod
     def _corrected(logits: Tensor, mask: Tensor) -> Tensor:
@@ -93,41 +93,43 @@ class InitialMaskLayer:
 
 @dataclass(frozen=True, eq=False)
 class RegionLayer:
-    """Nothing of the object outside a box or lasso."""
+    """A box or lasso: outside of it there is no object."""
 
     region: Box | Lasso
     below: Layer
 
     def read(self, window: Window, step: int = 1) -> Tensor:
-        within = torch.from_numpy(region_mask(self.region, window)[::step, ::step])
-        logits = self.below.read(window, step)
-        return logits.masked_fill_(~within.to(logits.device), -CERTAIN)
+        inside = torch.from_numpy(region_mask(self.region, window)[::step, ::step])
+        log_odds = self.below.read(window, step)
+        return log_odds.masked_fill_(~inside.to(log_odds.device), -CERTAIN)
 
-    def at(self, places: Pixels) -> Tensor:
-        logits = self.below.at(places)
-        within = torch.from_numpy(points_inside(self.region, places))
-        return logits.masked_fill_(~within.to(logits.device), -CERTAIN)
+    def at(self, pixels: Pixels) -> Tensor:
+        log_odds = self.below.at(pixels)
+        inside = torch.from_numpy(points_inside(self.region, pixels))
+        return log_odds.masked_fill_(~inside.to(log_odds.device), -CERTAIN)
 
 
 @dataclass(frozen=True, eq=False)
 class StrokeLayer:
-    """Strokes that erase and restore, the later over the earlier."""
+    """Strokes that erase and restore, later ones over earlier ones."""
 
     strokes: Sequence[Paint]
     below: Layer
 
     def read(self, window: Window, step: int = 1) -> Tensor:
-        logits = self.below.read(window, step)
+        log_odds = self.below.read(window, step)
         for stroke in self.strokes:
             covered = stroke_mask(stroke, window)
             if covered is not None:
-                logits[torch.from_numpy(covered[::step, ::step]).to(logits.device)] = (
-                    CERTAIN if stroke.positive else -CERTAIN
-                )
-        return logits
+                self._set(log_odds, covered[::step, ::step], stroke)
+        return log_odds
 
-    def at(self, places: Pixels) -> Tensor:
-        logits = self.below.at(places)
+    def at(self, pixels: Pixels) -> Tensor:
+        log_odds = self.below.at(pixels)
         for stroke in self.strokes:
-            logits[torch.from_numpy(points_under(stroke, places)).to(logits.device)] = CERTAIN if stroke.positive else -CERTAIN
-        return logits
+            self._set(log_odds, points_under(stroke, pixels), stroke)
+        return log_odds
+
+    @staticmethod
+    def _set(log_odds: Tensor, covered: NDArray[np.bool_], stroke: Paint) -> None:
+        log_odds[torch.from_numpy(covered).to(log_odds.device)] = CERTAIN if stroke.positive else -CERTAIN

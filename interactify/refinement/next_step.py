@@ -1,4 +1,4 @@
-"""What is shown after an answer: the network's map in its window, and over it all that a person has said otherwise."""
+"""The step that follows a refinement: the network's map in its crop, and over it what interactions set directly."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from interactify.refinement.result import Result
 
 def next_step(
     last: Step,
-    told: Constraints,
+    constraints: Constraints,
     crop: Crop,
     values: Tensor,
-    odds: Tensor,
+    log_odds: Tensor,
     targets: Sequence[int | None],
     photo: Window,
     initial_mask: NDArray[np.bool_] | None = None,
@@ -37,65 +37,68 @@ def next_step(
     """The step that follows `last`.
 
     Args:
-        last: the one before, or that before anything was said.
-        told: all that was said.
-        crop: where the network looked.
+        last: the step before; before the first interaction, the refiner's initial step.
+        constraints: what all interactions together ask of pixels.
+        crop: what the network saw.
         values: the variables.
-        odds: (1, T, h', w') log-odds, as they are shown, of each of `targets`.
+        log_odds: (1, T, h', w') displayed log-odds of each of `targets`.
+        targets: classes, the object's own first.
         photo: the window that is the whole photo.
-        initial_mask: the mask that was begun from, as far as it stands; None where none was.
+        initial_mask: (H, W) the mask that the object began with, with later changes merged in; None without one.
         evaluations, status, seconds: of the refinement.
     """
-    layer = NetworkLayer(odds[:, :1], crop.view, crop.window, _outside(last, crop.window, photo))
-    shown: Layer = layer if initial_mask is None else InitialMaskLayer(initial_mask, layer)
-    shown = shown if told.region is None else RegionLayer(told.region, shown)
-    shown = StrokeLayer(told.strokes, shown) if told.strokes else shown
+    layer = NetworkLayer(log_odds[:, :1], crop.view, crop.window, _outside(last, crop.window, photo))
+    displayed: Layer = layer if initial_mask is None else InitialMaskLayer(initial_mask, layer)
+    displayed = displayed if constraints.region is None else RegionLayer(constraints.region, displayed)
+    displayed = StrokeLayer(constraints.strokes, displayed) if constraints.strokes else displayed
     result = Result(
-        layer.logits,
-        crop.view,
-        crop.window,
-        layer,
-        shown,
-        (photo.height, photo.width),
-        told,
-        _class_probabilities(last, told, crop, odds, targets),
-        evaluations,
-        status,
-        seconds,
-        last.result,
+        logits=layer.logits,
+        view=crop.view,
+        window=crop.window,
+        layer=layer,
+        displayed=displayed,
+        size=(photo.height, photo.width),
+        constraints=constraints,
+        class_probabilities=_class_probabilities(last, constraints, crop, log_odds, targets),
+        evaluations=evaluations,
+        status=status,
+        seconds=seconds,
+        before=last.result,
     )
-    return Step(told.interactions, crop, values, result, odds, tuple(targets), initial_mask)
+    return Step(constraints.interactions, crop, values, result, log_odds, tuple(targets), initial_mask)
 
 
-def merged_mask(last: Step, told: Constraints, crop: Crop, odds: Tensor, photo: Window) -> NDArray[np.bool_] | None:
-    """The mask (H, W) that was begun from, changed in the pieces that later interactions contradict.
+def merged_mask(
+    last: Step, constraints: Constraints, crop: Crop, log_odds: Tensor, photo: Window
+) -> NDArray[np.bool_] | None:
+    """The initial mask (H, W), changed in the pieces that later interactions contradict; None without one.
 
-    A piece is connected, and in all of it the network says otherwise: the progressive merge of Chen et al.,
-    "FocalClick: Towards Practical Interactive Image Segmentation", CVPR 2022. None where no mask was begun from.
+    A piece is a connected set of pixels where the network disagrees with the mask. This is the progressive merge of
+    Chen et al., "FocalClick: Towards Practical Interactive Image Segmentation", CVPR 2022.
     """
-    if told.mask is None:
+    if constraints.mask is None:
         return None
-    initial_mask = last.initial_mask
-    if initial_mask is None or any(isinstance(each, Mask) for each in told.interactions[len(last.interactions) :]):
-        initial_mask = told.mask.mask
+    mask = last.initial_mask
+    if mask is None or any(isinstance(each, Mask) for each in constraints.interactions[len(last.interactions) :]):
+        mask = constraints.mask.mask
     window = crop.window
-    own = told.required & (told.labels == TARGET)
-    places, positive = told.points[own], told.positive[own]
-    wrong = initial_mask[places[:, 1], places[:, 0]] != positive
-    places = places[wrong & window.contains(places)] - np.array([window.left, window.top])
-    if not len(places):
-        return initial_mask
-    layer = NetworkLayer(odds[:, :1], crop.view, window, _outside(last, window, photo))
-    pieces, _ = ndimage.label(layer.read(window).gt(0).cpu().numpy() != initial_mask[window.slices])
-    hit = np.unique(pieces[places[:, 1], places[:, 0]])
-    changed = initial_mask.copy()
+    own = constraints.required & (constraints.labels == TARGET)
+    points, positive = constraints.points[own], constraints.positive[own]
+    wrong = mask[points[:, 1], points[:, 0]] != positive
+    points = points[wrong & window.contains(points)] - np.array([window.left, window.top])
+    if not len(points):
+        return mask
+    layer = NetworkLayer(log_odds[:, :1], crop.view, window, _outside(last, window, photo))
+    pieces, _ = ndimage.label(layer.read(window).gt(0).cpu().numpy() != mask[window.slices])
+    hit = np.unique(pieces[points[:, 1], points[:, 0]])
+    changed = mask.copy()
     changed[window.slices] ^= np.isin(pieces, hit[hit > 0])
     changed.setflags(write=False)
     return changed
 
 
 def _outside(last: Step, window: Window, photo: Window) -> Layer | None:
-    """What holds outside a step's window: what held when the window was opened."""
+    """The layer outside of a window: the network's layer as it was when the window was opened."""
     if window == photo:
         return None
     layer = last.result.layer
@@ -103,35 +106,31 @@ def _outside(last: Step, window: Window, photo: Window) -> Layer | None:
 
 
 def _class_probabilities(
-    last: Step, told: Constraints, crop: Crop, odds: Tensor, targets: Sequence[int | None]
+    last: Step, constraints: Constraints, crop: Crop, log_odds: Tensor, targets: Sequence[int | None]
 ) -> NDArray[np.float64]:
-    """(n,) how likely what is said of other classes is, by what is shown; NaN of what is said of the object's own.
+    """(n,) the displayed probability of each label about another class than the object's; NaN for the others.
 
-    Outside the window it is what it was; what was never seen is 0.
+    Outside the window it stays as it was, and is 0 where the network has never seen the point.
     """
-    met = np.where(told.labels == TARGET, np.nan, 0.0)
-    if np.isnan(met).all():
-        return met
+    probabilities = np.where(constraints.labels == TARGET, np.nan, 0.0)
+    if np.isnan(probabilities).all():
+        return probabilities
     before = last.result
-    known = dict(zip(_keys(before.constraints), before.class_probabilities.tolist(), strict=True))
-    for i, key in enumerate(_keys(told)):
-        if told.labels[i] != TARGET:
-            met[i] = known.get(key, 0.0)
-    inside, points = points_in(crop, told)
-    maps = map_indices(told, inside, targets)
-    logits = sample(odds, points)[0].double().cpu().numpy()
-    chances = expit(logits[np.maximum(maps, 0), np.arange(len(maps))])
-    chances = np.where(told.positive[inside], chances, 1 - chances)
-    other = (told.labels[inside] != TARGET) & (maps >= 0)
-    met[inside[other]] = chances[other]
-    return met
+    known = dict(zip(_labels(before.constraints), before.class_probabilities.tolist(), strict=True))
+    for i, label in enumerate(_labels(constraints)):
+        if constraints.labels[i] != TARGET:
+            probabilities[i] = known.get(label, 0.0)
+    inside, points = points_in(crop, constraints)
+    maps = map_indices(constraints, inside, targets)
+    logits = sample(log_odds, points)[0].double().cpu().numpy()
+    new = expit(logits[np.maximum(maps, 0), np.arange(len(maps))])
+    new = np.where(constraints.positive[inside], new, 1 - new)
+    other = (constraints.labels[inside] != TARGET) & (maps >= 0)
+    probabilities[inside[other]] = new[other]
+    return probabilities
 
 
-def _keys(told: Constraints) -> list[tuple[int, ...]]:
-    """Each label of a place, as what it can be found again by."""
-    return [
-        (x, y, positive, label)
-        for (x, y), positive, label in zip(
-            told.points.tolist(), told.positive.tolist(), told.labels.tolist(), strict=True
-        )
-    ]
+def _labels(constraints: Constraints) -> list[tuple[int, ...]]:
+    """Each label with its point, as a key: (x, y, positive, label)."""
+    points, positive, labels = (each.tolist() for each in (constraints.points, constraints.positive, constraints.labels))
+    return [(x, y, yes, label) for (x, y), yes, label in zip(points, positive, labels, strict=True)]

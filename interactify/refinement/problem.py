@@ -1,4 +1,4 @@
-"""What a refinement is asked for: which pixels have which label, in which window of the photo, from where."""
+"""The problem that one refinement solves: which pixels need which label, in which crop of the photo, from where."""
 
 from __future__ import annotations
 
@@ -21,16 +21,21 @@ from interactify.propagation.propagation import Propagation, Spread, guide_of
 from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.suffix import Suffix
 
+MASK_EVALUATIONS = 12  # for an initial mask alone: the network need not agree with it everywhere
+
 Run = Callable[[Suffix, Tensor, Sequence[Click]], Tensor]
-PULLS = 12  # evaluations for a mask to begin from: the network need not agree with it everywhere
+"""From a suffix, values and clicks in network pixels to the network's logits (1, K, h, w)."""
+
+Stop = Callable[[], str | None]
+"""Called between evaluations: a `Status` ends the refinement, None lets it go on."""
 
 
 @dataclass(frozen=True, eq=False)
 class Crop:
     """A window of the photo as the network sees it.
 
-    `image` is (1, C, h', w'), normalised, `start` the variables' identity, `suffix` what depends on them, and
-    `propagation` how a correction follows the picture.
+    `image` is (1, C, h', w'), normalised; `start` is the variables' identity, `suffix` the part of the network that
+    depends on them, and `propagation` how a correction spreads over the picture.
     """
 
     window: Window
@@ -42,28 +47,29 @@ class Crop:
 
     @cached_property
     def guide(self) -> Tensor:
-        """What a click's correction follows, (1, C, h', w') in [0, 1]."""
+        """The picture that corrections follow, (1, C, h', w') in [0, 1]."""
         return guide_of(self.suffix.network.photo(self.image))
 
     @cached_property
-    def along(self) -> GuidedFilter | None:
+    def edge_filter(self) -> GuidedFilter | None:
         """The filter along the edges of the guide."""
         return self.propagation.filter(self.guide)
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What is to be minimise so that all that is said holds, from `start`, in one crop.
+    """Minimise the energy in one crop, from `start`, until the constraints are satisfied.
 
     Attributes:
-        constraints: all of it.
-        crop: where; `inside` (n,) are the places of `said` that lie in its window.
-        start: the variables' values to begin from.
-        points: (n, 2) float64, those places in network pixels.
-        maps: (n,) int64, of which of `targets` each speaks.
-        targets: classes; the first is the session's own.
-        spreads: of each of them, how the corrected map follows the picture.
-        started: when the person waited from (`time.perf_counter`).
+        constraints: what the interactions together ask of pixels.
+        crop: where.
+        inside: (n,) the indices of the constraints' points in the crop's window.
+        start: the variables' values to begin with.
+        points: (n, 2) float64, these points in network pixels, x then y.
+        maps: (n,) int64, the index in `targets` that each point's label is about; -1 for none of them.
+        targets: classes; the first is the object's own.
+        spreads: for each target, how its map spreads over the picture.
+        started: when the user began to wait (`time.perf_counter`).
     """
 
     constraints: Constraints
@@ -78,7 +84,7 @@ class Problem:
 
     @property
     def target(self) -> int | None:
-        """The session's own class."""
+        """The object's own class."""
         return self.targets[0]
 
     @cached_property
@@ -93,7 +99,7 @@ class Problem:
 
     @property
     def weights(self) -> Tensor | None:
-        """(n,); None where all count alike."""
+        """(n,) in clicks; None where all are 1."""
         weights = self.constraints.weights[self.inside]
         return None if (weights == 1).all() else torch.from_numpy(weights)
 
@@ -105,65 +111,66 @@ class Problem:
 
     @cached_property
     def network_clicks(self) -> list[Click]:
-        """The points in network pixels, as what the variables' click maps are drawn of."""
+        """The points as clicks in network pixels, from which variables draw interaction maps."""
         return clicks_in(self.crop, self.constraints)
 
-    def logits(self, values: Tensor, run: Run) -> Tensor:
-        """Log-odds (1, T, h', w') of the targets under the values, differentiable in them, as `run` runs the suffix."""
-        suffix = self.crop.suffix
-        return self.of_targets(run(suffix, values, self.network_clicks))
+    def forward(self, values: Tensor, run: Run) -> Tensor:
+        """Log-odds (1, T, h', w') of the targets under the values, differentiable in them; `run` runs the suffix."""
+        return self.log_odds(run(self.crop.suffix, values, self.network_clicks))
 
-    def of_targets(self, logits: Tensor) -> Tensor:
+    def log_odds(self, logits: Tensor) -> Tensor:
         """Log-odds (1, T, h', w') of the targets, from the network's logits (1, K, h, w)."""
         network, image = self.crop.suffix.network, self.crop.image
-        odds = [network.log_odds(logits, target, image) for target in self.targets]
-        return odds[0] if len(odds) == 1 else torch.cat(odds, 1)
+        log_odds = [network.log_odds(logits, target, image) for target in self.targets]
+        return log_odds[0] if len(log_odds) == 1 else torch.cat(log_odds, 1)
 
-    def propagated(self, odds: Tensor) -> Tensor:
-        """What is shown (1, T, h', w') for the network's log-odds of the targets."""
+    def propagated(self, log_odds: Tensor) -> Tensor:
+        """The displayed log-odds (1, T, h', w'), from the network's log-odds of the targets."""
         if len(self.spreads) == 1:
-            return self.spreads[0](odds)
-        return torch.cat([spread(odds[:, t : t + 1]) for t, spread in enumerate(self.spreads)], 1)
+            return self.spreads[0](log_odds)
+        return torch.cat([spread(log_odds[:, t : t + 1]) for t, spread in enumerate(self.spreads)], 1)
 
 
-def points_in(crop: Crop, told: Constraints) -> tuple[NDArray[np.int64], Tensor]:
-    """Which places of what was said lie in a crop's window, (n,), and where in network pixels, (n, 2) float64."""
-    inside = np.flatnonzero(crop.window.contains(told.points))
+def points_in(crop: Crop, constraints: Constraints) -> tuple[NDArray[np.int64], Tensor]:
+    """The indices (n,) of the points in a crop's window, and these points in network pixels, (n, 2) float64."""
+    inside = np.flatnonzero(crop.window.contains(constraints.points))
     corner = np.array([crop.window.left, crop.window.top])
-    return inside, crop.view.points_to_network((told.points[inside] - corner).astype(float))
+    return inside, crop.view.points_to_network((constraints.points[inside] - corner).astype(float))
 
 
-def clicks_in(crop: Crop, told: Constraints) -> list[Click]:
-    """The places of what was said that lie in a crop's window, as clicks in network pixels."""
-    inside, points = points_in(crop, told)
+def clicks_in(crop: Crop, constraints: Constraints) -> list[Click]:
+    """The points in a crop's window, as clicks in network pixels."""
+    inside, points = points_in(crop, constraints)
     return [
         Click(float(x), float(y), bool(positive))
-        for (x, y), positive in zip(points.tolist(), told.positive[inside], strict=True)
+        for (x, y), positive in zip(points.tolist(), constraints.positive[inside], strict=True)
     ]
 
 
-def map_indices(told: Constraints, inside: NDArray[np.int64], targets: Sequence[int | None]) -> NDArray[np.int64]:
-    """(n,) which of the targets' maps each of those places speaks of; -1 where it is none of theirs."""
-    known = {TARGET: 0, **{target: t for t, target in enumerate(targets) if target is not None}}
-    return np.array([known.get(label, -1) for label in told.labels[inside].tolist()], np.int64)
+def map_indices(
+    constraints: Constraints, inside: NDArray[np.int64], targets: Sequence[int | None]
+) -> NDArray[np.int64]:
+    """(n,) the index in `targets` that the label of each point `inside` is about; -1 for none of them."""
+    indices = {TARGET: 0, **{target: t for t, target in enumerate(targets) if target is not None}}
+    return np.array([indices.get(label, -1) for label in constraints.labels[inside].tolist()], np.int64)
 
 
 def minimise(
     net: Wrapped,
     problem: Problem,
     run: Run,
-    stop: Callable[[], str | None],
-    seen: Callable[[Tensor], None] | None = None,
+    stop: Stop,
+    observe: Callable[[Tensor], None] | None = None,
 ) -> brs.Refinement:
-    """Minimise what a problem asks for, as the network was wrapped to; `run` runs the suffix.
+    """Solve a problem with the network's energy, solver and limits; `run` runs the suffix.
 
-    `seen` is told the log-odds (1, T, h', w') of every evaluation.
+    `observe` is called with the log-odds (1, T, h', w') of every evaluation.
     """
-    forward: Callable[[Tensor], Tensor] = partial(problem.logits, run=run)
-    if seen is not None:
-        forward = _watched(forward, seen)
+    forward: Callable[[Tensor], Tensor] = partial(problem.forward, run=run)
+    if observe is not None:
+        forward = _observed(forward, observe)
     required = problem.required
-    pull = required is not None and not bool(required.any())
+    none_required = required is not None and not bool(required.any())
     return brs.refine(
         forward,
         problem.start,
@@ -172,7 +179,7 @@ def minimise(
         energy=net.energy,
         inertia=net.variables.inertia,
         solver=net.solver,
-        max_evaluations=min(PULLS, net.max_evaluations) if pull else net.max_evaluations,
+        max_evaluations=min(MASK_EVALUATIONS, net.max_evaluations) if none_required else net.max_evaluations,
         stop=stop,
         weights=problem.weights,
         required=required,
@@ -180,10 +187,10 @@ def minimise(
     )
 
 
-def _watched(forward: Callable[[Tensor], Tensor], seen: Callable[[Tensor], None]) -> Callable[[Tensor], Tensor]:
-    def watched(values: Tensor) -> Tensor:
-        odds = forward(values)
-        seen(odds.detach())
-        return odds
+def _observed(forward: Callable[[Tensor], Tensor], observe: Callable[[Tensor], None]) -> Callable[[Tensor], Tensor]:
+    def observed(values: Tensor) -> Tensor:
+        log_odds = forward(values)
+        observe(log_odds.detach())
+        return log_odds
 
-    return watched
+    return observed

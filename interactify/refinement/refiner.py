@@ -1,4 +1,8 @@
-"""A photo under a network: from what was combine until now, and what is combine next, to the next step."""
+"""One photo opened under one network: from the steps so far and all interactions to the next step.
+
+`refine` is the core: it combines the interactions into constraints, chooses the window that the network sees, minimises
+the energy there, and puts the result into the photo.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from interactify import brs
 from interactify.interactions.click import Interaction
 from interactify.interactions.constraints import TARGET, Constraints, combine
 from interactify.interactions.rasterise import bounds, points_inside
+from interactify.optim.status import Status
 from interactify.pictures.picture import Picture
 from interactify.pictures.resize_pad import sample
 from interactify.pictures.window import Pixels, Window, whole
@@ -24,70 +29,74 @@ from interactify.propagation.propagation import Spread, around
 from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.next_step import merged_mask, next_step
-from interactify.refinement.problem import Crop, Problem, map_indices, minimise, points_in
+from interactify.refinement.problem import Crop, Problem, Stop, map_indices, minimise, points_in
 from interactify.refinement.result import LARGE, Result
 from interactify.refinement.wrapped import Wrapped
-from interactify.refinement.zoom import MAGNIFIED, next_window
+from interactify.refinement.zoom import KEEP_IOU, min_side, next_window
 from interactify.runtime.pass_cache import PassCache
 from interactify.runtime.suffix import Suffix
 
-FOUND: Final = 0.05  # of a region's pixels: with less, the network has found nothing there, and is told the middle
+MIN_FOUND: Final = 0.05  # of a region's pixels: with less object, the region's centre is taken to be the object
 SURROUNDINGS: Final = 0.25  # of a region's sides, at each side: what the network sees around it
-BELIEVED: Final = 10.0  # log-odds of a mask before, at most, where colours are learnt from it
+MAX_LOG_ODDS: Final = 10.0  # of the mask before, where the colours of object and background are learnt from it
+
+Observer = Callable[[Problem, Tensor], None]
+"""Called with the problem and the network's log-odds (1, T, h', w') of every evaluation."""
 
 
 class Refiner:
-    """One photo, opened for one network. It holds what does not change while a person speaks about the photo."""
+    """One photo, opened for one network. It holds what stays the same from interaction to interaction."""
 
     def __init__(self, net: Wrapped, picture: Picture) -> None:
         self.net = net
         self.picture = picture
         self.size = self.picture.size
-        self.photo_window = whole(self.size)  # the window that is all of it
+        self.photo_window = whole(self.size)  # the window that is the whole photo
         self.passes = PassCache()
-        self._begun: dict[int | None, Step] = {}
-        self._beginning = threading.Lock()
-        self.first_crop = self._crop_of(self._first_window())
+        self._initial_steps: dict[int | None, Step] = {}  # by target
+        self._lock = threading.Lock()  # for the initial steps
+        self.first_crop = self._new_crop(self._first_window())
         self.initial_logits = self.first_crop.suffix.plain()
 
     @property
     def tile(self) -> int | bool:
-        """The side of its tiles; False where it is seen whole."""
+        """The side of its tiles in photo pixels; False without tiles."""
         return False
 
     def _first_window(self) -> Window:
-        """What the network looks at first."""
+        """What the network sees first."""
         return self.photo_window
 
     @property
     def classes(self) -> int:
-        """How many the network tells apart."""
+        """The number of the network's classes."""
         return self.initial_logits.shape[1]
 
     def initial_step(self, target: int | None) -> Step:
-        """Before anything was combine of an object of that class: the network's own prediction."""
-        with self._beginning:
-            if target not in self._begun:
+        """The network's own prediction, before any interaction with an object of a class."""
+        with self._lock:
+            if target not in self._initial_steps:
                 own = self.resolve_target(target, combine((), self.size))
-                odds = self.net.network.log_odds(self.initial_logits, own, self.first_crop.image)
-                layer = self._first_layer(odds, own)
-                result = Result(odds, self.first_crop.view, self.first_crop.window, layer, layer, self.size)
-                self._begun[target] = Step((), self.first_crop, self.first_crop.start, result, odds, (own,))
-            return self._begun[target]
+                log_odds = self.net.network.log_odds(self.initial_logits, own, self.first_crop.image)
+                layer = self._first_layer(log_odds, own)
+                result = Result(log_odds, self.first_crop.view, self.first_crop.window, layer, layer, self.size)
+                step = Step((), self.first_crop, self.first_crop.start, result, log_odds, (own,))
+                self._initial_steps[target] = step
+            return self._initial_steps[target]
 
-    def _first_layer(self, odds: Tensor, target: int | None) -> Layer:
-        """The network's own prediction, all over the photo."""
-        return NetworkLayer(odds, self.first_crop.view, self.first_crop.window)
+    def _first_layer(self, log_odds: Tensor, target: int | None) -> Layer:
+        """The network's own prediction of a class, for the whole photo."""
+        return NetworkLayer(log_odds, self.first_crop.view, self.first_crop.window)
 
     def initial_parts(self) -> Iterator[tuple[Window, Crop, Tensor]]:
-        """All of the photo, in parts: each, the crop that it is seen in, and the logits (1, K, h, w) there."""
+        """The whole photo in parts: each a window, the crop that shows it, and the logits (1, K, h, w) there."""
         yield self.photo_window, self.first_crop, self.initial_logits
 
     def crop(self, window: Window) -> Crop:
-        """The photo's window as the network sees it; the first one's is kept."""
-        return self.first_crop if window == self.first_crop.window else self._crop_of(window)
+        """The crop of a window; that of the first window is cached."""
+        return self.first_crop if window == self.first_crop.window else self._new_crop(window)
 
-    def _crop_of(self, window: Window) -> Crop:
+    def _new_crop(self, window: Window) -> Crop:
         network = self.net.network
         view = network.view((window.height, window.width))
         image = network.normalised(self.picture.seen(window, view))
@@ -98,207 +107,218 @@ class Refiner:
     def constraints_of(
         self, interactions: tuple[Interaction, ...], own: int | None, assume_centre: bool = False
     ) -> Constraints:
-        """What interactions say together of an object of the class `own`; None where it is not known yet."""
+        """What interactions together ask of an object of the class `own`; None where it is not known yet."""
         exclusive = self.net.spec.output.activation != "sigmoid"
         return combine(interactions, self.size, assume_centre, own=own, exclusive=exclusive)
 
-    def resolve_target(self, target: int | None, told: Constraints) -> int | None:
-        """What a positive click means: the class asked for, or that under the first pixel (of two, the second).
+    def resolve_target(self, target: int | None, constraints: Constraints) -> int | None:
+        """The class of a positive click: `target`, or the class under the first point (of two classes, the second).
 
-        Of a mask it is the class that most of it has.
+        For a mask it is the class that most of the mask has.
         """
         if target is not None:
             return target
         if self.classes <= 2:
             return self.classes - 1
-        if not len(told.points):
+        points, positive = constraints.points, constraints.positive
+        if not len(points):
             return None
-        first = int(np.flatnonzero(told.positive)[0]) if told.positive.any() and told.region is not None else 0
-        if told.labels[first] != TARGET:
-            return int(told.labels[first])
-        pulling = told.positive & ~told.required
-        asked = told.points[pulling] if not told.required[first] and pulling.any() else told.points[first : first + 1]
-        return int(np.bincount(self._classes_at(asked)).argmax())
+        first = int(np.flatnonzero(positive)[0]) if positive.any() and constraints.region is not None else 0
+        if constraints.labels[first] != TARGET:
+            return int(constraints.labels[first])
+        of_mask = positive & ~constraints.required
+        deciding = points[of_mask] if not constraints.required[first] and of_mask.any() else points[first : first + 1]
+        return int(np.bincount(self._classes_at(deciding)).argmax())
 
-    def _classes_at(self, places: Pixels) -> list[int]:
-        """The classes that the network sees at pixels, (n, 2)."""
-        return classes_at(self.first_crop, self.initial_logits, places)
+    def _classes_at(self, pixels: Pixels) -> list[int]:
+        """The classes that the network predicts at pixels, (n, 2)."""
+        return classes_at(self.first_crop, self.initial_logits, pixels)
 
     def refine(
         self,
         steps: Steps,
         interactions: tuple[Interaction, ...],
         target: int | None,
-        stop: Callable[[], str | None],
-        seen: Callable[[Problem, Tensor], None] | None = None,
+        stop: Stop,
+        observe: Observer | None = None,
     ) -> Step:
-        """The step that follows `steps` when `interactions`, the newest last, is all that has been combine."""
+        """The step that follows `steps`, when `interactions` are all of the object, the newest last."""
         problem = self.problem(steps, interactions, target)
-        step = self._refine(steps, problem, target, stop, seen)
-        told = step.result.constraints
-        if told.region_only and self._found(step.result) < FOUND and step.result.status != "superseded":
-            again = self.problem(steps, interactions, target, assume_centre=True)
-            more = self._refine(steps, again, target, stop, seen)
-            spent = more.result.evaluations + step.result.evaluations
-            if more.result.status == "superseded":  # then it is what it is where it was so at once
-                more = self._refine(steps, problem, target, lambda: "superseded", None)
-            return replace(more, result=replace(more.result, evaluations=spent))
-        return step
+        step = self._solve(steps, problem, target, stop, observe)
+        if not step.result.constraints.region_only or step.result.status == Status.SUPERSEDED:
+            return step
+        if self._share_in_region(step.result) >= MIN_FOUND:
+            return step
+        centred = self.problem(steps, interactions, target, assume_centre=True)
+        second = self._solve(steps, centred, target, stop, observe)
+        evaluations = second.result.evaluations + step.result.evaluations
+        if second.result.status == Status.SUPERSEDED:  # the same step as if it had come during the first refinement
+            second = self._solve(steps, problem, target, lambda: Status.SUPERSEDED, None)
+        return replace(second, result=replace(second.result, evaluations=evaluations))
 
-    def _refine(
-        self,
-        steps: Steps,
-        problem: Problem,
-        target: int | None,
-        stop: Callable[[], str | None],
-        seen: Callable[[Problem, Tensor], None] | None,
+    def _solve(
+        self, steps: Steps, problem: Problem, target: int | None, stop: Stop, observe: Observer | None
     ) -> Step:
+        """The step that follows `steps` when a problem is solved."""
         last = steps[-1] if steps else self.initial_step(target)
-        if not len(problem.inside) or not self._asked(problem, last):
-            seconds = time.perf_counter() - problem.started
+        if not len(problem.inside) or not self._needs_network(problem, last):
             return next_step(
-                last, problem.constraints, last.crop, last.values, last.odds, last.targets, self.photo_window, last.initial_mask,
-                evaluations=0, status="painted", seconds=seconds,
-            )  # fmt: skip
+                last,
+                problem.constraints,
+                last.crop,
+                last.values,
+                last.log_odds,
+                last.targets,
+                self.photo_window,
+                last.initial_mask,
+                evaluations=0,
+                status=Status.PAINTED,
+                seconds=time.perf_counter() - problem.started,
+            )
         first: list[Tensor] = []
 
-        def told(odds: Tensor) -> None:
+        def evaluated(log_odds: Tensor) -> None:
             if not first:
-                first.append(odds)
-            if seen is not None:
-                seen(problem, odds)
+                first.append(log_odds)
+            if observe is not None:
+                observe(problem, log_odds)
 
-        refinement = minimise(self.net, problem, self.passes, stop, told)
-        if refinement.status == "superseded":  # so that what holds does not hang on when that was
+        refinement = minimise(self.net, problem, self.passes, stop, evaluated)
+        if refinement.status == Status.SUPERSEDED:  # the first evaluation, so that it does not matter when it ended
             refinement = replace(refinement, values=problem.start, logits=first[0])
         return self.step_from(steps, problem, refinement, target)
 
-    def _asked(self, problem: Problem, last: Step) -> bool:
-        """Whether anything is combine that the network is asked about, and not the mask alone."""
+    def _needs_network(self, problem: Problem, last: Step) -> bool:
+        """Whether the labels of any points are new: strokes, boxes and masks alone may change nothing else."""
         new = problem.constraints.owners >= len(last.interactions)
         return bool(new.any()) or not problem.constraints.same_labels(last.result.constraints)
 
     def problem(
         self, steps: Steps, interactions: tuple[Interaction, ...], target: int | None, assume_centre: bool = False
     ) -> Problem:
-        """What is to be minimise so that all these interactions hold."""
-        begun = time.perf_counter()
+        """The problem to solve so that all these interactions are satisfied."""
+        started = time.perf_counter()
         last = steps[-1] if steps else self.initial_step(target)
-        several = target is None and self.classes > 2  # a region alone does not say which class is meant
-        told = self.constraints_of(interactions, None, assume_centre)
-        if several and told.region_only:
-            told = self.constraints_of(interactions, None, assume_centre=True)
-        # Which class is meant is combine once: it stays so where that is overruled later.
-        own = (
-            last.targets[0] if last.interactions and last.targets[0] is not None else self.resolve_target(target, told)
-        )
-        told = self.constraints_of(interactions, own, told.assume_centre)
-        window = self._window(steps, last, told)
+        constraints = self.constraints_of(interactions, None, assume_centre)
+        if target is None and self.classes > 2 and constraints.region_only:  # a region alone does not tell the class
+            constraints = self.constraints_of(interactions, None, assume_centre=True)
+        # The class is decided once: it stays even where the interaction that decided it is overruled later.
+        decided = last.targets[0] if last.interactions else None
+        own = self.resolve_target(target, constraints) if decided is None else decided
+        constraints = self.constraints_of(interactions, own, constraints.assume_centre)
+        window = self._window(steps, last, constraints)
         crop = last.crop if window == last.crop.window else self.crop(window)
-        # Back in an earlier window, go on from where it was left; in a new one, from the identity.
-        values = next((s.values for s in reversed(steps) if s.crop.window == window), crop.start)
-        inside_, points = points_in(crop, told)
-        targets = (own, *sorted(set(told.labels[inside_].tolist()) - {TARGET, own}))
-        maps = map_indices(told, inside_, targets)
-        problem = Problem(told, crop, inside_, values, points, maps, targets, (Spread(),) * len(targets), begun)
-        if not crop.propagation.active or not len(inside_):
+        # Back in an earlier window, start where it was left; in a new one, at the identity.
+        start = next((step.values for step in reversed(steps) if step.crop.window == window), crop.start)
+        inside, points = points_in(crop, constraints)
+        targets = (own, *sorted(set(constraints.labels[inside].tolist()) - {TARGET, own}))
+        maps = map_indices(constraints, inside, targets)
+        spreads = (Spread(),) * len(targets)
+        problem = Problem(constraints, crop, inside, start, points, maps, targets, spreads, started)
+        if not crop.propagation.active or not len(inside):
             return problem
         return replace(problem, spreads=tuple(self._spread(problem, last, t) for t in range(len(targets))))
 
-    def _window(self, steps: Steps, last: Step, told: Constraints) -> Window:
-        """Where the network looks: as it did, or closer."""
+    def _window(self, steps: Steps, last: Step, constraints: Constraints) -> Window:
+        """The window that the network sees: the same as before, or a closer one."""
         current = last.crop.window
-        new = told.owners >= len(last.interactions)
-        if not self.net.zoom or not new.any() or (told.mask is not None and not steps):
+        new = constraints.owners >= len(last.interactions)
+        if not self.net.zoom or not new.any() or (constraints.mask is not None and not steps):
             return current
-        resolution = self.net.spec.resolution
-        if told.region is not None:
-            around, least = bounds(told.region), max(1, (resolution or 1) // MAGNIFIED)
-            part = around.grown(SURROUNDINGS, self.size, least)
-            if not part.contains(told.points[new & (told.labels != TARGET)]).all():  # of other classes, outside
-                return self.photo_window
-            serves = current.common(part) == part and current.overlap(part) >= 0.5
-            return current if serves else part
-        return self._closer(steps, last, told, new)
+        if constraints.region is None:
+            return self._window_around(steps, last, constraints, new)
+        around_region = bounds(constraints.region).grown(SURROUNDINGS, self.size, min_side(self.net.spec.resolution))
+        if not around_region.contains(constraints.points[new & (constraints.labels != TARGET)]).all():
+            return self.photo_window  # a new label about another class lies outside of the region
+        keeps = current.common(around_region) == around_region and current.overlap(around_region) >= KEEP_IOU
+        return current if keeps else around_region
 
-    def _closer(self, steps: Steps, last: Step, told: Constraints, new: NDArray[np.bool_]) -> Window:
-        """Where the network looks for what is `new` of the places: around them and the object."""
-        current = last.crop.window
-        if not steps or len(told.in_effect) < 2:  # what is combine at the beginning is answered where all of it is seen
-            return current
-        own = told.required & told.positive & (told.labels == TARGET) | new
+    def _window_around(self, steps: Steps, last: Step, constraints: Constraints, new: NDArray[np.bool_]) -> Window:
+        """The window around the object and those of the points that are `new`."""
+        if not steps or len(constraints.in_effect) < 2:  # the first interaction is refined in the whole photo
+            return last.crop.window
+        points, required = constraints.points, constraints.required
+        own = required & constraints.positive & (constraints.labels == TARGET) | new
         resolution = self.net.spec.resolution
-        return next_window(current, last.result.extent, told.points[own], told.points[new], self.size, resolution)
+        return next_window(last.crop.window, last.result.extent, points[own], points[new], self.size, resolution)
 
     def _spread(self, problem: Problem, last: Step, t: int) -> Spread:
-        """How the map of one target follows the picture."""
+        """How the map of one target spreads over the picture."""
         crop, target = problem.crop, problem.targets[t]
-        # What is combine of another class says what this one is not; that a pixel is not of another class says nothing.
-        of_it = problem.maps == t
-        tells = of_it | problem.positive
-        labels = [bool(yes) for yes in (problem.positive & of_it)[tells]]
-        points = problem.points[torch.from_numpy(tells)]
-        before = self._believed(crop, last, target, t)
-        spread = crop.propagation.spread(crop.guide, crop.view.content_size, crop.along, before, points, labels)
-        # Around all that was combine, of whichever class, the network's own map is shown.
-        return spread if tells.all() else replace(spread, own=around(problem.points, crop.guide))
+        # A pixel of another class is not of this one; that a pixel is not of another class tells nothing about this one.
+        of_target = problem.maps == t
+        informative = of_target | problem.positive
+        labels = [bool(yes) for yes in (problem.positive & of_target)[informative]]
+        points = problem.points[torch.from_numpy(informative)]
+        before = self._log_odds_before(crop, last, target, t)
+        spread = crop.propagation.spread(crop.guide, crop.view.content_size, crop.edge_filter, before, points, labels)
+        # Around the points of all classes the network's own map is displayed.
+        return spread if informative.all() else replace(spread, own=around(problem.points, crop.guide))
 
-    def _believed(self, crop: Crop, last: Step, target: int | None, t: int) -> Tensor:
-        """Log-odds (1, 1, h', w') of a target in a crop, as they are before the newest interaction."""
-        if t or (not last.interactions and crop is self.first_crop):  # only now it is known which class is meant
-            plain = (
-                self.initial_logits if crop is self.first_crop or not crop.propagation.colour else crop.suffix.plain()
-            )
-            return self.net.network.log_odds(plain, target, crop.image)
+    def _log_odds_before(self, crop: Crop, last: Step, target: int | None, t: int) -> Tensor:
+        """Log-odds (1, 1, h', w') of a target in a crop, as they were before the newest interaction."""
+        colour = crop.propagation.colour
+        if t or (not last.interactions and crop is self.first_crop):  # the class may have been decided only now
+            logits = self.initial_logits if crop is self.first_crop or not colour else crop.suffix.plain()
+            return self.net.network.log_odds(logits, target, crop.image)
         if crop is last.crop:
             return last.result.logits
-        if not last.interactions:  # the prediction before was made elsewhere
-            plain = crop.suffix.plain() if crop.propagation.colour else self.initial_logits
-            return self.net.network.log_odds(plain, target, crop.image)
-        window = crop.window
-        if window.height * window.width <= LARGE:
-            return crop.view.to_network(last.result.layer.read(window)[None].clamp(-BELIEVED, BELIEVED))
-        return self._looked_up(crop, last.result.layer)
+        if not last.interactions:  # the initial prediction was made in another crop
+            logits = crop.suffix.plain() if colour else self.initial_logits
+            return self.net.network.log_odds(logits, target, crop.image)
+        if crop.window.height * crop.window.width <= LARGE:
+            log_odds = last.result.layer.read(crop.window)[None]
+            return crop.view.to_network(log_odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS))
+        return self._sampled(crop, last.result.layer)
 
-    def _looked_up(self, crop: Crop, layer: Layer) -> Tensor:
-        """A layer in a large window, read where the centres of the network's pixels lie."""
-        high, wide = crop.view.network_size
-        centres = torch.stack(torch.meshgrid(torch.arange(wide), torch.arange(high), indexing="xy"), -1).view(-1, 2)
-        places = crop.view.points_to_photo(centres.double()).round().long().numpy()
-        odds = layer.at(places + np.array([crop.window.left, crop.window.top]))
-        return odds.clamp(-BELIEVED, BELIEVED).view(1, 1, high, wide)
+    def _sampled(self, crop: Crop, layer: Layer) -> Tensor:
+        """A layer's log-odds (1, 1, h', w') in a large window, read only at the centres of the network's pixels."""
+        height, width = crop.view.network_size
+        centres = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1).view(-1, 2)
+        pixels = crop.view.points_to_photo(centres.double()).round().long().numpy()
+        log_odds = layer.at(pixels + np.array([crop.window.left, crop.window.top]))
+        return log_odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS).view(1, 1, height, width)
 
-    def _found(self, result: Result) -> float:
-        """The share of a region that is the object."""
+    def _share_in_region(self, result: Result) -> float:
+        """The share of the region's pixels that the mask has, from a grid of 32 × 32."""
         region = result.constraints.region
         assert region is not None
         box = bounds(region)
         spans = (box.left, box.width), (box.top, box.height)
         xs, ys = (np.unique(np.linspace(first, first + length - 1, 32).round()) for first, length in spans)
-        places = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.int64)
-        places = places[points_inside(region, places)]
-        return float(result.shown.at(places).gt(0).float().mean()) if len(places) else 1.0
+        pixels = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.int64)
+        pixels = pixels[points_inside(region, pixels)]
+        return float(result.displayed.at(pixels).gt(0).float().mean()) if len(pixels) else 1.0
 
     def step_from(self, steps: Steps, problem: Problem, refinement: brs.Refinement, target: int | None) -> Step:
-        """The step that a refinement of a problem leads to."""
-        last, told, crop = steps[-1] if steps else self.initial_step(target), problem.constraints, problem.crop
-        odds = problem.propagated(refinement.logits)
-        given = merged_mask(last, told, crop, odds, self.photo_window)
-        last.result.forgotten()
+        """The step that follows `steps` when a refinement has solved a problem."""
+        last, constraints, crop = steps[-1] if steps else self.initial_step(target), problem.constraints, problem.crop
+        log_odds = problem.propagated(refinement.logits)
+        initial_mask = merged_mask(last, constraints, crop, log_odds, self.photo_window)
+        last.result.release_arrays()
         return next_step(
-            last, told, crop, refinement.values, odds, problem.targets, self.photo_window, given,
-            evaluations=refinement.evaluations, status=refinement.status, seconds=time.perf_counter() - problem.started,
-        )  # fmt: skip
+            last,
+            constraints,
+            crop,
+            refinement.values,
+            log_odds,
+            problem.targets,
+            self.photo_window,
+            initial_mask,
+            evaluations=refinement.evaluations,
+            status=refinement.status,
+            seconds=time.perf_counter() - problem.started,
+        )
 
 
-def classes_at(crop: Crop, plain: Tensor, places: Pixels) -> list[int]:
-    """The classes that the network's own logits (1, K, h, w) of a crop have at photo pixels, (n, 2)."""
+def classes_at(crop: Crop, logits: Tensor, pixels: Pixels) -> list[int]:
+    """The classes that logits (1, K, h, w) of a crop, on the network's own grid, have at photo pixels, (n, 2)."""
     corner = np.array([crop.window.left, crop.window.top])
-    points = crop.view.points_to_network((places - corner).astype(float))
-    # From the image's pixels to the map's, whose centres lie at whole numbers too.
-    high, wide = plain.shape[-2:]
-    scale = torch.tensor([wide / crop.image.shape[-1], high / crop.image.shape[-2]])
+    points = crop.view.points_to_network((pixels - corner).astype(float))
+    # From the image's pixels to the map's: in both, pixel centres are at whole numbers.
+    height, width = logits.shape[-2:]
+    scale = torch.tensor([width / crop.image.shape[-1], height / crop.image.shape[-2]])
     on_grid = ((points + 0.5) * scale.to(points) - 0.5).clamp(min=0)
-    on_grid = torch.minimum(on_grid, torch.tensor([wide - 1, high - 1]).to(on_grid))
-    found: list[int] = sample(plain, on_grid)[0].argmax(0).tolist()
-    return found
+    on_grid = torch.minimum(on_grid, torch.tensor([width - 1, height - 1]).to(on_grid))
+    classes: list[int] = sample(logits, on_grid)[0].argmax(0).tolist()
+    return classes

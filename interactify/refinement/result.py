@@ -1,9 +1,11 @@
-"""What comes back from an interaction: the mask, how sure it is, what changed, what could not be had, what it took."""
+"""What comes back from an interaction: the mask, how sure it is, what changed, what is unsatisfied, and its cost."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,22 +15,24 @@ from torch import Tensor
 from interactify.errors import OptionError, text_of
 from interactify.interactions.click import Click, Interaction
 from interactify.interactions.constraints import Constraints
+from interactify.optim.status import Status
 from interactify.pictures.resize_pad import View
-from interactify.pictures.window import Window, extent_of
+from interactify.pictures.window import Window, extent_of, whole
 from interactify.refinement.layers import Layer
 
-HUGE = 100_000_000  # pixels of a picture that is not compared as a whole
-LARGE = 4_000_000  # pixels of a photo from which on whole arrays are not kept for results that hold no more
+T = TypeVar("T")
+HUGE = 100_000_000  # pixels of a picture that is never compared as a whole
+LARGE = 4_000_000  # pixels of a photo from which on only the current result stores whole arrays
 
 
 @dataclass(frozen=True)
 class Unsatisfied:
-    """An interaction that has not its label in the mask.
+    """An interaction whose label the mask does not have everywhere.
 
     Attributes:
         interaction: which.
-        probability: of what it says, in [0, 1], at the pixel that is furthest from it; below 0.5.
-        reason: why not, and what was done, for a person to read.
+        probability: of its label, in [0, 1], at the pixel where it is lowest; at most 0.5.
+        reason: why, and what the mask shows instead, for a person to read.
     """
 
     interaction: Interaction
@@ -41,60 +45,61 @@ class Result:
     """A mask and where it comes from. Immutable; arrays are read-only.
 
     Attributes:
-        logits: (1, 1, h', w') log-odds of the object in the network's own pixels.
-        window: the part of the photo the network looked at.
-        layer: what the network says of the photo, in the window and outside it.
-        shown: the same with a mask that one began from, boxes, and strokes that erase or restore.
+        logits: (1, 1, h', w') log-odds of the object in network pixels.
+        window: the part of the photo that the network saw.
+        layer: the network's log-odds of the photo, in the window and outside it.
+        displayed: the same with an initial mask, boxes, and strokes that erase or restore: what the mask is read from.
         size: (H, W) of the photo.
-        constraints: what the interactions say together.
-        class_probabilities: (n,) the probabilities of what was said of other classes than the session's, NaN elsewhere.
+        constraints: what the interactions together ask of pixels.
+        class_probabilities: (n,) of each of the constraints' points whose label is about another class than the
+            object's, how probable that label is; NaN for the others.
         evaluations: how often the network was run with gradient for this result.
-        status: "done", "converged", "budget" or "stalled" (see `interactify.brs.refine`), "time", "cancelled" or
-            "superseded" where it was ended before; "painted" where the network was not asked, "plain" before anything
-            was said.
+        status: an `interactify.optim.Status`: "done", "converged", "budget" or "stalled" (see `interactify.brs.refine`);
+            "time", "cancelled" or "superseded" where the refinement ended early; "painted" where it was not needed,
+            "plain" before the first interaction, "preview" from `Session.preview`.
         seconds: wall time of the refinement.
-        before: the result that held before.
+        before: the result before this one.
     """
 
     logits: Tensor
     view: View
     window: Window
     layer: Layer
-    shown: Layer
+    displayed: Layer
     size: tuple[int, int]
     constraints: Constraints = field(default_factory=lambda: Constraints(()))
     class_probabilities: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     evaluations: int = 0
-    status: str = "plain"
+    status: str = Status.PLAIN
     seconds: float = 0.0
     before: Result | None = None
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """(H, W) bool: where the object is more likely than not."""
-        return self.mask_in(self._photo)
+        return self.mask_in(whole(self.size))
 
     @cached_property
     def probability(self) -> NDArray[np.float32]:
-        """(H, W) float32 in [0, 1]: the network's probability of the object."""
-        return self.probability_in(self._photo)
+        """(H, W) float32 in [0, 1]: the probability of the object."""
+        return self.probability_in(whole(self.size))
 
     def mask_in(self, window: Window, step: int = 1) -> NDArray[np.bool_]:
-        """(h, w) bool, of a window of the photo: of a very large one the whole mask may be too much.
+        """(h, w) bool: the mask in a window of the photo, for photos whose whole mask is too large.
 
-        With `step` only every `step`-th row and column of it, from its corner on: (⌈h / step⌉, ⌈w / step⌉), for a
-        screen that has not more. Raises OptionError for what is no window of the photo, and for a step that is no whole
-        number of at least 1.
+        With `step` only every `step`-th row and column, from the window's corner on: (⌈h / step⌉, ⌈w / step⌉), as
+        many as a screen has. Raises OptionError for a window that is not inside the photo, and for a step that is not
+        a whole number of at least 1.
         """
-        return _frozen(self.logits_in(window, step).gt(0).cpu().numpy())
+        return _read_only(self.logits_in(window, step).gt(0).cpu().numpy())
 
     def probability_in(self, window: Window, step: int = 1) -> NDArray[np.float32]:
-        """(h, w) float32 in [0, 1], of a window of the photo; `step` and errors as in `mask_in`."""
-        return _frozen(torch.sigmoid(self.logits_in(window, step)).float().cpu().numpy())
+        """(h, w) float32 in [0, 1], in a window of the photo; `step` and errors as in `mask_in`."""
+        return _read_only(torch.sigmoid(self.logits_in(window, step)).float().cpu().numpy())
 
     def logits_in(self, window: Window, step: int = 1) -> Tensor:
-        """Log-odds (h, w) of a window of the photo; `step` and errors as in `mask_in`."""
-        if not isinstance(window, Window) or self._photo.common(window) != window:
+        """Log-odds (h, w) in a window of the photo; `step` and errors as in `mask_in`."""
+        if not isinstance(window, Window) or whole(self.size).common(window) != window:
             height, width = self.size
             raise OptionError(
                 f"Expected a window of the photo, Window(top, left, height, width) within {height} rows and {width} "
@@ -102,72 +107,92 @@ class Result:
             )
         if isinstance(step, bool) or not isinstance(step, (int, np.integer)) or step < 1:
             raise OptionError(f"Expected a step of whole pixels, at least 1, got {text_of(step)}.")
-        return self.shown.read(window, int(step))
+        return self.displayed.read(window, int(step))
 
     @property
     def interactions(self) -> tuple[Interaction, ...]:
-        """The interactions that hold."""
+        """The interactions in effect."""
         return self.constraints.in_effect
 
     @property
     def clicks(self) -> tuple[Click, ...]:
-        """The clicks among them."""
+        """The clicks in effect."""
         return tuple(each for each in self.interactions if isinstance(each, Click))
 
     @property
     def overruled(self) -> tuple[Interaction, ...]:
-        """The interactions that later ones contradict: those hold."""
+        """The interactions that are no longer in effect, because later ones contradict them."""
         return self.constraints.overruled
 
     @cached_property
     def unsatisfied(self) -> tuple[Unsatisfied, ...]:
-        """The interactions that have not their label in `mask`, with what was said instead and why."""
-        said = self.constraints
-        chances = self.chances
+        """The interactions in effect whose label `mask` does not have everywhere, and why."""
+        constraints, probabilities = self.constraints, self.point_probabilities
         found = []
-        for index, interaction in enumerate(said.interactions):
-            own = (said.owners == index) & said.required & ~(chances > 0.5)
+        for index, interaction in enumerate(constraints.interactions):
+            own = (constraints.owners == index) & constraints.required & ~(probabilities > 0.5)
             if own.any():
-                least = float(np.nanmin(chances[own])) if not np.isnan(chances[own]).all() else 0.0
-                found.append(Unsatisfied(interaction, least, self._reason()))
+                lowest = float(np.nanmin(probabilities[own])) if not np.isnan(probabilities[own]).all() else 0.0
+                found.append(Unsatisfied(interaction, lowest, self._reason()))
         return tuple(found)
 
     @cached_property
-    def chances(self) -> NDArray[np.float64]:
-        """(n,) how likely each label of `said` is, by what is shown; above 0.5 where it holds."""
+    def point_probabilities(self) -> NDArray[np.float64]:
+        """(n,) the displayed probability of each label in `constraints`; above 0.5 where it is satisfied."""
         if not len(self.constraints.points):
             return np.zeros(0)
-        logits = self.shown.at(self.constraints.points).double().cpu().numpy()
-        holds = (logits > 0) == self.constraints.positive
-        chances = 1 / (1 + np.exp(np.clip(-np.abs(logits), -700, 0)))
-        # By the sign, as in the mask: log-odds too small to move a probability from 0.5 still decide.
-        chances = np.where(holds, np.maximum(chances, np.nextafter(0.5, 1)), np.minimum(1 - chances, 0.5))
-        return np.where(np.isnan(self.class_probabilities), chances, self.class_probabilities)
+        logits = self.displayed.at(self.constraints.points).double().cpu().numpy()
+        satisfied = (logits > 0) == self.constraints.positive
+        likelier = 1 / (1 + np.exp(np.clip(-np.abs(logits), -700, 0)))
+        # By the sign, as in the mask: log-odds too small to move a probability away from 0.5 still decide.
+        own = np.where(satisfied, np.maximum(likelier, np.nextafter(0.5, 1)), np.minimum(1 - likelier, 0.5))
+        return np.where(np.isnan(self.class_probabilities), own, self.class_probabilities)
 
     @property
     def satisfied(self) -> bool:
-        """Whether every interaction has its label in `mask`."""
+        """Whether `mask` has the label of every interaction in effect."""
         return not self.unsatisfied
 
     @cached_property
     def changed(self) -> NDArray[np.bool_]:
-        """(H, W) bool: where the label differs from the result before."""
-        return _frozen(np.zeros(self.size, bool) if self.before is None else self.mask != self.before.mask)
+        """(H, W) bool: where the mask differs from that of the result before."""
+        return _read_only(np.zeros(self.size, bool) if self.before is None else self.mask != self.before.mask)
 
     @cached_property
     def changed_box(self) -> Window | None:
-        """The smallest window that holds all that changed; None where nothing did.
+        """The smallest window that holds everything that changed; None where nothing did.
 
-        Of a picture of more than `HUGE` pixels it is what changed where the network looked: what a box or stroke did
-        beyond is not looked for.
+        Of a picture of more than `HUGE` pixels only the part that the network saw is compared: changes by a box or a
+        stroke outside of it are not found.
         """
         if self.before is None or self.size[0] * self.size[1] <= HUGE:
             return extent_of(self.changed)
         part = self.window
-        found = extent_of(self.mask_in(part) != self.before.mask_in(part))
-        if found is None:
+        inside = extent_of(self.mask_in(part) != self.before.mask_in(part))
+        if inside is None:
             return None
-        return Window(part.top + found.top, part.left + found.left, found.height, found.width)
+        return Window(part.top + inside.top, part.left + inside.left, inside.height, inside.width)
+
+    @cached_property
+    def extent(self) -> Window | None:
+        """The smallest window that holds the object; of a large photo to within one network pixel."""
+        height, width = self.size
+        if height * width <= LARGE:
+            return extent_of(self.mask)
+        scale = max(self.logits.shape[-2:]) / max(self.size)
+        xs, ys = (np.linspace(0, side - 1, max(1, round(side * scale))) for side in (width, height))
+        pixels = np.stack(np.meshgrid(np.rint(xs), np.rint(ys)), -1).reshape(-1, 2).astype(np.int64)
+        inside = pixels[self.displayed.at(pixels).gt(0).cpu().numpy()]
+        if not len(inside):
+            return None
+        (left, top), (right, bottom) = inside.min(0).tolist(), inside.max(0).tolist()
+        return Window(top, left, bottom + 1 - top, right + 1 - left)
+
+    def release_arrays(self) -> None:
+        """Free the whole arrays of a large photo; they are computed again where they are asked for."""
+        if self.size[0] * self.size[1] > LARGE:
+            for name in ("mask", "probability", "changed"):
+                self.__dict__.pop(name, None)
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -178,41 +203,43 @@ class Result:
             f"{self.evaluations} evaluations, {self.seconds * 1000:.0f} ms)"
         )
 
-    @cached_property
-    def extent(self) -> Window | None:
-        """The smallest window that holds the object; of a very large photo to within a pixel that the network saw."""
-        height, width = self.size
-        if height * width <= LARGE:
-            return extent_of(self.mask)
-        scale = max(self.logits.shape[-2:]) / max(self.size)
-        xs, ys = (np.linspace(0, side - 1, max(1, round(side * scale))) for side in (width, height))
-        places = np.stack(np.meshgrid(np.rint(xs), np.rint(ys)), -1).reshape(-1, 2).astype(np.int64)
-        inside = places[self.shown.at(places).gt(0).cpu().numpy()]
-        if not len(inside):
-            return None
-        (left, top), (right, bottom) = inside.min(0).tolist(), inside.max(0).tolist()
-        return Window(top, left, bottom + 1 - top, right + 1 - left)
+    def _reason(self) -> str:
+        best = "the best that was found is shown"
+        return {
+            Status.BUDGET: f"{self.evaluations} evaluations, all that max_evaluations allows, were not enough; {best}",
+            Status.TIME: f"max_seconds was over after {self.evaluations} evaluations; {best}",
+            Status.CANCELLED: f"it was cancelled after {self.evaluations} evaluations; {best}",
+            Status.SUPERSEDED: "a newer interaction came before it was done, and is refined together with it",
+        }.get(self.status, f"the network can't be brought there: no step lowers the energy further; {best}")
 
-    def forgotten(self) -> None:
-        """Let go of whole arrays of a large photo: they are made again where someone asks."""
-        if self.size[0] * self.size[1] > LARGE:
-            for name in ("mask", "probability", "changed"):
-                self.__dict__.pop(name, None)
+    # ---- old names, kept for one release ------------------------------------------------------------------------------
 
     @property
-    def _photo(self) -> Window:
-        return Window(0, 0, *self.size)
+    def said(self) -> Constraints:
+        """The old name of `constraints`."""
+        return _renamed("said", "constraints", self.constraints)
 
-    def _reason(self) -> str:
-        kept = "the best that was found is shown"
-        return {
-            "budget": f"{self.evaluations} evaluations, all that max_evaluations allows, were not enough; {kept}",
-            "time": f"max_seconds was over after {self.evaluations} evaluations; {kept}",
-            "cancelled": f"it was cancelled after {self.evaluations} evaluations; {kept}",
-            "superseded": "a newer interaction came before it was done, and is answered together with it",
-        }.get(self.status, f"the network can't be brought there: no step lowers the energy further; {kept}")
+    @property
+    def met(self) -> NDArray[np.float64]:
+        """The old name of `class_probabilities`."""
+        return _renamed("met", "class_probabilities", self.class_probabilities)
+
+    @property
+    def shown(self) -> Layer:
+        """The old name of `displayed`."""
+        return _renamed("shown", "displayed", self.displayed)
+
+    @property
+    def chances(self) -> NDArray[np.float64]:
+        """The old name of `point_probabilities`."""
+        return _renamed("chances", "point_probabilities", self.point_probabilities)
 
 
-def _frozen(array: NDArray) -> NDArray:
+def _renamed(old: str, new: str, value: T) -> T:
+    warnings.warn(f"Result.{old} is Result.{new} now", DeprecationWarning, stacklevel=3)
+    return value
+
+
+def _read_only(array: NDArray) -> NDArray:
     array.setflags(write=False)
     return array

@@ -1,4 +1,4 @@
-"""A wrapped network and how it was asked to refine: what sessions read, and nothing they may change."""
+"""A wrapped network with its options: what sessions read, and may not change."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Wrapped:
     """A network with its variables, energy, solver and limits; see `interactify.wrap` for what each means.
 
     Attributes:
-        model: the user's own network, as it was given.
+        model: the user's own network, untouched.
         network: its replica, as the library runs it.
-        runtime: what runs its passes.
-        variables, energy, solver: what refinement moves, what it minimises, and by what.
-        target: the class that a positive click means; None for that under the first click.
+        runtime: runs the replica's passes.
+        variables, energy, solver: what refinement moves, what it minimises, and how.
+        target: the class of a positive click; None for the class under the first click.
         max_evaluations, max_seconds: limits of a click.
-        zoom, propagation: how the network looks closer, and how the rest of the picture follows.
-        options: all of them, as they were given to `wrap`.
+        zoom, propagation: whether the network zooms in, and how a correction spreads over the picture.
+        options: all arguments of `wrap` beside the model.
     """
 
     model: nn.Module
@@ -50,5 +50,5 @@ class Wrapped:
         return self.network.spec
 
     def unwrap(self) -> nn.Module:
-        """The very model that was wrapped, as it was."""
+        """The user's own model, untouched."""
         return self.model

@@ -1,45 +1,52 @@
-"""Zoom-in: the part of the photo the network looks at, once it is known where the object is.
+"""Zoom-in: the part of the photo that the network sees, once it is known where the object is.
 
-After Sofiiuk et al. (f-BRS, CVPR 2020, section 3.4), with two differences: what lies outside the window keeps the
-mask it had, and a window is only opened where it is worth a fresh start.
+After Sofiiuk et al. (f-BRS, CVPR 2020, section 3.4), with two differences: outside the window the mask stays as it was,
+and a new window is only opened where it is worth a start from the identity.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Pixels, Window, whole
 
-MARGIN = 1.4  # the window's sides over those of the box around object and clicks
-GAIN = 1.2  # a window is opened where the network then sees the object at least this much larger
-MAGNIFIED = 2  # network pixels a photo pixel becomes at most: beyond, there is nothing more to see
-KEEP = 0.5  # it is kept while its IoU with the window that would now be chosen is at least this
+MARGIN: Final = 1.4  # the window's sides over those of the box around object and clicks
+MIN_GAIN: Final = 1.2  # a window is opened where the network then sees the object at least this much larger
+MAX_MAGNIFICATION: Final = 2  # network pixels for a photo pixel: more shows no more detail
+KEEP_IOU: Final = 0.5  # a window is kept while its IoU with the window that would be chosen now is at least this
 
 
 def next_window(
     current: Window,
     extent: Window | None,
-    places: Pixels,
+    points: Pixels,
     newest: Pixels,
     size: tuple[int, int],
     resolution: int | None,
 ) -> Window:
-    """The window for the newest interaction: the current one, as long as it serves.
+    """The window for the newest interaction: the current one, as long as it is good enough.
 
     Args:
-        current: the window until now.
-        extent: what the object was taken for before, the smallest window that holds it; None where it was nothing.
-        places: (n, 2) pixels, x then y, that the window has to hold: those said to be the object, and the newest.
-        newest: (m, 2) pixels that were said last.
+        current: the window so far.
+        extent: the smallest window that holds the object as it was before; None where there was no object.
+        points: (n, 2) pixels, x then y, that the window has to hold: those of the object, and the newest.
+        newest: (m, 2) pixels of the newest interaction.
         size: (H, W) of the photo.
         resolution: longest side in network pixels, None for the photo's own size.
     """
-    least = 1 if resolution is None else max(1, resolution // MAGNIFIED)
-    chosen = _around(extent, places, size, least)
-    if _scale(chosen, resolution) < GAIN * _scale(whole(size), resolution):
+    least = min_side(resolution)
+    chosen = _around(extent, points, size, least)
+    if _scale(chosen, resolution) < MIN_GAIN * _scale(whole(size), resolution):
         chosen = whole(size)
-    if bool(current.contains(newest).all()) and current.overlap(chosen) >= KEEP:
+    if bool(current.contains(newest).all()) and current.overlap(chosen) >= KEEP_IOU:
         return current
     return chosen
+
+
+def min_side(resolution: int | None) -> int:
+    """The shortest useful side of a window, in photo pixels."""
+    return max(1, (resolution or 1) // MAX_MAGNIFICATION)
 
 
 def _scale(window: Window, resolution: int | None) -> float:
@@ -48,8 +55,9 @@ def _scale(window: Window, resolution: int | None) -> float:
     return max(content) / max(window.height, window.width)
 
 
-def _around(extent: Window | None, places: Pixels, size: tuple[int, int], least: int) -> Window:
-    xs, ys = places[:, 0].tolist(), places[:, 1].tolist()
+def _around(extent: Window | None, points: Pixels, size: tuple[int, int], least: int) -> Window:
+    """The window around the points and the object, with a margin."""
+    xs, ys = points[:, 0].tolist(), points[:, 1].tolist()
     if extent is not None:
         xs += [extent.left, extent.left + extent.width - 1]
         ys += [extent.top, extent.top + extent.height - 1]

@@ -1,4 +1,4 @@
-"""A tape compiled: its steps as one graph for torch.compile, with what is kept of a photo as the graph's inputs.
+"""A compiled tape: its steps as one graph for torch.compile, with the tape's constants as inputs of the graph.
 
 One compilation serves all photos of a shape, as long as their tapes have the same steps.
 """
@@ -18,7 +18,7 @@ Run = Callable[..., Tensor]
 
 
 class Compiled:
-    """The steps of one tape, compiled; runs any tape that has the same ones."""
+    """The compiled steps of one tape; runs any tape that has the same steps."""
 
     def __init__(self, tape: Tape, backend: str | Callable[..., Any] = "inductor") -> None:
         self._slots = tuple(sorted(tape.constants))
@@ -39,15 +39,15 @@ def graph_of(tape: Tape) -> fx.GraphModule:
     for slot in sorted(tape.constants):
         nodes[slot] = graph.placeholder(f"constant_{slot}")
     for step in tape.steps:
-        args = tuple(_placed(value, nodes) for value in step.args)
-        kwargs = {name: _placed(value, nodes) for name, value in step.kwargs.items()}
-        made = graph.call_function(step.function, args, kwargs)
-        nodes.update((slot, graph.call_function(_item, (made, place))) for place, slot in enumerate(step.outs))
+        args = tuple(_with_nodes(value, nodes) for value in step.args)
+        kwargs = {name: _with_nodes(value, nodes) for name, value in step.kwargs.items()}
+        out = graph.call_function(step.function, args, kwargs)
+        nodes.update((slot, graph.call_function(_item, (out, index))) for index, slot in enumerate(step.outs))
     graph.output(nodes[tape.result])
     return fx.GraphModule(torch.nn.Module(), graph)
 
 
-# What autocast leaves alone: whether it is on there makes no difference.
+# Functions that autocast does not change: whether it is on makes no difference.
 _CASTS_AND_VIEWS = {
     "to",
     "float",
@@ -63,7 +63,7 @@ _CASTS_AND_VIEWS = {
 
 
 def uncompilable(tape: Tape) -> str:
-    """Why a tape can't be one graph for the compiler; "" where it can."""
+    """Why a tape can't be one graph for the compiler; "" if it can."""
     others = [step for step in tape.steps if step.mode != tape.mode]
     if any(step.mode.gradients != tape.mode.gradients or _name(step) not in _CASTS_AND_VIEWS for step in others):
         return "it switches gradients or autocast within a pass"
@@ -71,9 +71,9 @@ def uncompilable(tape: Tape) -> str:
 
 
 def waits_for_values(tape: Tape) -> str:
-    """Why a tape can't run without looking at what it has computed; "" where it can."""
+    """Why a tape can't run without reading computed values; "" if it can."""
     if any(step.expected or step.shapes is not None for step in tape.steps):
-        return "which way the network takes hangs on values"
+        return "which branches the network takes depends on values"
     return ""
 
 
@@ -82,7 +82,7 @@ def _name(step: Step) -> str:
 
 
 def signature(tape: Tape) -> tuple[object, ...]:
-    """What two tapes have in common that differ in nothing but the values of their constants; compares by ==."""
+    """Equal (==) for two tapes that differ in nothing but the values of their constants."""
     known: tuple[object, ...] | None = tape.__dict__.get("_signature")
     if known is None:
         steps = tuple(
@@ -96,7 +96,7 @@ def signature(tape: Tape) -> tuple[object, ...]:
 
 
 def _plain(value: Any) -> Any:
-    """Arguments in a form that compares by what they hold: of a container with refs, how it is rebuilt is left out."""
+    """Arguments in a form that compares by content: without the functions that rebuild containers with refs."""
     if isinstance(value, Ref):
         return value
     if isinstance(value, Nested):
@@ -108,14 +108,14 @@ def _plain(value: Any) -> Any:
     return type(value), value
 
 
-def _placed(value: Any, nodes: Mapping[int, Any]) -> Any:
+def _with_nodes(value: Any, nodes: Mapping[int, Any]) -> Any:
     if isinstance(value, Ref):
         return nodes[value.slot]
     if isinstance(value, Nested):
-        return value.rebuild([_placed(item, nodes) for item in value.items])
+        return value.rebuild([_with_nodes(item, nodes) for item in value.items])
     return value
 
 
-def _item(made: Any, place: int) -> Tensor:
+def _item(out: Any, index: int) -> Tensor:
     """One of the tensors that a function returned."""
-    return made if isinstance(made, Tensor) else list(tensors_in(made))[place]
+    return out if isinstance(out, Tensor) else list(tensors_in(out))[index]

@@ -1,9 +1,9 @@
-"""A tape as two CUDA graphs, forwards and backwards: one launch each, in memory that stays where it is.
+"""A tape as two CUDA graphs, forward and backward: one launch each, in memory at fixed addresses.
 
-A network of a hundred small kernels is bound by the time it takes to launch them; replayed, it is bound by what they
-compute. The graphs read their inputs from buffers of their own: values, and what is kept of a photo, are copied there.
-Sessions of one network share the graphs, in whatever threads: a backward replay whose forward replay was written over
-by another session's is noticed, and that gradient is computed step by step.
+A network of a hundred small kernels spends its time launching them; a replayed graph spends it computing. The graphs
+read their inputs from buffers at fixed addresses: the values, and the tape's constants for a photo, are copied there.
+Sessions of one network share the graphs, in any threads. If another session has replayed the forward graph in between,
+the backward replay notices it, and that gradient is computed step by step.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from torch import Tensor
 
 from interactify.runtime.tape import Tape
 
-_WARM_UP = 3  # passes on a side stream, so that libraries choose their kernels and get their workspaces before capture
-_capturing = threading.Lock()  # torch knows one capture at a time in a process
+_WARM_UP = 3  # passes on a side stream before capture: libraries choose their kernels and allocate workspaces
+_capturing = threading.Lock()  # torch allows one capture at a time in a process
 
 
 class CudaGraph:
-    """The graphs of one tape; runs any tape that has the same steps over the same weights.
+    """The graphs of one tape; runs any tape that has the same steps and weights.
 
     Raises whatever capturing raises: not every operation can be captured.
     """
 
     def __init__(self, tape: Tape, values: Tensor, shared: set[int]) -> None:
-        """Capture the passes of a tape at values; constants over `shared` memory (pointers) are read where they are."""
+        """Capture the passes of a tape at values; constants in `shared` memory (pointers) are read without a copy."""
         self._lock = threading.Lock()
-        self._turn = 0  # the number of the last forward replay
+        self._turn = 0  # the number of the last replay
         self._device = values.device
         self._values = values.detach().clone().requires_grad_(True)
-        own = {slot: t for slot, t in tape.constants.items() if t.untyped_storage().data_ptr() not in shared}
-        # Held, so that nothing else comes to lie at the addresses that the graphs read.
-        self._weights = {slot: t for slot, t in tape.constants.items() if slot not in own}
-        self._copies = {slot: torch.empty_like(t).copy_(t) for slot, t in own.items()}  # strides are kept
+        of_photo = {slot: t for slot, t in tape.constants.items() if t.untyped_storage().data_ptr() not in shared}
+        # Held, so that nothing else is allocated at the addresses that the graphs read.
+        self._weights = {slot: t for slot, t in tape.constants.items() if slot not in of_photo}
+        self._copies = {slot: torch.empty_like(t).copy_(t) for slot, t in of_photo.items()}  # with their strides
         self._loaded = weakref.ref(tape)
         with _capturing, torch.cuda.device(self._device), torch.enable_grad():
             self._capture(tape, {**self._weights, **self._copies})
-        self._done = torch.cuda.Event()  # the last replay and what was copied of it
+        self._done = torch.cuda.Event()  # after the last replay and the copies of its results
         self._done.record(torch.cuda.current_stream(self._device))
 
     def _capture(self, tape: Tape, constants: dict[int, Tensor]) -> None:
@@ -54,7 +54,7 @@ class CudaGraph:
                 del logits
         torch.cuda.synchronize(self._device)
         self._forward, self._backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        # A stream of this device, and the rules of a capture for this thread alone: others may allocate meanwhile.
+        # A stream of this device; "thread_local", so that other threads may allocate during the capture.
         rules: Any = {
             "pool": torch.cuda.graph_pool_handle(),
             "stream": stream,
@@ -67,7 +67,7 @@ class CudaGraph:
         self._logits = logits.detach()
 
     def fits(self, tape: Tape) -> bool:
-        """Whether the tape's weights, and what was made of them, lie where the graphs read them."""
+        """Whether the tape's weights, and what was derived from them, are at the addresses that the graphs read."""
         return all(tape.constants[slot].data_ptr() == tensor.data_ptr() for slot, tensor in self._weights.items())
 
     def __call__(self, tape: Tape, values: Tensor) -> Tensor:
@@ -76,10 +76,10 @@ class CudaGraph:
         return logits
 
     def forward(self, tape: Tape, values: Tensor) -> tuple[int, Tensor]:
-        """The turn of this replay, and its logits in memory of their own."""
+        """The number of this replay, and a copy of its logits."""
         with self._lock, torch.no_grad():
             stream = torch.cuda.current_stream(self._device)
-            stream.wait_event(self._done)  # of a session on another stream
+            stream.wait_event(self._done)  # it may be of a session on another stream
             if self._loaded() is not tape:
                 for slot, copy in self._copies.items():
                     copy.copy_(tape.constants[slot])
@@ -92,7 +92,7 @@ class CudaGraph:
             return self._turn, logits
 
     def backward(self, turn: int, cotangent: Tensor) -> Tensor | None:
-        """The gradient of that turn's logits, once; None where another replay has come since."""
+        """The gradient of that replay's logits, once; None if there was another replay since."""
         with self._lock, torch.no_grad():
             if self._turn != turn:
                 return None

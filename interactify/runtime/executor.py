@@ -1,7 +1,7 @@
-"""How a tape is run: step by step, compiled where the user asked for that, or replayed by the device.
+"""Runs tapes: step by step, compiled (`wrap(compile=True)`), or replayed as CUDA graphs (the default on a GPU).
 
-What is prepared is prepared once for a shape and serves every photo whose tape has the same steps. It is compared with
-the tape before it is used. Where preparing fails, tapes are run step by step, and `text` says why.
+A runner is prepared once for a shape and serves every photo whose tape has the same steps. It is compared with the tape
+before its first use. If preparing fails, tapes run step by step, and `text` gives the reason.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from interactify.runtime.compiled import Compiled, signature, uncompilable, wait
 from interactify.runtime.cuda_graphs import CudaGraph
 from interactify.runtime.tape import Tape
 
-# Beyond what it is a mistake if a part of the network gives something else than the whole, relative to the largest
-# logit, in single precision or as autocast computes: rounding may grow on its way through a network.
-_MISTAKEN = {None: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
-_PATIENCE = 6  # evaluations of a shape before its passes are captured: the first click need not wait for it
-_SHAPES = 4  # that graphs are held for: each has the memory of a forward and a backward pass
-_CHANGES = 3  # of a shape's steps, before it is left alone
+# The largest difference between suffix and whole network that can still be rounding, relative to the largest logit, by
+# autocast's dtype: rounding may grow on its way through a network.
+_ROUNDING = {None: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
+_CAPTURE_AFTER = 6  # evaluations of a shape, so that the first click need not wait for the capture
+_MAX_GRAPHS = 4  # shapes with graphs: each holds the memory of a forward and a backward pass
+_MAX_CHANGES = 3  # how often the steps of a shape may change before it runs step by step
 
 
 def rounds_as(dtype: torch.dtype, autocast: torch.dtype | None, device: torch.device) -> torch.dtype | None:
-    """The reduced precision that convolutions round like; None for single precision or better.
+    """The reduced precision whose rounding convolutions have; None for single precision or better.
 
-    A GPU runs float32 convolutions in TF32 unless that is switched off: 10 bits of mantissa, as many as float16 has,
-    and other ones for another number of rows.
+    A GPU runs float32 convolutions in TF32 unless that is switched off: with 10 bits of mantissa, as many as float16,
+    and rounded differently for another number of rows.
     """
     tf32 = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
     if autocast is None and dtype == torch.float32 and device.type == "cuda" and tf32:
@@ -39,7 +39,7 @@ def rounds_as(dtype: torch.dtype, autocast: torch.dtype | None, device: torch.de
 
 def tolerance_of(dtype: torch.dtype, autocast: torch.dtype | None, device: torch.device) -> float:
     """The largest difference of logits, relative to the largest, that can be rounding."""
-    return 1e-9 if dtype == torch.float64 else _MISTAKEN[rounds_as(dtype, autocast, device)]
+    return 1e-9 if dtype == torch.float64 else _ROUNDING[rounds_as(dtype, autocast, device)]
 
 
 def off_by(found: Tensor, expected: Tensor) -> float:
@@ -49,7 +49,7 @@ def off_by(found: Tensor, expected: Tensor) -> float:
 
 @dataclass
 class _Shape:
-    """What is known of one shape: how often it was run, and by what, prepared for which steps."""
+    """One shape: how many evaluations it had, its runner, and the steps that the runner was prepared for."""
 
     evaluations: int = 0
     runner: Compiled | CudaGraph | None = None
@@ -64,8 +64,8 @@ class Executor:
 
     Attributes:
         compiles: whether the user asked for torch.compile.
-        autocast: what the network's convolutions are computed in; None for its own precision.
-        shared: the pointers of what belongs to the network and not to a photo.
+        autocast: the dtype in which convolutions compute; None for the network's own.
+        shared: gives the pointers to tensors that belong to the network, not to a photo.
     """
 
     compiles: bool
@@ -77,35 +77,35 @@ class Executor:
     def __call__(self, shape: Hashable, tape: Tape, values: Tensor) -> Tensor:
         """The logits (1, K, h, w) of a tape at values, differentiable in them.
 
-        Raises Diverged where the network would take another way for these values.
+        Raises Diverged if the network takes another branch for these values.
         """
         if not (self.compiles or tape.device == "cuda"):
             return tape(values)
         with self._lock:
             known = self._shapes.setdefault(shape, _Shape())
             known.evaluations += 1
-            waits = not self.compiles and known.evaluations <= _PATIENCE
-            if not known.reason and not waits and not _serves(known, tape):
+            waits = not self.compiles and known.evaluations <= _CAPTURE_AFTER
+            if not known.reason and not waits and not _can_run(known, tape):
                 self._prepare(known, tape, values.detach())
             runner = known.runner
         return tape(values) if runner is None else runner(tape, values)
 
     def text(self, device: str) -> str:
-        """How tapes are run, for `describe()`; "" where that is step by step and nothing else was tried."""
+        """How tapes run, for `describe()`; "" if step by step and nothing else was tried."""
         kind = "compiled" if self.compiles else "CUDA graphs" if device == "cuda" else ""
         with self._lock:
             reasons = {known.reason for known in self._shapes.values() if known.reason}
         if reasons:
             return f"step by step, not by {kind.replace('compiled', 'torch.compile')}: {'; '.join(sorted(reasons))}"
-        return f"{kind}, from evaluation {_PATIENCE + 1} of a shape on" if kind == "CUDA graphs" else kind
+        return f"{kind}, from evaluation {_CAPTURE_AFTER + 1} of a shape on" if kind == "CUDA graphs" else kind
 
     def _prepare(self, known: _Shape, tape: Tape, values: Tensor) -> None:
         if known.prepared is not None and known.prepared != signature(tape):
             known.changes += 1
         known.runner, known.prepared = None, signature(tape)
         known.reason = uncompilable(tape) if self.compiles else waits_for_values(tape)
-        if known.changes > _CHANGES:
-            known.reason = "what is run differs from photo to photo"
+        if known.changes > _MAX_CHANGES:
+            known.reason = "the steps differ from photo to photo"
         if known.reason:
             return
         try:
@@ -113,7 +113,7 @@ class Executor:
             known.reason = self._compared(runner, tape, values)
         except torch.cuda.OutOfMemoryError:
             known.reason = "there is not enough memory for it"
-        except Exception as cause:  # the compiler's, or of operations that can't be captured
+        except Exception as cause:  # from the compiler, or from operations that can't be captured
             first_line = str(cause).strip().split("\n", 1)[0]
             known.reason = f"{type(cause).__name__}: {first_line}"
         if not known.reason:
@@ -121,7 +121,7 @@ class Executor:
             self._make_room(known)
 
     def _compared(self, runner: Compiled | CudaGraph, tape: Tape, values: Tensor) -> str:
-        """What is wrong with a runner: its logits and gradient, at other values than it was prepared with."""
+        """Why a runner is wrong, judged at other values than it was prepared with; "" if it is right."""
         found: list[tuple[Tensor, Tensor]] = []
         for run in (tape, lambda at: runner(tape, at)):
             with torch.enable_grad():
@@ -131,18 +131,18 @@ class Executor:
             found.append((logits.detach(), gradient))
         (expected, slope), (logits, gradient) = found
         within = tolerance_of(values.dtype, self.autocast, values.device)
-        # Of gradients the norm: where the choice of a rectifier hangs on the last digit, single numbers differ.
+        # Gradients by their norm: single numbers differ where a ReLU is decided by the last digit.
         if off_by(logits, expected) <= within and (gradient - slope).norm() <= max(0.05, within) * slope.norm():
             return ""
         return "it gives other logits or gradients"
 
     def _make_room(self, newest: _Shape) -> None:
         held = [known for known in self._shapes.values() if known.runner is not None and known is not newest]
-        for known in held[: max(0, len(held) + 1 - _SHAPES)] if not self.compiles else []:
+        for known in held[: max(0, len(held) + 1 - _MAX_GRAPHS)] if not self.compiles else []:
             known.runner, known.prepared, known.evaluations = None, None, 0
 
 
-def _serves(known: _Shape, tape: Tape) -> bool:
+def _can_run(known: _Shape, tape: Tape) -> bool:
     if known.runner is None or known.prepared != signature(tape):
         return False
     return not isinstance(known.runner, CudaGraph) or known.runner.fits(tape)

@@ -60,7 +60,9 @@ class PassCache:
             self._cached = cached = _Pass(suffix, now, values, logits)
             cache, this = weakref.ref(self), weakref.ref(cached)  # weak: the graph holds the hook, a cycle would leak
 
-            def drop(_gradient: Tensor) -> None:  # once its gradient is taken, the graph is freed and the pass is of no use
+            def drop(
+                _gradient: Tensor,
+            ) -> None:  # once its gradient is taken, the graph is freed and the pass is of no use
                 if (owner := cache()) is not None and owner._cached is this():
                     owner._cached = None
 

@@ -1,9 +1,9 @@
-"""Making a tape: watch one forward pass and keep the calls that depend on the variables.
+"""Records a tape: intercepts the torch calls of one forward pass and keeps those that depend on the variables.
 
-Whatever has met a tensor that depends on the variables depends on them too; everything else has been computed by the
-time the pass is over, and is a constant of the tape. That is exact as long as every call is seen. What isn't seen
-(scripted modules, autograd functions of the network's own) shows: it returns tensors that need a gradient and come
-from nowhere. Then there is no tape, and `Unrecordable` says why.
+A call depends on the variables if one of its arguments does. All other tensors are computed by the end of the pass;
+they are the tape's constants. This is exact as long as every call is intercepted. Calls that can't be intercepted
+(scripted modules, a network's own autograd functions) are noticed: they return tensors that require a gradient, but
+come from no recorded call. Then there is no tape, and `Unrecordable` gives the reason.
 """
 
 from __future__ import annotations
@@ -22,51 +22,52 @@ from torch.overrides import TorchFunctionMode
 from interactify.inspection.activation import ancestors_of
 from interactify.runtime.tape import Function, Mode, Ref, Step, Tape, refs_in, tensors_in, with_refs
 
-# Functions whose result's shape hangs on values.
+# Functions whose result's shape depends on values.
 _SHAPED_BY_VALUES = {
     *("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive", "bincount", "repeat_interleave"),
     *("_unique2", "where"),
 }
-# What tells of a tensor nothing that hangs on its values.
-_TELLING = {
+# What reads only facts that do not depend on a tensor's values.
+_METADATA = {
     *("size", "dim", "ndimension", "numel", "nelement", "stride", "storage_offset", "element_size", "data_ptr"),
     *("is_contiguous", "is_floating_point", "is_complex", "is_signed", "is_inference", "is_pinned", "is_shared"),
     *("get_device", "type", "untyped_storage", "register_hook", "retain_grad", "__len__", "__repr__", "__hash__"),
     *("__format__", "dim_order", "has_names", "is_conj", "is_neg", "is_same_size", "is_set_to", "result_type"),
     *("can_cast", "is_tensor", "is_storage", "__get__", "_is_view", "is_coalesced", "broadcast_shapes", "nbytes"),
 }
-_GIVES_UP = {"backward", "_backward", "numpy", "__array__", "tolist", "__cuda_array_interface__", "__dlpack__"}
-_PATIENCE = 6  # passes, before a network that keeps writing over what it shares is left alone
+_LEAVES_TORCH = {"backward", "_backward", "numpy", "__array__", "tolist", "__cuda_array_interface__", "__dlpack__"}
+_ATTEMPTS = 6  # passes, before a network that keeps writing over shared tensors is run as a whole
 
 
 class Unrecordable(Exception):
-    """A signal: this pass can't be put on a tape, and why. Never reaches a user."""
+    """Internal signal: why this pass can't be recorded. Never reaches a user."""
 
 
-class _Again(Exception):
-    """A signal: record once more, knowing what was learnt."""
+class _RecordAgain(Exception):
+    """Internal signal: record once more, now that `InPlaceWrites` knows more."""
 
 
 @dataclass
 class InPlaceWrites:
-    """What earlier passes over the same network have shown of its writing in place.
+    """What earlier passes have shown about how the network writes in place.
 
     Attributes:
-        copied: numbers of the calls that write over constants, which are copied first.
-        forced: numbers of the calls whose results are written over later, and whose views too: they are made anew.
-        keeps: False where constants are written over after they were used; they are all copied then.
+        copied: numbers of the calls that write over constants; a run copies those constants first.
+        forced: numbers of the calls whose results are written over later through a view; a run repeats these calls.
+        by_reference: whether constants are held as they are; False if the network writes over them after their use,
+            so that the tape needs copies of all of them.
     """
 
     copied: set[int] = field(default_factory=set)
     forced: set[int] = field(default_factory=set)
-    keeps: bool = True
+    by_reference: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """A tape, and the logits (1, K, h, w) of the pass it was made of, with their gradient graph.
+    """A tape, and the logits (1, K, h, w) of the recorded pass with their gradient graph.
 
-    Where the network `recomputes` layers in its backward pass, that graph would run them without the variables.
+    If the network `recomputes` layers in its backward pass, that graph would run them without the variables.
     """
 
     tape: Tape
@@ -75,54 +76,58 @@ class Recorded:
 
 
 def record(
-    forward: Callable[[Tensor], Tensor], values: Tensor, learnt: InPlaceWrites, kept: Callable[[Tensor], bool]
+    forward: Callable[[Tensor], Tensor], values: Tensor, writes: InPlaceWrites, is_weight: Callable[[Tensor], bool]
 ) -> Recorded:
-    """Run `forward` at `values`, and put what depends on them on a tape.
+    """Run `forward` at `values`, and record the calls that depend on them.
 
     Args:
         forward: from values to logits (1, K, h, w), differentiable.
-        values: where; not changed. Where it needs a gradient, the logits' graph leads to it.
-        learnt: what is known of the network's writing in place; added to.
-        kept: whether a tensor is the network's own and must not be written over: its weights.
+        values: the variables' values; not changed. If they require a gradient, the logits' graph leads to them.
+        writes: what is known about the network's writing in place; this pass adds to it.
+        is_weight: whether a tensor is one of the network's weights, which no run may write over.
 
     Raises:
-        Unrecordable: where not every call can be seen. What `forward` raises passes through.
+        Unrecordable: not every call can be intercepted. What `forward` raises passes through.
     """
-    for _ in range(_PATIENCE):
+    for _ in range(_ATTEMPTS):
         start = values if values.requires_grad else values.detach().clone().requires_grad_(True)
-        recorder = _Recorder(start, learnt, kept)
+        recorder = _Recorder(start, writes, is_weight)
         try:
             with torch.enable_grad(), recorder:
                 logits = forward(start)
-        except _Again:
+        except _RecordAgain:
             continue
         if any(isinstance(node, BackwardCFunction) for node in ancestors_of(logits)):
             raise Unrecordable("it has an autograd function of its own")
         tape = recorder.tape(logits)
         if tape is not None:
             return Recorded(tape.pruned(), logits, recorder.recomputes)
-    raise Unrecordable("it keeps writing over tensors that it shares")
+    raise Unrecordable("it keeps writing over tensors that other layers read")
 
 
 class _Recorder(TorchFunctionMode):
-    """Runs a pass unchanged and keeps the calls that depend on `start`."""
+    """Runs a pass unchanged and records the calls that depend on `start`."""
 
-    def __init__(self, start: Tensor, learnt: InPlaceWrites, kept: Callable[[Tensor], bool]) -> None:
+    def __init__(self, start: Tensor, writes: InPlaceWrites, is_weight: Callable[[Tensor], bool]) -> None:
         super().__init__()
-        self._start, self._learnt, self._kept = start, learnt, kept
+        self._start, self._writes, self._is_weight = start, writes, is_weight
         self._device = start.device.type
         self._mode = Mode.now(self._device)._replace(gradients=True)
         self._steps: list[Step] = []
         self._calls = 0
-        self._slots: dict[int, tuple[weakref.ref[Tensor], int, bool]] = {}  # by id: the tensor, its slot, its gradient
+        self._slots: dict[
+            int, tuple[weakref.ref[Tensor], int, bool]
+        ] = {}  # by id: the tensor, its slot, whether it requires a gradient
         self._constants: dict[int, Tensor] = {}
         self._constant_slots: dict[int, int] = {}
         self._versions: dict[int, tuple[Tensor, int]] = {}
         self._storages: dict[int, int] = {}
         self._sharing: dict[int, list[weakref.ref[Tensor]]] = {}  # by storage: tensors that depend on the variables
-        self._makers: dict[int, int] = {}  # by storage: the number of the call that made what is constant
-        self._overwritten: dict[int, Any] = {}  # storages of constants that were copied and written over; held
-        self._made: dict[int, int] = {}  # by slot: bytes
+        self._makers: dict[int, int] = {}  # by storage: the number of the call that created this constant
+        self._overwritten: dict[
+            int, Any
+        ] = {}  # storages of constants that were copied and written over; held so that no address is reused
+        self._bytes: dict[int, int] = {}  # by slot
         self._size = 0
         self.recomputes = False
         self._new_slot(start)
@@ -134,26 +139,26 @@ class _Recorder(TorchFunctionMode):
         number, self._calls = self._calls, self._calls + 1
         name = getattr(func, "__name__", "")
         tensors = list(tensors_in((args, kwargs)))
-        depends = number in self._learnt.forced
-        for tensor in tensors:  # all of them: each is looked at
+        depends = number in self._writes.forced
+        for tensor in tensors:  # all of them, since each is checked
             depends = self._known(tensor) or depends
         if not depends:
             out = func(*args, **kwargs)
             given = {_storage(tensor) for tensor in tensors}
-            for pointer in {_storage(tensor) for tensor in tensors_in(out)} - given:  # a view has made nothing
+            for pointer in {_storage(tensor) for tensor in tensors_in(out)} - given:  # a view creates no storage
                 self._makers[pointer] = number
             return out
         if name == "__get__":
             out = func(*args, **kwargs)
             if not isinstance(out, Tensor):
-                return out  # a shape, a dtype: the same each time
-            self._keep(func, self._template(args, kwargs), out, (), name)
+                return out  # a shape or a dtype: the same in each run
+            self._add_step(func, self._template(args, kwargs), out, (), name)
             return out
-        if name in _TELLING and not (name == "type" and len(args) > 1):
+        if name in _METADATA and not (name == "type" and len(args) > 1):
             return func(*args, **kwargs)
-        if name in _GIVES_UP:
+        if name in _LEAVES_TORCH:
             raise Unrecordable(f"it leaves torch in the middle of a pass ({name})")
-        if number in self._learnt.copied:
+        if number in self._writes.copied:
             self._copy_constants(func, args, kwargs)
         self.recomputes = self.recomputes or _recomputes()
         before = [(tensor, _version(tensor)) for tensor in tensors]
@@ -162,46 +167,46 @@ class _Recorder(TorchFunctionMode):
         written = [tensor for tensor, version in before if _version(tensor) != version]
         for tensor in written:
             self._note_write(tensor, number)
-        self._keep(func, template, out, tuple(self._slot(tensor) for tensor in written), name)
+        self._add_step(func, template, out, tuple(self._slot(tensor) for tensor in written), name)
         return out
 
     def _known(self, tensor: Tensor) -> bool:
-        """Whether a tensor depends on the variables. Raises where that can't be said."""
+        """Whether a tensor depends on the variables. Raises Unrecordable if that can't be decided."""
         reference, _, gradient = self._slots.get(id(tensor), (None, 0, False))
-        if reference is not None and reference() is tensor:  # an id may be used again after a tensor's death
+        if reference is not None and reference() is tensor:  # an id may be reused once a tensor is freed
             if tensor.requires_grad != gradient:
                 raise Unrecordable("it has an autograd function of its own")
             return True
         if self._overwritten and (pointer := _storage(tensor)) in self._overwritten:
-            self._force(pointer)  # a view, made before the write, of what was written over
+            self._force(pointer)  # a view of what was written over, created before the write
         if tensor.requires_grad:
-            raise Unrecordable("it has modules that can't be watched (scripted, or written in another language)")
+            raise Unrecordable("it has modules that can't be recorded (scripted, or written in another language)")
         return False
 
     def _note_write(self, tensor: Tensor, number: int) -> None:
-        """A call that depends on the variables wrote over `tensor`: that must be a tensor of this run's own."""
+        """A call that depends on the variables wrote over `tensor`: only tensors that each run creates may be."""
         if self._known_slot(tensor) is not None:
             return
-        if self._kept(tensor):
+        if self._is_weight(tensor):
             raise Unrecordable("it writes over its own weights")
-        if number in self._learnt.copied:
+        if number in self._writes.copied:
             self._force(_storage(tensor))
-        self._learnt.copied.add(number)
-        raise _Again
+        self._writes.copied.add(number)
+        raise _RecordAgain
 
     def _force(self, pointer: int) -> None:
         if pointer not in self._makers:
-            raise Unrecordable("it writes over tensors that it shares")
-        self._learnt.forced.add(self._makers[pointer])
-        raise _Again
+            raise Unrecordable("it writes over tensors that other layers read")
+        self._writes.forced.add(self._makers[pointer])
+        raise _RecordAgain
 
     def _copy_constants(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Before a call that writes over constants: give each a slot that a run fills with a copy of it.
+        """Before a call that writes over constants: give each constant a slot that a run fills with a copy of it.
 
-        Which of several is written over is not asked: a copy too many does no harm.
+        Constants that the call only reads are copied too, which does no harm.
         """
         for tensor in tensors_in((args, kwargs)):
-            if self._known_slot(tensor) is None and not self._kept(tensor):
+            if self._known_slot(tensor) is None and not self._is_weight(tensor):
                 source = self._new_constant(tensor.detach().clone())
                 slot = self._new_slot(tensor)
                 self._steps.append(Step(torch.clone, (Ref(source),), {}, (slot,), (), self._mode))
@@ -211,16 +216,18 @@ class _Recorder(TorchFunctionMode):
         named = {name: with_refs(value, self._ref) for name, value in kwargs.items()}
         return tuple(with_refs(value, self._ref) for value in args), named
 
-    def _keep(self, func: Function, template: tuple[Any, Any], out: Any, writes: tuple[int, ...], name: str) -> None:
+    def _add_step(
+        self, func: Function, template: tuple[Any, Any], out: Any, writes: tuple[int, ...], name: str
+    ) -> None:
         args, kwargs = template
-        made = list(tensors_in(out))
-        if not made and out is not None and not isinstance(out, (bool, int, float, complex, str, torch.dtype)):
+        created = list(tensors_in(out))
+        if not created and out is not None and not isinstance(out, (bool, int, float, complex, str, torch.dtype)):
             raise Unrecordable(f"it leaves torch in the middle of a pass ({name})")
-        outs = tuple(self._slot(tensor) for tensor in made)
-        expected = () if made or out is None else (out,)
-        shapes = tuple(tensor.shape for tensor in made) if _shaped_by_values(name, args) else None
+        outs = tuple(self._slot(tensor) for tensor in created)
+        expected = () if created or out is None else (out,)
+        shapes = tuple(tensor.shape for tensor in created) if _shaped_by_values(name, args) else None
         self._steps.append(Step(func, args, kwargs, outs, writes, Mode.now(self._device), expected, shapes))
-        for slot in writes:  # what shares memory with it may need a gradient from now on
+        for slot in writes:  # tensors over the same memory may require a gradient from now on
             for tensor in [r() for r in self._sharing.get(self._storages[slot], ())]:
                 if tensor is not None and (known := self._known_slot(tensor)) is not None:
                     self._slots[id(tensor)] = (self._slots[id(tensor)][0], known, tensor.requires_grad)
@@ -241,7 +248,7 @@ class _Recorder(TorchFunctionMode):
         if slot is None:
             slot, self._size = self._size, self._size + 1
         reference, pointer = weakref.ref(tensor), _storage(tensor)
-        self._made[slot] = tensor.numel() * tensor.element_size()
+        self._bytes[slot] = tensor.numel() * tensor.element_size()
         self._slots[id(tensor)] = (reference, slot, tensor.requires_grad)
         self._storages[slot] = pointer
         self._sharing.setdefault(pointer, []).append(reference)
@@ -252,31 +259,31 @@ class _Recorder(TorchFunctionMode):
         if known is not None and self._versions[known][0] is tensor and self._versions[known][1] == _version(tensor):
             return known
         slot, self._size = self._size, self._size + 1
-        keeps = self._learnt.keeps or self._kept(tensor)
-        self._constants[slot] = tensor if keeps else tensor.detach().clone()
+        by_reference = self._writes.by_reference or self._is_weight(tensor)
+        self._constants[slot] = tensor if by_reference else tensor.detach().clone()
         self._constant_slots[id(tensor)] = slot
         self._versions[slot] = (tensor, _version(tensor))
         return slot
 
     def tape(self, logits: Tensor) -> Tape | None:
-        """What was recorded; None where it has to be done again, since constants were written over after their use."""
+        """The recorded tape; None if it must be recorded again, because constants were written over after their use."""
         result = self._known_slot(logits)
         if result is None or not logits.requires_grad:
-            raise Unrecordable("no gradient is seen to reach its output")
+            raise Unrecordable("no gradient reaches its output")
         changed = any(_version(tensor) != version for tensor, version in self._versions.values())
-        if changed and self._learnt.keeps:
-            self._learnt.keeps = False
+        if changed and self._writes.by_reference:
+            self._writes.by_reference = False
             return None
-        # A network's own autocast begins within the pass: what most steps run under is entered once.
+        # The mode of most steps is entered once for the whole run; a network's own autocast starts within the pass.
         ((mode, _),) = Counter(step.mode for step in self._steps).most_common(1)
         return Tape(
             tuple(self._steps), self._constants, result, self._size, mode, self._device, self._storages,
-            sum(self._made.values()),
+            sum(self._bytes.values()),
         )  # fmt: skip
 
 
 def _shaped_by_values(name: str, args: tuple[Any, ...]) -> bool:
-    if name == "__getitem__":  # by numbers and slices it takes the same part each time
+    if name == "__getitem__":  # numbers and slices select the same part in each run; tensors may not
         return any(True for _ in refs_in(args[1:]))
     return name in _SHAPED_BY_VALUES and not (name == "where" and len(args) > 1)
 
@@ -293,6 +300,6 @@ def _version(tensor: Tensor) -> int:
 
 
 def _recomputes() -> bool:
-    """Whether what is saved for the backward pass is replaced right now, as activation checkpointing does."""
+    """Whether saved tensors are being replaced right now, as activation checkpointing does."""
     top: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
     return top is not None and top(False) is not None

@@ -101,7 +101,7 @@ class Suffix:
         return not self._reads_clicks
 
     def rows(self, values: Tensor) -> Tensor | None:
-        """Logits (b, 1, K, h, w) under values (b, …), as one call for each row gives; None if rows must run one by one."""
+        """Logits (b, 1, K, h, w) under values (b, …), as calls row by row give; None if rows can't run together."""
         known = self.runtime.suffixes
         tape = self._lowered or self._tape
         if not self.shared or self.whole is not None or tape is None or self._valid_for != self.valid_for(()):
@@ -157,12 +157,12 @@ class Suffix:
     @property
     def bytes_kept(self) -> int:
         """Bytes held for this image: its pixels and the tape's constants, without the network's weights."""
-        own = {_pointer(tensor) for tensor in (*self.network.weights, *self.runtime.suffixes.frozen.tensors())}
+        weights = {_pointer(tensor) for tensor in (*self.network.weights, *self.runtime.suffixes.frozen.tensors())}
         if self._tape is None:
             return self.image.untyped_storage().nbytes()
         image = self.image.untyped_storage()
         counted = any(_pointer(tensor) == image.data_ptr() for tensor in self._tape.constants.values())
-        return self._tape.held(own) + (0 if counted else image.nbytes())
+        return self._tape.held(weights) + (0 if counted else image.nbytes())
 
     def valid_for(self, clicks: Sequence[Click]) -> tuple[object, ...]:
         """What a tape depends on: the weights' version, and the clicks if the variables read them."""

@@ -1,8 +1,8 @@
-"""A tape: the torch functions of one forward pass that depend on the variables, in order, ready to be run again.
+"""A tape: the torch calls of one forward pass that depend on the variables, in order, ready to run again.
 
-A tape is data. `recording.py` makes one by watching the network run, `lowering.py` rewrites it for inference, and here
-it is run: each step calls the very function the network called, with the same constants and, for what depends on the
-variables, with what this run has made of it.
+A tape is data. `recording.py` records it while the network runs, `lowering.py` rewrites it for inference, and this file
+runs it: each step calls the same function that the network called, with the recorded constants and with the tensors
+that earlier steps of this run returned.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Function = Callable[..., Any]
 
 
 class Diverged(Exception):
-    """A signal: the network would take another way for these values than the one on the tape. Never reaches a user."""
+    """Internal signal: for these values the network takes another branch than the tape. Never reaches a user."""
 
 
 class Ref(NamedTuple):
@@ -36,19 +36,19 @@ class Nested(NamedTuple):
 
 
 class Mode(NamedTuple):
-    """What a step is run under: whether gradients are kept, and the dtype of autocast, None where that is off."""
+    """What a step runs under: whether gradients are recorded, and the dtype of autocast (None if it is off)."""
 
     gradients: bool
     autocast: torch.dtype | None
 
     @classmethod
     def now(cls, device: str) -> Mode:
-        """The mode that holds in this thread, for this type of device."""
+        """The current mode of this thread, for this type of device."""
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         return cls(torch.is_grad_enabled(), autocast)
 
     def enter(self, stack: ExitStack, device: str) -> None:
-        """Make it hold until `stack` is closed."""
+        """Switch to this mode until `stack` is closed."""
         stack.enter_context(torch.set_grad_enabled(self.gradients))
         stack.enter_context(torch.autocast(device, self.autocast, enabled=self.autocast is not None))
 
@@ -58,13 +58,13 @@ class Step:
     """One call of a torch function.
 
     Attributes:
-        function: what is called.
+        function: the torch function.
         args, kwargs: its arguments, with a `Ref` for each tensor that has a slot.
         outs: the slots of the tensors it returns, in their order.
         writes: slots of the arguments it writes over.
-        mode: what it is run under.
-        expected: what it returned, where that is no tensor (`item()`, `bool()`): the way the network took hangs on it.
-        shapes: the shapes it returned, where they hang on values (`nonzero`); None elsewhere.
+        mode: what it runs under.
+        expected: what it returned if that is no tensor (`item()`, `bool()`): the network's branches depend on it.
+        shapes: the shapes it returned if they depend on values (`nonzero`); else None.
     """
 
     function: Function
@@ -78,23 +78,23 @@ class Step:
 
     @property
     def reads(self) -> list[int]:
-        """The slots of its arguments; one that is used twice, twice."""
+        """The slots of its arguments; a slot that is used twice is listed twice."""
         return [ref.slot for ref in refs_in((self.args, self.kwargs))]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tape:
-    """Steps over numbered slots. Slot 0 holds the variables' values, the next ones constants, the rest what is made.
+    """Steps over numbered slots: slot 0 is the variables' values, the others are constants and results of steps.
 
     Attributes:
-        steps: in the order they are run.
-        constants: what does not depend on the variables, by slot.
+        steps: in the order they run.
+        constants: tensors that do not depend on the variables, by slot.
         result: the slot of the logits.
         size: how many slots there are.
-        mode: what most steps run under.
+        mode: the mode of most steps.
         device: the type of the device.
-        storages: for each slot, a number that slots over the same memory share.
-        bytes_made: bytes of all tensors that a run makes.
+        storages: for each slot a number; slots over the same memory have the same one.
+        bytes_made: bytes of all tensors that a run creates.
     """
 
     steps: tuple[Step, ...]
@@ -107,14 +107,14 @@ class Tape:
     bytes_made: int = 0
 
     def __repr__(self) -> str:
-        # torch.vmap asks for it at each call, and a constant on a GPU takes milliseconds to print.
+        # torch.vmap calls it each time, and printing a constant on a GPU takes milliseconds.
         return f"Tape({len(self.steps)} steps, {len(self.constants)} constants)"
 
     def __call__(self, values: Tensor, constants: Mapping[int, Tensor] | None = None) -> Tensor:
-        """The logits (1, K, h, w) for values, differentiable in them; with other constants, if given.
+        """The logits (1, K, h, w) at values, differentiable in them; `constants` replace the tape's own.
 
         Raises:
-            Diverged: where the network would take another way for these values.
+            Diverged: for these values the network takes another branch.
         """
         slots: list[Any] = [None] * self.size
         slots[0] = values
@@ -146,14 +146,14 @@ class Tape:
                 raise Diverged
             slots[step.outs[0]] = out
         else:
-            made = list(tensors_in(out))
-            if step.shapes is not None and tuple(tensor.shape for tensor in made) != step.shapes:
+            created = list(tensors_in(out))
+            if step.shapes is not None and tuple(tensor.shape for tensor in created) != step.shapes:
                 raise Diverged
-            for slot, tensor in zip(step.outs, made, strict=True):
+            for slot, tensor in zip(step.outs, created, strict=True):
                 slots[slot] = tensor
 
     def _dead(self) -> tuple[tuple[int, ...], ...]:
-        """For each step, the slots that are not used after it, so that no tensor is held longer than it is needed."""
+        """For each step, the slots that no later step uses, so that each tensor is freed as early as possible."""
         known: tuple[tuple[int, ...], ...] | None = self.__dict__.get("_dead_slots")
         if known is None:
             last: dict[int, int] = {}
@@ -168,20 +168,20 @@ class Tape:
         return known
 
     def pruned(self) -> Tape:
-        """Without the steps, and the constants, that the logits don't need: side outputs, statistics, shapes."""
+        """The tape without steps and constants that the logits don't need: side outputs, statistics, shapes."""
         needed = {self.result}
         groups = {self.storages.get(self.result)}
-        kept: list[Step] = []
+        needed_steps: list[Step] = []
         for step in reversed(self.steps):
             overwrites = any(self.storages.get(slot, -1 - slot) in groups for slot in step.writes)
             if needed.isdisjoint(step.outs) and not overwrites and not step.expected:
                 continue
-            kept.append(step)
+            needed_steps.append(step)
             for slot in step.reads:
                 needed.add(slot)
                 groups.add(self.storages.get(slot, -1 - slot))
         constants = {slot: tensor for slot, tensor in self.constants.items() if slot in needed}
-        return replace(self, steps=tuple(reversed(kept)), constants=constants)
+        return replace(self, steps=tuple(reversed(needed_steps)), constants=constants)
 
     def uses(self) -> dict[int, int]:
         """How often each slot is read, or is the result."""
@@ -192,7 +192,7 @@ class Tape:
         return counts
 
     def held(self, shared: set[int]) -> int:
-        """Bytes of the constants, those over `shared` memory (pointers: the network's own weights) not counted."""
+        """Bytes of the constants, without those in `shared` memory (pointers to the network's weights)."""
         sizes = {
             tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in self.constants.values()
         }
@@ -227,18 +227,18 @@ def refs_in(value: Any) -> Iterator[Ref]:
 
 
 def with_refs(value: Any, ref: Callable[[Tensor], Ref]) -> Any:
-    """Arguments with each tensor replaced by its ref, in containers of their own."""
+    """Arguments with each tensor replaced by its ref, in new containers."""
     if isinstance(value, Tensor):
         return ref(value)
     if isinstance(value, Mapping):
         keys = list(value)
         items = tuple(with_refs(item, ref) for item in value.values())
-        return _nested(items, lambda made: dict(zip(keys, made, strict=True)))
+        return _nested(items, lambda filled: dict(zip(keys, filled, strict=True)))
     if isinstance(value, (list, tuple)):
         kind: Any = type(value)
         items = tuple(with_refs(item, ref) for item in value)
         named = hasattr(value, "_fields")
-        return _nested(items, (lambda made: kind(*made)) if named else kind) if kind is not torch.Size else value
+        return _nested(items, (lambda filled: kind(*filled)) if named else kind) if kind is not torch.Size else value
     return value
 
 

@@ -25,10 +25,10 @@ def side_by_side(count: int) -> Iterator[Executor | None]:
     if count < 2:
         yield None
         return
-    own, ready = torch.get_num_threads(), threading.Barrier(count + 1)
+    before, ready = torch.get_num_threads(), threading.Barrier(count + 1)
 
     def start() -> None:
-        torch.get_num_threads()  # the first call in a thread resets its number to the process's, so it comes before ours
+        torch.get_num_threads()  # the first call in a thread resets its number: it has to come first
         torch.set_num_threads(1)
         ready.wait()
 
@@ -36,5 +36,5 @@ def side_by_side(count: int) -> Iterator[Executor | None]:
         for _ in range(count):  # starts a new thread each time: none is idle before all have started
             pool.submit(int)
         ready.wait()
-        torch.set_num_threads(own)  # set_num_threads in a thread also sets what later threads start with
+        torch.set_num_threads(before)  # set_num_threads in a thread also sets what later threads start with
         yield pool

@@ -1,4 +1,4 @@
-"""Many refinements in one call: objects of one photo, which share its prefix and their passes, or many photos."""
+"""Many refinements in one call: several objects in one photo, which share work, or many photos."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.pass_cache import SharedFirstPass
 from interactify.runtime.suffix import Suffix
 from interactify.runtime.threads import side_by_side
-from interactify.session.session import Session
+from interactify.session.session import Session, is_list
 
 
 def refine(
@@ -27,67 +27,67 @@ def refine(
     target: int | str | None,
 ) -> list[Result]:
     """See `Interactive.refine`."""
-    if not isinstance(interactions, (list, tuple)):
+    if not is_list(interactions):
         raise InteractionError(
             f"Expected a list of interactions for each object, [[Click(…), …], …], got {shown(interactions)}."
         )
     photos = _photos(images, len(interactions))
-    together: dict[int, list[int]] = {}  # by photo, whatever its place in the list: it is opened once
-    for position, photo in enumerate(photos):
-        together.setdefault(id(photo), []).append(position)
+    by_photo: dict[int, list[int]] = {}  # indices of each photo, so that it is opened once
+    for index, photo in enumerate(photos):
+        by_photo.setdefault(id(photo), []).append(index)
     pictures: dict[int, Picture] = {}
-    said: dict[int, tuple[Interaction, ...]] = {}
-    for positions in together.values():  # all are looked at before any is run
-        picture = pictures[positions[0]] = open_picture(photos[positions[0]], net.spec.channels)
-        for position in positions:
-            said[position] = _checked(net, interactions[position], picture.size, position)
-    found: dict[int, Result] = {}
+    checked: dict[int, tuple[Interaction, ...]] = {}
+    for indices in by_photo.values():  # everything is checked before anything is run
+        picture = pictures[indices[0]] = open_picture(photos[indices[0]], net.spec.channels)
+        for index in indices:
+            checked[index] = _checked(net, interactions[index], picture.size, index)
+    results: dict[int, Result] = {}
     with torch.inference_mode(False), within_memory():
-        for positions in together.values():
-            session = Session(net, pictures.pop(positions[0]), target, ready=False)
-            asked = [position for position in positions if said[position]]
-            found.update((position, session.result) for position in positions)
-            found.update(zip(asked, _objects(session, [said[position] for position in asked]), strict=True))
-    return [found[position] for position in range(len(photos))]
+        for indices in by_photo.values():
+            session = Session(net, pictures.pop(indices[0]), target, ready=False)
+            clicked = [index for index in indices if checked[index]]
+            results.update((index, session.result) for index in indices)
+            results.update(zip(clicked, _objects(session, [checked[index] for index in clicked]), strict=True))
+    return [results[index] for index in range(len(photos))]
 
 
-def _objects(session: Session, said: Sequence[tuple[Interaction, ...]]) -> list[Result]:
-    """The results of several sets of interactions on one photo, each from the photo's beginning."""
-    if not said:
+def _objects(session: Session, objects: Sequence[tuple[Interaction, ...]]) -> list[Result]:
+    """The results of several objects in one photo, each from its interactions alone."""
+    if not objects:
         return []
     refiner, target = session.refiner, session.target
     at_once = refiner.first_crop.suffix.at_once()
-    if not all(isinstance(each, Click) and each.label is None for one in said for each in one):
+    if not all(isinstance(each, Click) and each.label is None for interactions in objects for each in interactions):
         stop = brs.stopping(session.net.max_seconds)
-        return [refiner.refine((), one, target, stop).result for one in said]
-    problems = [refiner.problem((), one, target) for one in said]
-    found = _in_passes(session, problems, at_once) if at_once > 1 else _side_by_side(session, problems)
-    together = zip(problems, found, strict=True)
-    return [refiner.step_from((), problem, each, target).result for problem, each in together]
+        return [refiner.refine((), interactions, target, stop).result for interactions in objects]
+    problems = [refiner.problem((), interactions, target) for interactions in objects]
+    refinements = _in_passes(session, problems, at_once) if at_once > 1 else _side_by_side(session, problems)
+    solved = zip(problems, refinements, strict=True)
+    return [refiner.step_from((), problem, refinement, target).result for problem, refinement in solved]
 
 
 def _side_by_side(session: Session, problems: Sequence[Problem]) -> list[brs.Refinement]:
-    """Each object by itself, several at the same time; where they begin alike, the first pass is run for all."""
+    """Each object by itself, several in threads at the same time; where their first passes are equal, it runs once."""
     suffix = session.refiner.first_crop.suffix
-    beginning = SharedFirstPass(suffix) if suffix.shared and suffix.whole is None else None
+    first_pass = SharedFirstPass(suffix) if suffix.shared and suffix.whole is None else None
     stop = brs.stopping(session.net.max_seconds)
 
-    def each(problem: Problem) -> brs.Refinement:
+    def solve(problem: Problem) -> brs.Refinement:
         with torch.inference_mode(False):  # each thread has a mode of its own
-            return minimise(session.net, problem, beginning or _of_its_own(suffix), stop)
+            return minimise(session.net, problem, first_pass or _own_run(suffix), stop)
 
     with side_by_side(min(len(problems), suffix.side_by_side())) as pool:
-        return list((map if pool is None else pool.map)(each, problems))
+        return list((map if pool is None else pool.map)(solve, problems))
 
 
-def _of_its_own(suffix: Suffix) -> Run:
-    """For one object: where the variables read the clicks, what is kept of a photo hangs on them."""
+def _own_run(suffix: Suffix) -> Run:
+    """How one object's passes run: where the variables read the clicks, it can't share a suffix with other objects."""
     own = suffix if suffix.shared else Suffix(suffix.runtime, suffix.variables, suffix.image, suffix.start)
     return lambda _shared, values, clicks: own(values, clicks)
 
 
 def _in_passes(session: Session, problems: Sequence[Problem], at_once: int) -> list[brs.Refinement]:
-    """Objects that share the network's passes, `at_once` of them: what a GPU is for."""
+    """Objects that share the network's passes, `at_once` in each: fastest on a GPU."""
     net, crop = session.net, session.refiner.first_crop
     suffix = crop.suffix
 
@@ -95,9 +95,9 @@ def _in_passes(session: Session, problems: Sequence[Problem], at_once: int) -> l
         logits = suffix.rows(values) if len(rows) > 1 else None
         if logits is None:
             alone = zip(rows, values.unbind(0), strict=True)
-            return torch.cat([problems[row].logits(one, Suffix.__call__) for row, one in alone])
+            return torch.cat([problems[row].forward(each, Suffix.__call__) for row, each in alone])
         together = zip(rows, logits.unbind(0), strict=True)
-        return torch.cat([problems[row].of_targets(one) for row, one in together])
+        return torch.cat([problems[row].log_odds(each) for row, each in together])
 
     return brs.refine_rows(
         forward,
@@ -114,23 +114,21 @@ def _in_passes(session: Session, problems: Sequence[Problem], at_once: int) -> l
 
 
 def _photos(images: PictureLike | Sequence[PictureLike], count: int) -> list[PictureLike]:
-    """A photo for each set of interactions."""
-    if not isinstance(images, (list, tuple)):
+    """A photo for each list of interactions."""
+    if not is_list(images):
         return [images] * count  # type: ignore[list-item]
     if len(images) != count:
         raise InteractionError(
-            f"Expected one set of interactions for each photo, got {len(images)} photos and {count} sets. For several "
-            "objects in one photo, give that photo alone, or as often as it has objects."
+            f"Expected one list of interactions for each photo, got {len(images)} photos and {count} lists. Try one "
+            "photo alone for several objects in it, or the same photo for each of them."
         )
     return list(images)
 
 
-def _checked(
-    net: Wrapped, said: Sequence[Interaction], size: tuple[int, int], position: int
-) -> tuple[Interaction, ...]:
-    if isinstance(said, Interaction) or not isinstance(said, (list, tuple)):
+def _checked(net: Wrapped, interactions: object, size: tuple[int, int], index: int) -> tuple[Interaction, ...]:
+    if not is_list(interactions):
         raise InteractionError(
-            f"Expected a list of clicks at place {position} of the interactions, got {type(said).__name__}: one list "
-            "for each object, [[Click(…), …], …]."
+            f"Expected a list of clicks at index {index} of the interactions, got {type(interactions).__name__}. Try "
+            "one list for each object, [[Click(…), …], …]."
         )
-    return tuple(net.network.checked(each, size) for each in said)
+    return tuple(net.network.checked(each, size) for each in interactions)

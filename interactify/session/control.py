@@ -1,4 +1,4 @@
-"""What is being refined: whose turn it is, whether it is to end before it is done, and what it has come to."""
+"""Running changes of a session: whose turn it is, whether it has to end early, and its latest evaluation."""
 
 from __future__ import annotations
 
@@ -11,59 +11,76 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from interactify import brs
+from interactify.optim.status import Status
 from interactify.refinement.history import Steps
-from interactify.refinement.problem import Problem
+from interactify.refinement.problem import Problem, Stop
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One evaluation of a running refinement: its problem, and the network's log-odds (1, T, h', w') of the targets.
+
+    `steps` are those that the refinement continues, `target` is the class of their object.
+    """
+
+    steps: Steps
+    target: int | None
+    problem: Problem
+    log_odds: Tensor
 
 
 class Control:
-    """A session's changes as they run. Everything may be asked from any thread."""
+    """Runs a session's changes one after the other. All methods may be called from any thread.
+
+    `latest` is the latest evaluation of the running refinement; None where none is running.
+    """
 
     def __init__(self) -> None:
         self.turns = Turns()
+        self.latest: Evaluation | None = None
         self._cancelled = threading.Event()
-        self._at_once = False
-        self.latest: tuple[Steps, int | None, Problem, Tensor] | None = None
+        self._superseding = False
 
     @contextmanager
-    def turn(self, newer: bool = False) -> Iterator[None]:
-        """Wait until other changes are made, and make one; what is being refined ends where this one is `newer`."""
-        with self.turns.acquire(urgent=newer):
+    def turn(self, supersede: bool = False) -> Iterator[None]:
+        """Wait until earlier changes are made, and make one; with `supersede` a running refinement ends early for it."""
+        with self.turns.acquire(urgent=supersede):
             try:
                 yield
             finally:
                 self.latest = None
 
-    def stop_condition(self, max_seconds: float | None) -> Callable[[], str | None]:
-        """Forget what was cancelled before; returns what a refinement asks between evaluations.
+    def stop_condition(self, max_seconds: float | None) -> Stop:
+        """The function that a new refinement calls between evaluations: it returns why to end, or None.
 
-        It says why to end ("superseded", "cancelled", "time"), or None.
+        Reasons are SUPERSEDED, CANCELLED and TIME. Earlier calls of `cancel` don't count.
         """
         self._cancelled.clear()
-        if self._at_once:
-            return lambda: "superseded"
+        if self._superseding:
+            return lambda: Status.SUPERSEDED
         stop = brs.stopping(max_seconds, self._cancelled.is_set)
-        return lambda: "superseded" if self.turns.should_yield else stop()
+        return lambda: Status.SUPERSEDED if self.turns.should_yield else stop()
 
     @contextmanager
     def superseding(self) -> Iterator[None]:
-        """What is refined meanwhile ends as "superseded": for saying again what ended so."""
-        self._at_once = True
+        """Refinements inside the block end as SUPERSEDED: to replay interactions that were."""
+        self._superseding = True
         try:
             yield
         finally:
-            self._at_once = False
+            self._superseding = False
 
     def cancel(self) -> None:
-        """Let what is being refined end after the evaluation that is running."""
+        """End the running refinement after its current evaluation."""
         self._cancelled.set()
 
     def observer(self, steps: Steps, target: int | None) -> Callable[[Problem, Tensor], None]:
-        """What a refinement that goes on from these steps is to tell after each evaluation: log-odds, for `preview`."""
+        """The function that a refinement which continues `steps` calls with each evaluation, for `latest`."""
 
-        def seen(problem: Problem, odds: Tensor) -> None:
-            self.latest = steps, target, problem, odds
+        def observe(problem: Problem, log_odds: Tensor) -> None:
+            self.latest = Evaluation(steps, target, problem, log_odds)
 
-        return seen
+        return observe
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +89,7 @@ class _Ticket:
 
 
 class Turns:
-    """A lock that is given in order, and whose holder can see that it should make way.
+    """A lock that is given in the order of arrival, and whose holder sees when it should yield.
 
     >>> turns = Turns()
     >>> with turns.acquire():
@@ -82,19 +99,19 @@ class Turns:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._queue: deque[_Ticket] = deque()  # the first has its turn
+        self._queue: deque[_Ticket] = deque()  # the first one holds the lock
 
     @property
     def should_yield(self) -> bool:
-        """Whether the next in line asks the one whose turn it is to make way."""
+        """Whether the next in the queue is urgent."""
         with self._changed:
             return len(self._queue) > 1 and self._queue[1].urgent
 
     @contextmanager
     def acquire(self, urgent: bool = False) -> Iterator[None]:
-        """Wait for one's turn, and have it; the one before need not finish where one `urgent`.
+        """Wait for the lock and hold it; while an `urgent` caller is next in the queue, the holder should yield.
 
-        An interrupted wait leaves the line.
+        Where the wait is interrupted, the caller leaves the queue.
         """
         ticket = _Ticket(urgent)
         with self._changed:

@@ -216,5 +216,5 @@ def _copy(source: Path, target: Path) -> bool:
                 raise
     except OSError as cause:
         reason = cause.strerror or cause
-        raise OptionError(f"{source} can't be copied to {target} ({reason}). The old {target.name} is unchanged.") from cause
+        raise OptionError(f"{source} can't be copied to {target} ({reason}). An earlier copy is unchanged.") from cause
     return True

@@ -1,10 +1,10 @@
 """Label Studio's run lengths of brush masks, written and read.
 
-They are those of the npm package rle-pack (K. Schmidt, thi.ng/umbrella), over the flattened red, green, blue and alpha
-of the mask's picture: a stream of bits, each number's highest bit first. A header has the count of values (32 bits),
-the bits of a value less one (5), and four lengths of counts less one (4 bits each); then come packets of one bit, 1 for
-a run and 0 for single values, two bits for which of the four lengths its count has, the count less one, and the value
-or values.
+The format is that of the npm package rle-pack (K. Schmidt, thi.ng/umbrella), over the flattened red, green, blue and
+alpha of the mask's picture: a stream of bits, each number's highest bit first. The header has the number of values (32
+bits), the bits of a value minus one (5), and four widths of counts minus one (4 bits each). Each packet has one bit, 1
+for a run and 0 for single values, two bits that select the width of its count, the count minus one, and the value or
+values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from interactify.errors import InteractionError, text_of
 
 CHANNELS: Final = 4
-SIZES: Final = (3, 4, 8, 16)  # bits of a run's count: those that Label Studio's own front end writes
+SIZES: Final = (3, 4, 8, 16)  # bits of a run's count: the same as Label Studio's own front end writes
 VALUE: Final = 8  # bits of a value
 
 
@@ -35,7 +35,7 @@ def encoded(mask: NDArray[np.bool_]) -> list[int]:
     values = flat[ends - 1].astype(np.uint64) * 255
     counts = np.diff(ends, prepend=0).astype(np.uint64) * CHANNELS
     most = 1 << SIZES[-1]
-    packets = (counts - 1) // most + 1  # of each run: what is longer than a count can say goes on in another
+    packets = (counts - 1) // most + 1  # of each run: one that is longer than a count can be takes several
     last = np.cumsum(packets) - 1
     count = np.full(int(packets.sum()), most, np.uint64)
     count[last] = counts - (packets - 1) * most
@@ -48,12 +48,12 @@ def encoded(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def decoded(rle: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The mask (H, W) in run lengths that Label Studio's front end, its exports or `encoded` wrote.
+    """The mask (H, W) in run lengths written by Label Studio's front end, its exports or `encoded`.
 
     A pixel is in it where alpha is at least half.
 
     Raises:
-        InteractionError: no list of bytes, of a picture of another size, or one that ends too early.
+        InteractionError: no list of bytes, one for another size, or one that ends too early.
     """
     data = _bytes(rle)
     at = 0
@@ -62,7 +62,7 @@ def decoded(rle: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
         nonlocal at
         first, last = at // 8, (at + count + 7) // 8
         if last > len(data):
-            raise InteractionError("Expected whole run lengths of a brush, these end too early.")
+            raise InteractionError("Expected complete run lengths of a brush, got some that end too early.")
         at += count
         return (int.from_bytes(data[first:last], "big") >> (8 * last - at)) & ((1 << count) - 1)
 
@@ -85,7 +85,7 @@ def decoded(rle: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
         else:
             single = bits[at : at + count * value]
             if len(single) < count * value:
-                raise InteractionError("Expected whole run lengths of a brush, these end too early.")
+                raise InteractionError("Expected complete run lengths of a brush, got some that end too early.")
             numbers = single.reshape(count, value).astype(np.int64) @ (
                 1 << np.arange(value - 1, -1, -1, dtype=np.int64)
             )
@@ -96,8 +96,8 @@ def decoded(rle: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _header(total: int) -> NDArray[np.uint8]:
-    said = np.array([total, VALUE - 1, *(size - 1 for size in SIZES)], np.uint64)
-    return _bits(said, np.array([32, 5, 4, 4, 4, 4], np.uint64))
+    numbers = np.array([total, VALUE - 1, *(size - 1 for size in SIZES)], np.uint64)
+    return _bits(numbers, np.array([32, 5, 4, 4, 4, 4], np.uint64))
 
 
 def _bits(numbers: NDArray[np.uint64], widths: NDArray[np.uint64]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What comes with the library: one real network that was never shown a click, and photos to try it on."""
+"""What comes with the library: one real network that was trained without clicks, and photos to try it on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from interactify.checkpoints import load_into, read_config, read_weights, weights_in
 from interactify.errors import CheckpointError
 from interactify.interactions.click import Click
 
@@ -18,30 +19,30 @@ FOLDER = Path(str(files(__name__)))
 
 @dataclass(frozen=True)
 class DemoPhoto:
-    """A photo that may be redistributed, with clicks that correct the embedded network on it."""
+    """A photo that may be redistributed, with clicks that correct the embedded network's mask of it."""
 
     name: str
     path: Path
     clicks: tuple[Click, ...]
-    """In the order they are played; pixels of the photo, x to the right, y down."""
+    """In order; pixels of the photo, x to the right, y down."""
     source: str
     licence: str
 
 
 def load() -> nn.Module:
-    """The embedded network: a saliency U-Net of `segmentation_models_pytorch`, trained from scratch, never on clicks.
+    """The embedded network: a saliency U-Net of `segmentation_models_pytorch`, trained from scratch and without clicks.
 
     It takes (N, 3, H, W) float32, sides divisible by 32, normalised with ImageNet's mean and deviation, and gives
-    (N, 1, H, W) logits, positive on what stands out. It comes in evaluation mode, in float32, on the CPU, each time
-    as a new object. Nothing is fetched. As on a timm model, `pretrained_cfg` says what it was trained on:
-    `input_size` (C, H, W), `mean` and `std` of photos in [0, 1], `interpolation`, and the `first_conv`; and at which
-    size clicks do most, `test_input_size`.
+    (N, 1, H, W) logits, positive on salient objects. It is in evaluation mode, in float32, on the CPU, and a new object
+    each time. Nothing is downloaded. As on a timm model, `pretrained_cfg` describes its training: `input_size`
+    (C, H, W), `mean` and `std` of photos in [0, 1], `interpolation` and the `first_conv`; `test_input_size` is the size
+    at which clicks work best.
 
     Returns:
         The network, an `smp.Unet`.
 
     Raises:
-        CheckpointError: The packaged files are missing, broken, or do not fit each other.
+        CheckpointError: the packaged files are missing, damaged, or do not fit each other.
 
     >>> from interactify import zoo
     >>> network = zoo.load()
@@ -66,7 +67,7 @@ def photos() -> list[DemoPhoto]:
     """The embedded photos, each with scripted clicks, its source and its licence.
 
     Raises:
-        CheckpointError: The packaged list is missing or broken.
+        CheckpointError: the packaged list is missing or damaged.
 
     >>> from interactify import zoo
     >>> [photo.name for photo in zoo.photos()]
@@ -86,22 +87,20 @@ def photos() -> list[DemoPhoto]:
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"Expected a list of photos in {folder / 'photos.json'}: {error}. {_REINSTALL}"
+            f"Expected a list of photos in {folder / 'photos.json'}, got: {error}. {_REINSTALL}"
         ) from error
 
 
-_REINSTALL = "The files come with the package: install interactify again."
+_REINSTALL = "The files come with the package: try to install interactify again."
 
 
 def _read(folder: Path) -> nn.Module:
-    """Read what smp's `save_pretrained` wrote, as `smp.from_pretrained` does, but silently and without a random draw.
+    """Read a folder of smp's `save_pretrained`, as `smp.from_pretrained` does, but silently and without random draws.
 
-    The network is built on the meta device, where initialising draws nothing. The file holds half precision for the
-    wheel's sake; the network computes in single.
+    The network is built on the meta device, where initialisation draws no random numbers. The file is in half precision
+    to keep the wheel small; the network is in single precision.
     """
-    import segmentation_models_pytorch as smp  # here, since it takes a second that photos() need not wait
-
-    from interactify.checkpoints import load_into, read_config, read_weights, weights_in
+    import segmentation_models_pytorch as smp  # here: it takes a second, which photos() need not wait
 
     try:
         config, file = read_config(folder), weights_in(folder)
@@ -113,6 +112,6 @@ def _read(folder: Path) -> nn.Module:
         raise CheckpointError(f"The embedded network is damaged. {error} {_REINSTALL}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"The embedded network is damaged: no network is built from {folder / 'config.json'} "
+            f"The embedded network is damaged: {folder / 'config.json'} builds no network "
             f"({type(error).__name__}: {error}). {_REINSTALL}"
         ) from error

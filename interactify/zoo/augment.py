@@ -1,7 +1,7 @@
-"""Photos with masks → augmented training batches for the embedded saliency network.
+"""Augmented training batches for the embedded saliency network, from photos with masks.
 
-Everything happens on whole batches in torch: one affine resampling per picture, colour changes, and objects cut
-out of one picture and pasted on another (Ghiasi et al., "Simple Copy-Paste", CVPR 2021, section 3).
+Everything runs on whole batches in torch: one affine resampling per picture, colour changes, and objects cut out of
+one picture and pasted into another (Ghiasi et al., "Simple Copy-Paste", CVPR 2021, section 3).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-SIDE = 320  # pictures are kept as SIDE × SIDE squares; aspect ratios are an augmentation like any other
+SIDE = 320  # pictures are resized to SIDE × SIDE; the change of aspect ratio is an augmentation, too
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Photos:
 
 
 def read_training_photos(root: Path) -> Photos:
-    """Read ECSSD's train split (0001-0800) and what helps of `more/`, weighted against its narrowness."""
+    """Read ECSSD's train split (0001-0800) and useful sets of `more/`, weighted so that ECSSD dominates."""
     clean = (root / "more/voc2007seg/clean.txt").read_text().split()
     sources = [  # (stems, folder, share of the batch)
         ([f"{i:04d}" for i in range(1, 801)], root / "ECSSD", 0.66),
@@ -46,7 +46,7 @@ def read_training_photos(root: Path) -> Photos:
 
 
 def _read_folder(folder: Path, stems: list[str] | None) -> tuple[Tensor, Tensor]:
-    """Images and masks of a folder as uint8 tensors; a border labelled unknown (128) stays half and half."""
+    """Images and masks of a folder as uint8 tensors; a border labelled unknown (128) keeps the value one half."""
     stems = stems or sorted(p.stem for p in (folder / "images").iterdir())
     images, masks = [], []
     for stem in tqdm(stems, desc=folder.name, leave=False):
@@ -62,7 +62,7 @@ def augmented_batch(
 ) -> tuple[Tensor, Tensor]:
     """Draw a batch: images (batch, 3, side, side) in [0, 1] and masks (batch, 1, side, side) in [0, 1].
 
-    `gentle` stays near the photos as they are, for the end of the training: nothing pasted, little magnified.
+    `gentle` stays close to the unchanged photos, for the end of the training: nothing pasted, little magnified.
     """
     if gentle:
         image, mask = _warped(photos, batch, side, generator, zoom=(0.75, 1.05), shift=0.1)

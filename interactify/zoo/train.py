@@ -1,10 +1,10 @@
-"""How the embedded network came to be: a saliency U-Net trained from scratch, and never shown a click.
+"""Trains the embedded network: a saliency U-Net, from scratch and without clicks.
 
     python -m interactify.zoo.train --data DIR             # from random weights, strong augmentation
-    python -m interactify.zoo.train --data DIR --polish    # goes on from those, gently augmented; may be repeated
+    python -m interactify.zoo.train --data DIR --polish    # continues from those, gently augmented; may be repeated
 
-The schedule follows the clock (one cosine over the given minutes), so that the script fits any machine;
-training.json records for each run how many steps were made, on what, and what was reached.
+The schedule follows the clock (one cosine over the given minutes), so that the script fits any machine.
+training.json records the steps, the machine and the results of each run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def build() -> nn.Module:
 
 @dataclass
 class Recipe:
-    """What a run is made of; written to training.json."""
+    """The settings of a run; written to training.json."""
 
     minutes: float = 80.0
     batch: int = 16
@@ -89,9 +89,9 @@ def train(root: Path, out: Path, recipe: Recipe, start: nn.Module) -> None:
 
     Args:
         root: folder with ECSSD/ and more/.
-        out: where the network and training.json go; a later run adds itself to the latter.
+        out: the folder for the network and training.json; later runs append to the latter.
         recipe: the schedule.
-        start: the network to begin with; it is trained in place.
+        start: the initial network; it is trained in place.
     """
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -104,9 +104,9 @@ def train(root: Path, out: Path, recipe: Recipe, start: nn.Module) -> None:
     optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
     averaged = copy.deepcopy(model)
     mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
-    begun, step, running = time.monotonic(), 0, 0.0
+    started, step, running = time.monotonic(), 0, 0.0
     bar = tqdm(total=100, desc="training", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
-    while (done := (time.monotonic() - begun) / (60 * recipe.minutes)) < 1:
+    while (done := (time.monotonic() - started) / (60 * recipe.minutes)) < 1:
         warm = min(1.0, (step + 1) / 200)
         rate = recipe.learning_rate * warm * (0.5 * (1 + np.cos(np.pi * done)) + 1e-3)
         for group in optimiser.param_groups:
@@ -161,7 +161,7 @@ def average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
 def _save(model: nn.Module, out: Path) -> None:
     """Write smp's own config.json and model.safetensors, in half precision."""
     half = copy.deepcopy(model).half().cpu().to(memory_format=torch.contiguous_format)
-    half.save_pretrained(out)  # type: ignore[operator]  # smp's mix-in, which nn.Module does not know
+    half.save_pretrained(out)  # type: ignore[operator]  # from a mix-in of smp, unknown to nn.Module
 
 
 def main() -> None:
@@ -169,15 +169,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with ECSSD/ and more/")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "saliency")
-    parser.add_argument("--polish", action="store_true", help="go on from the network in --out")
+    parser.add_argument("--polish", action="store_true", help="continue from the network in --out")
     parser.add_argument("--minutes", type=float, help="how long; by default as long as the embedded network's run")
-    given = parser.parse_args()
-    log = given.out / "training.json"
-    earlier = len(json.loads(log.read_text())) if given.polish and log.exists() else 0
-    recipe = replace(POLISH if given.polish else Recipe(), seed=earlier)  # each run draws other batches
-    if given.minutes is not None:
-        recipe = replace(recipe, minutes=given.minutes)
-    train(given.data, given.out, recipe, smp.from_pretrained(given.out) if given.polish else build())
+    options = parser.parse_args()
+    log = options.out / "training.json"
+    earlier = len(json.loads(log.read_text())) if options.polish and log.exists() else 0
+    recipe = replace(POLISH if options.polish else Recipe(), seed=earlier)  # each run draws other batches
+    if options.minutes is not None:
+        recipe = replace(recipe, minutes=options.minutes)
+    train(options.data, options.out, recipe, smp.from_pretrained(options.out) if options.polish else build())
 
 
 if __name__ == "__main__":

@@ -233,13 +233,13 @@ def test_an_encoder_without_padding_is_given_what_it_needs():
     with torch.no_grad(), pytest.raises(RuntimeError):
         model(torch.rand(1, 3, 64, 96))
     net = interactify.wrap(model)
-    assert net.session(picture()).first.crop.image.shape[-2:] == (96, 96)
+    assert net.session(picture()).initial_step.crop.image.shape[-2:] == (96, 96)
 
 
 def test_a_transformer_that_takes_one_size_is_given_it():
     net = interactify.wrap(network("DPT", dynamic_img_size=False))
     assert (net.spec.resolution, net.spec.smallest) == (224, 224)
-    assert net.session(picture()).first.crop.image.shape[-2:] == (224, 224)
+    assert net.session(picture()).initial_step.crop.image.shape[-2:] == (224, 224)
 
 
 def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...], str]:
@@ -285,7 +285,7 @@ def test_weights_that_are_named_say_more(monkeypatch: pytest.MonkeyPatch):
     assert net.spec.std == pytest.approx((1 / 255, 2 / 255, 4 / 255))
     photo = picture()
     theirs = (photo[..., ::-1].astype(np.float32) - settings["mean"]) / settings["std"]  # as smp's preprocess_input
-    image = net.session(photo).first.crop.image[0, :, : SIZE[0], : SIZE[1]]
+    image = net.session(photo).initial_step.crop.image[0, :, : SIZE[0], : SIZE[1]]
     np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), theirs, atol=1e-3)
 
 
@@ -350,7 +350,7 @@ def test_a_subclass_keeps_its_own_forward():
     known = knowledge_of(model)
     assert known.family == "segmentation_models_pytorch, resnet18 encoder" and known.forward is None
     net = interactify.wrap(model)
-    image = net.session(picture()).first.crop.image
+    image = net.session(picture()).initial_step.crop.image
     with torch.no_grad():
         assert torch.equal(net.network.plain_logits(image), model(image))
 
@@ -380,7 +380,7 @@ def test_a_frozen_encoder_is_run_in_evaluation_mode():
     model.eval()
     assert model.encoder.training and not model.decoder.training
     net = interactify.wrap(model)
-    read = net.network.plain_logits(net.session(photo).first.crop.image)[..., : SIZE[0], : SIZE[1]]
+    read = net.network.plain_logits(net.session(photo).initial_step.crop.image)[..., : SIZE[0], : SIZE[1]]
     torch.testing.assert_close(read, expected, rtol=0, atol=1e-5)
     assert model.encoder.training
 

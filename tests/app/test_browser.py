@@ -17,49 +17,49 @@ from tests.fixtures.browser import SLOW, driver, serving  # first: it skips this
 from tests.fixtures.served import Command, served
 
 
-def test_a_session_with_the_mouse_that_outlives_a_killed_server(tab, folder, shots):
+def test_a_session_with_the_mouse_survives_a_killed_server(tab, folder, shots):
     words = (folder / "photos", "--out", folder / "out", "--model", "network_for_page:build")
     with Command(*words, folder=folder) as command:
         page = tab(command.address)
-        plain = page.seen()
+        initial = page.overlay()
         page.click(0.5, 0.45)
-        page.said(1)
+        page.wait_for_interactions(1)
         page.click(0.2, 0.3, button="right")
-        page.said(2)
+        page.wait_for_interactions(2)
         page.drag((0.4, 0.5), (0.5, 0.55), (0.6, 0.5))
-        page.said(3)
+        page.wait_for_interactions(3)
         page.page.keyboard.down("Shift")
         page.drag((0.3, 0.2), (0.75, 0.8))
         page.page.keyboard.up("Shift")
-        page.said(4)
+        page.wait_for_interactions(4)
         assert page.names() == ["Click", "Click", "Scribble", "Box"]
-        assert page.page.locator("#said li .sign.no").count() == 1
-        assert page.seen() != plain
+        assert page.page.locator("#interactions li .sign.no").count() == 1
+        assert page.overlay() != initial
         page.page.screenshot(path=shots / "gestures.png")
         page.page.keyboard.press("Control+z")
-        page.said(3)
+        page.wait_for_interactions(3)
         page.page.keyboard.press("Control+Shift+z")
-        page.said(4)
+        page.wait_for_interactions(4)
         page.page.mouse.move(*page.place(0.2, 0.3))
         page.page.keyboard.press("x")
-        page.said(3)
-        assert page.page.locator("#said li .sign.no").count() == 0
+        page.wait_for_interactions(3)
+        assert page.page.locator("#interactions li .sign.no").count() == 0
         page.page.keyboard.press("e")
         page.drag((0.5, 0.45), (0.55, 0.45))
-        page.said(4)
+        page.wait_for_interactions(4)
         assert page.names()[-1] == "Erased"
         page.page.keyboard.press("o")
         driver.expect(page.page.locator("#objects li")).to_have_count(2, timeout=SLOW)
         page.page.keyboard.press("c")
         page.click(0.3, 0.7)
-        page.said(1)
+        page.wait_for_interactions(1)
         page.page.keyboard.press(",")
-        page.said(4)
+        page.wait_for_interactions(4)
         page.page.keyboard.press("d")
         driver.expect(page.page.locator("#photo-name")).to_have_text("second.png")
         page.opened()
         page.click(0.5, 0.5)
-        page.said(1)
+        page.wait_for_interactions(1)
         driver.expect(page.page.locator("#progress-text")).to_have_text("1 done, 1 open")
         with page.page.expect_download() as download:
             page.page.click("#export")
@@ -68,25 +68,25 @@ def test_a_session_with_the_mouse_that_outlives_a_killed_server(tab, folder, sho
             page.page.click("#export-go")
         names = zipfile.ZipFile(download.value.path()).namelist()
         assert {"annotations.json", "labels/first.png", "labels/second.png", "png/second-1-object-1.png"} <= set(names)
-        page.click(0.3, 0.3)  # nothing but the journal has this one
-        page.said(2)
-        masks = page.seen()
+        page.click(0.3, 0.3)  # only the journal has this one
+        page.wait_for_interactions(2)
+        masks = page.overlay()
         command.kill()
     with Command(*words, folder=folder) as command:
         again = tab(command.address)
         driver.expect(again.page.locator("#photo-name")).to_have_text("second.png")
-        again.said(2)
-        assert again.seen() == masks
+        again.wait_for_interactions(2)
+        assert again.overlay() == masks
         again.page.reload()
         again.opened()
-        again.said(2)
-        assert again.seen() == masks
+        again.wait_for_interactions(2)
+        assert again.overlay() == masks
         again.page.keyboard.press("p")
         driver.expect(again.page.locator("#photo-name")).to_have_text("first.png")
-        again.said(4)
+        again.wait_for_interactions(4)
         driver.expect(again.page.locator("#objects li")).to_have_count(2)
-        again.page.keyboard.press("Control+z")  # what was undone before the server was killed can be undone after it
-        driver.expect(again.page.locator("#objects li .detail").nth(1)).to_have_text("nothing said", timeout=SLOW)
+        again.page.keyboard.press("Control+z")  # actions from before the kill can be undone after it
+        driver.expect(again.page.locator("#objects li .detail").nth(1)).to_have_text("no interactions", timeout=SLOW)
 
 
 def test_several_classes_views_and_the_keyboard_alone(tab, folder, shots):
@@ -96,13 +96,13 @@ def test_several_classes_views_and_the_keyboard_alone(tab, folder, shots):
         driver.expect(page.page.locator("#classes button")).to_have_count(5)
         keys.press("3")
         page.click(0.5, 0.45)
-        page.said(1)
+        page.wait_for_interactions(1)
         assert page.names() == ["Click · class 2"]
         for _ in range(3):
             keys.press("v")
         driver.expect(page.page.locator("#views [aria-checked=true]")).to_have_text("Classes")
         page.page.wait_for_timeout(300)
-        assert page.seen()[1] > 0.3
+        assert page.overlay()[1] > 0.3
         page.page.screenshot(path=shots / "classes.png")
         keys.press("v")
         keys.press("0")
@@ -111,27 +111,27 @@ def test_several_classes_views_and_the_keyboard_alone(tab, folder, shots):
             keys.press("ArrowLeft")
         keys.press("Shift+ArrowUp")
         keys.press("Enter")
-        page.said(2)
+        page.wait_for_interactions(2)
         keys.press("ArrowDown")
         keys.press("Shift+Enter")
-        page.said(3)
-        assert page.page.locator("#said li .sign.no").count() == 1
+        page.wait_for_interactions(3)
+        assert page.page.locator("#interactions li .sign.no").count() == 1
         keys.press("b")
         keys.press("Enter")
         for _ in range(4):
             keys.press("ArrowRight")
             keys.press("ArrowDown")
         keys.press("Enter")
-        page.said(4)
+        page.wait_for_interactions(4)
         assert page.names()[-1] == "Box"
         assert "covers" in page.page.inner_text("#live")
-        keys.press("x")  # what is under the crosshair: the box's corner
-        page.said(3)
-        before = page.seen()
+        keys.press("x")  # at the crosshair is the box's corner
+        page.wait_for_interactions(3)
+        before = page.overlay()
         keys.down("q")
-        assert page.seen()[1] == 0
+        assert page.overlay()[1] == 0
         keys.up("q")
-        assert page.seen() == before
+        assert page.overlay() == before
         keys.press("?")
         driver.expect(page.page.locator("#help-dialog")).to_be_visible()
         page.page.screenshot(path=shots / "help.png")
@@ -145,20 +145,20 @@ def test_many_classes_are_found_by_name(tab, folder, shots):
         keys = page.page.keyboard
         keys.press("/")
         keys.type("CLASS 31")
-        driver.expect(page.page.locator("#classes button:visible")).to_have_count(2)  # it, and the one that is chosen
+        driver.expect(page.page.locator("#classes button:visible")).to_have_count(2)  # the match, and the chosen one
         keys.press("Enter")
         driver.expect(page.page.locator("#classes [aria-checked=true]")).to_have_text("class 31")
         driver.expect(page.page.locator("#classes [aria-checked=true]")).to_be_in_viewport()
         page.click(0.5, 0.5)
-        page.said(1)
+        page.wait_for_interactions(1)
         assert page.names() == ["Click · class 31"]
         for _ in range(8):
             keys.press("o")
         driver.expect(page.page.locator("#objects li")).to_have_count(9, timeout=SLOW)
         driver.expect(page.page.locator("#objects li").last).to_be_in_viewport()
         page.click(0.4, 0.4)
-        page.said(1)
-        driver.expect(page.page.locator("#said li").first).to_be_in_viewport()  # with all this above it
+        page.wait_for_interactions(1)
+        driver.expect(page.page.locator("#interactions li").first).to_be_in_viewport()  # with all this above it
         page.page.screenshot(path=shots / "many-classes.png")
 
 
@@ -169,8 +169,8 @@ def test_touch_zoom_and_a_tablet(tab, folder, shots):
         page.page.wait_for_timeout(100)
         page.page.click("#signs button:nth-child(2)")
         page.page.touchscreen.tap(*page.place(0.5, 0.5))
-        page.said(1)
-        assert page.page.locator("#said li .sign.no").count() == 1
+        page.wait_for_interactions(1)
+        assert page.page.locator("#interactions li .sign.no").count() == 1
         zoom = page.page.inner_text("#zoom")
         page.page.mouse.move(*page.place(0.5, 0.5))
         page.page.mouse.wheel(0, -300)
@@ -178,18 +178,18 @@ def test_touch_zoom_and_a_tablet(tab, folder, shots):
         page.page.keyboard.down("Space")
         page.drag((0.5, 0.5), (0.6, 0.6))
         page.page.keyboard.up("Space")
-        page.said(1)
+        page.wait_for_interactions(1)
         page.page.keyboard.press("f")
         driver.expect(page.page.locator("#zoom")).to_have_text(zoom)
         page.pinch((0.5, 0.5), 0.1, 0.3)
         driver.expect(page.page.locator("#zoom")).to_have_text(f"{3 * int(zoom.split()[0])} %")
         page.pinch((0.5, 0.5), 0.3, 0.1)
         driver.expect(page.page.locator("#zoom")).to_have_text(zoom)
-        page.said(1)
+        page.wait_for_interactions(1)
         page.page.screenshot(path=shots / "tablet.png")
 
 
-SHOWN = """async () => {
+MEASURE = """async () => {
   const copy = () => {
     const { width, height } = document.getElementById("overlay");
     const context = new OffscreenCanvas(width, height).getContext("2d");
@@ -201,7 +201,7 @@ SHOWN = """async () => {
     for (let k = 3; k < a.length; k += 4) count += Math.abs(a[k] - b[k]) > least;
     return count / (a.length / 4);
   };
-  window.anew = async () => {
+  window.redraw = async () => {
     const { layers } = await import("/static/page.js");
     const { drawOverlay } = await import("/static/screen.js");
     const before = copy();
@@ -209,33 +209,33 @@ SHOWN = """async () => {
     drawOverlay();
     return apart(before, copy());
   };
-  window.shown = [];
-  window.seen = {};
-  document.addEventListener("interactify:shown", ({ detail }) => {
-    shown.push(detail);
-    seen[detail.kind] = copy();
+  window.timings = [];
+  window.drawings = {};
+  document.addEventListener("interactify:drawn", ({ detail }) => {
+    timings.push(detail);
+    drawings[detail.kind] = copy();
   });
 }"""
 
 
-def test_from_the_hand_to_the_screen(tab, tmp_path, shots):
-    """What the page adds to the refinement on 2000 × 1500 pixels; a busy machine is given leave to be slower."""
+def test_time_from_the_pointer_to_the_screen(tab, tmp_path, shots):
+    """The time that the page adds to the refinement on 2000 × 1500 pixels; the limit allows for a busy machine."""
     Image.open(zoo.photos()[0].path).resize((2000, 1500)).save(tmp_path / "large.jpg")
     net = interactify.wrap(zoo.load())
-    with served(net, [tmp_path / "large.jpg"], tmp_path / "out") as (_, door):
-        page = tab(door.address())
-        page.page.evaluate(SHOWN)
+    with served(net, [tmp_path / "large.jpg"], tmp_path / "out") as (_, access):
+        page = tab(access.address())
+        page.page.evaluate(MEASURE)
         for k, (x, y) in enumerate(
             [(0.5, 0.5), (0.3, 0.3), (0.6, 0.6), (0.7, 0.25), (0.4, 0.6), (0.45, 0.45), (0.3, 0.7)]
         ):
             page.click(x, y, button="right" if k % 2 else "left")
-            page.said(k + 1)
+            page.wait_for_interactions(k + 1)
             page.page.wait_for_timeout(200)
-            assert page.page.evaluate("apart(seen.first, seen.done, 60)") < 0.01, "what came first is what came"
-            assert page.page.evaluate("anew()") == 0, "what was drawn in parts is what is drawn as a whole"
+            assert page.page.evaluate("apart(drawings.first, drawings.done, 60)") < 0.01, "both masks are equal"
+            assert page.page.evaluate("redraw()") == 0, "partial drawing gives the same as full drawing"
         page.page.screenshot(path=shots / "large.png")
         added = {
-            kind: [each["total"] - each["ms"] for each in page.page.evaluate("shown") if each["kind"] == kind]
+            kind: [each["total"] - each["ms"] for each in page.page.evaluate("timings") if each["kind"] == kind]
             for kind in ("first", "done")
         }
         assert len(added["first"]) == len(added["done"]) == 7
@@ -245,33 +245,33 @@ def test_from_the_hand_to_the_screen(tab, tmp_path, shots):
 
 
 @pytest.mark.parametrize("view", ["fill", "outline", "cutout"])
-def test_what_is_drawn_in_parts_at_any_zoom(tab, tmp_path, view):
-    """Zoomed in, moved, with two objects, and with a mask that is not wholly seen."""
+def test_partial_drawing_at_any_zoom(tab, tmp_path, view):
+    """Zoomed in, moved, with two objects, and with a mask that is partly outside the screen."""
     Image.open(zoo.photos()[0].path).resize((1600, 1200)).save(tmp_path / "large.jpg")
-    with served(interactify.wrap(zoo.load()), [tmp_path / "large.jpg"], tmp_path / "out") as (_, door):
-        page = tab(door.address())
-        page.page.evaluate(SHOWN)
+    with served(interactify.wrap(zoo.load()), [tmp_path / "large.jpg"], tmp_path / "out") as (_, access):
+        page = tab(access.address())
+        page.page.evaluate(MEASURE)
         for _ in range(("fill", "outline", "cutout").index(view)):
             page.page.keyboard.press("v")
         page.click(0.5, 0.5)
-        page.said(1)
+        page.wait_for_interactions(1)
         page.page.keyboard.press("o")
         driver.expect(page.page.locator("#objects li")).to_have_count(2, timeout=SLOW)
         page.page.mouse.move(*page.place(0.4, 0.4))
         page.page.mouse.wheel(0, -500)
         page.click(0.3, 0.6)
-        page.said(1)
+        page.wait_for_interactions(1)
         page.page.wait_for_timeout(100)  # the lists are filled before the screen's next frame
-        assert page.page.evaluate("anew()") == 0
+        assert page.page.evaluate("redraw()") == 0
         page.click(0.35, 0.5, button="right")
-        page.said(2)
+        page.wait_for_interactions(2)
         page.page.wait_for_timeout(100)
-        assert page.page.evaluate("anew()") == 0
+        assert page.page.evaluate("redraw()") == 0
         page.page.keyboard.press("f")
         page.page.keyboard.press("Control+z")
-        page.said(1)
+        page.wait_for_interactions(1)
         page.page.wait_for_timeout(100)
-        assert page.page.evaluate("anew()") == 0
+        assert page.page.evaluate("redraw()") == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -280,18 +280,18 @@ def test_axe_finds_nothing_serious(tab, folder, scheme):
     with serving(folder, classes=4) as address:
         page = tab(address, color_scheme=scheme)
         page.click(0.5, 0.5)
-        page.said(1)
+        page.wait_for_interactions(1)
         found = []
-        for opened in ("", "#help", "#export"):
-            if opened:
-                page.page.click(opened)
-            told = axe.run(page.page, options={"resultTypes": ["violations"]}).response
-            assert len(told["passes"]) > 10, "it has looked"
+        for dialog in ("", "#help", "#export"):
+            if dialog:
+                page.page.click(dialog)
+            report = axe.run(page.page, options={"resultTypes": ["violations"]}).response
+            assert len(report["passes"]) > 10, "axe has run"
             found += [
-                (opened, each["id"], each["impact"], [node["html"][:120] for node in each["nodes"]][:3])
-                for each in told["violations"]
+                (dialog, each["id"], each["impact"], [node["html"][:120] for node in each["nodes"]][:3])
+                for each in report["violations"]
             ]
-            if opened:
+            if dialog:
                 page.page.keyboard.press("Escape")
         print(*found, sep="\n")
         assert not [each for each in found if each[2] in ("serious", "critical")]

@@ -1,4 +1,4 @@
-"""What the page keeps through killed servers, full disks and journals that vanish."""
+"""The page's results survive killed servers, full disks and deleted journals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytest.importorskip("httpx", reason="needs httpx: install interactify[test]")
 
 
 import interactify
-from interactify.app.store import saving
+from interactify.app.store import saver
 from interactify.app.store.journal import Journal, SessionFiles
 from interactify.session.session import Session
 from tests.fixtures import networks
@@ -26,37 +26,37 @@ from tests.fixtures.served import Killed, Page, served
 NEVER = 1e9  # seconds
 
 
-def test_what_was_not_saved_yet_is_said_again(net, pictures, tmp_path, monkeypatch):
+def test_unsaved_actions_are_run_again(net, pictures, tmp_path, monkeypatch):
     """As after a kill: the session's file is that of the first click, and the journal has what came after it."""
     out = tmp_path / "out"
     with served(net, pictures, out) as (client, _):
         Page(client).click(55, 30)
-    monkeypatch.setattr("interactify.app.store.saving.QUIET", 1e9)
-    monkeypatch.setattr("interactify.app.store.saving.PATIENCE", 1e9)
+    monkeypatch.setattr(saver, "QUIET", NEVER)
+    monkeypatch.setattr(saver, "MAX_DELAY", NEVER)
     with served(net, pictures, out) as (client, _):
         page = Page(client).click(5, 5, False).do("add_object", name="other", target=None).click(90, 60)
         page.do("undo").do("switch", name="object 1")
-        kept = {path: path.read_bytes() for path in (out / "sessions").iterdir()}
+        stored = {path: path.read_bytes() for path in (out / "sessions").iterdir()}
         journal = (out / "sessions" / "first.journal").read_text()
         assert journal.count('"do"') >= 5
-    for path, content in kept.items():
+    for path, content in stored.items():
         path.write_bytes(content)
     with open(out / "sessions" / "first.journal", "a") as file:
         file.write('{"n":99,"do":{"do":"und')  # cut short
     with served(net, pictures, out) as (client, _):
         again = Page(client)
-        assert again.objects == page.objects and again.told["active"] == "object 1"
-        assert (again.mask == page.mask).all() and again.told["can_redo"]
-        again.click(60, 60, False)  # the journal goes on behind the line that was cut short
+        assert again.objects == page.objects and again.state["active"] == "object 1"
+        assert (again.mask == page.mask).all() and again.state["can_redo"]
+        again.click(60, 60, False)  # the journal continues after the line that was cut short
     with served(net, pictures, out) as (client, _):
-        assert len(Page(client).told["interactions"]) == 3
+        assert len(Page(client).state["interactions"]) == 3
 
 
-def test_what_only_the_journal_has_is_in_all_files_before_its_photo_is_opened(net, pictures, tmp_path, monkeypatch):
+def test_unsaved_actions_are_written_to_all_files_before_their_photo_is_opened(net, pictures, tmp_path, monkeypatch):
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(saving, "QUIET", NEVER)
-        patched.setattr(saving, "PATIENCE", NEVER)
+        patched.setattr(saver, "QUIET", NEVER)
+        patched.setattr(saver, "MAX_DELAY", NEVER)
         with served(net, pictures, out) as (client, _):
             mask = Page(client, 1).click(55, 30).mask
             killed = Killed(out)
@@ -64,15 +64,15 @@ def test_what_only_the_journal_has_is_in_all_files_before_its_photo_is_opened(ne
     assert not list((out / "labels").iterdir())
     with served(net, pictures, out) as (client, _):
         archive = zipfile.ZipFile(io.BytesIO(client.get("/api/export?kinds=png").content))
-        with Image.open(archive.open("png/second-1-object-1.png")) as kept:
-            assert (np.asarray(kept) == mask * 255).all()
-        assert [each["said"] for each in client.get("/api/project").json()["photos"]] == [0, 1]
+        with Image.open(archive.open("png/second-1-object-1.png")) as stored:
+            assert (np.asarray(stored) == mask * 255).all()
+        assert [each["interactions"] for each in client.get("/api/project").json()["photos"]] == [0, 1]
 
 
 def test_killed_between_the_masks_and_the_session(net, pictures, tmp_path, monkeypatch):
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(saving, "save_session", lambda *_: None)  # it comes after the masks, and is not come to
+        patched.setattr(saver, "save_session", lambda *_: None)  # it comes after the masks, and is not reached
         with served(net, pictures, out) as (client, _):
             page = Page(client).click(55, 30)
             client.get("/api/export?kinds=png")
@@ -85,22 +85,22 @@ def test_killed_between_the_masks_and_the_session(net, pictures, tmp_path, monke
         assert (out / "sessions" / "first.npz").exists()
 
 
-def test_what_was_ended_by_a_newer_click_comes_back_as_it_was(pictures, tmp_path, monkeypatch):
-    """After a kill it is ended again, and not refined to its end: the clicks after it go on from there."""
+def test_a_superseded_click_is_restored_as_it_was(pictures, tmp_path, monkeypatch):
+    """After a kill its refinement ends early again, since the clicks after it build on that."""
     net = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=30, energy="brs")
-    monkeypatch.setattr(saving, "QUIET", NEVER)
-    monkeypatch.setattr(saving, "PATIENCE", NEVER)
-    answered = Session.add
+    monkeypatch.setattr(saver, "QUIET", NEVER)
+    monkeypatch.setattr(saver, "MAX_DELAY", NEVER)
+    add = Session.add
     out = tmp_path / "out"
     with served(net, pictures, out) as (client, _):
         page = Page(client)
         with monkeypatch.context() as patched:
 
-            def hurried(self: Session, said):
+            def superseded(self: Session, interactions):
                 with self.control.superseding():
-                    return answered(self, said)
+                    return add(self, interactions)
 
-            patched.setattr(Session, "add", hurried)
+            patched.setattr(Session, "add", superseded)
             page.click(5, 5, not page.mask[5, 5])
         page.click(90, 60, not page.mask[60, 90])
         assert '"superseded":true' in (out / "sessions" / "first.journal").read_text()
@@ -108,30 +108,30 @@ def test_what_was_ended_by_a_newer_click_comes_back_as_it_was(pictures, tmp_path
     killed.happens()
     with served(net, pictures, out) as (client, _):
         again = Page(client)
-        assert (again.mask == page.mask).all() and len(again.told["interactions"]) == 2
+        assert (again.mask == page.mask).all() and len(again.state["interactions"]) == 2
 
 
-def test_what_was_cancelled_is_saved_before_it_is_shown(net, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "QUIET", NEVER)
-    monkeypatch.setattr(saving, "PATIENCE", NEVER)
+def test_a_cancelled_refinement_is_saved_before_it_is_displayed(net, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(saver, "QUIET", NEVER)
+    monkeypatch.setattr(saver, "MAX_DELAY", NEVER)
     out = tmp_path / "out"
     with served(net, pictures, out) as (client, _):
-        answered, page = Session.add, Page(client)
+        page = Page(client)
         with monkeypatch.context() as patched:
             patched.setattr(
                 "interactify.session.control.Control.stop_condition", lambda self, _: lambda: "cancelled", raising=True
             )
             page.click(5, 5, not page.mask[5, 5])
-        assert Session.add is answered and page.told["result"]["status"] == "cancelled"
+        assert page.state["result"]["status"] == "cancelled"
         killed = Killed(out)
     killed.happens()
     with served(net, pictures, out) as (client, _):
         assert (Page(client).mask == page.mask).all()
 
 
-def test_another_photo_of_the_same_name_is_not_answered_for_by_the_journal(net, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "QUIET", NEVER)
-    monkeypatch.setattr(saving, "PATIENCE", NEVER)
+def test_a_journal_is_not_used_for_another_photo_of_the_same_name(net, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(saver, "QUIET", NEVER)
+    monkeypatch.setattr(saver, "MAX_DELAY", NEVER)
     out = tmp_path / "out"
     with served(net, pictures, out) as (client, _):
         Page(client).click(55, 30)
@@ -140,14 +140,14 @@ def test_another_photo_of_the_same_name_is_not_answered_for_by_the_journal(net, 
     pictures[0].write_bytes(pictures[1].read_bytes())
     with served(net, pictures, out) as (client, _):
         page = Page(client)
-        assert not page.told["interactions"] and "another photo" in page.told["notice"]
-        assert not (out / "sessions" / "aside").exists(), "looking at it changes nothing"
-        assert "put aside" in page.click(5, 5, not page.mask[5, 5]).told["notice"]
+        assert not page.state["interactions"] and "another photo" in page.state["notice"]
+        assert not (out / "sessions" / "aside").exists(), "opening it changes nothing"
+        assert "put aside" in page.click(5, 5, not page.mask[5, 5]).state["notice"]
     assert '"x":55' in (out / "sessions" / "aside" / "first.1.journal").read_text()
 
 
-def test_whatever_goes_wrong_in_writing_is_told_and_tried_again(net, pictures, tmp_path, monkeypatch):
-    save_masks, out = saving.save_masks, tmp_path / "out"
+def test_write_errors_are_reported_and_writing_is_tried_again(net, pictures, tmp_path, monkeypatch):
+    save_masks, out = saver.save_masks, tmp_path / "out"
     failing = [MemoryError(), OSError(28, "No space left on device")]
 
     def sometimes(*given):
@@ -155,35 +155,35 @@ def test_whatever_goes_wrong_in_writing_is_told_and_tried_again(net, pictures, t
             raise failing.pop(0)
         save_masks(*given)
 
-    monkeypatch.setattr(saving, "save_masks", sometimes)
-    monkeypatch.setattr(saving, "FIRST_REST", 0.05)
+    monkeypatch.setattr(saver, "save_masks", sometimes)
+    monkeypatch.setattr(saver, "FIRST_RETRY", 0.05)
     with served(net, pictures, out) as (client, _):
         page = Page(client).click(55, 30)
-        deadline, told = time.monotonic() + 20, set()
+        deadline, errors = time.monotonic() + 20, set()
         while not (out / "sessions" / "first.npz").exists():
-            told.add(page.do("switch", name="object 1").told["trouble"])
+            errors.add(page.do("switch", name="object 1").state["write_error"])
             assert time.monotonic() < deadline
-        assert [each for each in told if "MemoryError" in each] and [each for each in told if "No space" in each]
-        assert all("tried again" in each for each in told if each)
+        assert [each for each in errors if "MemoryError" in each] and [each for each in errors if "No space" in each]
+        assert all("tried again" in each for each in errors if each)
         client.get("/api/export?kinds=png")
-        assert page.do("switch", name="object 1").told["trouble"] == ""
-        assert client.get("/api/project").json()["trouble"] == []
+        assert page.do("switch", name="object 1").state["write_error"] == ""
+        assert client.get("/api/project").json()["write_errors"] == []
 
 
-def test_a_click_that_the_journal_can_not_take_holds_all_the_same(net, pictures, tmp_path, monkeypatch):
+def test_a_click_that_can_not_be_written_to_the_journal_is_valid(net, pictures, tmp_path, monkeypatch):
     out = tmp_path / "out"
     with served(net, pictures, out) as (client, _):
         page = Page(client).click(55, 30)
         with monkeypatch.context() as patched:
             patched.setattr(Journal, "_append", _full)
             page.click(5, 5, False)
-            assert "No space left" in page.told["trouble"] and len(page.told["interactions"]) == 2
+            assert "No space left" in page.state["write_error"] and len(page.state["interactions"]) == 2
     with served(net, pictures, out) as (client, _):
         again = Page(client)
-        assert len(again.told["interactions"]) == 2 and (again.mask == page.mask).all()
+        assert len(again.state["interactions"]) == 2 and (again.mask == page.mask).all()
 
 
-def test_on_a_full_disk_no_photo_is_put_away(net, photo, tmp_path, monkeypatch):
+def test_on_a_full_disk_no_photo_is_closed(net, photo, tmp_path, monkeypatch):
     paths = []
     for k in range(9):
         paths.append(tmp_path / f"{k}.png")
@@ -192,50 +192,50 @@ def test_on_a_full_disk_no_photo_is_put_away(net, photo, tmp_path, monkeypatch):
     with served(net, paths, out) as (client, _):
         with monkeypatch.context() as patched:
             patched.setattr(Journal, "_append", _full)
-            patched.setattr(saving, "save_session", _full)
+            patched.setattr(saver, "save_session", _full)
             for x in (55, 60, 65):
                 page = Page(client).click(x, 30)
             for number in range(1, 9):
                 Page(client, number)
             os.utime(paths[0], (1, 1))
-            assert len(Page(client).told["interactions"]) == 3
-            answer = client.get("/api/export?kinds=png")
-            assert answer.status_code == 422 and "No space" in answer.json()["error"], "and not what is old"
-        assert len(Page(client).told["interactions"]) == 3
+            assert len(Page(client).state["interactions"]) == 3
+            response = client.get("/api/export?kinds=png")
+            assert response.status_code == 422 and "No space" in response.json()["error"], "no outdated files"
+        assert len(Page(client).state["interactions"]) == 3
     with served(net, paths, out) as (client, _):
-        assert (Page(client).mask == page.mask).all() and len(Page(client).told["interactions"]) == 3
+        assert (Page(client).mask == page.mask).all() and len(Page(client).state["interactions"]) == 3
 
 
-def test_a_journal_that_someone_takes_away_is_begun_again(net, pictures, tmp_path, monkeypatch):
+def test_a_deleted_journal_is_started_again(net, pictures, tmp_path, monkeypatch):
     out = tmp_path / "out"
     with served(net, pictures, out) as (client, _):
         page = Page(client).click(55, 30)
         client.get("/api/export?kinds=png")
-        monkeypatch.setattr(saving, "QUIET", NEVER)
-        monkeypatch.setattr(saving, "PATIENCE", NEVER)
+        monkeypatch.setattr(saver, "QUIET", NEVER)
+        monkeypatch.setattr(saver, "MAX_DELAY", NEVER)
         page.click(5, 5, False)
         (out / "sessions" / "first.journal").unlink()
         page.click(90, 60, False)
         killed = Killed(out)
     killed.happens()
     with served(net, pictures, out) as (client, _):
-        assert [each["x"] for each in Page(client).told["interactions"]] == [55, 5, 90]
+        assert [each["x"] for each in Page(client).state["interactions"]] == [55, 5, 90]
 
 
-def test_one_photo_that_can_not_be_read_keeps_no_other_back(net, pictures, tmp_path, monkeypatch):
+def test_an_unreadable_photo_does_not_stop_the_others(net, pictures, tmp_path, monkeypatch):
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(saving, "QUIET", NEVER)
-        patched.setattr(saving, "PATIENCE", NEVER)
+        patched.setattr(saver, "QUIET", NEVER)
+        patched.setattr(saver, "MAX_DELAY", NEVER)
         with served(net, pictures, out) as (client, _):
             Page(client, 1).click(55, 30)
             killed = Killed(out)
     killed.happens()
     (out / "sessions" / "first.journal").mkdir()
     with served(net, pictures, out) as (client, _):
-        assert client.get("/api/export?kinds=png").status_code == 200, "of what there is"
+        assert client.get("/api/export?kinds=png").status_code == 200, "with the files there are"
         assert (out / "masks" / "second" / "1-object-1.png").exists()
-        assert [each for each in client.get("/api/project").json()["trouble"] if "first.png" in each]
+        assert [each for each in client.get("/api/project").json()["write_errors"] if "first.png" in each]
 
 
 def _full(*_):
@@ -259,24 +259,24 @@ def test_a_line_that_was_half_written_is_written_again_in_its_place(tmp_path):
     files = SessionFiles.of("a", tmp_path)
     files.journal.parent.mkdir()
     journal = Journal(files, "digest")
-    assert journal.waiting() == []
+    assert journal.unsaved() == []
     journal.add({"do": "a"})
     journal._file = Half(journal._file)
     with pytest.raises(OSError, match="No space"):
         journal.add({"do": "b"})
     for name in "cd":
         journal.add({"do": name})
-    assert [each["do"]["do"] for each in Journal(files, "digest").waiting()] == list("abcd")
+    assert [each["do"]["do"] for each in Journal(files, "digest").unsaved()] == list("abcd")
 
 
-def test_a_session_that_the_journal_has_not_heard_of_is_gone_on_from(tmp_path):
+def test_a_session_that_the_journal_does_not_know_is_continued(tmp_path):
     files = SessionFiles.of("a", tmp_path)
     files.journal.parent.mkdir()
     journal = Journal(files, "digest")
-    journal.waiting()
+    journal.unsaved()
     journal.add({"do": "of an earlier time"})
     files.session.write_bytes(b"saved elsewhere")
     journal = Journal(files, "digest")
-    assert journal.waiting() == [] and len(files.earlier) == 1
+    assert journal.unsaved() == [] and len(files.earlier) == 1
     journal.add({"do": "now"})
-    assert [each["do"]["do"] for each in Journal(files, "digest").waiting()] == ["now"]
+    assert [each["do"]["do"] for each in Journal(files, "digest").unsaved()] == ["now"]

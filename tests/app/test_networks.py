@@ -1,4 +1,4 @@
-"""What was said with one network, where another one looks at the same photos."""
+"""Sessions of one network, when another one opens the same photos."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytest.importorskip("httpx", reason="needs httpx: install interactify[test]")
 
 
 import interactify
-from interactify.app.store import saving
+from interactify.app.store import saver
 from interactify.app.store.journal import SessionFiles
 from interactify.session.session import Session
 from tests.fixtures import networks
@@ -27,20 +27,20 @@ def other():
     return interactify.wrap(networks.seeded(networks.Plain, seed=1), max_evaluations=5)
 
 
-def test_looking_with_another_network_changes_nothing(net, other, pictures, tmp_path):
+def test_opening_with_another_network_changes_nothing(net, other, pictures, tmp_path):
     out = tmp_path / "out"
     with served(net, pictures, out) as (client, _):
         page = Page(client).click(55, 30)
-    kept = (out / "sessions" / "first.npz").read_bytes()
+    stored = (out / "sessions" / "first.npz").read_bytes()
     with served(other, pictures, out) as (client, _):
-        looks = Page(client)
-        assert "stays as it is" in looks.told["notice"] and not looks.told["interactions"]
-    assert (out / "sessions" / "first.npz").read_bytes() == kept
+        opened = Page(client)
+        assert "stays as it is" in opened.state["notice"] and not opened.state["interactions"]
+    assert (out / "sessions" / "first.npz").read_bytes() == stored
     with served(net, pictures, out) as (client, _):
-        assert (Page(client).mask == page.mask).all() and not Page(client).told["notice"]
+        assert (Page(client).mask == page.mask).all() and not Page(client).state["notice"]
 
 
-def test_done_with_another_network_puts_aside_what_was_said_with_the_first(net, other, pictures, tmp_path):
+def test_done_with_another_network_puts_the_first_ones_session_aside(net, other, pictures, tmp_path):
     out = tmp_path / "out"
     with served(net, pictures, out) as (client, _):
         page = Page(client).click(55, 30)
@@ -50,60 +50,58 @@ def test_done_with_another_network_puts_aside_what_was_said_with_the_first(net, 
     (path,) = (out / "masks" / "first").iterdir()
     assert (np.asarray(Image.open(path)) == own * 255).all()
     with served(net, pictures, out) as (client, _):
-        assert (Page(client).mask == page.mask).all() and len(Page(client).told["interactions"]) == 1
+        assert (Page(client).mask == page.mask).all() and len(Page(client).state["interactions"]) == 1
 
 
-def test_what_fails_or_changes_nothing_puts_nothing_aside(net, other, pictures, tmp_path, monkeypatch):
+def test_an_action_that_fails_or_changes_nothing_puts_nothing_aside(net, other, pictures, tmp_path, monkeypatch):
     out = tmp_path / "out"
     with served(net, pictures, out) as (client, _):
         page = Page(client).click(55, 30)
     with served(other, pictures, out) as (client, _):
-        looks = Page(client).do("undo").do("redo").do("reset")
+        opened = Page(client).do("undo").do("redo").do("reset")
         with monkeypatch.context() as patched:
             patched.setattr(Session, "add", _fails)
-            said = {"do": "add", "interactions": [{"kind": "click", "x": 5, "y": 5, "positive": True}]}
-            assert client.post("/api/photos/0/do", json=said).status_code == 500
-        assert not looks.told["interactions"] and not (out / "sessions" / "aside").exists()
+            click = {"do": "add", "interactions": [{"kind": "click", "x": 5, "y": 5, "positive": True}]}
+            assert client.post("/api/photos/0/do", json=click).status_code == 500
+        assert not opened.state["interactions"] and not (out / "sessions" / "aside").exists()
     with served(net, pictures, out) as (client, _):
-        assert (Page(client).mask == page.mask).all() and len(Page(client).told["interactions"]) == 1
+        assert (Page(client).mask == page.mask).all() and len(Page(client).state["interactions"]) == 1
 
 
 def _fails(*_):
     raise RuntimeError("the network's own trouble")
 
 
-def test_another_networks_click_that_was_not_saved_is_not_said_to_the_first(
-    net, other, pictures, tmp_path, monkeypatch
-):
+def test_another_networks_unsaved_click_is_not_run_with_the_first(net, other, pictures, tmp_path, monkeypatch):
     out = tmp_path / "out"
     with served(net, pictures, out) as (client, _):
         page = Page(client).click(55, 30).click(5, 5, False)
-    monkeypatch.setattr(saving, "QUIET", NEVER)
-    monkeypatch.setattr(saving, "PATIENCE", NEVER)
+    monkeypatch.setattr(saver, "QUIET", NEVER)
+    monkeypatch.setattr(saver, "MAX_DELAY", NEVER)
     with served(other, pictures, out) as (client, _):
         Page(client).click(90, 60)
         killed = Killed(out)
     killed.happens()
     with served(net, pictures, out) as (client, _):
         again = Page(client)
-        assert len(again.told["interactions"]) == 2 and (again.mask == page.mask).all()
+        assert len(again.state["interactions"]) == 2 and (again.mask == page.mask).all()
 
 
-def test_what_another_network_answers_is_put_aside_and_found_again(net, other, pictures, tmp_path):
+def test_another_networks_session_is_put_aside_and_found_again(net, other, pictures, tmp_path):
     out = tmp_path / "out"
     pages = {}
     for round in range(2):
         for which, network in (("net", net), ("other", other)):
             with served(network, pictures, out) as (client, _):
                 page = Page(client)
-                assert len(page.told["interactions"]) == round, (which, round)
+                assert len(page.state["interactions"]) == round, (which, round)
                 assert round == 0 or (page.mask == pages[which].mask).all()
                 pages[which] = page.click(55 - 20 * round, 30)
-                assert round == 0 or "was found" in Page(client).told["notice"]
+                assert round == 0 or "was found" in Page(client).state["notice"]
     assert len(SessionFiles.of("first", out).earlier) == 1
 
 
-def test_what_is_put_aside_takes_no_other_photos_name(net, other, pictures, tmp_path):
+def test_sessions_that_are_put_aside_take_no_other_photos_name(net, other, pictures, tmp_path):
     out = tmp_path / "out"
     pictures[1].rename(pictures[0].with_name("first.1.png"))
     both = sorted(pictures[0].parent.iterdir())
@@ -113,4 +111,4 @@ def test_what_is_put_aside_takes_no_other_photos_name(net, other, pictures, tmp_
     with served(other, both, out) as (client, _):
         Page(client, 1).click(55, 30)
     with served(net, both, out) as (client, _):
-        assert [len(Page(client, number).told["interactions"]) for number in (0, 1)] == [1, 1]
+        assert [len(Page(client, number).state["interactions"]) for number in (0, 1)] == [1, 1]

@@ -1,4 +1,4 @@
-"""Pictures of the page: which are opened, what they are called, and how they are sent to a browser."""
+"""Pictures of the page: which are opened, their file names, and how they are sent to a browser."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from interactify.app.pictures import LARGEST_FILE, as_jpeg, checked_picture, plain_name, thumbnail, whole_picture
+from interactify.app.pictures import MAX_FILE_BYTES, as_jpeg, check_header, check_pixels, thumbnail, upload_name
 from interactify.errors import PhotoError
 from interactify.pictures.picture import open_picture
 from tests.fixtures.pictures import png_of
 
 
 def test_a_picture_is_judged_by_its_header_alone(tmp_path):
-    assert checked_picture(png_of(7_000, 7_000), "a") == "PNG"  # 49 million pixels that are not there
+    assert check_header(png_of(7_000, 7_000), "a") == "PNG"  # 49 million pixels that are not there
     with pytest.raises(PhotoError, match="60000 wide"):
-        checked_picture(png_of(60_000, 1_000), "a")
+        check_header(png_of(60_000, 1_000), "a")
     with pytest.raises(PhotoError, match="bytes"):
-        checked_picture(bytes(LARGEST_FILE + 1), "a")
+        check_header(bytes(MAX_FILE_BYTES + 1), "a")
     pictured = io.BytesIO()
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(pictured, "GIF")
-    with pytest.raises(PhotoError, match="no picture"):
-        checked_picture(pictured.getvalue(), "a.png")
+    with pytest.raises(PhotoError, match="Expected a picture"):
+        check_header(pictured.getvalue(), "a.png")
 
 
 @pytest.mark.parametrize(
-    ("name", "plain"),
+    ("name", "safe"),
     [("a.png", "a.png"), ("..\\..\\b.tif", "b.png"), ("/etc/passwd", "passwd.png"), (".hidden", "photo.png"),
      ("ünïcode 1.jpg", "ünïcode-1.png"), ("a" * 500, "a" * 80 + ".png"), ("\0x", "x.png"), ("", "photo.png")],
 )  # fmt: skip
-def test_names_of_pictures_that_are_brought(name, plain):
-    assert plain_name(name, "PNG") == plain
+def test_names_of_uploads(name, safe):
+    assert upload_name(name, "PNG") == safe
 
 
 def turned() -> Image.Exif:
-    """As cameras write it that were held upright: to be turned by 90 degrees."""
+    """As a camera in portrait position writes it: to be rotated by 90 degrees."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return exif
@@ -50,7 +50,7 @@ def colours() -> Image.Image:
     return Image.fromarray(np.stack([row * 0.8, column * 0.4, 255 - row * 0.8], -1).astype(np.uint8))
 
 
-KEPT = {
+SAVE = {
     "JPEG": lambda image, path: image.save(path, "JPEG", quality=98),
     "JPEG, turned": lambda image, path: image.save(path, "JPEG", quality=98, exif=turned()),
     "JPEG, grey": lambda image, path: image.convert("L").save(path, "JPEG", quality=98),
@@ -62,44 +62,44 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("kind", KEPT)
-def test_what_a_browser_is_sent_is_what_a_session_sees(kind: str, colours: Image.Image, tmp_path: Path):
+@pytest.mark.parametrize("kind", SAVE)
+def test_a_browser_gets_the_pixels_of_a_session(kind: str, colours: Image.Image, tmp_path: Path):
     path = tmp_path / ("photo.tif" if kind.startswith("TIFF") else "photo.png")
-    KEPT[kind](colours, path)
-    seen = open_picture(path).uint8()
-    assert seen.shape == ((600, 300, 3) if "turned" in kind else (300, 600, 3))
+    SAVE[kind](colours, path)
+    opened = open_picture(path).uint8()
+    assert opened.shape == ((600, 300, 3) if "turned" in kind else (300, 600, 3))
     sent = np.asarray(Image.open(io.BytesIO(as_jpeg(path))))
-    assert sent.shape == seen.shape and np.abs(sent.astype(int) - seen).mean() < 1.5
+    assert sent.shape == opened.shape and np.abs(sent.astype(int) - opened).mean() < 1.5
     small = Image.open(io.BytesIO(thumbnail(path, 160)))
     assert small.size == ((80, 160) if "turned" in kind else (160, 80)) and small.mode == "RGB"
-    expected = Image.fromarray(seen).resize(small.size, Image.Resampling.BOX)
+    expected = Image.fromarray(opened).resize(small.size, Image.Resampling.BOX)
     assert np.abs(np.asarray(small).astype(int) - np.asarray(expected)).mean() < 3
 
 
-def test_what_phones_save_is_a_jpeg(colours: Image.Image, tmp_path: Path):
-    """With a second picture in it, its depth say, which is passed over."""
+def test_a_phones_mpo_is_a_jpeg(colours: Image.Image, tmp_path: Path):
+    """With a second picture in it, for instance its depth, which is ignored."""
     path = tmp_path / "photo.jpg"
     colours.save(path, "MPO", save_all=True, append_images=[colours.resize((60, 30))])
     assert Image.open(path).format == "MPO"
-    assert whole_picture(path.read_bytes(), "photo.jpg") == "JPEG" == checked_picture(path, "photo.jpg")
+    assert check_pixels(path.read_bytes(), "photo.jpg") == "JPEG" == check_header(path, "photo.jpg")
     assert Image.open(io.BytesIO(thumbnail(path, 160))).size == (160, 80)
 
 
-def test_a_picture_of_what_is_no_brightness_is_refused_as_it_comes():
+def test_a_picture_with_values_that_are_no_brightness_is_refused():
     content = io.BytesIO()
     Image.fromarray(np.full((20, 20), -7.5, np.float32)).save(content, "TIFF")
     with pytest.raises(PhotoError):
-        whole_picture(content.getvalue(), "depth.tif")
+        check_pixels(content.getvalue(), "depth.tif")
 
 
-def test_a_picture_that_is_cut_short_or_gone_is_told(colours: Image.Image, tmp_path: Path):
+def test_a_picture_that_is_cut_short_or_missing_is_reported(colours: Image.Image, tmp_path: Path):
     path = tmp_path / "photo.jpg"
     colours.save(path)
     path.write_bytes(path.read_bytes()[:1500])
-    for shows in (as_jpeg, lambda path: thumbnail(path, 160)):
+    for encode in (as_jpeg, lambda path: thumbnail(path, 160)):
         with pytest.raises(PhotoError, match="photo"):
-            shows(path)
+            encode(path)
     path.unlink()
-    for shows in (as_jpeg, lambda path: thumbnail(path, 160)):
+    for encode in (as_jpeg, lambda path: thumbnail(path, 160)):
         with pytest.raises(PhotoError, match="moved"):
-            shows(path)
+            encode(path)

@@ -1,4 +1,4 @@
-"""Who is let in, and a thousand requests that nobody should send: 4xx each, the server alive, the files untouched."""
+"""Which requests are allowed, and a thousand hostile ones: 4xx each, the server lives, the files are untouched."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ pytest.importorskip("httpx", reason="needs httpx: install interactify[test]")
 import httpx
 
 import interactify
-from interactify.app.pictures import LARGEST_FILE
-from interactify.app.security import Door
+from interactify.app.pictures import MAX_FILE_BYTES
+from interactify.app.security import Access
+from interactify.app.server import STATIC
 from tests.fixtures import networks
 from tests.fixtures.pictures import png_of
 from tests.fixtures.served import Page, served
@@ -43,13 +44,13 @@ def pictures(tmp_path: Path, photo) -> list[Path]:
     return [path]
 
 
-def doing(said: Any) -> Request:
-    body = said if isinstance(said, bytes) else json.dumps(said).encode()
+def action(content: Any) -> Request:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
     return "POST", "/api/photos/0/do", {}, body
 
 
 def hostile(picture: bytes, port: int) -> Iterator[Request]:
-    """Requests of many kinds; none of them may do anything."""
+    """Requests of many kinds; none of them may change anything."""
     click = {"kind": "click", "x": 5, "y": 5, "positive": True}
     good = json.dumps({"do": "add", "interactions": [click]}).encode()
     own = f"http://127.0.0.1:{port}"
@@ -94,9 +95,9 @@ def hostile(picture: bytes, port: int) -> Iterator[Request]:
         yield method, path, {}, b""
     for path in ("/api/photos", "/api/photos/0/do", "/api/photos/0/cancel", "/api/photos/0/status"):
         yield "GET", path, {}, b""
-    ways = ["../" * n + "etc/passwd" for n in range(1, 9)] + ["%2e%2e/" * n + "etc/passwd" for n in range(1, 9)]
-    ways += ["..%2f" * n + "etc%2fpasswd" for n in range(1, 9)] + ["....//" * n + "etc/passwd" for n in range(1, 5)]
-    ways += [
+    escapes = ["../" * n + "etc/passwd" for n in range(1, 9)] + ["%2e%2e/" * n + "etc/passwd" for n in range(1, 9)]
+    escapes += ["..%2f" * n + "etc%2fpasswd" for n in range(1, 9)] + ["....//" * n + "etc/passwd" for n in range(1, 5)]
+    escapes += [
         "..%5c..%5cwindows",
         "%00",
         "main.js%00.png",
@@ -107,10 +108,10 @@ def hostile(picture: bytes, port: int) -> Iterator[Request]:
         "..",
         "~",
     ]
-    for way, root in itertools.product(ways, ("/static/", "/", "/api/", "/api/photos/", "/api/photos/0/")):
+    for way, root in itertools.product(escapes, ("/static/", "/", "/api/", "/api/photos/", "/api/photos/0/")):
         yield "GET", root + way, {}, b""
     numbers = ["1", "-1", "99999999999999999999", "9" * 5000, "0x0", "a", "%30%20", "1e3", "\u0660", "0/../1", "0%00"]
-    for number, what in itertools.product(numbers, ("image", "thumb", "state", "plain")):
+    for number, what in itertools.product(numbers, ("image", "thumb", "state", "initial")):
         yield "GET", f"/api/photos/{number}/{what}", {}, b""
         yield "POST", f"/api/photos/{number}/do", {}, good
     for kinds in ("", "exe", "png,", ",", "../png", "png,npz", "png%00", "a" * 3000):
@@ -119,55 +120,65 @@ def hostile(picture: bytes, port: int) -> Iterator[Request]:
     for status in ("", "DONE", None, 3, [], {}, "done\n", "a" * 10_000):
         yield "POST", "/api/photos/0/status", {}, json.dumps({"status": status}).encode()
         yield "POST", "/api/photos/0/status", {}, json.dumps({"status": "done", "path": status}).encode()
-    # what is no action
+    # invalid actions
     for body in (b"", b"{", b"[]", b"null", b"1", b'"undo"', b"\xff\xfe", b"[" * 100_000, b'{"do":' * 5000, b"NaN"):
-        yield doing(body)
+        yield action(body)
         yield "POST", "/api/photos/0/status", {}, body
     for name in ("", "eval", "__class__", "save", "restart", "restore", None, 3, [], {}, "add\0", "undo ", "UNDO"):
-        yield doing({"do": name})
-        yield doing({"do": name, "interactions": [click]})
+        yield action({"do": name})
+        yield action({"do": name, "interactions": [click]})
     for key in ("path", "x", "__proto__", "interactions"):
-        yield doing({"do": "undo", key: 1})
+        yield action({"do": "undo", key: 1})
     for many in (0, 65, 5000):
-        yield doing({"do": "add", "interactions": [click] * many})
-    for said in (None, 1, "click", {}, {"kind": "click"}, [None], [[]], ["click"], [{"kind": "mask", "rle": {}}]):
-        yield doing({"do": "add", "interactions": said})
+        yield action({"do": "add", "interactions": [click] * many})
+    for interactions in (
+        None,
+        1,
+        "click",
+        {},
+        {"kind": "click"},
+        [None],
+        [[]],
+        ["click"],
+        [{"kind": "mask", "rle": {}}],
+    ):
+        yield action({"do": "add", "interactions": wrong})
     bomb = {"kind": "mask", "rle": {"size": [10**6, 10**6], "counts": [10**12]}}
-    yield doing({"do": "add", "interactions": [bomb]})
+    yield action({"do": "add", "interactions": [bomb]})
     places = [-1, 100, 1e9, -1e308, 1e400, float("nan"), float("inf"), "5", None, True, [], {}, 2**70, -(2**70)]
     for place, axis in itertools.product(places, "xy"):
-        yield doing({"do": "add", "interactions": [{**click, axis: place}]})
-        yield doing({"do": "move", "index": 0, "x": 3, "y": 3, axis: place})
-        yield doing({"do": "add", "interactions": [{"kind": "scribble", "points": [[5, 5], [place, place]]}]})
-        yield doing({"do": "add", "interactions": [{"kind": "lasso", "points": [[5, 5], [9, 9], [place, 5]]}]})
+        yield action({"do": "add", "interactions": [{**click, axis: place}]})
+        yield action({"do": "move", "index": 0, "x": 3, "y": 3, axis: place})
+        yield action({"do": "add", "interactions": [{"kind": "scribble", "points": [[5, 5], [place, place]]}]})
+        yield action({"do": "add", "interactions": [{"kind": "lasso", "points": [[5, 5], [9, 9], [place, 5]]}]})
     for side, place in itertools.product(("left", "top", "right", "bottom"), places):
         box = {"kind": "box", "left": 10, "top": 10, "right": 20, "bottom": 20, side: place}
-        yield doing({"do": "add", "interactions": [box]})
+        yield action({"do": "add", "interactions": [box]})
     for positive in (0, 1, "yes", None, [], {}):
-        yield doing({"do": "add", "interactions": [{**click, "positive": positive}]})
+        yield action({"do": "add", "interactions": [{**click, "positive": positive}]})
     for label in (1, -1, 10**9, 1.5, "road", [], {}, True):
-        yield doing({"do": "add", "interactions": [{**click, "label": label}]})
+        yield action({"do": "add", "interactions": [{**click, "label": label}]})
     for width in (0, -1, 1e9, 501, "3", None, [], True, float("nan")):
-        yield doing({"do": "add", "interactions": [{"kind": "paint", "points": [[5, 5]], "width": width}]})
-        yield doing({"do": "add", "interactions": [{"kind": "scribble", "points": [[5, 5]], "weight": width}]})
+        yield action({"do": "add", "interactions": [{"kind": "paint", "points": [[5, 5]], "width": width}]})
+        yield action({"do": "add", "interactions": [{"kind": "scribble", "points": [[5, 5]], "weight": width}]})
     for points in (None, [], 5, "55", [[1]], [[1, 2, 3]], [["1", "2"]], {"0": [1, 2]}, [[5, 5]] * 20_001):
-        yield doing({"do": "add", "interactions": [{"kind": "scribble", "points": points}]})
-        yield doing({"do": "add", "interactions": [{"kind": "paint", "points": points}]})
+        yield action({"do": "add", "interactions": [{"kind": "scribble", "points": points}]})
+        yield action({"do": "add", "interactions": [{"kind": "paint", "points": points}]})
     for key in ("path", "__class__", "interactions", "rle"):
-        yield doing({"do": "add", "interactions": [{**click, key: 1}]})
+        yield action({"do": "add", "interactions": [{**click, key: 1}]})
     for index in (-1, 1, 10**6, 2**40, "0", None, 1.5, True, [], {}):
-        yield doing({"do": "remove", "index": index})
-        yield doing({"do": "move", "index": index, "x": 3, "y": 3})
+        yield action({"do": "remove", "index": index})
+        yield action({"do": "move", "index": index, "x": 3, "y": 3})
     for name in ("nobody", "", None, 3, [], {}, "a" * 10_000, "../../x", "\0"):
-        yield doing({"do": "switch", "name": name})
-        yield doing({"do": "delete", "name": name})
-        yield doing({"do": "rename", "name": name, "to": "b"})
+        yield action({"do": "switch", "name": name})
+        yield action({"do": "delete", "name": name})
+        yield action({"do": "rename", "name": name, "to": "b"})
     for name in ("", " ", "a" * 201, "a\nb", "\0", "\x1b[31m", 3, [], {}, True):
-        yield doing({"do": "add_object", "name": name, "target": None})
-        yield doing({"do": "rename", "name": "object 1", "to": name})
+        yield action({"do": "add_object", "name": name, "target": None})
+        yield action({"do": "rename", "name": "object 1", "to": name})
     for target in (1, -1, 10**9, 1.5, "sky", [], {}):
-        yield doing({"do": "add_object", "name": None, "target": target})
-    # pictures that are none, too large, or of kinds that are not opened
+        yield action({"do": "add_object", "name": None, "target": target})
+    # invalid pictures, too large ones, and formats that are not opened
     broken = [
         b"",
         b"GIF89a" + bytes(40),
@@ -187,17 +198,17 @@ def hostile(picture: bytes, port: int) -> Iterator[Request]:
     broken += [picture[:k] for k in range(40, len(picture), max(1, len(picture) // 24))]
     for content, name in itertools.product(broken, ("a.png", "../../a.png", "%00")):
         yield "POST", f"/api/photos?name={name}", {}, content
-    for header in ("-1", "1e3", "99999999999999999", str(LARGEST_FILE + 1), "abc"):
+    for header in ("-1", "1e3", "99999999999999999", str(MAX_FILE_BYTES + 1), "abc"):
         yield "POST", "/api/photos?name=a.png", {"Content-Length": header}, b""
         yield "POST", "/api/photos/0/do", {"Content-Length": header}, b""
     yield "POST", "/api/photos/0/do", {}, b" " * (2 * 2**20 + 1)
-    yield doing({"do": "add", "interactions": [{**click, "kind": "x" * 10_000}]})
+    yield action({"do": "add", "interactions": [{**click, "kind": "x" * 10_000}]})
     for name, value in (("Transfer-Encoding", "chunked, gzip"), ("Expect", "200-ok"), ("Upgrade", "websocket")):
         yield "POST", "/nowhere", {name: value}, good
 
 
 def ask(port: int, request: Request) -> int:
-    """Send a request by hand, so that nothing puts it right on the way; returns the status."""
+    """Send a request over a socket, so that no client corrects it; returns the status."""
     method, path, given, body = request
     headers = {"Host": f"127.0.0.1:{port}", "Origin": f"http://127.0.0.1:{port}", "Content-Length": str(len(body))}
     headers |= {"Connection": "close", **given}
@@ -205,39 +216,39 @@ def ask(port: int, request: Request) -> int:
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
         with contextlib.suppress(OSError):  # refused before all of it was sent
             connection.sendall(f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode() + body)
-        answer = b""
-        while b"\r\n" not in answer and (more := connection.recv(4096)):
-            answer += more
-    assert answer, (method, path[:80], given, body[:80])
-    return int(answer.split()[1])
+        response = b""
+        while b"\r\n" not in response and (more := connection.recv(4096)):
+            response += more
+    assert response, (method, path[:80], given, body[:80])
+    return int(response.split()[1])
 
 
 def test_a_thousand_hostile_requests(net, pictures, tmp_path):
     out = tmp_path / "out"
-    with served(net, pictures, out) as (client, door):
+    with served(net, pictures, out) as (client, access):
         page = Page(client).click(55, 30)
-        client.get("/api/export?kinds=png")  # all is written
-        before, state = _files(tmp_path), page.told
-        requests = list(hostile(pictures[0].read_bytes(), door.port))
-        answers = [(ask(door.port, request), request) for request in requests]
-        wrong = [(status, request[0], request[1][:80], request[2], request[3][:80]) for status, request in answers
+        client.get("/api/export?kinds=png")  # so that all files are written
+        before, state = _files(tmp_path), page.state
+        requests = list(hostile(pictures[0].read_bytes(), access.port))
+        statuses = [(ask(access.port, request), request) for request in requests]
+        wrong = [(status, request[0], request[1][:80], request[2], request[3][:80]) for status, request in statuses
                  if not 400 <= status < 500]  # fmt: skip
         assert not wrong
         assert len(requests) >= 1000, len(requests)
-        assert len(Counter(status for status, _ in answers)) >= 8
+        assert len(Counter(status for status, _ in statuses)) >= 8
         assert _files(tmp_path) == before
         page.take(client.get("/api/photos/0/state"))
         same = ("objects", "active", "interactions", "can_undo", "can_redo")
-        assert {key: page.told[key] for key in same} == {key: state[key] for key in same}
-        assert len(page.click(5, 5).told["interactions"]) == 2
+        assert {key: page.state[key] for key in same} == {key: state[key] for key in same}
+        assert len(page.click(5, 5).state["interactions"]) == 2
 
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_body_that_goes_on_beyond_its_limit_is_not_taken_in(net, pictures, tmp_path):
-    """Chunked, so that no header tells of it."""
+def test_a_body_beyond_its_limit_is_not_read(net, pictures, tmp_path):
+    """Chunked, so that no header has its length."""
     sent = 0
 
     def endless() -> Iterator[bytes]:
@@ -247,13 +258,13 @@ def test_a_body_that_goes_on_beyond_its_limit_is_not_taken_in(net, pictures, tmp
             yield bytes(2**20)
 
     with served(net, pictures, tmp_path / "out") as (client, _):
-        with contextlib.suppress(httpx.TransportError):  # the connection is closed before all of it is sent
+        with contextlib.suppress(httpx.TransportError):  # the connection is closed before the whole body is sent
             assert client.post("/api/photos/0/do", content=endless()).status_code == 413
         assert sent < 64 * 2**20
         assert client.get("/api/project").status_code == 200
 
 
-def test_what_is_sent_says_how_browsers_are_to_treat_it(net, pictures, tmp_path):
+def test_responses_have_security_headers(net, pictures, tmp_path):
     with served(net, pictures, tmp_path / "out") as (client, _):
         for path in ("/", "/static/main.js", "/api/project", "/nowhere", "/api/photos/0/image"):
             headers = client.get(path).headers
@@ -263,51 +274,49 @@ def test_what_is_sent_says_how_browsers_are_to_treat_it(net, pictures, tmp_path)
             assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
-def test_the_page_asks_nothing_of_other_places():
-    from interactify.app.server import STATIC
-
+def test_the_page_loads_nothing_from_other_sites():
     for path in STATIC.iterdir():
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         assert "http://" not in text and "https://" not in text and "eval(" not in text, path.name
 
 
 def test_beyond_the_loopback_address_a_token_is_needed(net, pictures, tmp_path):
-    with served(net, pictures, tmp_path / "out", host="127.0.0.1") as (client, door):
-        assert door.token is not None and len(door.token) >= 32
+    with served(net, pictures, tmp_path / "out", host="127.0.0.1") as (client, access):
+        assert access.token is not None and len(access.token) >= 32
         for path in (
             "/",
             "/api/project",
             "/static/main.js",
-            f"/api/project?token={door.token}",
+            f"/api/project?token={access.token}",
             "/?token=",
             "/?token=no",
         ):
             assert client.get(path).status_code == 401
-        client.cookies.set(door.cookie, "x" * len(door.token))
+        client.cookies.set(access.cookie, "x" * len(access.token))
         assert client.get("/api/project").status_code == 401
         client.cookies.clear()
-        # A link with the token in it may be followed from another site's page; nothing else is.
+        # A link with the token may be followed from another site's page; no other request may come from there.
         elsewhere = {"Sec-Fetch-Site": "cross-site"}
         assert client.get("/?token=no", headers=elsewhere).status_code == 403
-        entered = client.get(f"/?token={door.token}", headers=elsewhere)
-        assert entered.status_code == 200 and 'http-equiv="refresh" content="0;url=/"' in entered.text
+        logged_in = client.get(f"/?token={access.token}", headers=elsewhere)
+        assert logged_in.status_code == 200 and 'http-equiv="refresh" content="0;url=/"' in logged_in.text
         assert client.get("/", headers=elsewhere).status_code == 403
-        assert f"interactify_token_{door.port}=" in entered.headers["set-cookie"]
-        assert "httponly" in entered.headers["set-cookie"].lower()
-        assert "samesite=strict" in entered.headers["set-cookie"].lower()
+        assert f"interactify_token_{access.port}=" in logged_in.headers["set-cookie"]
+        assert "httponly" in logged_in.headers["set-cookie"].lower()
+        assert "samesite=strict" in logged_in.headers["set-cookie"].lower()
         assert client.get("/api/project").status_code == 200
-        its_own = f"{door.cookie}={door.token}"
+        own_cookie = f"{access.cookie}={access.token}"
         client.cookies.clear()
-        for cookies in (f'theme={{"a": 1}}; {its_own}', f"{its_own}; x=;;=", f"a b c;{its_own}"):
+        for cookies in (f'theme={{"a": 1}}; {own_cookie}', f"{own_cookie}; x=;;=", f"a b c;{own_cookie}"):
             assert client.get("/api/project", headers={"Cookie": cookies}).status_code == 200, cookies
-        client.cookies.set(door.cookie, door.token)
-        assert Page(client).click(55, 30).told["result"]["satisfied"]
-    assert Door.opened("127.0.0.1", 1).token != Door.opened("127.0.0.1", 1).token
-    assert Door.opened(None, 1).token is None
+        client.cookies.set(access.cookie, access.token)
+        assert Page(client).click(55, 30).state["result"]["satisfied"]
+    assert Access.create("127.0.0.1", 1).token != Access.create("127.0.0.1", 1).token
+    assert Access.create(None, 1).token is None
 
 
 @pytest.mark.parametrize(
-    ("host", "asked", "known"),
+    ("host", "requested", "allowed"),
     [
         (None, "127.0.0.1:80", True),
         (None, "localhost:80", True),
@@ -323,5 +332,5 @@ def test_beyond_the_loopback_address_a_token_is_needed(net, pictures, tmp_path):
         ("::", "[fe80::1]:80", True),
     ],
 )
-def test_the_names_by_which_a_server_is_asked(host, asked, known):
-    assert Door(host, 80).knows(asked) is known
+def test_allowed_host_headers(host, requested, allowed):
+    assert Access(host, 80).allows_host(requested) is allowed

@@ -1,4 +1,4 @@
-"""The page's server: every gesture, several objects, what is kept on the disk, and what goes wrong."""
+"""The page's server: every gesture, several objects, files on disk, and errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,10 +21,11 @@ import interactify
 from interactify import export
 from interactify.app.store.project import photos_of
 from interactify.errors import PhotoError
+from interactify.session.session import Session
 from tests.fixtures import networks
 from tests.fixtures.served import Page, served
 
-SAID = {
+GESTURES = {
     "click": {"kind": "click", "x": 55, "y": 30, "positive": True},
     "negative click": {"kind": "click", "x": 5, "y": 5, "positive": False},
     "scribble": {"kind": "scribble", "points": [[40, 30], [60, 34], [70, 30]], "positive": True, "width": 2.0},
@@ -34,54 +36,63 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("gesture", SAID)
+@pytest.mark.parametrize("gesture", GESTURES)
 def test_a_gesture_gives_what_the_library_gives(net, pictures, tmp_path, gesture):
     session = net.session(pictures[0])
     with served(net, pictures, tmp_path / "out") as (client, _):
         page = Page(client)
         assert (page.mask == session.result.mask).all()
-        page.do("add", interactions=[SAID["click"]]).do("add", interactions=[SAID[gesture]])
-    session.add([interactify.interaction_from_json(SAID["click"])])
-    result = session.add([interactify.interaction_from_json(SAID[gesture])])
+        page.do("add", interactions=[GESTURES["click"]]).do("add", interactions=[GESTURES[gesture]])
+    session.add([interactify.interaction_from_json(GESTURES["click"])])
+    result = session.add([interactify.interaction_from_json(GESTURES[gesture])])
     assert page.kinds[-1] == "done" and (page.mask == result.mask).all()
-    told = page.told["interactions"]
-    assert [each["kind"] for each in told] == ["click", SAID[gesture]["kind"]]
-    assert all(each["ms"] >= 0 for each in told)
-    assert page.told["result"]["satisfied"] == result.satisfied
-    assert page.told["result"]["area"] == pytest.approx(result.mask.mean())
+    reported = page.state["interactions"]
+    assert [each["kind"] for each in reported] == ["click", GESTURES[gesture]["kind"]]
+    assert all(each["ms"] >= 0 for each in reported)
+    assert page.state["result"]["satisfied"] == result.satisfied
+    assert page.state["result"]["area"] == pytest.approx(result.mask.mean())
 
 
-def test_what_the_screen_shows_comes_first(net, pictures, tmp_path):
+def test_the_viewport_comes_first(net, pictures, tmp_path):
     with served(net, pictures, tmp_path / "out") as (client, _):
         page = Page(client)
-        for k, (see, window, step) in enumerate(
+        for k, (viewport, window, step) in enumerate(
             [
                 ("0,0,100,72,3", np.s_[:, :], 3),
                 ("20,10,40,31,1", np.s_[10:41, 20:60], 1),
                 ("99,71,1,1,4096", np.s_[71:, 99:], 4096),
             ]
         ):
-            click = {**SAID["click"], "x": 10 * k, "positive": not page.mask[30, 10 * k]}
-            page.do("add", see=see, interactions=[click])
+            click = {**GESTURES["click"], "x": 10 * k, "positive": not page.mask[30, 10 * k]}
+            page.do("add", viewport=viewport, interactions=[click])
             assert page.kinds[-2:] == ["first", "done"], "and previews, if any, before"
-            assert (page.seen == page.mask[window][::step, ::step]).all()
-        page.do("add", see="0,0,100,72,1", interactions=[SAID["negative click"]])
-        assert "first" not in page.kinds, "where it is all of the mask, this is not sent twice"
-        page.do("undo", see="0,0,100,72,3")
+            assert (page.viewport_mask == page.mask[window][::step, ::step]).all()
+        page.do("add", viewport="0,0,100,72,1", interactions=[GESTURES["negative click"]])
+        assert "first" not in page.kinds, "a viewport of the whole mask is not sent twice"
+        page.do("undo", viewport="0,0,100,72,3")
         assert page.kinds == ["done"]
-        for see in ("0,0,101,72,1", "0,0,100,72,0", "0,0,0,72,1", "-1,0,5,5,1", "0,0,5,5", "a,0,5,5,1", "", "9" * 99):
-            answer = client.post("/api/photos/0/do", json={"do": "undo"}, params={"see": see})
-            assert answer.status_code == 422 and "left,top,width,height,step" in answer.json()["error"], see
+        for viewport in (
+            "0,0,101,72,1",
+            "0,0,100,72,0",
+            "0,0,0,72,1",
+            "-1,0,5,5,1",
+            "0,0,5,5",
+            "a,0,5,5,1",
+            "",
+            "9" * 99,
+        ):
+            response = client.post("/api/photos/0/do", json={"do": "undo"}, params={"viewport": wrong})
+            assert response.status_code == 422 and "left,top,width,height,step" in response.json()["error"], wrong
 
 
 def test_undo_redo_reset_remove_and_move(net, pictures, tmp_path):
     session = net.session(pictures[0])
     with served(net, pictures, tmp_path / "out") as (client, _):
         page = Page(client)
-        assert not page.told["can_undo"] and not page.told["can_redo"]
+        assert not page.state["can_undo"] and not page.state["can_redo"]
         page.click(55, 30).click(5, 5, False).click(90, 60, False)
         session.click(55, 30), session.click(5, 5, False), session.click(90, 60, False)
-        for said, result in (
+        for action, result in (
             (("undo", {}), session.undo()),
             (("redo", {}), session.redo()),
             (("remove", {"index": 0}), session.remove(0)),
@@ -89,9 +100,9 @@ def test_undo_redo_reset_remove_and_move(net, pictures, tmp_path):
             (("reset", {}), session.reset()),
             (("undo", {}), session.undo()),
         ):
-            page.do(said[0], **said[1])
-            assert (page.mask == result.mask).all(), said
-        assert len(page.told["interactions"]) == 2 and page.told["can_redo"]
+            page.do(action[0], **action[1])
+            assert (page.mask == result.mask).all(), action
+        assert len(page.state["interactions"]) == 2 and page.state["can_redo"]
 
 
 def test_objects_are_added_named_switched_and_deleted(net, pictures, tmp_path):
@@ -99,26 +110,24 @@ def test_objects_are_added_named_switched_and_deleted(net, pictures, tmp_path):
         page = Page(client).click(55, 30)
         first = page.mask.copy()
         page.do("add_object", name="dark", target=None).click(5, 5)
-        assert page.objects == ["object 1", "dark"] and page.told["active"] == "dark"
+        assert page.objects == ["object 1", "dark"] and page.state["active"] == "dark"
         assert (page.masks["object 1"] == first).all()
         page.do("rename", name="object 1", to="bright").do("switch", name="bright")
-        assert page.told["active"] == "bright" and (page.mask == first).all()
+        assert page.state["active"] == "bright" and (page.mask == first).all()
         page.do("delete", name="dark")
         assert page.objects == ["bright"]
         page.do("undo")
         assert page.objects == ["bright", "dark"]
 
 
-def test_a_newer_click_makes_the_one_that_is_refined_make_way(pictures, tmp_path):
+def test_a_newer_click_supersedes_the_one_that_is_refined(pictures, tmp_path):
     net = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=5)
     with served(net, pictures, tmp_path / "out") as (client, _):
         page = Page(client)
         entered, go = threading.Event(), threading.Event()
-        from interactify.session.session import Session
-
         add = Session.add
 
-        def waits(self, interactions):  # stands for a network that takes long: it ends when someone stands in line
+        def waits(self, interactions):  # stands for a slow network: it ends when it is superseded
             if not entered.is_set():
                 entered.set()
                 with self.control.turn():
@@ -137,35 +146,33 @@ def test_a_newer_click_makes_the_one_that_is_refined_make_way(pictures, tmp_path
             first.join(10)
         assert second.status_code == 200 and not first.is_alive()
         page.take(client.get("/api/photos/0/state"))
-        assert [(each["x"], each["y"]) for each in page.told["interactions"]] == [(55, 30), (5, 5)]
+        assert [(each["x"], each["y"]) for each in page.state["interactions"]] == [(55, 30), (5, 5)]
 
 
 def _click(x: int, y: int) -> dict[str, object]:
     return {"do": "add", "interactions": [{"kind": "click", "x": x, "y": y, "positive": True}]}
 
 
-def test_what_a_refinement_comes_to_is_shown_on_the_way(net, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("interactify.app.desk.FIRST_LOOK", 0.0)
-    monkeypatch.setattr("interactify.app.desk.NEXT_LOOK", 0.0)
+def test_previews_are_sent_during_a_refinement(net, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("interactify.app.open_photo.FIRST_PREVIEW", 0.0)
+    monkeypatch.setattr("interactify.app.open_photo.NEXT_PREVIEW", 0.0)
     session = interactify.Session
     add = session.add
     monkeypatch.setattr(session, "preview", lambda self: _as_preview(self.result))
-    monkeypatch.setattr(session, "add", lambda self, said: (time.sleep(0.1), add(self, said))[1])
+    monkeypatch.setattr(session, "add", lambda self, interactions: (time.sleep(0.1), add(self, interactions))[1])
     with served(net, pictures, tmp_path / "out") as (client, _):
         page = Page(client).click(55, 30)
         assert page.kinds[0] == "preview" and page.kinds[-1] == "done"
-        page.do("add", see="0,0,100,72,2", interactions=[SAID["negative click"]])
+        page.do("add", viewport="0,0,100,72,2", interactions=[GESTURES["negative click"]])
         assert page.kinds[0] == "preview" and page.kinds[-2:] == ["first", "done"]
-        assert (page.seen == page.mask[::2, ::2]).all()
+        assert (page.viewport_mask == page.mask[::2, ::2]).all()
 
 
 def _as_preview(result):
-    from dataclasses import replace
-
     return replace(result, status="preview")
 
 
-def test_a_network_that_fails_is_told_of_and_the_server_lives(pictures, tmp_path):
+def test_a_network_that_fails_is_reported_and_the_server_lives(pictures, tmp_path):
     net = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=5)
     with served(net, pictures, tmp_path / "out") as (client, _):
         page = Page(client).click(55, 30)
@@ -176,7 +183,7 @@ def test_a_network_that_fails_is_told_of_and_the_server_lives(pictures, tmp_path
             assert response.status_code == 500 and "the network's own trouble" in response.json()["error"]
             patched.setattr(session, "add", _raises(MemoryError()))
             assert "memory" in client.post("/api/photos/0/do", json=_click(5, 5)).json()["error"]
-        assert len(page.click(5, 5, False).told["interactions"]) == 2
+        assert len(page.click(5, 5, False).state["interactions"]) == 2
 
 
 def _raises(error: Exception):
@@ -200,17 +207,17 @@ def test_several_classes_have_a_palette_and_a_map(tmp_path, pictures):
             {"kind": "click", "x": 55, "y": 30, "positive": True, "label": 2}]}))  # fmt: skip
     session.click(55, 30, label="road")
     assert (page.classes == session.class_map()).all()
-    assert page.told["objects"][0]["class"] == "road" and page.told["interactions"][0]["label"] == 2
+    assert page.state["objects"][0]["class"] == "road" and page.state["interactions"][0]["label"] == 2
     assert json.loads((tmp_path / "out" / "annotations.json").read_text())["categories"][0]["name"] == "road"
 
 
 @pytest.mark.parametrize("photo_only", [True, False])
-def test_an_export_holds_what_is_asked_for(net, pictures, tmp_path, photo_only):
+def test_an_export_holds_the_requested_kinds(net, pictures, tmp_path, photo_only):
     kinds = "png,labels,coco,rle,geojson,yolo,session" + (",npy,prob16,log" if photo_only else "")
     with served(net, pictures, tmp_path / "out") as (client, _):
         page, other = Page(client, 0).click(55, 30), Page(client, 1).click(50, 40)
-        told = client.get(f"/api/export?kinds={kinds}{'&photo=0' if photo_only else ''}")
-    archive = zipfile.ZipFile(io.BytesIO(told.content))
+        response = client.get(f"/api/export?kinds={kinds}{'&photo=0' if photo_only else ''}")
+    archive = zipfile.ZipFile(io.BytesIO(response.content))
     assert {name.split("/")[0] for name in archive.namelist()} == {
         "annotations.json" if kind == "coco" else kind for kind in kinds.split(",")
     }
@@ -228,42 +235,42 @@ def test_an_export_holds_what_is_asked_for(net, pictures, tmp_path, photo_only):
             assert (np.asarray(mask) == other.mask * 255).all()
 
 
-def test_a_picture_that_is_brought_is_worked_on_and_stays(net, pictures, tmp_path):
+def test_an_uploaded_picture_is_segmented_and_stays(net, pictures, tmp_path):
     content = pictures[0].read_bytes()
     with served(net, pictures, tmp_path / "out") as (client, _):
-        brought = client.post("/api/photos?name=../../first.exe", content=content)
-        assert brought.status_code == 201 and brought.json()["name"] == "first-2.png"
-        assert Page(client, 2).click(55, 30).told["result"]["satisfied"]
+        uploaded = client.post("/api/photos?name=../../first.exe", content=content)
+        assert uploaded.status_code == 201 and uploaded.json()["name"] == "first-2.png"
+        assert Page(client, 2).click(55, 30).state["result"]["satisfied"]
     with served(net, pictures, tmp_path / "out") as (client, _):
         assert [p["name"] for p in client.get("/api/project").json()["photos"]][-1] == "first-2.png"
-        assert len(Page(client, 2).told["interactions"]) == 1
+        assert len(Page(client, 2).state["interactions"]) == 1
 
 
 def test_two_pages_on_two_photos_at_once_give_what_the_library_gives(net, pictures, tmp_path):
     """Thirty interactions each."""
-    said = {number: _said(number) for number in (0, 1)}
-    shown: dict[int, list[np.ndarray]] = {0: [], 1: []}
+    interactions_of = {number: _random_interactions(number) for number in (0, 1)}
+    masks: dict[int, list[np.ndarray]] = {0: [], 1: []}
     with served(net, pictures, tmp_path / "out") as (client, _):
 
         def works(number: int) -> None:
             page = Page(client, number)
-            for each in said[number]:
+            for each in interactions_of[number]:
                 page.do("add", interactions=[each])
-                shown[number].append(page.mask.copy())
+                masks[number].append(page.mask.copy())
 
-        threads = [threading.Thread(target=works, args=(number,)) for number in said]
+        threads = [threading.Thread(target=works, args=(number,)) for number in interactions_of]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    for number, interactions in said.items():
+    for number, interactions in interactions_of.items():
         session = net.session(pictures[number])
-        assert len(shown[number]) == 30
-        for each, mask in zip(interactions, shown[number], strict=True):
+        assert len(masks[number]) == 30
+        for each, mask in zip(interactions, masks[number], strict=True):
             assert (session.add([interactify.interaction_from_json(each)]).mask == mask).all()
 
 
-def _said(seed: int) -> list[dict[str, object]]:
+def _random_interactions(seed: int) -> list[dict[str, object]]:
     random = np.random.default_rng(seed)
     found: list[dict[str, object]] = []
     for k in range(30):
@@ -276,7 +283,7 @@ def _said(seed: int) -> list[dict[str, object]]:
     return found
 
 
-def test_many_photos_take_turns_in_memory(net, photo, tmp_path):
+def test_more_photos_than_fit_in_memory(net, photo, tmp_path):
     paths = []
     for k in range(8):
         paths.append(tmp_path / f"{k}.png")
@@ -285,10 +292,10 @@ def test_many_photos_take_turns_in_memory(net, photo, tmp_path):
         masks = [Page(client, k).click(10 + k, 30).mask for k in range(8)]
         for k in range(8):
             page = Page(client, k)
-            assert len(page.told["interactions"]) == 1 and (page.mask == masks[k]).all()
+            assert len(page.state["interactions"]) == 1 and (page.mask == masks[k]).all()
 
 
-def test_which_photos_a_command_line_means(tmp_path, pictures):
+def test_the_photos_of_a_command_line(tmp_path, pictures):
     assert photos_of(pictures[0].parent, None) == (pictures, pictures[0].parent / "interactify-out")
     assert photos_of(pictures[0], tmp_path) == ([pictures[0]], tmp_path)
     assert len(photos_of(None, None)[0]) == 3

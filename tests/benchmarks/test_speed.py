@@ -232,7 +232,7 @@ def test_the_kept_page_is_the_newest_results() -> None:
     """Nobody types a number into docs/speed.md, nor forgets to write it anew."""
     parts = [speed_page.summary(results) for results in speed_page.newest()]
     text = speed_page.PAGE.read_text(encoding="utf-8")
-    assert all(part in text for part in parts) and bool(parts) == ("None are kept here yet" not in text)
+    assert all(part in text for part in parts) and bool(parts) == ("There are no results here yet" not in text)
 
 
 def test_objects_in_one_batch_are_those_one_by_one() -> None:

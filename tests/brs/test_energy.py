@@ -1,10 +1,11 @@
-"""The three energies against numbers worked out by hand, and what "reached" promises."""
+"""The three energies against numbers computed by hand, and what "reached" promises."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ def test_sum_of_squares_by_hand() -> None:
     # (1 − 1/2)² + (1 − 3/4)² + (1/4)² + (3/4)²
     assert float(SumOfSquares().corrective(logits, labels)) == pytest.approx(0.25 + 0.0625 + 0.0625 + 0.5625, abs=1e-12)
     assert not SumOfSquares().reached(logits, labels)
-    # |y − l| < 0.5 is strict: a click at exactly one half is not settled.
+    # |y − l| < 0.5 is strict: a click at exactly one half is not satisfied.
     assert not SumOfSquares().reached(column(0.0), torch.tensor([True]))
     assert not SumOfSquares().reached(column(0.0), torch.tensor([False]))
     assert SumOfSquares().reached(column(1e-6, -1e-6), torch.tensor([True, False]))
@@ -41,7 +42,7 @@ def test_mean_per_polarity_by_hand() -> None:
     labels = torch.tensor([True, True, False])
     expected = (1 / 16 + 9 / 16) / 2 + (3 * 9 / 16 + 6 * 1 / 16) / 9
     assert float(MeanPerPolarity().corrective(logits, labels)) == pytest.approx(expected, abs=1e-7)
-    # One polarity alone: the other counts nothing, rather than 0 / 0.
+    # One polarity alone: the other adds 0, not 0 / 0.
     assert float(MeanPerPolarity().corrective(logits[:1], labels[:1])) == pytest.approx(1 / 16, abs=1e-7)
     assert float(MeanPerPolarity().corrective(logits[2:], labels[2:])) == pytest.approx((3 * 9 + 6) / 16 / 9, abs=1e-7)
 
@@ -89,7 +90,7 @@ def test_reached_means_that_every_clicked_pixel_has_its_label(name: str) -> None
             reached += 1
             clicked = logits[:, logits.shape[1] // 2]
             assert torch.equal(clicked > 0, labels)
-    assert reached > 100, "the loop has to see both"
+    assert reached > 100, "the loop has to reach both cases"
 
 
 @pytest.mark.parametrize("name", list(ENERGIES))
@@ -124,7 +125,7 @@ def test_squares_hold_the_pixels_around_a_click(size: tuple[int, int]) -> None:
     for y in range(height):
         for x in range(width):
             got = squares(logits, torch.tensor([[x, y]], dtype=torch.float64), 1)(logits)[0, 0]
-            # A border row stands in for the one that would lie outside.
+            # The border row is repeated for the one that would be outside.
             expected = [
                 float(logits[0, 0, min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1)])
                 for dy in (-1, 0, 1)
@@ -137,7 +138,7 @@ def test_squares_hold_the_pixels_around_a_click(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("name", list(ENERGIES))
 @pytest.mark.parametrize("x, y", [(0, 0), (6, 0), (0, 4), (6, 4), (3, 0), (0, 2), (6, 2), (3, 4), (3, 2)])
 def test_every_click_pulls_on_every_border(name: str, x: int, y: int) -> None:
-    """A click in row or column 0 was once drawn as an empty square, and lost (facts, section 2)."""
+    """A click in row or column 0 must not get an empty square: it would be lost."""
     energy = energy_named(name)
     logits = torch.full((1, 1, 5, 7), -1.0, dtype=torch.float64, requires_grad=True)
     points, labels = torch.tensor([[x, y]], dtype=torch.float64), torch.tensor([True])
@@ -161,6 +162,49 @@ def test_an_energy_may_be_given_ready_made() -> None:
 def test_unknown_energies(wrong: Any) -> None:
     with pytest.raises(OptionError, match="margin"):
         energy_named(wrong)
+
+
+class Own:
+    """An energy of a user's own, with all members."""
+
+    def __init__(self) -> None:
+        self.name, self.square, self.inertia, self.lower_bound = "own", 0, 1e-3, None
+        self.corrective = lambda logits, labels, weights=None: Margin().corrective(logits, labels, weights)
+        self.reached = lambda logits, labels: Margin().reached(logits, labels)
+
+
+MEMBERS = ["name", "square", "inertia", "lower_bound", "corrective", "reached"]
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_an_energy_without_a_member(member: str) -> None:
+    energy = Own()
+    assert energy_named(energy) is energy
+    delattr(energy, member)
+    with pytest.raises(
+        OptionError, match=rf"Expected an energy with {', '.join(MEMBERS)}, got Own without {member}\. Try"
+    ):
+        energy_named(energy)
+
+
+@pytest.mark.parametrize(
+    ("member", "wrong"),
+    [
+        *(("name", 3), ("square", -1), ("square", 0.5), ("square", True), ("inertia", "much"), ("inertia", -1.0)),
+        *(("inertia", math.nan), ("lower_bound", math.inf), ("lower_bound", "0"), ("corrective", 1), ("reached", None)),
+    ],
+)
+def test_an_energy_with_a_member_of_another_kind(member: str, wrong: Any) -> None:
+    energy = Own()
+    setattr(energy, member, wrong)
+    with pytest.raises(OptionError, match=rf"Expected {member} of an energy to be .*, got .*\. Try"):
+        energy_named(energy)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    energy = Own()
+    energy.square, energy.inertia, energy.lower_bound = np.int64(1), np.float32(0.5), np.float64(0.0)
+    assert energy_named(energy) is energy
 
 
 def test_a_class_is_no_energy() -> None:

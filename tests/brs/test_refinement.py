@@ -66,7 +66,7 @@ def test_no_worse_than_the_start(solver: str) -> None:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_the_start_is_neither_changed_nor_handed_back(solver: str) -> None:
+def test_the_start_is_neither_changed_nor_returned(solver: str) -> None:
     for where in (
         start(),
         torch.full((1, 1, 8, 10), 0.1, dtype=torch.float64),
@@ -92,7 +92,7 @@ def test_same_inputs_same_result(solver: str) -> None:
 
 
 def test_both_solvers_reach_the_same_minimum() -> None:
-    """Of an energy whose goal lies out of reach, so that both run until nothing is left to gain."""
+    """Of an energy whose goal is out of reach, so that both solvers run until they converge."""
     from interactify.brs.energy import Margin
 
     far = Margin(margin=50.0, aim=51.0)
@@ -105,7 +105,7 @@ def test_both_solvers_reach_the_same_minimum() -> None:
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_warm_start(solver: str) -> None:
-    """From where the last click ended, one evaluation shows that nothing is to be done."""
+    """From the end of the last click, one evaluation shows that every click is satisfied already."""
     found = brs.refine(blurred, start(), POINTS, LABELS, solver=solver)
     again = brs.refine(blurred, found.values, POINTS, LABELS, solver=solver)
     assert again.reached and again.evaluations == 1
@@ -113,7 +113,7 @@ def test_warm_start(solver: str) -> None:
 
 
 def test_any_shape_of_variables() -> None:
-    """Two numbers, a scalar, a matrix: whatever the forward function makes of them."""
+    """Two numbers, a scalar, a matrix: any shape that the forward function takes."""
     rows = torch.arange(6.0)[:, None]
 
     def plane(v: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ def test_inference_mode_around_it() -> None:
     ],
     ids=str,
 )
-def test_points_and_labels_that_are_none(points: Any, labels: Any) -> None:
+def test_invalid_points_and_labels(points: Any, labels: Any) -> None:
     with pytest.raises(InteractionError):
         brs.refine(blurred, start(), points, labels)
 
@@ -227,7 +227,7 @@ def test_unknown_options(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "wrong", [None, 0.0, [0.0], torch.zeros(3, dtype=torch.int64), torch.zeros(3).half(), torch.zeros(0)]
 )
-def test_a_start_that_is_none(wrong: Any) -> None:
+def test_an_invalid_start(wrong: Any) -> None:
     with pytest.raises(OptionError):
         brs.refine(blurred, wrong, POINTS, LABELS)
 
@@ -251,16 +251,16 @@ def test_logits_of_another_shape(forward: Any) -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("place", [(3, 2), (7, 0)], ids=["clicked", "elsewhere"])
-def test_numbers_that_are_none(bad: float, solver: str, place: tuple[int, int]) -> None:
+@pytest.mark.parametrize("position", [(3, 2), (7, 0)], ids=["clicked", "elsewhere"])
+def test_logits_that_are_not_finite(bad: float, solver: str, position: tuple[int, int]) -> None:
     hole = torch.zeros(1, 1, 8, 10, dtype=torch.float64)
-    hole[..., place[0], place[1]] = bad
+    hole[..., position[0], position[1]] = bad
     with pytest.raises(NonFiniteError):
         brs.refine(lambda v: blurred(v) + hole, start(), POINTS, LABELS, solver=solver)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_numbers_that_turn_bad_on_the_way(solver: str) -> None:
+def test_logits_that_stop_being_finite_on_the_way(solver: str) -> None:
     def fragile(values: Tensor) -> Tensor:
         return blurred(values) + torch.where(values.abs().max() > 1e-3, float("nan"), 0.0)
 
@@ -281,7 +281,7 @@ def test_a_step_too_far_is_shortened() -> None:
     assert result.reached and torch.isfinite(result.logits).all()
 
 
-def test_a_gradient_that_is_no_number() -> None:
+def test_a_gradient_that_is_not_finite() -> None:
     """Finite logits, but a square root at zero: its slope is infinite."""
 
     def rooted(values: Tensor) -> Tensor:
@@ -317,7 +317,7 @@ def test_logits_that_do_not_depend_on_the_variables(forward: Any) -> None:
 
 @pytest.mark.parametrize("inertia", [None, lambda v: v.new_zeros(())], ids=["usual", "none of it"])
 def test_logits_that_depend_on_something_else(inertia: Any) -> None:
-    """They require a gradient, but for the network's own weights."""
+    """They require a gradient, but only in the network's own weights."""
     weight = PICTURE.clone().requires_grad_(True)
     with pytest.raises(ModelError, match="do not depend"):
         brs.refine(lambda v: weight * 2, start(), POINTS, LABELS, inertia=inertia)

@@ -1,4 +1,4 @@
-"""Points of their own weights, points that only pull, and points in several maps: energies worked out by hand."""
+"""Points with weights, points that are not required, and points in several maps: energies computed by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def start(*rows: int) -> Tensor:
 
 
 def by_hand(name: str, logits: np.ndarray, values: np.ndarray, weights: np.ndarray, maps: np.ndarray) -> float:
-    """E of the points, one after the other, as the papers write it."""
+    """E of the points, one after the other, with the formulas of the papers."""
     total, sums = 0.0, {True: [0.0, 0.0], False: [0.0, 0.0]}
     for (x, y), label, weight, k in zip(POINTS.int().tolist(), LABELS.tolist(), weights, maps, strict=True):
         sign = 1 if label else -1
@@ -59,10 +59,10 @@ def by_hand(name: str, logits: np.ndarray, values: np.ndarray, weights: np.ndarr
 @pytest.mark.parametrize("several", [False, True])
 def test_the_energy_and_its_gradient(name: str, weighted: bool, several: bool) -> None:
     maps = MAPS if several else torch.zeros(4, dtype=torch.int64)
-    asked = PointTargets(POINTS.double(), LABELS, WEIGHTS if weighted else None, maps=MAPS if several else None)
+    target = PointTargets(POINTS.double(), LABELS, WEIGHTS if weighted else None, maps=MAPS if several else None)
     forward = three if several else first
     objective = RowsEnergy(
-        lambda v, rows: forward(v[0]), start(), [asked], energy_named(name), lambda v: v.square().sum(), 1
+        lambda v, rows: forward(v[0]), start(), [target], energy_named(name), lambda v: v.square().sum(), 1
     )
     at = networks.random_tensor(1, 80, seed=8, dtype=torch.float64) * 0.3
     weights = WEIGHTS.numpy() if weighted else np.ones(4)
@@ -73,11 +73,11 @@ def test_the_energy_and_its_gradient(name: str, weighted: bool, several: bool) -
     found = objective(at, [0])
     assert float(found.value) == pytest.approx(energy(at), rel=1e-12)
     assert found.gradient is not None
-    for place in range(0, 80, 3):
+    for index in range(0, 80, 3):
         step = torch.zeros(1, 80, dtype=torch.float64)
-        step[0, place] = 1e-5
+        step[0, index] = 1e-5
         slope = (energy(at + step) - energy(at - step)) / 2e-5
-        assert float(found.gradient[0, place]) == pytest.approx(slope, rel=1e-4, abs=1e-7)
+        assert float(found.gradient[0, index]) == pytest.approx(slope, rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "scipy"])
@@ -102,8 +102,8 @@ def test_weights_of_one_change_nothing(name: str) -> None:
     assert torch.allclose(plain.values, ones.values, atol=1e-9) and plain.evaluations == ones.evaluations
 
 
-def test_points_that_are_not_required_pull_and_are_not_waited_for() -> None:
-    """Of two opposite points on one pixel the required one is reached; alone, the other's label is enough."""
+def test_points_that_are_not_required_count_and_do_not_delay_the_end() -> None:
+    """Of two opposite points on one pixel, the required one is reached; alone, the other only needs its label."""
     points, labels = torch.tensor([[1.0, 1.0]] * 2), torch.tensor([True, False])
     both = brs.refine(
         lambda v: v - 1, torch.zeros(4, 4), points, labels, weights=torch.tensor([8.0, 1.0]),
@@ -125,7 +125,7 @@ def test_points_in_several_maps() -> None:
         assert float(logits[0, k, y, x]) * (1 if label else -1) >= 3
 
 
-def test_more_maps_than_points_speak_of_and_fewer() -> None:
+def test_more_maps_than_the_points_name_and_fewer() -> None:
     found = brs.refine(three, start(), POINTS, LABELS, maps=torch.tensor([0, 0, 0, 0]))
     assert torch.allclose(found.values, brs.refine(first, start(), POINTS, LABELS).values, atol=1e-9)
     for wrong in ({"maps": torch.tensor([0, 3, 0, 0])}, {}):
@@ -167,6 +167,6 @@ def test_rows_with_weights_are_each_refined_as_alone(solver: str, name: str) -> 
     ],
     ids=str,
 )  # fmt: skip
-def test_weights_and_maps_that_are_none(wrong: dict[str, Any]) -> None:
+def test_invalid_weights_and_maps(wrong: dict[str, Any]) -> None:
     with pytest.raises(InteractionError):
         brs.refine(three, start(), POINTS, LABELS, **{"maps": MAPS, **wrong})

@@ -1,4 +1,4 @@
-"""`--model timm/…`, `torchvision/…`, `transformers/…`: what is built, with whose weights, and what is said if not."""
+"""`--model timm/…`, `torchvision/…`, `transformers/…`: what they build, with which weights, and their errors."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def test_torchvision_with_a_checkpoint_that_has_an_auxiliary_head(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("timm/resnet5O", "Did you mean resnet50"),
         ("timm/", "Expected timm/NAME"),
         ("timm/lcnet_035@", "file of weights after the @"),
-        ("timm/lcnet_035,depth=x", "Can't build timm's lcnet_035"),
+        ("timm/lcnet_035,depth=x", "Expected options that build timm's lcnet_035"),
         ("torchvision/resnet50", "deeplabv3_resnet50"),
         ("torchvision/fcn_resnet50,num_clases=2", "Did you mean num_classes"),
-        ("transformers/folder@weights.pt", "write transformers/weights.pt"),
+        ("transformers/folder@weights.pt", "Try transformers/weights.pt"),
     ],
 )
-def test_what_cannot_be_built(text: str, said: str) -> None:
-    with pytest.raises(ModelError, match=said):
+def test_what_cannot_be_built(text: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
         build_model(text)
 
 
@@ -80,5 +80,5 @@ def test_transformers_from_a_folder(tmp_path: Path) -> None:
     model = build_model(f"transformers/{tmp_path / 'net'}")
     with torch.no_grad():
         assert torch.equal(model(IMAGE).logits, trained(IMAGE).logits)
-    with pytest.raises(CheckpointError, match="Can't load"):
+    with pytest.raises(CheckpointError, match="which does not load"):
         build_model(f"transformers/{tmp_path / 'nowhere'}")

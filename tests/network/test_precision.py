@@ -31,17 +31,17 @@ def test_what_is_run_is_the_networks_own_autocast(precision: str) -> None:
     """Against torch.autocast around the user's own model, to what half precision can tell."""
     model, photo = interactify.zoo.load(), networks.random_photo(64, 64)
     net = interactify.wrap(model, precision=precision)
-    crop = net.session(photo).first.crop
+    crop = net.session(photo).initial_step.crop
     with torch.no_grad(), torch.autocast("cpu", getattr(torch, precision)):
         expected = model(crop.image).float()
     found = crop.suffix(crop.start, [])
-    assert any(key[0][0] == ("cast", getattr(torch, precision)) for key in net.runtime.suffixes.frozen.made)
+    assert any(key[0][0] == ("cast", getattr(torch, precision)) for key in net.runtime.suffixes.frozen.derived)
     assert float((found - expected).abs().max() / expected.abs().max()) < (0.05 if precision == "bfloat16" else 0.01)
 
 
 def test_weights_are_cast_once() -> None:
     net = interactify.wrap(interactify.zoo.load(), precision="bfloat16")
-    suffixes = [net.session(networks.random_photo(64, 64, seed)).first.crop.suffix for seed in (1, 2)]
+    suffixes = [net.session(networks.random_photo(64, 64, seed)).initial_step.crop.suffix for seed in (1, 2)]
     frozen: FrozenWeights = net.runtime.suffixes.frozen
     casts = [key for key in frozen.made if key[0][0] == ("cast", torch.bfloat16)]
     convolutions = sum(isinstance(module, nn.Conv2d) for module in interactify.zoo.load().modules())

@@ -1,4 +1,4 @@
-"""Segment Anything's interface: code written for SAM 2's image predictor runs, and every call stands by itself."""
+"""Segment Anything's interface: code written for SAM 2's image predictor runs, and every call is independent."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from PIL import Image
 from scipy import ndimage
 
 import interactify
-from interactify import Click, Predictor
+from interactify import Box, Click, Predictor
 from interactify.errors import InteractifyError, InteractionError, ModelError, NoPhotoError, OptionError, PhotoError
 from interactify.predictor.candidates import candidates, expected_iou
-from interactify.predictor.prompts import Rectangle, read_prompts
+from interactify.predictor.prompts import read_prompts, stretched
 from tests.fixtures import networks
 
 SIZE = (64, 96)
 
 
 def predictor_of(photo: Any = None, build: Any = networks.Plain, **options: Any) -> Predictor:
-    """A predictor on a random photo (64, 96) unless told."""
+    """A predictor on a random photo (64, 96) by default."""
     predictor = Predictor(interactify.wrap(networks.seeded(build), **{"max_evaluations": 20, **options}))
     predictor.set_image(networks.random_photo() if photo is None else photo)
     return predictor
@@ -124,10 +124,10 @@ def test_names_and_defaults_are_sam_2s() -> None:
         predictor.get_image_embedding()
 
 
-# ---- each call by itself ---------------------------------------------------------------------------------------------
+# ---- each call is independent ----------------------------------------------------------------------------------------
 
 
-def test_a_call_is_what_it_says_whatever_came_before() -> None:
+def test_a_call_depends_on_its_arguments_alone() -> None:
     calls: list[dict[str, Any]] = [
         {"point_coords": [[50, 37]], "point_labels": [1]},
         {"point_coords": [[50, 37], [10, 10]], "point_labels": [0, 1]},
@@ -142,10 +142,10 @@ def test_a_call_is_what_it_says_whatever_came_before() -> None:
             assert same(predictor.predict(**call), before), call
     mask = once[0][2][:1]
     with_mask = predictor.predict(mask_input=mask)
-    assert same(predictor_of().predict(mask_input=mask), with_mask), "a mask counts by what it holds, not whose it is"
+    assert same(predictor_of().predict(mask_input=mask), with_mask), "a mask counts by its values, not by its source"
 
 
-def test_points_are_answered_as_a_session_answers_them() -> None:
+def test_points_and_boxes_give_the_sessions_own_result() -> None:
     net = interactify.wrap(networks.seeded(networks.Plain))
     predictor = Predictor(net)
     predictor.set_image(networks.random_photo())
@@ -157,8 +157,11 @@ def test_points_are_answered_as_a_session_answers_them() -> None:
     logits, again, low_again = predictor.predict(**arguments, return_logits=True)
     assert np.allclose(1 / (1 + np.exp(-logits[0])), result.probability, atol=1e-6)
     assert np.array_equal(logits > 0, masks > 0) and same((again, low_again), (scores, low))
+    boxed, _, _ = predictor.predict(**arguments, box=[20, 5, 90, 55])
+    result = net.session(networks.random_photo()).add([Box(20, 5, 90, 55), *clicks])
+    assert np.array_equal(boxed[0] > 0, result.mask) and result.satisfied
     plain, _, _ = predictor.predict(multimask_output=False)
-    assert np.array_equal(plain[0] > 0, net.session(networks.random_photo()).result.mask), "nothing said, nothing moved"
+    assert np.array_equal(plain[0] > 0, net.session(networks.random_photo()).result.mask), "no prompt, no refinement"
 
 
 def test_shares_of_the_sides_paddings_and_other_containers() -> None:
@@ -184,7 +187,7 @@ def test_a_photo_in_other_forms() -> None:
     assert same(predictor_of(Image.fromarray(photo)).predict([[50, 37]], [1]), expected)
 
 
-def test_batches_answer_as_single_photos_do() -> None:
+def test_batches_give_what_single_photos_give() -> None:
     photos = [networks.random_photo(), networks.random_photo(50, 77, seed=1)]
     predictor = predictor_of()
     predictor.set_image_batch(photos)
@@ -198,7 +201,7 @@ def test_batches_answer_as_single_photos_do() -> None:
 # ---- three candidates ------------------------------------------------------------------------------------------------
 
 
-def test_candidates_are_nested_and_keep_the_clicks() -> None:
+def test_candidates_are_nested_and_satisfy_the_clicks() -> None:
     predictor = predictor_of(max_evaluations=40)
     rng = np.random.default_rng(0)
     for count in (1, 2, 4):
@@ -215,7 +218,7 @@ def test_candidates_are_nested_and_keep_the_clicks() -> None:
         assert (masks[1] <= single[0]).all() and (single[0] <= masks[2]).all()
         pieces, _ = ndimage.label(masks[1])
         clicked = {pieces[y, x] for (x, y), label in zip(points, labels, strict=True) if label}
-        assert clicked == set(np.unique(pieces)) - {0}, "the object holds a click in each of its pieces"
+        assert clicked == set(np.unique(pieces)) - {0}, "each piece of the object has a click"
 
 
 def test_candidates_of_an_empty_and_a_full_mask() -> None:
@@ -246,16 +249,16 @@ def test_the_object_lies_in_its_box(zoom: bool) -> None:
     outside[10:56, 20:71] = False
     masks, _, low = predictor.predict(box=[20, 10, 70, 55])
     assert not masks[:, outside].any() and masks.any()
-    assert low[:, :30].max() < 0, "the mask to go on from says so too"
+    assert low[:, :30].max() < 0, "and in the low-resolution mask too"
     masks, _, _ = predictor.predict([[75, 30], [30, 30], [2, 2]], [1, 0, 0], box=[20, 10, 70, 55])
     assert masks[:, 30, 75].all() and not masks[:, 30, 30].any() and not masks[:, 2, 2].any(), "stretched for the point"
     whole = predictor.predict(box=[-20, -20, 500, 500], multimask_output=False)
-    assert whole[0].shape == (1, *SIZE), "beyond the photo a box says nothing"
+    assert whole[0].shape == (1, *SIZE), "a box is cut off at the photo's borders"
     pixel = predictor.predict(box=[40, 30, 40, 30], multimask_output=False)
     assert pixel[0].sum() <= 1
 
 
-def test_a_mask_is_begun_from() -> None:
+def test_a_mask_to_start_from() -> None:
     predictor = predictor_of(max_evaluations=40)
     first = predictor.predict([[50, 37]], [1], multimask_output=False)
     masks, _, low = predictor.predict([[50, 37], [10, 50]], [1, 0], mask_input=first[2], multimask_output=False)
@@ -265,11 +268,11 @@ def test_a_mask_is_begun_from() -> None:
     drawn = np.zeros(SIZE, bool)
     drawn[15:50, 22:75] = True
     begun = predictor.predict(mask_input=foreign, multimask_output=False)[0][0] > 0
-    assert (begun & drawn).sum() > 0.95 * (begun | drawn).sum(), "someone else's mask holds as long as nothing is said"
+    assert (begun & drawn).sum() > 0.95 * (begun | drawn).sum(), "another mask comes back unchanged without points"
     x, y = 30, 20
     corrected = predictor.predict([[x, y]], [0], mask_input=foreign, multimask_output=False)[0][0] > 0
     pieces, _ = ndimage.label(corrected != begun)
-    assert not corrected[y, x] and begun[y, x] and pieces.max() == 1, "and elsewhere than at the click, then too"
+    assert not corrected[y, x] and begun[y, x] and pieces.max() == 1, "and away from the click, with one too"
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -297,7 +300,7 @@ def test_boxes_help_on_real_photos(data_root: Path) -> None:
     assert np.mean(within) > np.mean(without) + 0.05
 
 
-# ---- what is refused -------------------------------------------------------------------------------------------------
+# ---- errors ----------------------------------------------------------------------------------------------------------
 
 LOW = np.zeros((1, 256, 256), np.float32)
 
@@ -332,17 +335,17 @@ LOW = np.zeros((1, 256, 256), np.float32)
     ],
     ids=lambda value: "" if isinstance(value, dict) else value,
 )
-def test_what_can_not_be_read_is_refused_before_any_work(arguments: dict[str, Any], words: str) -> None:
+def test_invalid_arguments_are_refused_before_any_work(arguments: dict[str, Any], words: str) -> None:
     predictor = predictor_of(build=networks.Counted)
     counter = predictor.model.unwrap().counter
     before, runs = predictor.predict([[50, 37]], [1]), counter.runs
     with pytest.raises((InteractionError, OptionError), match=words):
         predictor.predict(**arguments)
     assert counter.runs == runs
-    assert same(predictor.predict([[50, 37]], [1]), before), "and leaves all as it was"
+    assert same(predictor.predict([[50, 37]], [1]), before), "and nothing has changed"
 
 
-def test_no_photo_or_none_that_can_be_read() -> None:
+def test_no_photo_or_an_unreadable_one() -> None:
     net = interactify.wrap(networks.seeded(networks.Plain))
     predictor = Predictor(net)
     for ask in (predictor.predict, predictor.predict_batch):
@@ -369,7 +372,7 @@ def test_no_photo_or_none_that_can_be_read() -> None:
             predictor.predict_batch(box_batch=batch)
 
 
-def test_what_is_no_network_or_threshold() -> None:
+def test_an_invalid_network_or_threshold() -> None:
     with pytest.raises(OptionError, match="wrap"):
         Predictor(networks.seeded(networks.Plain))  # type: ignore[arg-type]
     net = interactify.wrap(networks.seeded(networks.Plain))
@@ -380,5 +383,5 @@ def test_what_is_no_network_or_threshold() -> None:
 
 def test_boxes_at_their_pixels() -> None:
     (prompt,) = read_prompts(None, None, [10.4, 5.6, 300, 20], None, SIZE)
-    assert prompt.box == Rectangle(10, 6, 95, 20) and prompt.clicks == () and prompt.mask is None
-    assert prompt.box.around([Click(3, 40)]) == Rectangle(3, 6, 95, 40)
+    assert prompt.box == Box(10, 6, 95, 20) and prompt.clicks == () and prompt.mask is None
+    assert stretched(prompt.box, [Click(3, 40), Click(0, 0, positive=False)]) == Box(3, 6, 95, 40)

@@ -1,4 +1,4 @@
-"""Tapes compiled and tapes replayed: the same logits and gradients as step by step, whoever else runs meanwhile."""
+"""Compiled and replayed tapes: the same logits and gradients as step by step, also when others run in between."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def test_autocast_is_compiled_too() -> None:
     assert torch.equal(found, tape(somewhere(suffix)))
 
 
-@pytest.mark.parametrize("given", ["no", 1, None])
-def test_compile_is_yes_or_no(given: object) -> None:
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_compile_is_yes_or_no(value: object) -> None:
     with pytest.raises(interactify.OptionError, match="compile"):
-        interactify.wrap(interactify.zoo.load(), compile=given)  # type: ignore[arg-type]
+        interactify.wrap(interactify.zoo.load(), compile=value)  # type: ignore[arg-type]
 
 
-def test_a_compiler_that_fails_is_named_and_gone_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_fails_is_reported_and_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: object, **_options: object) -> object:
         raise RuntimeError("no C++ compiler here\nand a long trace")
 
@@ -106,10 +106,10 @@ def test_a_compiler_that_fails_is_named_and_gone_without(monkeypatch: pytest.Mon
     assert "step by step, not by torch.compile: RuntimeError: no C++ compiler here\n" in net.describe()
 
 
-def test_ways_that_hang_on_values_are_not_one_graph() -> None:
+def test_branches_that_depend_on_values_are_not_one_graph() -> None:
     tape = tape_of(opened("functional"))
     step = tape.steps[0]
-    assert "hangs on values" in uncompilable(replace(tape, steps=(replace(step, expected=(True,)), *tape.steps[1:])))
+    assert "depends on values" in uncompilable(replace(tape, steps=(replace(step, expected=(True,)), *tape.steps[1:])))
     at = next(i for i, step in enumerate(tape.steps) if step.function is torch.conv2d)
     other = replace(tape.steps[at], mode=Mode(gradients=True, autocast=torch.bfloat16))
     mixed = replace(tape, steps=(*tape.steps[:at], other, *tape.steps[at + 1 :]))
@@ -131,7 +131,7 @@ def test_replays_give_what_the_tape_gives(emulated: list[Graph], variables: str)
 
 
 def test_a_replay_in_between_does_no_harm(emulated: list[Graph]) -> None:
-    """Logits stay as they were, and the gradient is that of the pass it is asked for."""
+    """Logits keep their values, and the gradient is that of its own pass."""
     net = interactify.wrap(interactify.zoo.load())
     one, other = (suffix_of(net, networks.random_photo(64, 64, seed)) for seed in (1, 2))
     graph = CudaGraph(tape_of(one), one.start, net.runtime.pointers())
@@ -143,18 +143,18 @@ def test_a_replay_in_between_does_no_harm(emulated: list[Graph]) -> None:
     cotangent = networks.random_tensor(*logits.shape, seed=7)
     (gradient,) = torch.autograd.grad(logits, at, cotangent)
     assert torch.allclose(gradient, with_gradient(tape_of(one), somewhere(one))[1], rtol=1e-5, atol=1e-6)
-    assert [each.replays for each in emulated] == [2, 1], "the first one's gradient was worked out step by step"
+    assert [each.replays for each in emulated] == [2, 1], "the first one's gradient was computed step by step"
 
 
 class OnAGpu(Tape):
-    """A tape that says it lies on a GPU, and knows how often it was run step by step."""
+    """A tape that claims to be on a GPU, and counts its runs step by step."""
 
     def __call__(self, values: Tensor, constants: object = None) -> Tensor:
-        seen.append(1)
+        runs.append(1)
         return replaced(self, "cpu")(values, constants)  # type: ignore[arg-type]
 
 
-seen: list[int] = []
+runs: list[int] = []
 
 
 def replaced(tape: Tape, device: str) -> Tape:
@@ -170,28 +170,28 @@ def test_passes_are_captured_once_a_shape_has_been_run_often(emulated: list[Grap
     net = interactify.wrap(interactify.zoo.load())
     suffix = suffix_of(net, networks.random_photo(64, 64))
     tape, values = on_a_gpu(suffix), somewhere(suffix)
-    run = running.Running(False, None, net.runtime.pointers)
-    for _ in range(running._PATIENCE):
+    run = running.Executor(False, None, net.runtime.pointers)
+    for _ in range(running._CAPTURE_AFTER):
         run("shape", tape, values)
     assert not emulated and "from evaluation" in run.text("cuda")
     run("shape", tape, values)
     assert [each.replays for each in emulated] == [2, 1], "compared once, and run"
-    seen.clear()
+    runs.clear()
     logits = run("shape", tape, values)
-    assert not seen and torch.allclose(logits, tape_of(suffix)(values), atol=1e-5)
+    assert not runs and torch.allclose(logits, tape_of(suffix)(values), atol=1e-5)
 
 
-def test_graphs_are_captured_anew_once_the_weights_were_trained_on(emulated: list[Graph]) -> None:
-    """What was folded of the old weights lies elsewhere, and is gone."""
+def test_graphs_are_captured_again_after_the_weights_change(emulated: list[Graph]) -> None:
+    """The folded weights are then new tensors at other addresses."""
     model = interactify.zoo.load()
     net = interactify.wrap(model)
-    run = running.Running(False, None, net.runtime.pointers)
+    run = running.Executor(False, None, net.runtime.pointers)
     for factor in (1.0, 1.3):
         with torch.no_grad():
             model.encoder.model.conv1.weight.mul_(factor)
         suffix = suffix_of(net, networks.random_photo(64, 64))
         values = somewhere(suffix)
-        for _ in range(running._PATIENCE + 1):
+        for _ in range(running._CAPTURE_AFTER + 1):
             logits = run("shape", on_a_gpu(suffix), values)
         assert torch.allclose(logits, tape_of(suffix)(values), atol=1e-5)
         assert len(emulated) == (2 if factor == 1.0 else 4)
@@ -199,28 +199,28 @@ def test_graphs_are_captured_anew_once_the_weights_were_trained_on(emulated: lis
 
 def test_a_graph_that_gives_something_else_is_not_used(emulated: list[Graph], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Graph, "replay", lambda self: None)  # as if nothing had been captured
-    monkeypatch.setattr(running, "_PATIENCE", 0)
+    monkeypatch.setattr(running, "_CAPTURE_AFTER", 0)
     suffix = opened("the embedded network")
-    run = running.Running(False, None, suffix.runtime.pointers)
+    run = running.Executor(False, None, suffix.runtime.pointers)
     logits = run("shape", on_a_gpu(suffix), somewhere(suffix))
     assert torch.equal(logits, tape_of(suffix)(somewhere(suffix)))
     assert "it gives other logits or gradients" in run.text("cuda")
 
 
-def test_few_shapes_are_held_and_what_keeps_changing_is_left_alone(
+def test_few_graphs_are_held_and_what_keeps_changing_runs_step_by_step(
     emulated: list[Graph], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "_PATIENCE", 0)
+    monkeypatch.setattr(running, "_CAPTURE_AFTER", 0)
     net = interactify.wrap(interactify.zoo.load(), variables="scale_bias@C")
     sizes = ((64, 64), (64, 96), (96, 64), (96, 96), (64, 128), (128, 64))
     suffixes = [suffix_of(net, networks.random_photo(*size)) for size in sizes]
-    run = running.Running(False, None, net.runtime.pointers)
+    run = running.Executor(False, None, net.runtime.pointers)
     for size, suffix in zip(sizes, suffixes, strict=True):
         run(size, on_a_gpu(suffix), suffix.start)
-    assert sum(known.runner is not None for known in run._shapes.values()) == running._SHAPES
+    assert sum(known.runner is not None for known in run._shapes.values()) == running._MAX_GRAPHS
     for suffix in (*suffixes, *suffixes):
         run("all in one", on_a_gpu(suffix), suffix.start)
-    assert "differs from photo to photo" in run.text("cuda")
+    assert "differ from photo to photo" in run.text("cuda")
 
 
 def test_what_cannot_be_captured_is_run_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,16 +228,16 @@ def test_what_cannot_be_captured_is_run_step_by_step(monkeypatch: pytest.MonkeyP
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(running, "CudaGraph", broken)
-    monkeypatch.setattr(running, "_PATIENCE", 0)
+    monkeypatch.setattr(running, "_CAPTURE_AFTER", 0)
     calls: list[Tensor] = []
 
-    class Seen(Tape):
+    class Recorded(Tape):
         def __call__(self, values: Tensor, constants: object = None) -> Tensor:
             calls.append(values)
             return values
 
-    run = running.Running(False, None, set)
-    tape = Seen((), {}, 0, 1, Mode(True, None), "cuda")
+    run = running.Executor(False, None, set)
+    tape = Recorded((), {}, 0, 1, Mode(True, None), "cuda")
     for _ in range(3):
         run("shape", tape, torch.zeros(1))
     assert len(calls) == 3
@@ -278,6 +278,6 @@ def test_what_waits_for_the_gpu_is_not_captured() -> None:
 
     net = interactify.wrap(Waits().cuda())
     session = net.session(networks.random_photo(64, 64))
-    for x in range(12):  # each at least one evaluation that does not go on from another
+    for x in range(12):  # each at least one evaluation that resumes no earlier pass
         session.click(x=5 * x, y=5 * x, positive=x % 2 == 0)
-    assert "step by step, not by CUDA graphs: which way the network takes hangs on values" in net.describe()
+    assert "step by step, not by CUDA graphs: which branches the network takes depends on values" in net.describe()

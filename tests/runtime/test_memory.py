@@ -1,4 +1,4 @@
-"""Memory that runs out reaches the user as an error of the family, and changes nothing."""
+"""Running out of memory is reported as one of the library's errors, and changes no state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
 
 
 class Hungry(nn.Module):
-    """A network whose passes fail as `problem` says, from the moment that it is set."""
+    """A network whose passes raise `problem` once it is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Hungry(nn.Module):
 
 
 class HungryBackwards(torch.autograd.Function):
-    """The identity, whose gradient asks for too much."""
+    """The identity, whose backward pass runs out of memory."""
 
     @staticmethod
     def forward(context: object, x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Hungry:
     ],
     ids=["device", "host"],
 )
-def test_out_of_memory_is_an_error_of_the_family(network: Hungry, problem: Exception) -> None:
+def test_out_of_memory_is_one_of_the_librarys_errors(network: Hungry, problem: Exception) -> None:
     net = interactify.wrap(network)
     session = net.session(PHOTO)
     session.click(10, 10)
@@ -81,7 +81,7 @@ def test_out_of_memory_in_the_backward_pass(network: Hungry) -> None:
         )
 
 
-def test_other_errors_of_a_network_are_not_taken_for_it(network: Hungry) -> None:
+def test_other_errors_of_a_network_stay_errors_of_the_model(network: Hungry) -> None:
     net = interactify.wrap(network)
     Hungry.problem = [RuntimeError("shapes do not fit")]
     with pytest.raises(interactify.ModelError, match="shapes do not fit"):

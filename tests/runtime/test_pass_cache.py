@@ -1,4 +1,4 @@
-"""The pass a click ended with: gone on from where it can be, with the very same result, and never held longer."""
+"""The cached pass: resumed where possible, with the same result to the last bit, and freed as soon as possible."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import interactify
-from interactify.runtime import pass_cache as resumed
+from interactify.runtime import pass_cache
 from interactify.runtime.pass_cache import PassCache
 from tests.fixtures import networks
 from tests.runtime.test_suffix import somewhere, suffix_of
@@ -28,7 +28,7 @@ def played(variables: str = "input") -> list[np.ndarray]:
 @pytest.mark.parametrize("variables", ["input", "maps", "scale_bias@A", "scale_bias@C"])
 def test_a_session_is_the_same_to_the_last_bit(variables: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = played(variables)
-    monkeypatch.setattr(resumed, "ROOM", 0)
+    monkeypatch.setattr(pass_cache, "ROOM", 0)
     assert all(np.array_equal(a, b) for a, b in zip(found, played(variables), strict=True))
 
 
@@ -45,7 +45,7 @@ def operations_of_a_click() -> int:
 
 def test_it_saves_one_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     saving = operations_of_a_click()
-    monkeypatch.setattr(resumed, "ROOM", 0)
+    monkeypatch.setattr(pass_cache, "ROOM", 0)
     whole = operations_of_a_click()
     suffix = suffix_of(interactify.wrap(interactify.zoo.load()), networks.random_photo())
     with FlopCounterMode(display=False) as counter:
@@ -53,14 +53,14 @@ def test_it_saves_one_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole - saving == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
-def test_the_first_click_goes_on_from_a_pass_made_while_opening() -> None:
+def test_the_first_click_resumes_a_pass_from_the_opening() -> None:
     net = interactify.wrap(interactify.zoo.load())
     assert net.session(networks.random_photo()).refiner.passes
     reading = interactify.wrap(interactify.zoo.load(), variables="kernels")
-    assert not reading.session(networks.random_photo()).refiner.passes, "what is kept hangs on the clicks"
+    assert not reading.session(networks.random_photo()).refiner.passes, "the tape depends on the clicks"
 
 
-def test_only_the_same_values_of_the_same_photo_and_weights_are_gone_on_from() -> None:
+def test_a_pass_is_resumed_only_at_the_same_values_photo_and_weights() -> None:
     model = interactify.zoo.load()
     net = interactify.wrap(model)
     suffix, other = (suffix_of(net, networks.random_photo(seed=seed)) for seed in (1, 2))
@@ -73,13 +73,13 @@ def test_only_the_same_values_of_the_same_photo_and_weights_are_gone_on_from() -
                 next(model.parameters()).mul_(1.5)
         found = run(other if changed == "photo" else suffix, values.clone().requires_grad_(True), ())
         assert "Resumed" not in type(found.grad_fn).__name__ and not torch.equal(found, first), changed
-        assert "Resumed" in type(run(run._kept.suffix, values.clone().requires_grad_(True), ()).grad_fn).__name__
+        assert "Resumed" in type(run(run._cached.suffix, values.clone().requires_grad_(True), ()).grad_fn).__name__
 
 
-def test_a_pass_is_let_go_once_its_gradient_is_taken() -> None:
+def test_a_pass_is_freed_once_its_gradient_is_taken() -> None:
     suffix = suffix_of(interactify.wrap(interactify.zoo.load()), networks.random_photo())
     run = PassCache()
-    for _ in range(2):  # the second time by way of a resumed one
+    for _ in range(2):  # the second time through a resumed pass
         run(suffix, suffix.start.clone().requires_grad_(True), ())
         values = suffix.start.clone().requires_grad_(True)
         logits = run(suffix, values, ())
@@ -88,10 +88,10 @@ def test_a_pass_is_let_go_once_its_gradient_is_taken() -> None:
         assert not run
 
 
-def test_nothing_is_left_of_a_session_that_is_gone() -> None:
+def test_nothing_is_left_of_a_deleted_session() -> None:
     session = interactify.wrap(interactify.zoo.load()).session(networks.random_photo())
     session.click(x=5, y=5)
-    logits = weakref.ref(session.refiner.passes._kept.logits)
+    logits = weakref.ref(session.refiner.passes._cached.logits)
     gc.collect()
     gc.disable()
     try:
@@ -101,11 +101,11 @@ def test_nothing_is_left_of_a_session_that_is_gone() -> None:
         gc.enable()
 
 
-def test_what_is_larger_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_larger_passes_are_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     suffix = suffix_of(interactify.wrap(interactify.zoo.load()), networks.random_photo())
-    for room, kept in ((suffix.bytes_made, True), (suffix.bytes_made - 1, False)):
-        monkeypatch.setattr(resumed, "ROOM", room)
+    for room, cached in ((suffix.bytes_made, True), (suffix.bytes_made - 1, False)):
+        monkeypatch.setattr(pass_cache, "ROOM", room)
         session = interactify.wrap(interactify.zoo.load()).session(networks.random_photo())
-        assert bool(session.refiner.passes) == kept
+        assert bool(session.refiner.passes) == cached
         session.click(x=5, y=5)
-        assert bool(session.refiner.passes) == kept
+        assert bool(session.refiner.passes) == cached

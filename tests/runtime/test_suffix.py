@@ -1,4 +1,4 @@
-"""Partial evaluation: the same logits and gradients as the whole network, and no more work than they need."""
+"""The suffix: the same logits and gradients as the whole network, with no more work than they need."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def apart(found: Tensor, expected: Tensor) -> float:
 
 
 def both(suffix: Suffix, values: Tensor, clicks: list[Click]) -> tuple[float, float]:
-    """How far logits and gradient of the suffix are from the whole network's, for a random direction of the logits."""
+    """How far logits and gradient of the suffix are from the whole network's, for a random cotangent of the logits."""
     found: list[tuple[Tensor, Tensor]] = []
     for run in (suffix, lambda v, c: class_logits(suffix.network, suffix.variables, suffix.image, v, c)):
         at = values.clone().requires_grad_(True)
@@ -74,13 +74,21 @@ def both(suffix: Suffix, values: Tensor, clicks: list[Click]) -> tuple[float, fl
 
 
 def suffix_of(net: interactify.Interactive, photo: object) -> Suffix:
-    suffix = net.session(photo).first.crop.suffix
+    suffix = net.session(photo).initial_step.crop.suffix
     assert suffix.whole is None, f"the whole network is run: {suffix.whole}"
     return suffix
 
 
 def somewhere(suffix: Suffix, seed: int = 3, size: float = 0.02) -> Tensor:
     return size * networks.random_tensor(*suffix.start.shape, dtype=suffix.start.dtype, seed=seed)
+
+
+class Base(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.deep = nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Conv2d(6, 1, 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -94,12 +102,12 @@ def test_exact(name: str, dtype: torch.dtype) -> None:
         if dtype == torch.float64 and variables in ("maps", "kernels"):
             continue  # convolutions in double precision are slow here
         net = interactify.wrap(model, variables=variables, resolution=64)
-        for seed in (1, 2):  # a second photo: nothing of the first is left
+        for seed in (1, 2):  # a second photo: no state of the first remains
             if dtype == torch.float32:  # lowering changes rounding: see the next test
                 net.runtime.suffixes.unlowered[net.variables.name] = "asked for"
             suffix = suffix_of(net, networks.random_photo(64, 64, seed=seed))
-            # In flat patches of the photo as it is, pixels tie in a maximum: which gets the gradient is the last bit's
-            # choice, that of a batch norm folded into its convolution too.
+            # In flat patches of the unchanged photo, pixels tie in a maximum: the last bit decides which one gets the
+            # gradient, and a folded batch norm changes the last bit.
             for value in (0.02, 0.01) if dtype == torch.float64 and variables == "input" else (0.0, 0.02):
                 logits, gradient = both(suffix, somewhere(suffix, seed, value), clicks)
                 assert logits <= within[0] and gradient <= within[1], (variables, seed, value, logits, gradient)
@@ -107,7 +115,7 @@ def test_exact(name: str, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("name", TWENTY)
 def test_lowered_in_single_precision(name: str) -> None:
-    """Logits as the whole network's to rounding; the gradient too, but for single units whose choice hangs on it."""
+    """Logits equal the whole network's to rounding; so does the gradient, except at units that rounding switches."""
     model = networks.seeded(TWENTY[name]).eval()
     for variables in ("input", *(f"scale_bias@{letter}" for letter in interactify.wrap(model).spec.insertion_points())):
         net = interactify.wrap(model, resolution=64, variables=variables)
@@ -133,8 +141,8 @@ def test_lowered_in_single_precision(name: str) -> None:
         assert net.runtime.suffixes.unlowered == {net.variables.name: ""}
 
 
-def test_a_lowered_tape_that_fails_at_a_size_is_left_for_the_recorded_one() -> None:
-    class SeesTheLayout(Base):
+def test_a_lowered_tape_that_fails_at_a_size_gives_way_to_the_recorded_one() -> None:
+    class NeedsItsLayout(Base):
         """Channels-last maps of this width can't be viewed flat."""
 
         def forward(self, x: Tensor) -> Tensor:
@@ -143,14 +151,16 @@ def test_a_lowered_tape_that_fails_at_a_size_is_left_for_the_recorded_one() -> N
                 deep = deep.view(len(deep), -1).view(deep.shape)
             return self.head(deep)
 
-    net = interactify.wrap(networks.seeded(SeesTheLayout).eval())
+    net = interactify.wrap(networks.seeded(NeedsItsLayout).eval())
     suffix = suffix_of(net, networks.random_photo(64, 96))
-    assert net.runtime.suffixes.unlowered == {"input": ""} and suffix._lowered is None  # tried when it was opened
+    assert (
+        net.runtime.suffixes.unlowered == {"input": ""} and suffix._lowered is None
+    )  # tried while the photo was opened
     assert max(both(suffix, somewhere(suffix), [])) < 1e-5 and suffix._lowered is None
 
 
 def test_the_same_whatever_was_opened_before() -> None:
-    """What the library learns of a network from one photo changes nothing for the next."""
+    """What the library learns about a network from one photo changes nothing for the next."""
     photos = [networks.random_photo(64, 64, seed=seed) for seed in (1, 2)]
 
     def clicked(net: interactify.Interactive, photo: object) -> Tensor:
@@ -175,16 +185,16 @@ def test_batch_norms_are_folded_once_for_a_network() -> None:
     photos = [networks.random_photo(64, 64, seed=seed) for seed in (1, 2)]
     first = suffix_of(net, photos[0])
     assert not any(step.function is F.batch_norm for step in first._lowered.steps)
-    assert any(step.function is F.batch_norm for step in first._tape.steps), "kept until it is checked"
-    assert sum(key[0][0] == ("folded", 1e-5) for key in frozen.made) == norms
-    made = {id(tensor) for tensor in frozen.tensors()}
+    assert any(step.function is F.batch_norm for step in first._tape.steps), "held until the self-check"
+    assert sum(key[0][0] == ("folded", 1e-5) for key in frozen.derived) == norms
+    derived = {id(tensor) for tensor in frozen.tensors()}
     suffix_of(net, photos[1])
-    assert {id(tensor) for tensor in frozen.tensors()} == made
+    assert {id(tensor) for tensor in frozen.tensors()} == derived
     with torch.no_grad():
         model.encoder.conv1.weight.mul_(2)
     changed = suffix_of(net, photos[0])
     assert max(both(changed, somewhere(changed), [])) < 1e-2
-    assert sum(key[0][0] == ("folded", 1e-5) for key in frozen.made) == norms, "the old ones are dropped"
+    assert sum(key[0][0] == ("folded", 1e-5) for key in frozen.derived) == norms, "the old ones are dropped"
 
 
 def session_of(name: str, variables: str, evaluations: int) -> list[Tensor]:
@@ -213,10 +223,10 @@ def check_session(name: str, variables: str, evaluations: int, monkeypatch: pyte
         differences = [apart(a, b) for a, b in zip(with_tapes, expected, strict=True)]
         if max(differences) < 1e-6:
             return
-        # Some random networks make much of little: where the whole network by itself does, on a photo whose last bit
+        # Some random networks amplify rounding. If the whole network does so by itself, on a photo whose last bit
         # differs, its tape can't do better.
         prepared = Network.normalised
-        patched.setattr(Network, "normalised", lambda *given: prepared(*given) * (1 + 1e-15))
+        patched.setattr(Network, "normalised", lambda *args: prepared(*args) * (1 + 1e-15))
         nudged = session_of(name, variables, evaluations)
     own = [apart(a, b) for a, b in zip(nudged, expected, strict=True)]
     assert max(differences) < 10 * max(own), (variables, differences, own)
@@ -226,7 +236,7 @@ def check_session(name: str, variables: str, evaluations: int, monkeypatch: pyte
 @pytest.mark.parametrize("name", ["the embedded network", "writing in place"])
 @pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@B"])
 def test_three_clicks_undo_and_a_second_photo(name: str, variables: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A whole session with the tapes gives what it gives where each evaluation runs the whole network."""
+    """A whole session with tapes gives the same as one in which each evaluation runs the whole network."""
     check_session(name, variables, 4, monkeypatch)
 
 
@@ -239,21 +249,21 @@ def test_sessions_on_all_twenty_at_all_points(name: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("letter", ["A", "B", "C"])
-def test_an_evaluation_counts_what_depends_and_no_more(letter: str) -> None:
+def test_an_evaluation_runs_the_suffix_and_no_more(letter: str) -> None:
     """FLOPs of one forward and backward pass, against the layers after the point, run by hand."""
     model = networks.seeded(TWENTY["DeepLabV3+, ResNet-50"]).eval().requires_grad_(False)
     net = interactify.wrap(model, variables=f"scale_bias@{letter}")
     suffix = suffix_of(net, networks.random_photo(128, 128))
     point = net.spec.insertion_points()[letter].name
-    kept: list[list[Tensor]] = []
+    outputs: list[list[Tensor]] = []
     handle = model.get_submodule(point).register_forward_hook(
-        lambda module, args, out: kept.append(out if isinstance(out, list) else [out])
+        lambda module, args, out: outputs.append(out if isinstance(out, list) else [out])
     )
     with torch.no_grad():
         model(suffix.image)
         handle.remove()
-        beside = model.decoder.block1(kept[0][2]) if point == "encoder" else kept[0][0]
-    leaf = kept[0][-1].clone().requires_grad_(True)
+        beside = model.decoder.block1(outputs[0][2]) if point == "encoder" else outputs[0][0]
+    leaf = outputs[0][-1].clone().requires_grad_(True)
 
     def by_hand() -> Tensor:
         if point == "encoder":
@@ -275,130 +285,6 @@ def test_an_evaluation_counts_what_depends_and_no_more(letter: str) -> None:
     assert counted(lambda: suffix(values, [])) == pytest.approx(counted(by_hand), rel=0.01)
 
 
-# ---- ways of computing that a tape has to get right, or leave alone ----------------------------------------------
-
-
-class Base(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 6, 3, padding=1)
-        self.deep = nn.Conv2d(6, 6, 3, padding=1)
-        self.head = nn.Conv2d(6, 1, 1)
-
-
-class WritesIntoTheSkip(Base):
-    """A map made before the point is written over by what depends on it."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        skip = self.stem(x)
-        deep = self.deep(torch.tanh(skip))
-        skip += deep
-        return self.head(skip)
-
-
-class WritesThroughAView(Base):
-    """What is written through a view is read through another one, made before."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        buffer = torch.zeros(len(x), 6, *x.shape[-2:], dtype=x.dtype)
-        half, flat = buffer[:, :3], buffer.flatten(2)
-        deep = self.deep(self.stem(x))
-        half.copy_(deep[:, :3])
-        return self.head(flat.view_as(buffer) + deep)
-
-
-class ChangesAConstantAfterUse(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        skip = F.avg_pool2d(self.stem(x), 3, 1, 1)
-        deep = self.deep(torch.tanh(skip)) + skip
-        skip.mul_(0.0)
-        return self.head(deep + skip)
-
-
-class Branches(Base):
-    """Which way it goes hangs on the values."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        deep = self.deep(self.stem(x))
-        return self.head(deep * 2 if deep.abs().mean() > 0.5 else deep)
-
-
-class WithoutGradients(Base):
-    """A gate that is computed without a gradient, but hangs on the values."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        deep = self.deep(self.stem(x))
-        with torch.no_grad():
-            gate = torch.sigmoid(deep.mean((2, 3), keepdim=True))
-        return self.head(deep * gate)
-
-
-class ByHalf(Base):
-    """Autocast inside the network."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            deep = self.deep(self.stem(x))
-        return self.head(deep.to(x.dtype))
-
-
-@pytest.mark.parametrize(
-    "build", [WritesIntoTheSkip, WritesThroughAView, ChangesAConstantAfterUse, Branches, WithoutGradients, ByHalf]
-)
-@pytest.mark.parametrize("variables", ["input", "scale_bias@deep", "scale_bias@stem"])
-def test_exact_however_it_computes(build: Callable[[], nn.Module], variables: str) -> None:
-    dtype = torch.float32 if build is ByHalf else torch.float64
-    net = interactify.wrap(networks.seeded(build).eval().to(dtype), variables=variables)
-    suffix = suffix_of(net, networks.random_photo(64, 96))
-    within = 2e-2 if build is ByHalf else 1e-10
-    for size in (0.0, 0.1, 30.0, 0.1):  # and back: a run leaves nothing behind
-        assert max(both(suffix, somewhere(suffix, 1, size), [])) <= within, size
-    assert suffix.diverged == 0 or build is Branches
-
-
-class Own(torch.autograd.Function):
-    """Straight through: the identity's gradient for a rounding."""
-
-    @staticmethod
-    def forward(ctx: object, x: Tensor) -> Tensor:
-        return (x * 4).round() / 4
-
-    @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:
-        return gradient
-
-
-class StraightThrough(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(Own.apply(self.deep(self.stem(x))))
-
-
-class Scripted(Base):
-    def __init__(self) -> None:
-        super().__init__()
-        self.part = torch.jit.script(nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.ReLU()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.part(self.deep(self.stem(x))))
-
-
-class ThroughNumpy(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        deep = self.deep(self.stem(x))
-        return self.head(deep) * float(deep.detach().numpy().std())
-
-
-@pytest.mark.parametrize(
-    ("build", "why"), [(StraightThrough, "autograd function"), (Scripted, "watched"), (ThroughNumpy, "leaves torch")]
-)
-def test_what_cannot_be_watched_is_run_as_a_whole(build: Callable[[], nn.Module], why: str) -> None:
-    net = interactify.wrap(networks.seeded(build).eval(), variables="scale_bias@deep")
-    session = net.session(networks.random_photo())
-    suffix = session.initial_step.crop.suffix
-    assert why in str(suffix.whole)
-    assert both(suffix, somewhere(suffix), []) == (0.0, 0.0)
-
-
 def test_the_self_check_falls_back_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     net = interactify.wrap(networks.seeded(networks.Plain))
     suffix = suffix_of(net, networks.random_photo())
@@ -408,7 +294,7 @@ def test_the_self_check_falls_back_with_a_warning(monkeypatch: pytest.MonkeyPatc
         assert both(suffix, somewhere(suffix), []) == (0.0, 0.0)
     assert "other logits" in str(suffix.whole)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # it is said once
+        warnings.simplefilter("error")  # it warns once
         assert both(suffix, somewhere(suffix), []) == (0.0, 0.0)
 
 
@@ -423,10 +309,10 @@ def test_the_check_is_made_once_for_a_shape(monkeypatch: pytest.MonkeyPatch) -> 
         suffix = suffix_of(net, networks.random_photo(seed=seed))
         for _ in range(3):
             suffix(somewhere(suffix), [])
-    assert len(runs) == 4, "one recording for each photo, one check, one pass over noise to see whether to lower"
+    assert len(runs) == 4, "a recording for each photo, one self-check, one pass over noise to decide about lowering"
 
 
-def test_weights_trained_on_are_seen() -> None:
+def test_changed_weights_are_noticed() -> None:
     model = networks.seeded(networks.Plain)
     net = interactify.wrap(model, variables="scale_bias@deep")
     suffix = suffix_of(net, networks.random_photo())
@@ -436,16 +322,16 @@ def test_weights_trained_on_are_seen() -> None:
     assert max(both(suffix, somewhere(suffix), [])) < 1e-5
 
 
-def test_what_is_kept_for_a_photo() -> None:
-    """The map that the variables act on and the image: nothing of what was made before it."""
+def test_what_is_held_for_a_photo() -> None:
+    """The map that the variables change and the image, and nothing from before that map."""
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1), nn.Conv2d(4, 1, 1))
     net = interactify.wrap(networks.seeded(lambda: model), variables="scale_bias@2")
     suffix = suffix_of(net, networks.random_photo(64, 96))
     assert suffix.bytes_kept == 4 * 64 * 96 * (3 + 4)
 
 
-def test_what_is_not_needed_is_not_run() -> None:
-    """A side output after the point costs a click nothing."""
+def test_what_the_logits_do_not_need_is_not_run() -> None:
+    """A side output after the insertion point costs a click nothing."""
 
     class WithASide(Base):
         def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -459,7 +345,7 @@ def test_what_is_not_needed_is_not_run() -> None:
 
 
 def test_convolutions_in_groups_stay_as_they_are() -> None:
-    """Channels-last is several times slower for them; with many of them, nothing is moved at all."""
+    """Channels-last is several times slower for them; if there are many of them, no layout is changed."""
 
     def lowered_tape(model: nn.Module) -> Tape:
         suffix = suffix_of(interactify.wrap(networks.seeded(lambda: model).eval()), networks.random_photo())

@@ -66,7 +66,7 @@ def test_objects_of_a_photo_share_the_pass_they_begin_with() -> None:
     counts = []
     for objects in (OBJECTS[:1], OBJECTS[:1] * 4):
         with FlopCounterMode(display=False) as counter:
-            suffix = net.session(photo).first.crop.suffix
+            suffix = net.session(photo).initial_step.crop.suffix
             run = SharedFirstPass(suffix)
             for _ in objects:
                 run(suffix, suffix.start.clone().requires_grad_(True), ())
@@ -85,7 +85,7 @@ def test_where_the_variables_read_the_clicks_each_object_is_recorded_once(monkey
 
 
 def test_networks_that_draw_are_run_one_after_the_other() -> None:
-    suffix = interactify.wrap(interactify.zoo.load()).session(networks.random_photo()).first.crop.suffix
+    suffix = interactify.wrap(interactify.zoo.load()).session(networks.random_photo()).initial_step.crop.suffix
     assert suffix.side_by_side() == torch.get_num_threads()
     suffix.runtime.suffixes.whole[suffix._key] = "it draws random numbers in each pass"
     assert suffix.side_by_side() == 1

@@ -1,4 +1,4 @@
-"""CVAT's function: answers to the bodies that CVAT sends, the folder that nuclio deploys, and errors as 4xx."""
+"""CVAT's function: responses to the bodies that CVAT sends, the folder that nuclio deploys, and errors as 4xx."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ import interactify
 from interactify import cli
 from interactify.errors import InteractionError, NonFiniteError, OptionError, PhotoError
 from interactify.models.build import build_model
-from interactify.tools.cvat import Function, answered, mask_text, served_from, status_of
-from interactify.tools.served import Served
+from interactify.tools.cvat import Function, answered, mask_text, served_from
+from interactify.tools.served import Served, status_of
 
 ZOO = json.dumps({"model": "zoo", "options": {}})
 
@@ -40,7 +40,7 @@ class Logger:
 
 
 def network() -> nn.Module:
-    """A network that answers to what is brighter in red than in blue: quick, and the photo's ellipse is its object."""
+    """A quick network that finds what is brighter in red than in blue, such as the photo's ellipse."""
     conv = nn.Conv2d(3, 1, 3, padding=1)
     with torch.no_grad():
         conv.weight.copy_(torch.tensor([3.0, 0.0, -3.0])[None, :, None, None] / 9)
@@ -84,7 +84,7 @@ def test_a_click_on_a_rectangular_photo(served: Served, photo: np.ndarray, shape
     assert without[int(y), int(x)] and not without[shape[0] - 2, 2]
 
 
-def test_a_click_is_answered_as_by_the_library_alone(served: Served, photo: np.ndarray):
+def test_a_click_gives_the_sessions_mask(served: Served, photo: np.ndarray):
     mask = mask_of(answered(served, body(photo, pos=[[55.7, 30.2]], neg=[[5.0, 60.9]])))
     session = served.net.session(photo)
     alone = session.add([interactify.Click(55, 30), interactify.Click(5, 60, positive=False)])
@@ -108,32 +108,32 @@ def test_a_box_alone(served: Served, photo: np.ndarray, box: Any):
 
 
 @pytest.mark.parametrize("box", [[[25, 8], [40, 30], [86, 53], [60, 20]], [25, 8, 40, 30, 86, 53, 60, 20]])
-def test_two_boxes_are_the_one_around_them(served: Served, photo: np.ndarray, box: Any):
+def test_two_boxes_are_read_as_the_box_around_them(served: Served, photo: np.ndarray, box: Any):
     around = mask_of(answered(served, body(photo, box=[[25, 8], [86, 53]])))
     assert np.array_equal(mask_of(answered(served, body(photo, box=box))), around)
 
 
 def test_a_picture_of_16_bits_keeps_its_depth(served: Served, photo: np.ndarray):
-    """As by the library from the file, where eight bits would be white all over."""
+    """As the library reads the file; in eight bits it would be white everywhere."""
     deep = photo.mean(2).astype(np.uint16) * 100 + 300
     mask = mask_of(answered(served, body(deep, pos=[[55.7, 30.2]])))
     assert np.array_equal(mask, served.net.session(deep).click(55, 30).mask) and not mask.all()
 
 
-def test_a_box_beyond_the_photo_is_cut_and_one_beside_it_refused(served: Served, photo: np.ndarray):
+def test_a_box_beyond_the_photo_is_cut_and_one_outside_is_refused(served: Served, photo: np.ndarray):
     mask = mask_of(answered(served, body(photo, box=[[-20, -5], [150, 90]])))
     assert mask.shape == (72, 100)
     with pytest.raises(InteractionError, match="lies in the photo"):
         answered(served, body(photo, box=[[120, 5], [150, 30]]))
 
 
-def test_nothing_said_is_the_networks_own_prediction(served: Served, photo: np.ndarray):
+def test_a_request_without_prompts_gets_the_networks_own_prediction(served: Served, photo: np.ndarray):
     own = served.net.session(photo).result.mask
     assert np.array_equal(mask_of(answered(served, body(photo, box=[]))), own)
     assert np.array_equal(mask_of(answered(served, json.dumps(body(photo)).encode())), own)
 
 
-def test_a_rotation_that_the_file_asks_for_is_applied(served: Served, photo: np.ndarray):
+def test_the_rotation_in_a_file_is_applied(served: Served, photo: np.ndarray):
     exif = Image.Exif()
     exif[0x0112] = 6
     request = {**body(photo), "image": encoded(photo, "JPEG", exif=exif)}
@@ -172,11 +172,11 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_what_is_no_request_is_a_400_with_the_reason(kind, photo, tmp_path, context, served):
-    said, reason = BROKEN[kind]
-    whole = {**body(photo), **said} if isinstance(said, dict) and "image" not in said else said
+def test_an_invalid_request_is_a_400_with_the_reason(kind, photo, tmp_path, context, served):
+    broken, reason = BROKEN[kind]
+    whole = {**body(photo), **broken} if isinstance(broken, dict) and "image" not in broken else broken
     if kind == "no image":
-        whole = said
+        whole = broken
     function = Function(tmp_path / "network.json")
     function.served = served
     response = function.handler(context, SimpleNamespace(body=whole))
@@ -188,7 +188,7 @@ def test_what_is_no_request_is_a_400_with_the_reason(kind, photo, tmp_path, cont
 
 def test_a_network_that_fails_is_a_500(photo: np.ndarray, tmp_path: Path, context: SimpleNamespace, served: Served):
     class Failing(Served):
-        def answer(self, *_: Any) -> Any:
+        def segment(self, *_: Any) -> Any:
             raise NonFiniteError("NaN")
 
     function = Function(tmp_path / "network.json")
@@ -202,7 +202,7 @@ def test_masks_as_text():
     assert mask_text(mask) == json.dumps(mask.astype(int).tolist(), separators=(",", ":"))
 
 
-def test_the_folder_holds_all_that_the_function_needs(tmp_path, monkeypatch, capsys):
+def test_the_folder_has_all_that_the_function_needs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["cvat-function", "out", "--resolution", "96", "--mean", "0.5,0.5,0.5"]) == 0
     assert "nuctl deploy" in capsys.readouterr().out
@@ -217,8 +217,8 @@ def test_the_folder_holds_all_that_the_function_needs(tmp_path, monkeypatch, cap
 
 
 @pytest.mark.slow
-def test_a_process_of_its_own_answers_from_the_folder(photo, tmp_path, monkeypatch, capsys):
-    """As the container does: the copy of the package in the folder is what is imported."""
+def test_another_process_responds_from_the_folder(photo, tmp_path, monkeypatch, capsys):
+    """As in the container, it imports the folder's copy of the package."""
     monkeypatch.chdir(tmp_path)
     assert cli.main(["cvat-function", "out", "--resolution", "96"]) == 0
     capsys.readouterr()
@@ -235,11 +235,11 @@ print(response.status_code, len(json.loads(response.body)["mask"]), main.functio
 """
     ran = subprocess.run([sys.executable, "-c", code], cwd="out", capture_output=True, text=True, env={})
     assert ran.returncode == 0, ran.stderr
-    *_, file, answer = ran.stdout.splitlines()
-    assert Path(file).parent == (tmp_path / "out" / "interactify").resolve() and answer == "200 72 96"
+    *_, file, response = ran.stdout.splitlines()
+    assert Path(file).parent == (tmp_path / "out" / "interactify").resolve() and response == "200 72 96"
 
 
-def test_weights_and_modules_go_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+def test_weights_and_modules_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("network_for_cvat.py").write_text("from torch import nn\ndef build():\n    return nn.Conv2d(3, 1, 1)\n")
     assert cli.main(["cvat-function", "one", "--model", "network_for_cvat:build", "--gpu", "--name", "My cells"]) == 0
@@ -275,7 +275,7 @@ def deployed() -> list[str]:
     return sorted(path.name for path in Path("out/weights").iterdir())
 
 
-def test_weights_that_lie_in_the_folder_already_stay_there(weights: bytes, capsys):
+def test_weights_already_in_the_folder_stay_there(weights: bytes, capsys):
     Path("out/weights").mkdir(parents=True)
     Path("mine.pt").rename("out/weights/mine.pt")
     Path("out/network.json").write_text("{}")
@@ -283,11 +283,11 @@ def test_weights_that_lie_in_the_folder_already_stay_there(weights: bytes, capsy
         assert cli.main(["cvat-function", "out", "--model", f"{NAME}@out/weights/mine.pt"]) == 0, capsys.readouterr()
         assert Path("out/weights/mine.pt").read_bytes() == weights
         assert json.loads(Path("out/network.json").read_text())["model"] == f"{NAME}@weights/mine.pt"
-    assert cli.main(["cvat-function", "out"]) == 2, "another network does not need what is the user's own"
+    assert cli.main(["cvat-function", "out"]) == 2, "another network does not need the user's own file"
     assert "Move it elsewhere" in capsys.readouterr().err and Path("out/weights/mine.pt").read_bytes() == weights
 
 
-def test_a_folder_of_weights_that_lies_in_the_folder_already_stays_there(tmp_path: Path, monkeypatch, capsys):
+def test_a_folder_of_weights_already_in_the_folder_stays_there(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     build_model(NAME).save_pretrained("out/weights/mine")
     Path("out/network.json").write_text("{}")
@@ -299,8 +299,8 @@ def test_a_folder_of_weights_that_lies_in_the_folder_already_stays_there(tmp_pat
     assert files and {path: path.read_bytes() for path in Path("out/weights/mine").iterdir()} == files
 
 
-def test_weights_that_were_copied_for_another_network_go(weights: bytes, capsys):
-    """What others put there is neither deployed nor deleted, whatever its name."""
+def test_copied_weights_of_another_network_are_deleted(weights: bytes, capsys):
+    """Files of the user are neither deployed nor deleted, whatever their name."""
     Path("other.pt").write_bytes(weights)
     for name in ("mine.pt", "other.pt", "mine.pt"):
         assert cli.main(["cvat-function", "out", "--model", f"{NAME}@{name}"]) == 0
@@ -315,7 +315,7 @@ def test_weights_that_were_copied_for_another_network_go(weights: bytes, capsys)
     assert Path("out/weights/mine.pt").read_text() == "another one"
 
 
-def test_a_copy_that_fails_deletes_nothing(weights: bytes, monkeypatch: pytest.MonkeyPatch, capsys):
+def test_a_failed_copy_deletes_nothing(weights: bytes, monkeypatch: pytest.MonkeyPatch, capsys):
     assert cli.main(["cvat-function", "out", "--model", f"{NAME}@mine.pt"]) == 0
     files = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
 
@@ -330,7 +330,7 @@ def test_a_copy_that_fails_deletes_nothing(weights: bytes, monkeypatch: pytest.M
         assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == files
 
 
-def test_what_holds_the_folder_or_lies_in_what_it_replaces_is_not_copied(weights: bytes, capsys):
+def test_a_source_that_holds_the_folder_or_is_in_the_replaced_one_is_not_copied(weights: bytes, capsys):
     Path("out/weights/mine.pt").mkdir(parents=True)
     Path("mine.pt").rename("out/weights/mine.pt/mine.pt")
     Path("out/network.json").write_text("{}")
@@ -347,8 +347,8 @@ def test_what_holds_the_folder_or_lies_in_what_it_replaces_is_not_copied(weights
 
 
 @pytest.mark.slow
-def test_the_package_in_the_folder_writes_it_anew(tmp_path: Path, monkeypatch, capsys):
-    """From inside, where Python imports the copy: it is what would be copied, and stays."""
+def test_the_package_in_the_folder_writes_it_again(tmp_path: Path, monkeypatch, capsys):
+    """From inside, where Python imports the copy: it would be copied to itself, and stays."""
     monkeypatch.chdir(tmp_path)
     assert cli.main(["cvat-function", "out"]) == 0
     files = {path for path in Path("out").rglob("*.py")}
@@ -359,7 +359,7 @@ def test_the_package_in_the_folder_writes_it_anew(tmp_path: Path, monkeypatch, c
     capsys.readouterr()
 
 
-def test_a_folder_of_others_is_left_alone_and_ones_own_is_written_again(tmp_path, monkeypatch, capsys):
+def test_other_folders_are_left_alone_and_its_own_is_written_again(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("theirs").mkdir()
     Path("theirs/notes.txt").write_text("keep")

@@ -1,7 +1,7 @@
-"""napari's widget: points are clicks and labels follow, on a viewer's model and, where it can be, in a real window.
+"""napari's widget: points are clicks and labels are masks, on a viewer's model and, if possible, in a real window.
 
-A window needs OpenGL and what Qt needs of X: a display, or Xvfb, which is started here. Without, everything but the
-window is tested.
+A window needs OpenGL and Qt's libraries of X: a display, or Xvfb, which is started here. Without them everything but
+the window is tested.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ WINDOW = "xvfb, libgl1-mesa-dri, libxcb-cursor0 and the other libraries of X tha
 
 
 def qt_fails(platform: str, display: str) -> str:
-    """Why Qt does not begin on a platform, "" where it does. Tried in a process of its own, which Qt then ends."""
+    """Why Qt does not start on a platform, "" where it does. Tried in another process, since Qt ends it."""
     environment = {**os.environ, "QT_QPA_PLATFORM": platform, "DISPLAY": display}
-    begin = [sys.executable, "-c", "from qtpy.QtWidgets import QApplication; QApplication([])"]
-    tried = subprocess.run(begin, env=environment, capture_output=True, text=True)
+    start = [sys.executable, "-c", "from qtpy.QtWidgets import QApplication; QApplication([])"]
+    tried = subprocess.run(start, env=environment, capture_output=True, text=True)
     return (tried.stderr.strip() or f"it ends with {tried.returncode}").splitlines()[-1] if tried.returncode else ""
 
 
 @pytest.fixture(scope="module")
 def display() -> Iterator[str]:
-    """An X display on which Qt begins, the user's or one of Xvfb; "" where there is none."""
+    """An X display on which Qt starts, the user's or Xvfb's; "" where there is none."""
     if os.environ.get("DISPLAY"):
         yield "" if qt_fails("xcb", os.environ["DISPLAY"]) else os.environ["DISPLAY"]
         return
@@ -67,8 +67,8 @@ def display() -> Iterator[str]:
         pass_fds=[here], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(here)
-    with os.fdopen(there) as said:
-        number = said.readline().strip()
+    with os.fdopen(there) as output:
+        number = output.readline().strip()
     try:
         yield f":{number}" if number and not qt_fails("xcb", f":{number}") else ""
     finally:
@@ -81,7 +81,7 @@ def application(display: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     if not display and (why := qt_fails("offscreen", "")):
         pytest.skip(f"Qt needs more of this system, such as libegl1 and libgl1: {why}")
     with pytest.MonkeyPatch.context() as patched:
-        # The user's settings, in which napari keeps how large its window was, are neither read nor written.
+        # The user's settings, where napari stores the size of its window, are neither read nor written.
         patched.setenv("NAPARI_CONFIG", str(tmp_path_factory.mktemp("napari") / "settings.yaml"))
         patched.setenv("DISPLAY", display)
         patched.setenv("QT_QPA_PLATFORM", "xcb" if display else "offscreen")
@@ -92,14 +92,14 @@ def application(display: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def settled(application: Any) -> Callable[[Any], None]:
-    """Let a widget's worker finish, and hand over what it has found."""
+    """Let a widget's worker finish its jobs and their callbacks."""
 
     def settle(widget: Any) -> None:
         end = time.monotonic() + 60
         while True:
             application.processEvents()
             if widget.worker.idle and not widget._rest.isActive():
-                application.processEvents()  # what was put off until napari is done with its own
+                application.processEvents()  # what waits until napari is done
                 return
             assert time.monotonic() < end, "the worker did not finish"
             time.sleep(0.002)
@@ -116,12 +116,12 @@ def widget(application: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "network_for_napari.py").write_text(NETWORK)
-    made = ClicksWidget(ViewerModel())
-    made.network.setText("network_for_napari:build")
-    yield made
-    made.close_session()
-    made.worker.stop()
-    made.close()
+    clicks_widget = ClicksWidget(ViewerModel())
+    clicks_widget.network.setText("network_for_napari:build")
+    yield clicks_widget
+    clicks_widget.close_session()
+    clicks_widget.worker.stop()
+    clicks_widget.close()
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def alone(widget: Any, photo: np.ndarray, *clicks: Click) -> np.ndarray:
     return result.mask
 
 
-def test_the_manifest_is_valid_and_names_what_there_is():
+def test_the_manifest_is_valid_and_names_existing_functions():
     npe2 = pytest.importorskip("npe2")
     path = Path(interactify.__file__).parent / "tools" / "napari_plugin" / "napari.yaml"
     manifest = npe2.PluginManifest.from_file(path)
@@ -155,7 +155,7 @@ def test_the_manifest_is_valid_and_names_what_there_is():
         assert kind == "image" and options["name"] == name and data.dtype == np.uint8 and data.ndim == 3
 
 
-def test_opening_shows_the_networks_own_prediction(opened: Any, photo: np.ndarray):
+def test_opening_displays_the_networks_own_prediction(opened: Any, photo: np.ndarray):
     assert np.array_equal(opened.layers.labels.data, alone(opened, photo).astype(np.int32))
     assert "own prediction" in opened.status.text() and not opened.undo.isEnabled() and opened.reset.isEnabled()
     assert opened.viewer.layers.selection.active is opened.layers.points and opened.layers.points.mode == "add"
@@ -168,12 +168,16 @@ def test_points_are_clicks_and_labels_follow(opened: Any, photo: np.ndarray, set
     opened.does_not.setChecked(True)
     points.add([[60, 5]])
     settled(opened)
-    said = (Click(55, 30), Click(5, 60, positive=False))
-    assert opened.session.interactions == said
-    assert np.array_equal(opened.layers.labels.data, alone(opened, photo, *said).astype(np.int32))
+    clicks = (Click(55, 30), Click(5, 60, positive=False))
+    assert opened.session.interactions == clicks
+    assert np.array_equal(opened.layers.labels.data, alone(opened, photo, *clicks).astype(np.int32))
     assert points.data.tolist() == [[30, 55], [60, 5]] and list(points.features["positive"]) == [True, False]
     assert not np.array_equal(points.face_color[0], points.face_color[1]) and points.symbol[0] != points.symbol[1]
-    assert "2 clicks" in opened.status.text() and "ms" in opened.status.text() and "all hold" in opened.status.text()
+    assert (
+        "2 clicks" in opened.status.text()
+        and "ms" in opened.status.text()
+        and "all are satisfied" in opened.status.text()
+    )
 
 
 def test_undo_redo_and_reset_go_through_the_session(opened: Any, settled: Callable[[Any], None]):
@@ -208,7 +212,7 @@ def test_points_that_are_deleted_and_dragged(opened: Any, photo: np.ndarray, set
     points.add([30, 55])
     settled(opened)
     points._move({0}, (60, 5))
-    points._move({0}, (66, 12))  # as a drag tells of every step
+    points._move({0}, (66, 12))  # a drag reports every step
     settled(opened)
     settled(opened)
     assert opened.session.interactions == (Click(12, 66), Click(55, 30)) and points.data.tolist() == [
@@ -238,7 +242,7 @@ def test_several_objects_are_label_values(opened: Any, settled: Callable[[Any], 
     assert opened.session.objects == ("object 2",) and opened.layers.labels.data[60, 5] == 1
 
 
-def test_a_point_outside_is_told_and_taken_back(opened: Any, settled: Callable[[Any], None]):
+def test_a_point_outside_is_reported_and_removed(opened: Any, settled: Callable[[Any], None]):
     opened.layers.points.add([30, 55])
     opened.layers.points.add([300, 5])
     settled(opened)
@@ -246,14 +250,14 @@ def test_a_point_outside_is_told_and_taken_back(opened: Any, settled: Callable[[
     assert opened.layers.points.data.tolist() == [[30, 55]] and opened.session.interactions == (Click(55, 30),)
 
 
-def test_refinement_leaves_the_windows_thread_free_and_makes_way(opened: Any, monkeypatch, settled):
-    session, began, go_on = opened.session, threading.Event(), threading.Event()
+def test_refinement_leaves_the_windows_thread_free_and_is_superseded(opened: Any, monkeypatch, settled):
+    session, started, go_on = opened.session, threading.Event(), threading.Event()
     threads, cancelled = [], []
     add, cancel = session.add, session.cancel
 
     def slow(clicks: Any) -> Any:
         threads.append(threading.current_thread())
-        began.set()
+        started.set()
         assert go_on.wait(30)
         return add(clicks)
 
@@ -264,7 +268,7 @@ def test_refinement_leaves_the_windows_thread_free_and_makes_way(opened: Any, mo
     monkeypatch.setattr(session, "add", slow)
     monkeypatch.setattr(session, "cancel", cancelling)
     opened.layers.points.add([30, 55])
-    assert began.wait(30)  # this thread goes on while the other one waits
+    assert started.wait(30)  # this thread goes on while the other one waits
     opened.layers.points.add([60, 5])
     assert cancelled == [False, True]
     go_on.set()
@@ -273,7 +277,7 @@ def test_refinement_leaves_the_windows_thread_free_and_makes_way(opened: Any, mo
     assert session.interactions == (Click(55, 30), Click(5, 60)) and len(opened.layers.points.data) == 2
 
 
-def test_layers_lie_where_the_photo_lies(widget: Any, photo: np.ndarray, settled: Callable[[Any], None]):
+def test_layers_have_the_photos_transform(widget: Any, photo: np.ndarray, settled: Callable[[Any], None]):
     image = widget.viewer.add_image(photo, rgb=True, scale=(0.5, 0.5), translate=(10, 20))
     widget.open_photo()
     settled(widget)
@@ -286,7 +290,7 @@ def test_layers_lie_where_the_photo_lies(widget: Any, photo: np.ndarray, settled
 
 
 @pytest.mark.parametrize("how", ["rotated", "sheared", "by a matrix", "in micrometres", "all"])
-def test_layers_lie_over_a_photo_that_is_turned_or_slanted(widget: Any, photo: np.ndarray, settled, how: str):
+def test_layers_have_the_transform_of_a_rotated_or_sheared_photo(widget: Any, photo: np.ndarray, settled, how: str):
     matrix = np.array([[1.1, 0.3, 4], [-0.2, 0.9, -7], [0, 0, 1]])
     options = {
         "rotated": {"rotate": 30},
@@ -309,20 +313,22 @@ def test_layers_lie_over_a_photo_that_is_turned_or_slanted(widget: Any, photo: n
     assert widget.session.interactions == (Click(55, 30),)
 
 
-def test_grey_pictures_are_seen_in_their_contrast_limits(photo: np.ndarray):
+def test_grey_pictures_are_scaled_by_their_contrast_limits(photo: np.ndarray):
     from napari.layers import Image
 
-    from interactify.tools.napari_plugin.shown import photo_of
+    from interactify.tools.napari_plugin.session_state import photo_of
 
     grey = photo.mean(2).astype(np.uint16) * 5 + 100
-    seen = photo_of(Image(grey, contrast_limits=(100, 1375)))
-    assert seen.dtype == np.float32 and np.allclose(seen, photo.mean(2).astype(np.uint16) / 255, atol=1e-6)
+    scaled = photo_of(Image(grey, contrast_limits=(100, 1375)))
+    assert scaled.dtype == np.float32 and np.allclose(scaled, photo.mean(2).astype(np.uint16) / 255, atol=1e-6)
     assert photo_of(Image([photo, photo[::2, ::2]], multiscale=True, rgb=True)).shape == photo.shape
     with pytest.raises(InteractifyError, match="one picture"):
         photo_of(Image(np.zeros((5, 60, 80))))
 
 
-def test_what_can_not_be_opened_is_told(widget: Any, photo: np.ndarray, settled: Callable[[Any], None]):
+def test_a_photo_or_network_that_can_not_be_opened_is_reported(
+    widget: Any, photo: np.ndarray, settled: Callable[[Any], None]
+):
     widget.open_photo()
     assert "no image layer" in widget.status.text()
     widget.viewer.add_image(np.zeros((4, 50, 60)), name="stack")
@@ -349,13 +355,13 @@ def test_labels_are_not_painted_on_while_the_next_click_would_overwrite_it(opene
     assert labels.editable and labels.mode == "paint" and labels in opened.viewer.layers
 
 
-def test_opening_that_fails_leaves_what_was_segmented(opened: Any, settled: Callable[[Any], None]):
+def test_failed_opening_leaves_the_session(opened: Any, settled: Callable[[Any], None]):
     opened.layers.points.add([30, 55])
     settled(opened)
     session, layers, labels = opened.session, opened.layers, opened.layers.labels.data.copy()
     opened.network.setText("unet/none-such")
     opened.open_photo()
-    assert opened.session is session, "it is there until the next one is"
+    assert opened.session is session, "it stays until the next one is open"
     settled(opened)
     assert "none-such" in opened.status.text() and opened.open.isEnabled()
     assert opened.session is session and opened.layers is layers and len(opened.viewer.layers) == 3
@@ -365,7 +371,7 @@ def test_opening_that_fails_leaves_what_was_segmented(opened: Any, settled: Call
     assert len(session.interactions) == 2 and "2 clicks" in opened.status.text()
 
 
-def test_opening_another_photo_leaves_the_labels_of_the_one_before(opened: Any, photo: np.ndarray, settled):
+def test_opening_another_photo_leaves_the_previous_labels(opened: Any, photo: np.ndarray, settled):
     opened.layers.points.add([30, 55])
     settled(opened)
     before = opened.layers.labels
@@ -385,7 +391,7 @@ def test_opening_another_photo_leaves_the_labels_of_the_one_before(opened: Any, 
 
 
 @pytest.mark.parametrize("how", ["selected", "clear", "clicks, then objects", "objects, then clicks", "clicks"])
-def test_layers_that_are_taken_away_together(opened: Any, how: str, settled: Callable[[Any], None]):
+def test_layers_that_are_removed_together(opened: Any, how: str, settled: Callable[[Any], None]):
     layers, listed = opened.layers, opened.viewer.layers
     layers.points.add([30, 55])
     settled(opened)
@@ -404,7 +410,7 @@ def test_layers_that_are_taken_away_together(opened: Any, how: str, settled: Cal
     assert layers.labels.editable
 
 
-def test_an_error_of_another_kind_is_told_and_points_and_session_agree(opened: Any, monkeypatch, settled):
+def test_another_error_is_reported_and_points_and_session_agree(opened: Any, monkeypatch, settled):
     from napari.utils.notifications import notification_manager
 
     opened.layers.points.add([30, 55])
@@ -414,12 +420,12 @@ def test_an_error_of_another_kind_is_told_and_points_and_session_agree(opened: A
         raise RuntimeError("out of order")
 
     monkeypatch.setattr(opened.session, "add", broken)
-    told = len(notification_manager.records)
+    before = len(notification_manager.records)
     opened.layers.points.add([60, 5])
     settled(opened)
     assert opened.layers.points.data.tolist() == [[30, 55]] and opened.session.interactions == (Click(55, 30),)
     assert opened.status.text() == "RuntimeError: out of order" and opened.undo.isEnabled()
-    assert [str(record.message) for record in notification_manager.records[told:]] == ["out of order"]
+    assert [str(record.message) for record in notification_manager.records[before:]] == ["out of order"]
     monkeypatch.undo()
     opened.layers.points.add([60, 5])
     settled(opened)
@@ -430,8 +436,8 @@ def threads() -> int:
     return sum(thread.name == "interactify" for thread in threading.enumerate())
 
 
-@pytest.mark.parametrize("closed", [True, False], ids=["closed", "let go of"])
-def test_a_widget_that_is_gone_leaves_its_labels_and_no_thread(widget, application, photo, settled, closed: bool):
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "dropped"])
+def test_a_deleted_widget_leaves_its_labels_and_no_thread(widget, application, photo, settled, closed: bool):
     from qtpy.QtWidgets import QDockWidget
 
     from interactify.tools.napari_plugin.widget import ClicksWidget
@@ -439,23 +445,23 @@ def test_a_widget_that_is_gone_leaves_its_labels_and_no_thread(widget, applicati
     before, viewer = threads(), widget.viewer
     viewer.add_image(photo, name="photo", rgb=True)
     for count in range(1, 3):
-        made, dock = ClicksWidget(viewer), QDockWidget()
-        dock.setWidget(made)
-        made.network.setText("network_for_napari:build")
-        made.open_photo()
-        settled(made)
-        settled(made)
-        assert made.session is not None and threads() == before + 1
-        made.layers.points.add([30, 55])
+        clicks_widget, dock = ClicksWidget(viewer), QDockWidget()
+        dock.setWidget(clicks_widget)
+        clicks_widget.network.setText("network_for_napari:build")
+        clicks_widget.open_photo()
+        settled(clicks_widget)
+        settled(clicks_widget)
+        assert clicks_widget.session is not None and threads() == before + 1
+        clicks_widget.layers.points.add([30, 55])
         if closed:
-            made.setParent(None)  # as napari does it
-            assert made.session is None
+            clicks_widget.setParent(None)  # as napari does it
+            assert clicks_widget.session is None
         else:
-            settled(made)
-            made.close_session()
+            settled(clicks_widget)
+            clicks_widget.close_session()
             dock.setWidget(None)
-        gone = weakref.ref(made)
-        del made, dock
+        gone = weakref.ref(clicks_widget)
+        del clicks_widget, dock
         end = time.monotonic() + 20
         while (gone() is not None or threads() > before) and time.monotonic() < end:
             application.processEvents()
@@ -466,7 +472,7 @@ def test_a_widget_that_is_gone_leaves_its_labels_and_no_thread(widget, applicati
         assert len(viewer.layers) == 1 + count and not any("clicks" in layer.name for layer in viewer.layers)
 
 
-def test_a_photo_that_is_being_opened_when_the_widget_is_closed(widget, photo, settled):
+def test_closing_the_widget_while_a_photo_is_opened(widget, photo, settled):
     from qtpy.QtWidgets import QWidget
 
     parent = QWidget()
@@ -476,12 +482,12 @@ def test_a_photo_that_is_being_opened_when_the_widget_is_closed(widget, photo, s
     widget.setParent(None)
     settled(widget)
     assert widget.session is None and len(widget.viewer.layers) == 1
-    widget.setParent(parent)  # docked again, it goes on
+    widget.setParent(parent)  # docked again, it works
     widget.open_photo()
     settled(widget)
     settled(widget)
     assert widget.session is not None and len(widget.viewer.layers) == 3
-    widget.setParent(None)  # before the parent goes, and what is in it
+    widget.setParent(None)  # before the parent is destroyed with its children
 
 
 def test_the_network_runs_on_a_gpu_where_there_is_one(widget, photo, settled, monkeypatch):
@@ -498,7 +504,7 @@ def test_the_network_runs_on_a_gpu_where_there_is_one(widget, photo, settled, mo
     assert moved == ["cuda"] and widget.session is not None
 
 
-def test_a_layer_that_is_taken_away_ends_the_session(opened: Any, settled: Callable[[Any], None]):
+def test_removing_a_layer_ends_the_session(opened: Any, settled: Callable[[Any], None]):
     opened.layers.points.add([30, 55])
     opened.viewer.layers.remove(opened.layers.labels)
     settled(opened)
@@ -510,10 +516,10 @@ def test_a_layer_that_is_taken_away_ends_the_session(opened: Any, settled: Calla
     assert len(opened.viewer.layers) == 3
 
 
-def test_a_real_viewer_shows_what_is_clicked_with_the_mouse(display, application, settled, tmp_path, monkeypatch):
-    """The plugin as napari finds it, docked in a window: the mouse clicks on the canvas, and the canvas shows it."""
+def test_a_real_viewer_displays_mouse_clicks_and_masks(display, application, settled, tmp_path, monkeypatch):
+    """The plugin as napari loads it, docked in a window: the mouse clicks on the canvas, which displays the masks."""
     if not display:
-        pytest.skip(f"needs a display on which Qt begins, for napari's canvas: on Debian {WINDOW}")
+        pytest.skip(f"needs a display on which Qt starts, for napari's canvas: on Debian {WINDOW}")
     import napari
     from qtpy.QtCore import QPoint, Qt
     from qtpy.QtTest import QTest

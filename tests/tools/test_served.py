@@ -1,4 +1,4 @@
-"""A network behind a server: the bytes of a file are the photo that a path would be, and photos stay open."""
+"""A network behind a server: a file's bytes give the same photo as its path, and photos stay open."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from PIL import Image
 from torch import nn
 
 import interactify
-from interactify import Click
+from interactify import Box, Click
 from interactify.errors import OptionError
 from interactify.pictures.decode import read_photo
-from interactify.predictor.prompts import Prompt, Rectangle
+from interactify.predictor.prompts import Prompt
 from interactify.session.session import Session
 from interactify.tools.served import Served, image_of
 
@@ -40,13 +40,13 @@ def picture(kind: str) -> tuple[Image.Image, str]:
 
 
 @pytest.mark.parametrize("kind", ["16 bits", "float", "grey and alpha", "colours and alpha", "palette and alpha"])
-def test_the_bytes_of_a_file_are_the_photo_that_its_path_is(kind: str, tmp_path: Path):
+def test_the_bytes_of_a_file_give_the_same_photo_as_its_path(kind: str, tmp_path: Path):
     image, name = picture(kind)
     image.save(tmp_path / name)
     served, _ = image_of((tmp_path / name).read_bytes())
     there = read_photo(tmp_path / name)
     assert torch.equal(read_photo(served), there)
-    assert there.std() > 0.05, "it has something to see"
+    assert there.std() > 0.05, "the picture is not all alike"
 
 
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
@@ -76,41 +76,40 @@ class Classes(nn.Module):
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that grows with each session that begins."""
-    begun: list[int] = []
-    begin = Session.__init__
+    """A list that grows with each session."""
+    sessions: list[int] = []
+    original = Session.__init__
 
-    def counted(self: Session, *given: Any, **options: Any) -> None:
-        begun.append(1)
-        begin(self, *given, **options)
+    def counted(self: Session, *arguments: Any, **options: Any) -> None:
+        sessions.append(1)
+        original(self, *arguments, **options)
 
     monkeypatch.setattr(Session, "__init__", counted)
-    return begun
+    return sessions
 
 
 @pytest.mark.parametrize(
     "prompt",
-    [Prompt(), Prompt((Click(55, 30), Click(5, 60, False))), Prompt((), Rectangle(25, 8, 86, 53))],
-    ids=["nothing", "clicks", "box"],
+    [Prompt(), Prompt((Click(55, 30), Click(5, 60, False))), Prompt((), Box(25, 8, 86, 53))],
+    ids=["no prompt", "clicks", "box"],
 )
-def test_classes_of_a_photo_share_what_is_open(prompt: Prompt, photo: np.ndarray, opened: list[int]):
+def test_classes_of_a_photo_share_its_session(prompt: Prompt, photo: np.ndarray, opened: list[int]):
     net = interactify.wrap(Classes().eval(), class_names=tuple("abcde"), activation="none")
     image = Image.fromarray(photo)
-    alone = [Served(net).answer(image, "photo", prompt, target) for target in range(5)]
-    began, shared = len(opened), Served(net)
+    alone = [Served(net).segment(image, "photo", prompt, target) for target in range(5)]
+    before, shared = len(opened), Served(net)
     for _ in range(2):
         for target in (*range(5), "c"):
-            answered = shared.answer(image, "photo", prompt, target)
-            assert np.array_equal(answered.mask, alone["abcde".index(target) if target == "c" else target].mask)
-    assert len(opened) - began == (1 if prompt.box is None else 2), "the photo, and the part of it around the box"
+            scored = shared.segment(image, "photo", prompt, target)
+            assert np.array_equal(scored.mask, alone["abcde".index(target) if target == "c" else target].mask)
+    assert len(opened) - before == 1
     with pytest.raises(OptionError):
-        shared.answer(image, "photo", prompt, "no such class")
+        shared.segment(image, "photo", prompt, "no such class")
 
 
-def test_a_class_that_is_named_and_then_none(photo: np.ndarray):
-    """What a request says of the class holds for it alone."""
+def test_a_class_is_only_for_its_own_request(photo: np.ndarray):
     net = interactify.wrap(Classes().eval(), activation="none", target=3)
     served, image = Served(net), Image.fromarray(photo)
     for target in (None, 2, None, "clicked", None):
-        mask = served.answer(image, "photo", Prompt((Click(55, 30),)), target).mask
+        mask = served.segment(image, "photo", Prompt((Click(55, 30),)), target).mask
         assert np.array_equal(mask, net.session(photo, target=target).click(55, 30).mask)

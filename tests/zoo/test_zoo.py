@@ -1,4 +1,4 @@
-"""The embedded network and photos: offline, silent, without a trace, and whole."""
+"""The embedded network and photos: offline, silent, without side effects, and complete."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SALIENCY = zoo.FOLDER / "saliency"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the packaged checkpoint, to be broken."""
+    """A copy of the packaged checkpoint, which tests damage."""
     return Path(shutil.copytree(SALIENCY, tmp_path / "saliency"))
 
 
-def test_it_loads_without_a_network_a_word_or_a_random_draw(monkeypatch, capfd):
+def test_it_loads_offline_silently_and_without_random_draws(monkeypatch, capfd):
     def refuse(*arguments: object, **keywords: object) -> None:
         raise AssertionError("a connection was tried")
 
@@ -53,12 +53,12 @@ def test_every_number_comes_from_the_file():
 
     held = load_file(SALIENCY / "model.safetensors")
     ours = zoo.load().state_dict()
-    assert held.keys() == ours.keys()  # nothing is left as the memory happened to be
+    assert held.keys() == ours.keys()  # no tensor is left uninitialised
     assert all(torch.equal(held[name].to(tensor.dtype), tensor) for name, tensor in ours.items())
     assert not list(set(dict(zoo.load().named_buffers())) - set(held))
 
 
-def test_it_comes_ready_to_use_and_anew_each_time():
+def test_it_is_ready_to_use_and_a_new_object_each_time():
     network = zoo.load()
     tensors = [*network.parameters(), *network.buffers()]
     assert not any(module.training for module in network.modules())
@@ -90,7 +90,7 @@ def test_a_missing_file_is_named(folder: Path, missing: str):
 @pytest.mark.parametrize(
     ("file", "content"), [("config.json", b"{"), ("config.json", b"[]"), ("model.safetensors", b"\x00" * 40)]
 )
-def test_a_broken_file_is_an_error_of_ours(folder: Path, file: str, content: bytes):
+def test_a_damaged_file_is_a_checkpoint_error(folder: Path, file: str, content: bytes):
     (folder / file).write_bytes(content)
     with pytest.raises(CheckpointError, match="install interactify again"):
         zoo._read(folder)
@@ -111,7 +111,7 @@ def test_a_configuration_of_another_network_is_refused(folder: Path, change: dic
 
 
 @pytest.mark.parametrize("photo", zoo.photos(), ids=lambda photo: photo.name)
-def test_each_photo_opens_and_its_clicks_lie_on_it(photo: zoo.DemoPhoto):
+def test_each_photo_opens_and_its_clicks_are_inside(photo: zoo.DemoPhoto):
     with Image.open(photo.path) as image:
         image.load()
         assert image.mode == "RGB" and max(image.size) <= 640
@@ -123,7 +123,7 @@ def test_each_photo_opens_and_its_clicks_lie_on_it(photo: zoo.DemoPhoto):
         photo.name = "another"  # type: ignore[misc]
 
 
-def test_a_broken_list_of_photos_is_an_error_of_ours(monkeypatch, tmp_path: Path):
+def test_a_damaged_list_of_photos_is_a_checkpoint_error(monkeypatch, tmp_path: Path):
     monkeypatch.setattr(zoo, "FOLDER", tmp_path)
     with pytest.raises(CheckpointError, match=r"photos\.json"):
         zoo.photos()

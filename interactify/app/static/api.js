@@ -1,54 +1,54 @@
-// Everything the page asks of the server, and the frames in which masks come back.
+// All requests to the server, and the frames in which masks come back.
 
-/** An error that the server told of; `status` is the HTTP status, 0 where it did not answer at all. */
-export class Refused extends Error {
+/** An error response; `status` is the HTTP status, 0 where there was no response. */
+export class RequestError extends Error {
   constructor(message, status) {
     super(message);
     this.status = status;
   }
 }
 
-async function ask(path, options = {}) {
+async function request(path, options = {}) {
   let response;
   try {
     response = await fetch(path, { credentials: "same-origin", ...options });
   } catch (cause) {
     if (cause.name === "AbortError") throw cause;
-    throw new Refused("The server does not answer. Is it still running?", 0);
+    throw new RequestError("The server does not respond. Is it still running?", 0);
   }
-  if (response.status === 409) location.reload(); // the server was begun anew, with other photos
+  if (response.status === 409) location.reload(); // the server was restarted, with other photos
   if (!response.ok) {
-    const told = await response.json().catch(() => ({}));
-    throw new Refused(told.error ?? `The server answered ${response.status}.`, response.status);
+    const content = await response.json().catch(() => ({}));
+    throw new RequestError(content.error ?? `The server responded with status ${response.status}.`, response.status);
   }
   return response;
 }
 
 const json = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
-/** Where a photo is changed: it is named by what it is, too, since numbers are others where photos have come or gone. */
-const to = ({ number, key }, what, more) => `/api/photos/${number}/${what}?${new URLSearchParams({ of: key, ...more })}`;
+/** The address of a request that changes a photo: with its key, since its number changes when photos are added or removed. */
+const address = ({ number, key }, what, more) => `/api/photos/${number}/${what}?${new URLSearchParams({ key, ...more })}`;
 
-export const project = async () => (await ask("/api/project")).json();
-export const status = async (photo, told) => (await ask(to(photo, "status"), json({ status: told }))).json();
-export const cancel = (photo) => ask(to(photo, "cancel"), json({}));
-export const image = async (number, signal) => (await ask(`/api/photos/${number}/image`, { signal })).blob();
+export const project = async () => (await request("/api/project")).json();
+export const status = async (photo, value) => (await request(address(photo, "status"), json({ status: value }))).json();
+export const cancel = (photo) => request(address(photo, "cancel"), json({}));
+export const image = async (number, signal) => (await request(`/api/photos/${number}/image`, { signal })).blob();
 
-/** Brings a picture to the project; returns what it is called there. */
-export async function bring(file) {
-  const response = await ask(`/api/photos?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
+/** Adds a picture to the project; returns its entry there. */
+export async function upload(file) {
+  const response = await request(`/api/photos?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
   return response.json();
 }
 
-/** Does something with the session of a photo {number, key}; `take` is called with each frame as it comes. `see` is what the screen shows. */
-export const act = (photo, action, classes, see, take) =>
-  frames(to(photo, "do", { ...(classes && { classes: 1 }), ...(see && { see: see.join(",") }) }), json(action), take);
+/** Sends an action for a photo {number, key}; `take` gets each frame as it comes. `viewport` is the part of the photo on the screen. */
+export const act = (photo, action, classes, viewport, take) =>
+  frames(address(photo, "do", { ...(classes && { classes: 1 }), ...(viewport && { viewport: viewport.join(",") }) }), json(action), take);
 
-/** Asks for all that holds of a photo. */
+/** Requests the full state of a photo. */
 export const state = (number, classes, take) => frames(`/api/photos/${number}/state${classes ? "?classes=1" : ""}`, {}, take);
 
-/** Asks for the network's own mask. */
-export const plain = (number, take) => frames(`/api/photos/${number}/plain`, {}, take);
+/** Requests the network's own mask, before any interaction. */
+export const initial = (number, take) => frames(`/api/photos/${number}/initial`, {}, take);
 
 export function exportAddress(kinds, number) {
   const query = new URLSearchParams({ kinds: kinds.join(",") });
@@ -56,17 +56,17 @@ export function exportAddress(kinds, number) {
   return `/api/export?${query}`;
 }
 
-/** Reads frames from an answer while it still comes: 4 bytes of length, a header as JSON, and its parts. */
+/** Reads frames from a response while it still comes: 4 bytes of length, a header as JSON, and its parts. */
 async function frames(path, options, take) {
-  const reader = (await ask(path, options)).body.getReader();
-  let held = new Uint8Array(0);
+  const reader = (await request(path, options)).body.getReader();
+  let received = new Uint8Array(0);
   for (;;) {
     const { done, value } = await reader.read().catch(() => {
-      throw new Refused("The server has stopped answering. What was answered is kept; start it again.", 0);
+      throw new RequestError("The server has stopped. Finished results are kept; start it again.", 0);
     });
-    if (value) held = joined(held, value);
-    for (let frame; (frame = firstOf(held)); ) {
-      held = held.subarray(frame.length);
+    if (value) received = joined(received, value);
+    for (let frame; (frame = firstOf(received)); ) {
+      received = received.subarray(frame.length);
       take(frame.header, frame.parts);
     }
     if (done) return;
@@ -78,14 +78,14 @@ function firstOf(bytes) {
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
   if (bytes.length < 4 + length) return null;
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  let at = 4 + length;
-  if (bytes.length < header.parts.reduce((sum, part) => sum + part.bytes, at)) return null;
+  let offset = 4 + length;
+  if (bytes.length < header.parts.reduce((sum, part) => sum + part.bytes, offset)) return null;
   const parts = header.parts.map((part) => {
-    const content = bytes.slice(at, at + part.bytes);
-    at += part.bytes;
-    return part.layer === "seen" ? { ...part, runs: new Uint32Array(content.buffer) } : { ...part, png: new Blob([content], { type: "image/png" }) };
+    const content = bytes.slice(offset, offset + part.bytes);
+    offset += part.bytes;
+    return part.layer === "viewport" ? { ...part, runs: new Uint32Array(content.buffer) } : { ...part, png: new Blob([content], { type: "image/png" }) };
   });
-  return { header, parts, length: at };
+  return { header, parts, length: offset };
 }
 
 function joined(first, second) {

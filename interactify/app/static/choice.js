@@ -1,23 +1,23 @@
-// A row of buttons of which one is chosen: a radio group, with the arrow keys as people know them.
+// A row of buttons of which one is chosen: a radio group, with arrow keys.
 
 import { icon } from "./icons.js";
 
-/** Fills `container` with options {value, says, icon?, title?, swatch?}; returns {value, choose(value), narrow(text)}. */
+/** Fills `container` with options {value, label, icon?, title?, swatch?}; returns {value, choose(value), narrow(text)}. */
 export function choice(container, options, picked) {
   const group = { value: options[0]?.value ?? null, choose, narrow };
   const buttons = options.map((option) => {
     const button = document.createElement("button");
     button.type = "button";
     button.role = "radio";
-    button.title = option.title ?? option.says;
+    button.title = option.title ?? option.label;
     if (option.icon) {
       button.classList.add("icon");
-      button.setAttribute("aria-label", option.says);
+      button.setAttribute("aria-label", option.label);
       button.append(icon(option.icon));
     } else {
       if (option.swatch) button.append(swatch(option.swatch));
       const text = document.createElement("span");
-      text.textContent = option.says;
+      text.textContent = option.label;
       button.append(text);
       if (option.key) button.append(key(option.key));
     }
@@ -30,9 +30,9 @@ export function choice(container, options, picked) {
     if (!step) return;
     event.preventDefault();
     event.stopPropagation();
-    const seen = options.filter((_, k) => !buttons[k].hidden);
-    const at = seen.findIndex((option) => option.value === group.value);
-    choose(seen[(at + step + seen.length) % seen.length].value);
+    const visible = options.filter((_, k) => !buttons[k].hidden);
+    const at = visible.findIndex((option) => option.value === group.value);
+    choose(visible[(at + step + visible.length) % visible.length].value);
     buttons[options.findIndex((option) => option.value === group.value)].focus();
   };
 
@@ -43,12 +43,12 @@ export function choice(container, options, picked) {
     });
   }
 
-  /** Shows what is called so, and what is chosen; returns the first that is called so, or undefined. */
+  /** Shows the options whose label contains a text, and the chosen one; returns the first match, or undefined. */
   function narrow(text) {
     const wanted = text.trim().toLowerCase();
-    const named = options.map((option) => option.says.toLowerCase().includes(wanted));
-    options.forEach((option, k) => { buttons[k].hidden = !named[k] && option.value !== group.value; });
-    return options.find((_, k) => named[k]);
+    const matches = options.map((option) => option.label.toLowerCase().includes(wanted));
+    options.forEach((option, k) => { buttons[k].hidden = !matches[k] && option.value !== group.value; });
+    return options.find((_, k) => matches[k]);
   }
 
   function choose(value) {

@@ -1,49 +1,49 @@
-// What keys and buttons do, by name.
+// The commands of keys and buttons, by name.
 
 import * as api from "./api.js";
 import { openPhoto } from "./opening.js";
-import { $, act, announce, desk, layers, marks, notice, page, stage, view } from "./page.js";
+import { $, act, announce, layers, marks, notice, page, session, stage, view } from "./page.js";
 import { drawOverlay, fit, redraw } from "./screen.js";
 import { clamp } from "./view.js";
 
-/** Whether something was said that no answer has come to yet. */
-const saying = () => desk.pending.some(({ action }) => action.interactions);
+/** Whether interactions are still refined. */
+const refining = () => session.pending.some(({ action }) => action.interactions);
 
 const all = {
-  undo: () => (desk.told?.can_undo || saying()) && act({ do: "undo" }),
-  redo: () => desk.told?.can_redo && act({ do: "redo" }),
-  reset: () => (desk.told?.interactions.length || saying()) && act({ do: "reset" }),
+  undo: () => (session.state?.can_undo || refining()) && act({ do: "undo" }),
+  redo: () => session.state?.can_redo && act({ do: "redo" }),
+  reset: () => (session.state?.interactions.length || refining()) && act({ do: "reset" }),
   remove: () => {
-    const at = page.crosshair.at ? view.place(...page.crosshair.at) : page.hovered;
-    const index = at ? marks.under(view, ...at) : -1;
+    const at = page.crosshair.at ? view.toScreen(...page.crosshair.at) : page.hovered;
+    const index = at ? marks.at(view, ...at) : -1;
     if (index >= 0) act({ do: "remove", index });
   },
   escape: () => {
     page.gestures.abandon();
     page.crosshair.hide();
-    desk.cancel();
+    session.cancel();
   },
-  turn: (step) => openPhoto(page.photos.current + step),
+  go: (step) => openPhoto(page.photos.current + step),
   mark: async (status) => {
     const number = page.photos.current;
-    const undone = page.photos.all[number].status === status;
-    await page.photos.mark(number, undone ? "open" : status);
-    const next = undone ? null : page.photos.after(number, true);
+    const unmark = page.photos.all[number].status === status;
+    await page.photos.mark(number, unmark ? "open" : status);
+    const next = unmark ? null : page.photos.after(number, true);
     if (next !== null) openPhoto(next);
-    else if (!undone) announce("All photos are done or skipped.");
+    else if (!unmark) announce("All photos are done or skipped.");
   },
   addObject: () => act({ do: "add_object", name: null, target: null }),
   step: (by) => {
-    const names = desk.told?.objects.map((object) => object.name) ?? [];
+    const names = session.state?.objects.map((object) => object.name) ?? [];
     if (names.length < 2) return;
-    const next = names[(names.indexOf(desk.told.active) + by + names.length) % names.length];
-    if (next !== desk.told.active) act({ do: "switch", name: next });
+    const next = names[(names.indexOf(session.state.active) + by + names.length) % names.length];
+    if (next !== session.state.active) act({ do: "switch", name: next });
   },
   number: (digit) => {
     if (page.project.classes.length) {
       if (digit <= page.project.classes.length) page.classes.choose(digit ? digit - 1 : null);
-    } else if (digit && desk.told?.objects[digit - 1] && desk.told.objects[digit - 1].name !== desk.told.active) {
-      act({ do: "switch", name: desk.told.objects[digit - 1].name });
+    } else if (digit && session.state?.objects[digit - 1] && session.state.objects[digit - 1].name !== session.state.active) {
+      act({ do: "switch", name: session.state.objects[digit - 1].name });
     }
   },
   findClass: () => !$("find-class").hidden && $("find-class").focus(),
@@ -67,18 +67,18 @@ const all = {
     layers.style.peek = what;
     $("marks").classList.toggle("hidden", what !== null);
     drawOverlay();
-    const { number } = desk;
-    if (what !== "plain" || layers.plain || number === null || asked === number) return;
-    asked = number; // once, however long the key is held
+    const { number } = session;
+    if (what !== "initial" || layers.initial || number === null || requested === number) return;
+    requested = number; // once, however long the key is held
     try {
-      await api.plain(number, async (_, parts) => {
+      await api.initial(number, async (_, parts) => {
         const bitmap = await createImageBitmap(parts[0].png);
-        if (number !== desk.number) return;
-        layers.putPlain(bitmap);
+        if (number !== session.number) return;
+        layers.putInitial(bitmap);
         drawOverlay();
       });
     } finally {
-      asked = null;
+      requested = null;
     }
   },
   space: (held) => {
@@ -90,27 +90,27 @@ const all = {
   help: () => $("help-dialog").showModal(),
 };
 
-let asked = null; // the photo whose own mask is on its way
+let requested = null; // the photo whose initial mask is being loaded
 
-/** Each tells what goes wrong with it. */
-export const commands = Object.fromEntries(Object.entries(all).map(([name, run]) => [name, async (...given) => {
+/** Each shows its errors. */
+export const commands = Object.fromEntries(Object.entries(all).map(([name, run]) => [name, async (...args) => {
   try {
-    await run(...given);
+    await run(...args);
   } catch (cause) {
     notice(cause.message);
   }
 }]));
 
-/** Ties the page's buttons and sliders to what they do. */
-export function tie() {
-  for (const [id, name, ...given] of [
-    ["undo", "undo"], ["redo", "redo"], ["reset", "reset"], ["previous", "turn", -1], ["next", "turn", 1], ["done", "mark", "done"],
+/** Connects the page's buttons and sliders to the commands. */
+export function connectControls() {
+  for (const [id, name, ...args] of [
+    ["undo", "undo"], ["redo", "redo"], ["reset", "reset"], ["previous", "go", -1], ["next", "go", 1], ["done", "mark", "done"],
     ["skip", "mark", "skipped"], ["add-object", "addObject"], ["fit", "fit"], ["zoom-in", "zoom", 1.25], ["zoom-out", "zoom", 0.8], ["help", "help"],
-  ]) $(id).addEventListener("click", () => commands[name](...given));
-  for (const [id, what] of [["peek-photo", "photo"], ["peek-plain", "plain"]]) {
+  ]) $(id).addEventListener("click", () => commands[name](...args));
+  for (const [id, what] of [["peek-photo", "photo"], ["peek-initial", "initial"]]) {
     const button = $(id);
     button.addEventListener("pointerdown", () => commands.peek(what));
-    for (const over of ["pointerup", "pointerleave", "pointercancel", "blur"]) button.addEventListener(over, () => layers.style.peek && commands.peek(null));
+    for (const end of ["pointerup", "pointerleave", "pointercancel", "blur"]) button.addEventListener(end, () => layers.style.peek && commands.peek(null));
     button.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") commands.peek(what); });
     button.addEventListener("keyup", () => commands.peek(null));
   }
@@ -118,7 +118,7 @@ export function tie() {
     ["opacity", "%", (value) => { layers.style.opacity = value / 100; drawOverlay(); }],
     ["brush", "px", () => {}],
   ]) $(id).addEventListener("input", () => {
-    $(`${id}-says`).textContent = `${$(id).value} ${unit}`;
+    $(`${id}-value`).textContent = `${$(id).value} ${unit}`;
     changed(Number($(id).value));
   });
 }

@@ -1,4 +1,4 @@
-// Two dialogs: what keys and mouse do, and taking files away.
+// The dialogs: help on keyboard and mouse, and export.
 
 import * as api from "./api.js";
 import { choice, key } from "./choice.js";
@@ -10,11 +10,11 @@ export function fillHelp(element) {
     const heading = document.createElement("h3");
     heading.textContent = title;
     const list = document.createElement("dl");
-    for (const [keys, says] of entries) {
+    for (const [keys, text] of entries) {
       const term = document.createElement("dt");
       keys.split(" | ").forEach((each) => term.append(key(each)));
       const meaning = document.createElement("dd");
-      meaning.textContent = says;
+      meaning.textContent = text;
       list.append(term, meaning);
     }
     section.append(heading, list);
@@ -22,8 +22,8 @@ export function fillHelp(element) {
   }
 }
 
-/** Prepares the export dialog for a project; `current()` is the number of the photo at hand. */
-export function exporting(project, current) {
+/** Prepares the export dialog for a project; `current()` is the number of the current photo. */
+export function exportDialog(project, current) {
   const dialog = document.getElementById("export-dialog");
   const kinds = document.getElementById("export-kinds");
   document.getElementById("out-name").textContent = project.out;
@@ -31,21 +31,21 @@ export function exporting(project, current) {
     const label = document.createElement("label");
     const box = document.createElement("input");
     Object.assign(box, { type: "checkbox", value: each.name, checked: ["png", "coco", "labels"].includes(each.name) });
-    const says = document.createElement("span");
-    says.textContent = each.says;
-    label.append(box, says);
+    const text = document.createElement("span");
+    text.textContent = each.label;
+    label.append(box, text);
     kinds.append(label);
-    return { box, label, atHand: each.at_hand };
+    return { box, label, currentOnly: each.current_only };
   });
   const go = document.getElementById("export-go");
   const which = choice(
     document.getElementById("export-which"),
-    [{ value: "this", says: "This photo" }, { value: "all", says: "All photos" }],
+    [{ value: "this", label: "This photo" }, { value: "all", label: "All photos" }],
     () => refresh(),
   );
   const refresh = () => {
-    for (const { box, label, atHand } of boxes) {
-      box.disabled = atHand && which.value === "all";
+    for (const { box, label, currentOnly } of boxes) {
+      box.disabled = currentOnly && which.value === "all";
       label.classList.toggle("off", box.disabled);
     }
     go.disabled = !boxes.some(({ box }) => box.checked && !box.disabled);

@@ -1,15 +1,15 @@
-// From pointers to interactions: clicks, drags, pinches and the wheel, with mouse, pen or fingers.
+// Pointers become interactions: clicks, drags, pinches and the wheel, with mouse, pen or fingers.
 
 import { clamp } from "./view.js";
 
-const STILL = 5; // screen pixels that a click may move
-const MOST = 400; // points of a stroke that are sent
+const CLICK_RADIUS = 5; // screen pixels that a click may move
+const MAX_POINTS = 400; // of a stroke that is sent
 
 export class Gestures {
   /**
-   * @param stage the element; @param view the photo's place on it; @param hooks what to do:
-   * size() → {width, height} of the photo, tool(), negative(), label(), brush(), say(interaction, since), move(index, x, y, since),
-   * changed() after zoom and pan, hover(x, y), draft(interaction or null), under(x, y), stageSize()
+   * @param stage the element; @param view the photo's position on it; @param hooks:
+   * size() → {width, height} of the photo, tool(), negative(), label(), brush(), add(interaction, since), move(index, x, y, since),
+   * viewChanged() after zoom and pan, hover(at, free, mouse), draft(interaction or null), markAt(x, y, kind), stageSize()
    */
   constructor(stage, view, hooks) {
     Object.assign(this, { stage, view, hooks, pointers: new Map(), drag: null, space: false });
@@ -22,7 +22,7 @@ export class Gestures {
     stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
   }
 
-  /** Forgets what is being drawn. */
+  /** Drops the interaction that is being drawn. */
   abandon() {
     this.drag = null;
     this.hooks.draft(null);
@@ -50,8 +50,8 @@ export class Gestures {
     const negative = event.button === 2 || event.altKey || this.hooks.negative();
     const kind = event.shiftKey && tool === "point" ? "box" : tool;
     const plain = event.button === 0 && !event.shiftKey && !event.altKey && event.pointerType !== "touch";
-    const held = tool === "point" && plain ? this.hooks.under(...at, "click") : -1;
-    this.drag = { kind, negative, from: at, places: [this.view.pixel(...at)], held, moved: false };
+    const mark = tool === "point" && plain ? this.hooks.markAt(...at, "click") : -1;
+    this.drag = { kind, negative, from: at, pixels: [this.view.pixel(...at)], mark, moved: false };
   }
 
   #moved(event) {
@@ -63,12 +63,12 @@ export class Gestures {
     if (drag.kind === "pan") {
       this.view.pan(at[0] - drag.at[0], at[1] - drag.at[1], this.hooks.stageSize(), this.hooks.size());
       drag.at = at;
-      this.hooks.changed();
+      this.hooks.viewChanged();
     } else if (drag.kind === "pinch") this.#pinched();
     else {
-      drag.moved ||= Math.hypot(at[0] - drag.from[0], at[1] - drag.from[1]) > STILL;
-      for (const each of event.getCoalescedEvents?.() ?? [event]) drag.places.push(this.view.pixel(...this.#at(each)));
-      if (drag.moved) this.hooks.draft(drag.held >= 0 ? this.#click(this.view.pixel(...at), !drag.negative) : this.#drawn(drag));
+      drag.moved ||= Math.hypot(at[0] - drag.from[0], at[1] - drag.from[1]) > CLICK_RADIUS;
+      for (const each of event.getCoalescedEvents?.() ?? [event]) drag.pixels.push(this.view.pixel(...this.#at(each)));
+      if (drag.moved) this.hooks.draft(drag.mark >= 0 ? this.#click(this.view.pixel(...at), !drag.negative) : this.#drawn(drag));
     }
   }
 
@@ -81,16 +81,16 @@ export class Gestures {
       if (!this.pointers.size) this.drag = null;
       return;
     }
-    drag.places.push(this.view.pixel(...this.#at(event)));
+    drag.pixels.push(this.view.pixel(...this.#at(event)));
     this.abandon();
-    if (!drag.moved && !this.#inside(drag.places[0])) return;
-    if (drag.moved && drag.held >= 0) {
-      const [x, y] = this.#clamped(drag.places.at(-1));
-      this.hooks.move(drag.held, x, y, event.timeStamp);
+    if (!drag.moved && !this.#inside(drag.pixels[0])) return;
+    if (drag.moved && drag.mark >= 0) {
+      const [x, y] = this.#clamped(drag.pixels.at(-1));
+      this.hooks.move(drag.mark, x, y, event.timeStamp);
       return;
     }
-    const interaction = drag.moved ? this.#drawn(drag) : this.still(drag.kind, drag.places[0], drag.negative);
-    if (interaction) this.hooks.say(interaction, event.timeStamp);
+    const interaction = drag.moved ? this.#drawn(drag) : this.pressed(drag.kind, drag.pixels[0], drag.negative);
+    if (interaction) this.hooks.add(interaction, event.timeStamp);
   }
 
   #lost(event) {
@@ -112,7 +112,7 @@ export class Gestures {
     this.view.zoom(wide / this.drag.apart, ...now);
     this.view.pan(now[0] - this.drag.middle[0], now[1] - this.drag.middle[1], this.hooks.stageSize(), this.hooks.size());
     Object.assign(this.drag, { middle: now, apart: wide });
-    this.hooks.changed();
+    this.hooks.viewChanged();
   }
 
   #wheel(event) {
@@ -120,7 +120,7 @@ export class Gestures {
     if (!this.hooks.size()) return;
     const step = event.deltaMode === 1 ? 30 : 1;
     this.view.zoom(Math.exp(-clamp(event.deltaY * step, -240, 240) * (event.ctrlKey ? 0.01 : 0.0022)), ...this.#at(event));
-    this.hooks.changed();
+    this.hooks.viewChanged();
   }
 
   #inside([x, y]) {
@@ -133,15 +133,15 @@ export class Gestures {
     return [clamp(x, 0, width - 1), clamp(y, 0, height - 1)];
   }
 
-  #click(place, positive) {
-    const [x, y] = this.#clamped(place);
+  #click(pixel, positive) {
+    const [x, y] = this.#clamped(pixel);
     return { kind: "click", x, y, positive };
   }
 
-  /** What a press without a drag says with a tool, at a place in the photo. */
-  still(tool, place, negative) {
-    if (tool === "erase" || tool === "restore") return this.#paint([this.#clamped(place)], tool);
-    return this.#labelled(this.#click(place, !negative));
+  /** The interaction of a press without a drag, at a pixel of the photo. */
+  pressed(tool, pixel, negative) {
+    if (tool === "erase" || tool === "restore") return this.#paint([this.#clamped(pixel)], tool);
+    return this.#labelled(this.#click(pixel, !negative));
   }
 
   #labelled(interaction) {
@@ -153,19 +153,19 @@ export class Gestures {
     return { kind: "paint", points, width: clamp(this.hooks.brush() / this.view.scale, 1, 500), positive: tool === "restore" };
   }
 
-  /** What a drag says; null where none of it is in the photo. What is drawn stays where it was drawn, whatever the view does. */
+  /** The interaction of a drag; null where none of it is in the photo. Its points are pixels of the photo, so that zooming does not move them. */
   #drawn(drag) {
     if (drag.kind === "box") {
-      const ends = [drag.places[0], drag.places.at(-1)];
+      const ends = [drag.pixels[0], drag.pixels.at(-1)];
       const { width, height } = this.hooks.size();
-      const beside = [width, height].some((side, k) => ends.every((end) => end[k] < 0) || ends.every((end) => end[k] >= side));
-      if (beside) return null;
+      const outside = [width, height].some((side, k) => ends.every((end) => end[k] < 0) || ends.every((end) => end[k] >= side));
+      if (outside) return null;
       const [a, b] = ends.map((end) => this.#clamped(end));
       return { kind: "box", left: Math.min(a[0], b[0]), top: Math.min(a[1], b[1]), right: Math.max(a[0], b[0]), bottom: Math.max(a[1], b[1]) };
     }
-    if (!drag.places.some((place) => this.#inside(place))) return null;
-    const kept = drag.kind === "lasso" ? drag.places : drag.places.filter((place) => this.#inside(place));
-    const points = thinned(kept.map((place) => this.#clamped(place)));
+    if (!drag.pixels.some((pixel) => this.#inside(pixel))) return null;
+    const pixels = drag.kind === "lasso" ? drag.pixels : drag.pixels.filter((pixel) => this.#inside(pixel));
+    const points = thinned(pixels.map((pixel) => this.#clamped(pixel)));
     if (drag.kind === "erase" || drag.kind === "restore") return this.#paint(points, drag.kind);
     if (drag.kind === "lasso") return points.length < 3 ? null : { kind: "lasso", points };
     return this.#labelled({ kind: "scribble", points, positive: !drag.negative, width: clamp(3 / this.view.scale, 1, 500) });
@@ -173,9 +173,9 @@ export class Gestures {
 }
 
 function thinned(points) {
-  const kept = points.filter((point, k) => !k || point[0] !== points[k - 1][0] || point[1] !== points[k - 1][1]);
-  const step = Math.ceil(kept.length / MOST);
-  return kept.filter((_, k) => k % step === 0 || k === kept.length - 1);
+  const distinct = points.filter((point, k) => !k || point[0] !== points[k - 1][0] || point[1] !== points[k - 1][1]);
+  const step = Math.ceil(distinct.length / MAX_POINTS);
+  return distinct.filter((_, k) => k % step === 0 || k === distinct.length - 1);
 }
 
 const middle = ([ax, ay], [bx, by]) => [(ax + bx) / 2, (ay + by) / 2];

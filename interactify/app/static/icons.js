@@ -39,7 +39,7 @@ export function icon(name) {
   return svg;
 }
 
-/** Puts icons where the page's HTML names them. */
-export function placeIcons(root = document) {
+/** Inserts the icons that the page's HTML names. */
+export function insertIcons(root = document) {
   for (const element of root.querySelectorAll("[data-icon]")) element.prepend(icon(element.dataset.icon));
 }

@@ -1,50 +1,50 @@
-// The keyboard: what each key does, in the one table that the help is made of too.
+// The keyboard: the table of keys for the help, and the commands that they run.
 
-/** Commands by key; `hold` ones begin when the key goes down and end when it comes up. */
+/** The help, by section: keys, and what they do. */
 export const TABLE = [
-  ["Say", [
-    ["Left click | Enter", "this belongs to the object"],
-    ["Right click | Alt+click | Shift+Enter", "this does not"],
-    ["Drag", "a scribble along it (right or Alt: along what does not belong)"],
-    ["Shift+drag", "a box around it"],
-    ["Drag a disc", "put that click elsewhere"],
-    ["X | Delete", "take back what is under the pointer or the crosshair"],
-    ["0 … 9", "with a network of several classes: say this class (0: none); else: the object of that number"],
-    ["/", "find a class by its name, where there are many"],
-    ["M", "let plain clicks say “not this”, and back"],
+  ["Interactions", [
+    ["Left click | Enter", "positive click: part of the object"],
+    ["Right click | Alt+click | Shift+Enter", "negative click: not part of the object"],
+    ["Drag", "scribble (right button or Alt: negative)"],
+    ["Shift+drag", "box"],
+    ["Drag a disc", "move that click"],
+    ["X | Delete", "remove the interaction at the pointer or the crosshair"],
+    ["0 … 9", "class of clicks (0: none); with one class: the object of that number"],
+    ["/", "find a class by name, where there are many"],
+    ["M", "plain clicks: negative, and back to positive"],
   ]],
-  ["Tools", [["C", "click and scribble"], ["B", "box"], ["L", "lasso"], ["E", "erase from the mask"], ["G", "give back to the mask"]]],
-  ["Go back and forth", [
-    ["Ctrl+Z | Z", "undo"], ["Ctrl+Shift+Z | Y", "redo"], ["R", "forget all that was said of this object (undo brings it back)"],
-    ["Esc", "stop: what is drawn, or being refined"],
+  ["Tools", [["C", "click and scribble"], ["B", "box"], ["L", "lasso"], ["E", "erase from the mask"], ["G", "restore to the mask"]]],
+  ["History", [
+    ["Ctrl+Z | Z", "undo"], ["Ctrl+Shift+Z | Y", "redo"], ["R", "reset: remove all interactions of the active object"],
+    ["Esc", "cancel the drawing or the refinement"],
   ]],
-  ["Objects", [["O", "another object"], [", | .", "the object before, and after"]]],
-  ["Photos", [["N | P", "next and previous photo"], ["D", "done, and on to the next"], ["S", "skip it, and on to the next"]]],
-  ["Look", [
+  ["Objects", [["O", "add an object"], [", | .", "previous and next object"]]],
+  ["Photos", [["N | P", "next and previous photo"], ["D", "mark as done, open the next"], ["S", "skip, open the next"]]],
+  ["View", [
     ["Wheel | pinch | + | −", "zoom"], ["Space+drag | two fingers", "move the photo"], ["F", "fit the photo"],
     ["V", "fill, outline, cut-out, classes"], ["[ | ]", "less and more opacity"],
-    ["Hold Q", "the photo alone"], ["Hold W", "the network’s own mask, before you said anything"],
+    ["Hold Q", "photo only"], ["Hold W", "the network’s initial mask"],
   ]],
-  ["Without a mouse", [
-    ["← ↑ → ↓", "move a crosshair (with Shift: by single pixels)"], ["Enter | Shift+Enter", "click there, or say “not this”"],
-    ["Enter", "with the box tool: a corner, then the opposite one"], ["?", "this help"],
+  ["Keyboard only", [
+    ["← ↑ → ↓", "move the crosshair (with Shift: by single pixels)"], ["Enter | Shift+Enter", "positive or negative click there"],
+    ["Enter", "box: a corner, then the opposite one; lasso: a corner"], ["Shift+Enter", "close the lasso"], ["?", "this help"],
   ]],
 ];
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** Listens to the whole page; typing into a field, or a dialog, is left alone. */
+/** Listens to the whole page, except for text fields and dialogs. */
 export function listen(commands, stage) {
   const held = new Set();
   document.addEventListener("keydown", (event) => {
     if (event.target.closest("input:not([type=range]):not([type=checkbox]), dialog, select, textarea")) return;
-    const graph = event.getModifierState("AltGraph"); // which types characters, though some systems call it Ctrl and Alt
+    const graph = event.getModifierState("AltGraph"); // it types characters, though some systems report it as Ctrl and Alt
     const ctrl = (event.ctrlKey || event.metaKey) && !graph;
-    const key = meant(event);
+    const key = keyOf(event);
     const onButton = event.target.closest("button, label, input, a");
-    const run = (name, ...given) => {
+    const run = (name, ...args) => {
       event.preventDefault();
-      if (!event.repeat || REPEATED.includes(name)) commands[name](...given);
+      if (!event.repeat || REPEATABLE.includes(name)) commands[name](...args);
     };
     if (ctrl) {
       if (key === "z") run(event.shiftKey ? "redo" : "undo");
@@ -57,13 +57,13 @@ export function listen(commands, stage) {
     if (key === " " && (!onButton || stage.matches(":hover"))) return run("space", true);
     if (key === "q" || key === "w") {
       held.add(key);
-      return run("peek", key === "q" ? "photo" : "plain");
+      return run("peek", key === "q" ? "photo" : "initial");
     }
     if (/^[0-9]$/.test(key)) return run("number", Number(key));
-    if (SIMPLE[key]) run(...SIMPLE[key]);
+    if (COMMANDS[key]) run(...COMMANDS[key]);
   });
   document.addEventListener("keyup", (event) => {
-    const key = meant(event);
+    const key = keyOf(event);
     if (key === " ") commands.space(false);
     if (held.delete(key)) commands.peek(null);
   });
@@ -74,19 +74,19 @@ export function listen(commands, stage) {
   });
 }
 
-/** The key by its letter, or where that is none of ours (other scripts, digits that want Shift) by its place on the keyboard. */
-function meant({ key, code }) {
+/** The key by its letter, or where no command has that letter (other scripts, digits with Shift) by its position on the keyboard. */
+function keyOf({ key, code }) {
   if (key.length > 1) return key;
   const letter = key.toLowerCase();
-  if (SIMPLE[letter] || /^[a-z0-9 ]$/.test(letter)) return letter;
+  if (COMMANDS[letter] || /^[a-z0-9 ]$/.test(letter)) return letter;
   return /^(?:Key([A-Z])|Digit([0-9]))$/.exec(code)?.slice(1).find(Boolean).toLowerCase() ?? letter;
 }
 
-const REPEATED = ["zoom", "opacity", "undo", "redo", "turn", "step", "crosshair"]; // while a key is held down
+const REPEATABLE = ["zoom", "opacity", "undo", "redo", "go", "step", "crosshair"]; // while a key is held down
 
-const SIMPLE = {
+const COMMANDS = {
   z: ["undo"], y: ["redo"], r: ["reset"], x: ["remove"], Delete: ["remove"], Backspace: ["remove"], Escape: ["escape"],
-  n: ["turn", 1], p: ["turn", -1], d: ["mark", "done"], s: ["mark", "skipped"], o: ["addObject"], ",": ["step", -1], ".": ["step", 1],
+  n: ["go", 1], p: ["go", -1], d: ["mark", "done"], s: ["mark", "skipped"], o: ["addObject"], ",": ["step", -1], ".": ["step", 1],
   c: ["tool", "point"], b: ["tool", "box"], l: ["tool", "lasso"], e: ["tool", "erase"], g: ["tool", "restore"], m: ["sign"],
   v: ["view"], f: ["fit"], "+": ["zoom", 1.25], "=": ["zoom", 1.25], "-": ["zoom", 0.8], "[": ["opacity", -10], "]": ["opacity", 10],
   "/": ["findClass"], "?": ["help"],

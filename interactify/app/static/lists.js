@@ -1,4 +1,4 @@
-// The lists at the side: objects, and what was said of the one at hand.
+// The lists at the side: objects, and the interactions of the active object.
 
 import { icon } from "./icons.js";
 import { swatch } from "./choice.js";
@@ -7,7 +7,7 @@ import { colourOf } from "./layers.js";
 function button(name, label, run) {
   const element = document.createElement("button");
   element.className = "icon small";
-  element.dataset.what = label;
+  element.dataset.id = label;
   element.setAttribute("aria-label", label);
   element.title = label;
   element.append(icon(name));
@@ -18,9 +18,9 @@ function button(name, label, run) {
   return element;
 }
 
-function actions(...buttons) {
+function rowActions(...buttons) {
   const element = document.createElement("div");
-  element.className = "acts";
+  element.className = "row-actions";
   element.append(...buttons);
   return element;
 }
@@ -32,43 +32,44 @@ function text(kind, content, className) {
   return element;
 }
 
-/** Puts new rows into a list; the keyboard stays where it was, or beside it. */
+/** Fills a list with new rows; the focus stays on the same button, or moves to one beside it. */
 function fill(list, rows) {
-  const held = list.contains(document.activeElement) ? document.activeElement : null;
-  const row = held ? [...list.children].findIndex((each) => each.contains(held)) : -1;
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
+  const row = focused ? [...list.children].findIndex((each) => each.contains(focused)) : -1;
   list.replaceChildren(...rows);
-  if (!held) return;
-  const same = [...list.querySelectorAll("button")].find((each) => each.dataset.what === held.dataset.what);
+  if (!focused) return;
+  const same = [...list.querySelectorAll("button")].find((each) => each.dataset.id === focused.dataset.id);
   const beside = list.children[Math.min(row, list.children.length - 1)]?.querySelector("button");
   (same ?? beside ?? document.getElementById("stage")).focus();
 }
 
-/** Fills the list of objects. `acts`: switchTo(name), rename(old, new), remove(name). */
-export function showObjects(list, told, acts) {
+/** Fills the list of objects. `actions`: switchTo(name), rename(old, new), remove(name). */
+export function showObjects(list, state, actions) {
   const field = list.querySelector("input");
-  if (field) { // a name is being typed: what comes meanwhile is shown when it is done
-    field.later = () => showObjects(list, told, acts);
+  if (field) { // a name is being typed: the list is updated after that
+    field.later = () => showObjects(list, state, actions);
     return;
   }
-  const rows = told.objects.map((object, index) => {
+  const rows = state.objects.map((object, index) => {
     const row = document.createElement("li");
-    const active = object.name === told.active;
+    const active = object.name === state.active;
     row.className = active ? "row active" : "row";
     const pick = document.createElement("button");
     pick.className = "pick";
-    pick.dataset.what = `pick ${object.name}`;
+    pick.dataset.id = `pick ${object.name}`;
     pick.setAttribute("aria-pressed", active);
-    const detail = [object.class, object.area === null ? "nothing said" : `${(100 * object.area).toFixed(1)} %`].filter(Boolean).join(" · ");
+    pick.title = active ? "Active object" : "Switch to this object";
+    const detail = [object.class, object.area === null ? "no interactions" : `${(100 * object.area).toFixed(1)} %`].filter(Boolean).join(" · ");
     pick.append(swatch(colourOf(index)), text("span", object.name, "name"), text("span", detail, "detail"));
-    pick.addEventListener("click", () => active || acts.switchTo(object.name));
-    const rename = () => edit(row, pick, object.name, (name) => acts.rename(object.name, name));
+    pick.addEventListener("click", () => active || actions.switchTo(object.name));
+    const rename = () => edit(row, pick, object.name, (name) => actions.rename(object.name, name));
     pick.addEventListener("dblclick", rename);
-    row.append(pick, actions(button("rename", `Rename ${object.name}`, rename), button("close", `Delete ${object.name}`, () => acts.remove(object.name))));
+    row.append(pick, rowActions(button("rename", `Rename ${object.name}`, rename), button("close", `Delete ${object.name}`, () => actions.remove(object.name))));
     return row;
   });
   fill(list, rows);
-  if (list.dataset.active !== told.active) list.querySelector(".active")?.scrollIntoView({ block: "nearest" });
-  list.dataset.active = told.active;
+  if (list.dataset.active !== state.active) list.querySelector(".active")?.scrollIntoView({ block: "nearest" });
+  list.dataset.active = state.active;
 }
 
 function edit(row, pick, name, done) {
@@ -79,14 +80,14 @@ function edit(row, pick, name, done) {
   pick.replaceWith(field);
   field.focus();
   field.select();
-  let over = false;
-  const end = (keeps) => {
-    if (over) return;
-    over = true;
+  let ended = false;
+  const end = (accepts) => {
+    if (ended) return;
+    ended = true;
     field.replaceWith(pick);
-    if (!keeps || field.value.trim() === name) pick.focus();
+    if (!accepts || field.value.trim() === name) pick.focus();
     field.later?.();
-    if (keeps && field.value.trim() && field.value !== name) done(field.value.trim());
+    if (accepts && field.value.trim() && field.value !== name) done(field.value.trim());
   };
   field.addEventListener("blur", () => end(true));
   field.addEventListener("keydown", (event) => {
@@ -98,29 +99,29 @@ function edit(row, pick, name, done) {
 
 const NAMES = { click: "Click", scribble: "Scribble", box: "Box", lasso: "Lasso", paint: "Erased" };
 
-/** What an interaction is called: "Click", "Not this: scribble", "Restored", with its class where it names one. */
+/** The name of an interaction: "Click", "Scribble · road", "Restored". */
 export function nameOf(each, classes) {
   if (each.kind === "paint") return each.positive ? "Restored" : "Erased";
   const label = each.label === undefined ? "" : ` · ${classes[each.label]?.name ?? each.label}`;
   return `${NAMES[each.kind]}${label}`;
 }
 
-/** Fills the list of interactions, the latest first. `acts`: remove(index), light(index). */
-export function showSaid(list, told, pending, classes, acts) {
-  const rows = told.interactions.map((each, index) => {
+/** Fills the list of interactions, the latest first. `actions`: remove(index), highlight(index). */
+export function showInteractions(list, state, pending, classes, actions) {
+  const rows = state.interactions.map((each, index) => {
     const row = document.createElement("li");
     row.className = `row ${each.state}`;
     const sign = each.kind === "box" || each.kind === "lasso" ? "region" : each.positive ? "yes" : "no";
     const dot = text("span", { region: "□", yes: "+", no: "−" }[sign], `sign ${sign}`);
-    dot.setAttribute("aria-label", { region: "inside", yes: "belongs", no: "does not belong" }[sign]);
+    dot.setAttribute("aria-label", { region: "region", yes: "positive", no: "negative" }[sign]);
     dot.role = "img";
     const body = document.createElement("div");
     body.className = "body";
     body.append(text("span", nameOf(each, classes), "name"), text("span", milliseconds(each.ms), "detail"));
     if (each.reason) body.append(text("p", each.reason, "reason"));
-    row.append(dot, body, actions(button("close", `Remove ${nameOf(each, classes).toLowerCase()} ${index + 1}`, () => acts.remove(index))));
-    row.addEventListener("pointerenter", () => acts.light(index));
-    row.addEventListener("pointerleave", () => acts.light(-1));
+    row.append(dot, body, rowActions(button("close", `Remove ${nameOf(each, classes).toLowerCase()} ${index + 1}`, () => actions.remove(index))));
+    row.addEventListener("pointerenter", () => actions.highlight(index));
+    row.addEventListener("pointerleave", () => actions.highlight(-1));
     return row;
   });
   for (const each of pending) {

@@ -1,34 +1,34 @@
-// The page begins: its parts are made, and tied together.
+// Entry point: creates the parts of the page and connects them.
 
 import * as api from "./api.js";
 import { choice } from "./choice.js";
-import { commands, tie } from "./commands.js";
+import { commands, connectControls } from "./commands.js";
 import { Crosshair } from "./crosshair.js";
-import { exporting, fillHelp } from "./dialogs.js";
+import { exportDialog, fillHelp } from "./dialogs.js";
 import { Gestures } from "./gestures.js";
-import { placeIcons } from "./icons.js";
+import { insertIcons } from "./icons.js";
 import { listen } from "./keys.js";
-import { dropping, openPhoto } from "./opening.js";
-import { $, act, announce, desk, layers, marks, notice, page, stage, view } from "./page.js";
+import { acceptDrops, openPhoto } from "./open_photo.js";
+import { $, act, announce, layers, marks, notice, page, session, stage, view } from "./page.js";
 import { Photos } from "./photos.js";
-import { drawMarks, drawOverlay, paper, redraw, showWhere } from "./screen.js";
+import { drawMarks, drawOverlay, readPaper, redraw, showPosition } from "./screen.js";
 
-const MANY = 12; // classes from which on they are looked for by name
+const MANY = 12; // classes from which on there is a field to find one by name
 
-placeIcons();
+insertIcons();
 fillHelp($("help-text"));
-page.photos = new Photos({ open: openPhoto, trouble: notice });
+page.photos = new Photos({ open: openPhoto, failed: notice });
 
 page.tool = choice($("tools"), [
-  { value: "point", says: "Click and scribble", icon: "point", title: "Click; drag to scribble, Shift-drag for a box (C)" },
-  { value: "box", says: "Box", icon: "box", title: "Box around the object (B)" },
-  { value: "lasso", says: "Lasso", icon: "lasso", title: "Lasso around the object (L)" },
-  { value: "erase", says: "Erase", icon: "erase", title: "Erase from the mask (E)" },
-  { value: "restore", says: "Restore", icon: "paint", title: "Give back to the mask (G)" },
+  { value: "point", label: "Click and scribble", icon: "point", title: "Click; drag to scribble, Shift-drag for a box (C)" },
+  { value: "box", label: "Box", icon: "box", title: "Box around the object (B)" },
+  { value: "lasso", label: "Lasso", icon: "lasso", title: "Lasso around the object (L)" },
+  { value: "erase", label: "Erase", icon: "erase", title: "Erase from the mask (E)" },
+  { value: "restore", label: "Restore", icon: "paint", title: "Restore to the mask (G)" },
 ], (value) => { stage.dataset.tool = document.body.dataset.tool = value; page.crosshair.corners = []; });
 page.sign = choice($("signs"), [
-  { value: "yes", says: "Belongs", icon: "yes", title: "A click says: this belongs to the object" },
-  { value: "no", says: "Does not belong", icon: "no", title: "A click says: this does not belong (M; or right click)" },
+  { value: "yes", label: "Positive", icon: "yes", title: "Positive click: part of the object" },
+  { value: "no", label: "Negative", icon: "no", title: "Negative click: not part of the object (M, or right click)" },
 ], (value) => { stage.dataset.sign = value; });
 
 const hooks = {
@@ -39,33 +39,33 @@ const hooks = {
   negative: () => page.sign.value === "no",
   label: () => page.classes.value,
   brush: () => Number($("brush").value),
-  say: (interaction, since) => act({ do: "add", interactions: [interaction] }, since),
+  add: (interaction, since) => act({ do: "add", interactions: [interaction] }, since),
   move: (index, x, y, since) => act({ do: "move", index, x, y }, since),
-  under: (x, y, kind) => {
-    const index = marks.under(view, x, y);
-    return kind && index >= 0 && marks.said[index].kind !== kind ? -1 : index;
+  markAt: (x, y, kind) => {
+    const index = marks.at(view, x, y);
+    return kind && index >= 0 && marks.interactions[index].kind !== kind ? -1 : index;
   },
-  changed: () => redraw(),
+  viewChanged: () => redraw(),
   hover: (at, free, mouse) => {
     page.hovered = at;
-    if (mouse && page.crosshair.at) page.crosshair.hide(); // what is pointed at is what is meant
-    marks.light(view, at && free ? marks.under(view, ...at) : -1);
-    showWhere();
+    if (mouse && page.crosshair.at) page.crosshair.hide(); // the mouse takes over from the keyboard
+    marks.highlight(view, at && free ? marks.at(view, ...at) : -1);
+    showPosition();
   },
   draft: (interaction) => {
     page.draft = interaction;
     drawMarks();
   },
   announce,
-  inside: (x, y) => layers.holds(desk.told?.active, x, y),
-  moved: () => { drawMarks(); showWhere(); },
+  inside: (x, y) => layers.contains(session.state?.active, x, y),
+  crosshairMoved: () => { drawMarks(); showPosition(); },
 };
 page.crosshair = new Crosshair($("marks"), hooks);
 page.gestures = new Gestures(stage, view, hooks);
-tie();
+connectControls();
 
-/** Many classes are found by their names: what is typed narrows the list, Enter takes the first. */
-function finding(count) {
+/** A field to find one of many classes by name: typing narrows the list, Enter takes the first match. */
+function connectFindClass(count) {
   const field = $("find-class");
   field.hidden = count < MANY;
   field.placeholder = `Find one of ${count} (/)`;
@@ -78,42 +78,42 @@ function finding(count) {
     stage.focus();
     if (key !== "Enter" || !first) return;
     page.classes.choose(first.value);
-    announce(`Clicks speak of ${first.says}.`);
+    announce(`Class of clicks: ${first.label}.`);
   });
 }
 
-async function begin() {
+async function start() {
   page.project = await api.project();
   page.photos.set(page.project.photos);
-  page.project.trouble.forEach(notice);
+  page.project.write_errors.forEach(notice);
   page.views = choice($("views"), [
-    { value: "fill", says: "Fill" }, { value: "outline", says: "Outline" }, { value: "cutout", says: "Cut-out" },
-    ...(page.project.classes.length ? [{ value: "classes", says: "Classes" }] : []),
+    { value: "fill", label: "Fill" }, { value: "outline", label: "Outline" }, { value: "cutout", label: "Cut-out" },
+    ...(page.project.classes.length ? [{ value: "classes", label: "Classes" }] : []),
   ], (value) => {
     layers.style.view = value;
-    desk.classes = value === "classes";
-    if (desk.classes && desk.told && !layers.classMap) desk.refresh().catch((cause) => notice(cause.message));
+    session.classes = value === "classes";
+    if (session.classes && session.state && !layers.classMap) session.refresh().catch((cause) => notice(cause.message));
     drawOverlay();
   });
   if (page.project.classes.length) {
     $("classes-section").hidden = false;
     page.classes = choice($("classes"), [
-      { value: null, says: "The object", key: "0" },
-      ...page.project.classes.map((each, k) => ({ value: k, says: each.name, swatch: each.colour, key: k < 9 ? String(k + 1) : null })),
+      { value: null, label: "No class", key: "0" },
+      ...page.project.classes.map((each, k) => ({ value: k, label: each.name, swatch: each.colour, key: k < 9 ? String(k + 1) : null })),
     ], () => {});
-    finding(page.project.classes.length);
+    connectFindClass(page.project.classes.length);
   }
-  const dialog = exporting(page.project, () => page.photos.current);
+  const dialog = exportDialog(page.project, () => page.photos.current);
   $("export").addEventListener("click", () => dialog.showModal());
   listen(commands, stage);
-  dropping();
-  paper();
+  acceptDrops();
+  readPaper();
   const wanted = Number(location.hash.slice(1)) - 1;
   const first = page.photos.all.find((photo) => photo.status === "open")?.number ?? 0;
   await openPhoto(page.photos.all[wanted] ? wanted : first);
 }
 
-begin().catch((cause) => {
+start().catch((cause) => {
   $("waiting").classList.add("failed");
   $("waiting-text").textContent = cause.message;
 });

@@ -1,7 +1,7 @@
-// What was said, drawn over the photo: discs with a sign, strokes and outlines, and a warning where it does not hold.
+// Interactions drawn over the photo: discs with a sign, strokes and outlines, and a badge where one is not satisfied.
 
 const SVG = "http://www.w3.org/2000/svg";
-const NEAR = 14; // screen pixels from which something is under the pointer
+const NEAR = 14; // a mark within so many screen pixels is at the pointer
 
 function shape(kind, attributes, parent) {
   const element = document.createElementNS(SVG, kind);
@@ -13,34 +13,34 @@ function shape(kind, attributes, parent) {
 export class Marks {
   constructor(svg) {
     this.svg = svg;
-    this.said = [];
+    this.interactions = [];
     this.pending = [];
-    this.lit = -1;
+    this.highlighted = -1;
   }
 
-  /** Draws interactions as told by the server, then those that are on their way, in a view. */
-  draw(view, said = this.said, pending = this.pending) {
-    this.said = said;
+  /** Draws the interactions that the server reports, then the pending ones. */
+  draw(view, interactions = this.interactions, pending = this.pending) {
+    this.interactions = interactions;
     this.pending = pending;
     this.svg.replaceChildren();
-    said.forEach((each, index) => this.#mark(view, each, index === this.lit ? "lit" : ""));
+    interactions.forEach((each, index) => this.#mark(view, each, index === this.highlighted ? "highlighted" : ""));
     pending.forEach((each) => this.#mark(view, each, "pending"));
   }
 
-  /** The index of what lies under a place on the screen; -1 where nothing does. The latest wins. */
-  under(view, x, y) {
+  /** The index of the mark at a point on the screen, the latest of several; -1 where there is none. */
+  at(view, x, y) {
     let best = -1;
     let least = NEAR;
-    this.said.forEach((each, index) => {
+    this.interactions.forEach((each, index) => {
       const away = distance(outline(view, each), x, y, each.kind === "box" || each.kind === "lasso");
       if (away <= least) [best, least] = [index, away];
     });
     return best;
   }
 
-  light(view, index) {
-    if (index === this.lit) return;
-    this.lit = index;
+  highlight(view, index) {
+    if (index === this.highlighted) return;
+    this.highlighted = index;
     this.draw(view);
   }
 
@@ -78,10 +78,10 @@ export class Marks {
 
 /** The corners of an interaction on the screen. */
 export function outline(view, each) {
-  if (each.kind === "click") return [view.place(each.x, each.y)];
-  if (each.kind !== "box") return each.points.map(([x, y]) => view.place(x, y));
-  const [left, top] = view.place(each.left - 0.5, each.top - 0.5);
-  const [right, bottom] = view.place(each.right + 0.5, each.bottom + 0.5);
+  if (each.kind === "click") return [view.toScreen(each.x, each.y)];
+  if (each.kind !== "box") return each.points.map(([x, y]) => view.toScreen(x, y));
+  const [left, top] = view.toScreen(each.left - 0.5, each.top - 0.5);
+  const [right, bottom] = view.toScreen(each.right + 0.5, each.bottom + 0.5);
   return [[left, top], [right, top], [right, bottom], [left, bottom]];
 }
 

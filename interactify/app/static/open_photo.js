@@ -1,14 +1,14 @@
-// Turning to a photo, and pictures that are dropped on the page.
+// Opens a photo, and accepts pictures that are dropped on the page.
 
 import * as api from "./api.js";
-import { showResult } from "./answers.js";
-import { $, desk, layers, page, stage } from "./page.js";
+import { $, layers, page, session, stage } from "./page.js";
 import { fit, redraw } from "./screen.js";
+import { showResult } from "./updates.js";
 
-let opening = null; // of the photo that is on its way; aborted where one turns to another
+let opening = null; // of the photo that is being loaded; aborted when another one is opened
 
 export async function openPhoto(number) {
-  if (!page.photos.all[number] || (number === page.photos.current && desk.told)) return;
+  if (!page.photos.all[number] || (number === page.photos.current && session.state)) return;
   opening?.abort();
   const own = (opening = new AbortController());
   page.photos.show(number);
@@ -16,9 +16,9 @@ export async function openPhoto(number) {
   page.size = null;
   page.crosshair.hide();
   page.gestures.abandon();
-  desk.number = null;
-  desk.told = null;
-  desk.pending = [];
+  session.number = null;
+  session.state = null;
+  session.pending = [];
   $("waiting").hidden = false;
   $("waiting").classList.remove("failed");
   $("waiting-text").textContent = `Opening ${page.photos.all[number].name} …`;
@@ -30,9 +30,9 @@ export async function openPhoto(number) {
     stage.setAttribute("aria-label", `Photo ${page.photos.all[number].name}, ${page.size.width} by ${page.size.height} pixels`);
     fit();
     redraw();
-    $("waiting-text").textContent = "The network looks at it …";
-    await desk.open(page.photos.all[number]);
-    if (!own.signal.aborted) await desk.line.then(() => desk.told && showResult(null));
+    $("waiting-text").textContent = "Running the network …";
+    await session.open(page.photos.all[number]);
+    if (!own.signal.aborted) await session.drawing.then(() => session.state && showResult(null));
   } catch (cause) {
     if (own.signal.aborted) return;
     $("waiting").classList.add("failed");
@@ -40,17 +40,17 @@ export async function openPhoto(number) {
   }
 }
 
-/** Takes pictures that are dropped anywhere. */
-export function dropping() {
-  const over = (shown) => (event) => {
+/** Accepts pictures that are dropped anywhere on the page. */
+export function acceptDrops() {
+  const dragging = (over) => (event) => {
     if (![...(event.dataTransfer?.types ?? [])].includes("Files")) return;
     event.preventDefault();
-    $("drop").hidden = !shown;
+    $("drop").hidden = !over;
   };
-  document.addEventListener("dragover", over(true));
-  document.addEventListener("dragleave", over(false));
+  document.addEventListener("dragover", dragging(true));
+  document.addEventListener("dragleave", dragging(false));
   document.addEventListener("drop", (event) => {
-    over(false)(event);
-    if (event.dataTransfer?.files.length) page.photos.bring([...event.dataTransfer.files]);
+    dragging(false)(event);
+    if (event.dataTransfer?.files.length) page.photos.upload([...event.dataTransfer.files]);
   });
 }

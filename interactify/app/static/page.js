@@ -1,8 +1,8 @@
-// What the page's parts share: the photo at hand, where it lies on the screen, and what is chosen.
+// The state that the parts of the page share: the current photo, its position on the screen, and what is chosen.
 
-import { Desk } from "./desk.js";
 import { Layers } from "./layers.js";
 import { Marks } from "./marks.js";
+import { Session } from "./session.js";
 import { View } from "./view.js";
 
 export const $ = (id) => document.getElementById(id);
@@ -11,16 +11,16 @@ export const stage = $("stage");
 export const layers = new Layers($("photo"), $("overlay"));
 export const view = new View();
 export const marks = new Marks($("marks"));
-export const desk = new Desk(layers);
-desk.sight = () => (page.size ? view.sight(layers.stage, page.size, layers.ratio) : null);
+export const session = new Session(layers);
+session.viewport = () => (page.size ? view.viewport(layers.stage, page.size, layers.ratio) : null);
 
-/** What changes: set by main.js, read by all. */
+/** Set by main.js, read by all. */
 export const page = {
-  project: null, // as the server told of it
+  project: null, // as the server reports it
   photos: null,
-  size: null, // {width, height} of the photo, once it is there
-  hovered: null, // where the pointer is on the stage
-  draft: null, // what is being drawn
+  size: null, // {width, height} of the photo, once it is loaded
+  hovered: null, // the pointer's position on the stage
+  draft: null, // the interaction that is being drawn
   tool: null,
   sign: null,
   views: null,
@@ -29,20 +29,21 @@ export const page = {
   gestures: null,
 };
 
-const RENUMBERS = ["remove", "undo", "redo", "reset", "switch", "add_object", "delete"]; // what is meant by an index
+const RENUMBERS = ["remove", "undo", "redo", "reset", "switch", "add_object", "delete"]; // change the indices of interactions
 
-/** Asks the server to do something; `since` is when the hand let go. Where the photo is still being opened, it waits there. */
+/** Sends an action; `since` is the time at which the pointer was released. While the photo is still opened, it waits at the server. */
 export function act(action, since) {
-  if (desk.number === null) return;
-  if ("index" in action && desk.pending.some((each) => RENUMBERS.includes(each.action.do))) return announce("Wait for what is being done.");
-  desk.act(action, since);
+  if (session.number === null) return;
+  if ("index" in action && session.pending.some((each) => RENUMBERS.includes(each.action.do))) return announce("Wait for the running action.");
+  session.act(action, since);
 }
 
+/** Tells screen readers. */
 export function announce(text) {
   $("live").textContent = text;
 }
 
-/** Tells of something that went wrong. */
+/** Shows an error or a warning. */
 export function notice(text) {
   const note = document.createElement("p");
   note.textContent = text;

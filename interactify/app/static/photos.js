@@ -1,17 +1,17 @@
-// The photos: a strip to choose from, how far one has come, and pictures that are brought.
+// The photos: a strip to choose from, the progress, and uploads.
 
 import * as api from "./api.js";
 import { icon } from "./icons.js";
 
 export class Photos {
-  /** @param hooks open(number), trouble(text) */
+  /** @param hooks open(number), failed(text) */
   constructor(hooks) {
     this.hooks = hooks;
     this.all = [];
     this.current = null;
     this.list = document.getElementById("photos");
     document.getElementById("pictures").addEventListener("change", (event) => {
-      this.bring([...event.target.files]);
+      this.upload([...event.target.files]);
       event.target.value = "";
     });
   }
@@ -34,11 +34,11 @@ export class Photos {
     tile.title = photo.name;
     tile.addEventListener("click", () => this.hooks.open(photo.number));
     item.append(tile);
-    this.#dress(tile, photo);
+    this.#updateTile(tile, photo);
     return item;
   }
 
-  #dress(tile, photo) {
+  #updateTile(tile, photo) {
     tile.className = `tile ${photo.status}`;
     tile.querySelector(".badge").replaceChildren(...(photo.status === "open" ? [] : [icon(photo.status === "done" ? "check" : "skip")]));
     this.#label(tile, photo);
@@ -46,12 +46,12 @@ export class Photos {
 
   #label(tile, photo) {
     const current = photo.number === this.current;
-    tile.setAttribute("aria-label", `${photo.name}, ${photo.status}${photo.said ? `, ${photo.said} interactions` : ""}`);
+    tile.setAttribute("aria-label", `${photo.name}, ${photo.status}${photo.interactions ? `, ${photo.interactions} interactions` : ""}`);
     if (current) tile.setAttribute("aria-current", "true");
     else tile.removeAttribute("aria-current");
   }
 
-  /** Shows which photo is open. */
+  /** Shows which photo is the current one. */
   show(number) {
     this.current = number;
     for (const tile of this.list.querySelectorAll(".tile")) this.#label(tile, this.all[Number(tile.dataset.number)]);
@@ -59,13 +59,13 @@ export class Photos {
     document.getElementById("previous").disabled = number === 0;
     document.getElementById("next").disabled = number === this.all.length - 1;
     document.getElementById("photo-name").textContent = this.all[number].name;
-    const marked = this.all[number].status;
-    document.getElementById("done").textContent = marked === "done" ? "Reopen" : "Done";
-    document.getElementById("skip").textContent = marked === "skipped" ? "Unskip" : "Skip";
+    const { status } = this.all[number];
+    document.getElementById("done").textContent = status === "done" ? "Reopen" : "Done";
+    document.getElementById("skip").textContent = status === "skipped" ? "Unskip" : "Skip";
     const chip = document.getElementById("photo-status");
-    chip.hidden = this.all[number].status === "open";
-    chip.textContent = this.all[number].status;
-    chip.className = `chip ${this.all[number].status}`;
+    chip.hidden = status === "open";
+    chip.textContent = status;
+    chip.className = `chip ${status}`;
   }
 
   async mark(number, status) {
@@ -74,28 +74,28 @@ export class Photos {
 
   update(photo) {
     this.all[photo.number] = photo;
-    this.#dress(this.list.children[photo.number].firstChild, photo);
+    this.#updateTile(this.list.children[photo.number].firstChild, photo);
     this.#count();
     if (this.current !== null) this.show(this.current);
   }
 
-  /** The photo that comes next: the one after, or with `open` the next that is neither done nor skipped. */
+  /** The number of the next photo, or with `open` of the next that is neither done nor skipped; null where there is none. */
   after(number, open) {
     const order = [...this.all.slice(number + 1), ...(open ? this.all.slice(0, number) : [])];
     return order.find((photo) => !open || photo.status === "open")?.number ?? null;
   }
 
-  async bring(files) {
+  async upload(files) {
     let last = null;
     for (const file of files) {
       try {
-        last = await api.bring(file);
+        last = await api.upload(file);
       } catch (cause) {
-        this.hooks.trouble(`${file.name}: ${cause.message}`);
+        this.hooks.failed(`${file.name}: ${cause.message}`);
       }
     }
     if (!last) return;
-    this.set((await api.project()).photos); // another page may have brought some too
+    this.set((await api.project()).photos); // another page may have added some too
     this.hooks.open(last.number);
   }
 
@@ -108,8 +108,8 @@ export class Photos {
     const bar = document.getElementById("progress-bar");
     bar.setAttribute("aria-valuemax", total);
     bar.setAttribute("aria-valuenow", done);
-    const says = `${done} done, ${total - done - skipped} open${skipped ? `, ${skipped} skipped` : ""}`;
-    bar.setAttribute("aria-valuetext", says);
-    document.getElementById("progress-text").textContent = says;
+    const text = `${done} done, ${total - done - skipped} open${skipped ? `, ${skipped} skipped` : ""}`;
+    bar.setAttribute("aria-valuetext", text);
+    document.getElementById("progress-text").textContent = text;
   }
 }

@@ -1,37 +1,37 @@
-// What is drawn: the photo, what lies over it, the marks, and where one is.
+// Drawing: the photo, the overlay of masks, the marks, and the pointer's position.
 
 import { colourOf } from "./layers.js";
-import { $, desk, layers, marks, page, stage, view } from "./page.js";
+import { $, layers, marks, page, session, stage, view } from "./page.js";
 
-function drawn() {
-  if (!desk.told) return [];
-  const objects = desk.told.objects.map(({ name, said }, index) => ({ name, said, colour: colourOf(index), active: name === desk.told.active }));
-  return objects.filter((object) => object.said || object.active).sort((a, b) => a.active - b.active);
+function visibleObjects() {
+  if (!session.state) return [];
+  const objects = session.state.objects.map(({ name, interactions }, index) => ({ name, interactions, colour: colourOf(index), active: name === session.state.active }));
+  return objects.filter((object) => object.interactions || object.active).sort((a, b) => a.active - b.active);
 }
 
-export const drawOverlay = () => layers.drawOverlay(view, drawn());
+export const drawOverlay = () => layers.drawOverlay(view, visibleObjects());
 
-const waiting = []; // what is to be told once the overlay is drawn
+const callbacks = []; // to call when the overlay is drawn
 
-/** Draws the overlay with the screen's next frame, once for all that asked for it; then tells them. */
-export function drawSoon(told) {
-  waiting.push(told);
-  if (waiting.length > 1) return;
+/** Draws the overlay with the screen's next frame, once for all callers; then calls back. */
+export function drawSoon(callback) {
+  callbacks.push(callback);
+  if (callbacks.length > 1) return;
   requestAnimationFrame(() => {
     drawOverlay();
-    for (const each of waiting.splice(0)) each();
+    for (const each of callbacks.splice(0)) each();
   });
 }
 
-/** Draws the overlay at once, so that it is done by the screen's next frame; tells when that has come. */
-export function drawNow(told) {
+/** Draws the overlay at once, for the screen's next frame; calls back then. */
+export function drawNow(callback) {
   drawOverlay();
-  requestAnimationFrame(told);
+  requestAnimationFrame(callback);
 }
 
 export function drawMarks() {
-  const pending = desk.pending.flatMap(({ action }) => action.interactions ?? []);
-  marks.draw(view, desk.told?.interactions ?? [], page.draft ? [...pending, page.draft] : pending);
+  const pending = session.pending.flatMap(({ action }) => action.interactions ?? []);
+  marks.draw(view, session.state?.interactions ?? [], page.draft ? [...pending, page.draft] : pending);
   page.crosshair.draw();
 }
 
@@ -39,17 +39,17 @@ export function redraw() {
   layers.drawPhoto(view);
   drawOverlay();
   drawMarks();
-  showWhere();
+  showPosition();
 }
 
 export function fit() {
   if (page.size) view.fit(stage.getBoundingClientRect(), page.size, stage.clientWidth < 700 ? 8 : 20);
 }
 
-export function showWhere() {
+export function showPosition() {
   $("zoom").textContent = page.size ? `${Math.round(view.scale * 100)} %` : "";
   const [x, y] = page.crosshair.at ?? (page.hovered && page.size ? view.pixel(...page.hovered) : [-1, -1]);
-  $("where").textContent = page.size && x >= 0 && y >= 0 && x < page.size.width && y < page.size.height ? `${x}, ${y}` : "";
+  $("position").textContent = page.size && x >= 0 && y >= 0 && x < page.size.width && y < page.size.height ? `${x}, ${y}` : "";
 }
 
 function resized() {
@@ -61,14 +61,14 @@ function resized() {
 }
 new ResizeObserver(resized).observe(stage);
 
-/** On another screen, or at another zoom of the browser, a pixel is of another size. */
+/** A pixel changes its size on another screen, or at another zoom of the browser. */
 function watchPixels() {
   matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", () => { resized(); watchPixels(); }, { once: true });
 }
 watchPixels();
 
-export function paper() {
+export function readPaper() {
   layers.style.paper = getComputedStyle(stage).getPropertyValue("--paper").trim();
   drawOverlay();
 }
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paper);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readPaper);

@@ -1,49 +1,49 @@
-// The photo at hand as the server tells it: objects, interactions and masks, and what is asked of it, in order.
+// The session of the current photo: its state as the server reports it, and actions that wait for their response.
 
 import * as api from "./api.js";
 
-export class Desk extends EventTarget {
+export class Session extends EventTarget {
   constructor(layers) {
     super();
     this.layers = layers;
     this.number = null;
-    this.key = null; // of the photo, which stays what it is where numbers change
-    this.told = null; // the last frame's header with all that holds
-    this.pending = []; // actions that are not answered yet
+    this.key = null; // of the photo; unlike its number, it never changes
+    this.state = null; // the header of the last frame with the full state
+    this.pending = []; // actions without a full response yet
     this.classes = false; // whether the map of classes is shown
-    this.sight = () => null; // what the screen shows of the photo
+    this.viewport = () => null; // the part of the photo on the screen
     this.serial = null;
-    this.early = new Map(); // frames that came before the one they follow
-    this.line = Promise.resolve();
+    this.early = new Map(); // frames that came before the one they build on
+    this.drawing = Promise.resolve();
   }
 
-  /** Turns to a photo, whose size is known. */
+  /** Opens a photo, whose size is known. */
   async open({ number, key }) {
     Object.assign(this, { number, key });
-    this.told = null;
+    this.state = null;
     this.pending = [];
     this.serial = null;
     this.early.clear();
     await this.refresh();
   }
 
-  /** Asks for all that holds, in place of what is known. */
+  /** Requests the full state. */
   refresh() {
     const number = this.number;
     return api.state(number, this.classes, (header, parts) => this.#take(number, header, parts, null));
   }
 
-  /** Does something. `since` is when the hand let go, for measuring. */
+  /** Sends an action. `since` is the time at which the pointer was released, for measuring. */
   async act(action, since = performance.now()) {
     const number = this.number;
     const entry = { action, since };
     this.pending.push(entry);
-    const answered = api.act({ number, key: this.key }, action, this.classes, this.sight(), (header, parts) => this.#take(number, header, parts, entry));
-    this.dispatchEvent(new Event("pending")); // once the server has it
+    const response = api.act({ number, key: this.key }, action, this.classes, this.viewport(), (header, parts) => this.#take(number, header, parts, entry));
+    this.dispatchEvent(new Event("pending")); // after the request was sent
     try {
-      await answered;
+      await response;
     } catch (cause) {
-      this.dispatchEvent(new CustomEvent("trouble", { detail: cause.message }));
+      this.dispatchEvent(new CustomEvent("failed", { detail: cause.message }));
     } finally {
       this.#settled(entry);
     }
@@ -59,22 +59,22 @@ export class Desk extends EventTarget {
     if (this.pending.length !== count) this.dispatchEvent(new Event("pending"));
   }
 
-  /** Frames are drawn one after the other, in the order of their numbers. */
+  /** Frames are drawn one after the other, in the order of their serial numbers. */
   #take(number, header, parts, entry) {
     if (header.kind === "error") {
-      this.dispatchEvent(new CustomEvent("trouble", { detail: header.error }));
+      this.dispatchEvent(new CustomEvent("failed", { detail: header.error }));
       return;
     }
     const bitmaps = Promise.all(parts.map((part) => part.png && createImageBitmap(part.png)));
-    this.line = this.line.then(async () => this.#show(number, header, parts, await bitmaps, entry)).catch((cause) => {
-      this.dispatchEvent(new CustomEvent("trouble", { detail: `A mask could not be drawn (${cause.message}).` }));
+    this.drawing = this.drawing.then(async () => this.#show(number, header, parts, await bitmaps, entry)).catch((cause) => {
+      this.dispatchEvent(new CustomEvent("failed", { detail: `A mask could not be drawn (${cause.message}).` }));
     });
   }
 
   async #show(number, header, parts, bitmaps, entry) {
     if (number !== this.number) return;
     if (header.kind !== "state" && header.base !== this.serial) {
-      if (header.base === header.serial) return; // what was seen before it could be drawn: all of it follows
+      if (header.base === header.serial) return; // outdated before it could be drawn: the whole mask follows
       this.early.set(header.base, [number, header, parts, bitmaps, entry]);
       setTimeout(() => this.#stale(number), 300);
       return;
@@ -82,23 +82,23 @@ export class Desk extends EventTarget {
     this.serial = header.serial;
     parts.forEach((part, k) => this.layers.put(part, bitmaps[k]));
     if (header.objects) {
-      this.layers.forgetSeen();
-      if (!this.classes) this.layers.classMap = null; // it is that of before: asked for again where it is looked at
-      this.told = header;
+      this.layers.dropViewportMasks();
+      if (!this.classes) this.layers.classMap = null; // outdated; requested again when it is shown
+      this.state = header;
       this.layers.keep(header.objects.map((object) => object.name));
       if (entry) this.pending = this.pending.filter((each) => each !== entry);
     }
-    this.dispatchEvent(new CustomEvent("shown", { detail: { header, entry } }));
+    this.dispatchEvent(new CustomEvent("update", { detail: { header, entry } }));
     const next = this.early.get(this.serial);
     this.early.delete(this.serial);
     if (next) await this.#show(...next);
   }
 
-  /** What never came is asked for again, with everything else: another page may be at the same photo. */
+  /** Requests the full state where a frame never came: another page may have the same photo open. */
   #stale(number) {
     if (number !== this.number || !this.early.size) return;
     for (const [, , , , entry] of this.early.values()) if (entry) this.#settled(entry);
     this.early.clear();
-    this.refresh().catch((cause) => this.dispatchEvent(new CustomEvent("trouble", { detail: cause.message })));
+    this.refresh().catch((cause) => this.dispatchEvent(new CustomEvent("failed", { detail: cause.message })));
   }
 }

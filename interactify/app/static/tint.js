@@ -1,18 +1,18 @@
-// How a mask is drawn over the photo: tinted, within an outline, in a colour.
+// Draws a mask over the photo: tinted, with an outline, in a colour.
 //
-// Browsers without a graphics card copy a canvas of which a part is changed after it was drawn from. So what is drawn
-// here is no larger than what is to be seen, is cleared as a whole, and is not moved by parts of a pixel.
+// Without a graphics card, browsers copy a canvas when a part of it changes after it was drawn from. So the canvases
+// here are no larger than the visible area, are cleared as a whole, and are not moved by fractions of a pixel.
 
 const REACH = 4; // screen pixels beyond a mask that its outline may cover
 const AROUND = [[1, 1], [-1, 1], [1, -1], [-1, -1]];
-const BLOCK = 32; // pixels to which the sides of the canvases are rounded up, that they need not be made anew each time
+const BLOCK = 32; // pixels to which the sides of the canvases are rounded up, so that they are rarely resized
 
 export class Tint {
   constructor() {
     [this.stencil, this.ring] = [0, 1].map(() => document.createElement("canvas").getContext("2d"));
   }
 
-  /** Draws onto `to`, within `area`, what `draw(context)` draws in white, in a colour; the active one's outline is bright, with a dark rim. */
+  /** Draws onto `to`, within `area`, the white shape of `draw(context)` in a colour; the active object has a dark rim. */
   draw(to, draw, area, ratio, colour, { fills, opacity, active }) {
     const around = grown(area, Math.ceil(REACH * ratio), to.canvas);
     const { stencil, ring } = this;
@@ -39,7 +39,7 @@ export class Tint {
     to.drawImage(ring.canvas, ...inner, ...area);
   }
 
-  /** The stencil of what `draw` draws within an area, whose corner is the stencil's. */
+  /** The stencil of the shape of `draw` within an area; its corner is the area's. */
   cut(draw, [left, top, width, height]) {
     cleared(this.stencil, width, height);
     this.stencil.translate(-left, -top);
@@ -48,9 +48,9 @@ export class Tint {
     return this.stencil.canvas;
   }
 
-  /** Draws the stencil four times around where it is. */
+  /** Draws the stencil four times, shifted to the corners. */
   #spread(reach) {
-    const by = Math.max(1, Math.round(reach)); // whole pixels: resampled, it would take five times as long
+    const by = Math.max(1, Math.round(reach)); // whole pixels: resampling would take five times as long
     for (const [dx, dy] of AROUND) this.ring.drawImage(this.stencil.canvas, dx * by, dy * by);
   }
 }
@@ -64,7 +64,7 @@ function cleared(context, width, height) {
   context.clearRect(0, 0, wide, high);
 }
 
-/** Gives what was drawn a colour. */
+/** Colours everything drawn so far. */
 function dye(context, width, height, colour) {
   context.globalCompositeOperation = "source-atop";
   context.fillStyle = colour;
@@ -72,7 +72,7 @@ function dye(context, width, height, colour) {
   context.globalCompositeOperation = "source-over";
 }
 
-/** Draws within an area alone. */
+/** Draws within an area only. */
 export function clipped(context, area, draw) {
   context.save();
   context.beginPath();

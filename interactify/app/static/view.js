@@ -1,6 +1,6 @@
-// Where the photo lies on the screen: zoom and shift, and from one's coordinates to the other's.
+// The position of the photo on the screen: zoom and pan, and coordinates from one to the other.
 
-const CLOSEST = 24; // screen pixels a photo pixel becomes at most
+const MAX_SCALE = 24; // screen pixels for a photo pixel
 
 export class View {
   constructor() {
@@ -18,9 +18,9 @@ export class View {
     this.fitted = true;
   }
 
-  /** Zooms so that what is at (x, y) on the screen stays there. */
+  /** Zooms so that the point at (x, y) on the screen stays there. */
   zoom(factor, x, y) {
-    const scale = Math.min(CLOSEST, Math.max(this.least / 4, this.scale * factor));
+    const scale = Math.min(MAX_SCALE, Math.max(this.least / 4, this.scale * factor));
     this.x = x - ((x - this.x) * scale) / this.scale;
     this.y = y - ((y - this.y) * scale) / this.scale;
     this.scale = scale;
@@ -28,27 +28,27 @@ export class View {
   }
 
   pan(dx, dy, stage, photo) {
-    const least = 40; // screen pixels of the photo that stay in sight
+    const least = 40; // screen pixels of the photo that stay visible
     this.x = Math.min(stage.width - least, Math.max(least - photo.width * this.scale, this.x + dx));
     this.y = Math.min(stage.height - least, Math.max(least - photo.height * this.scale, this.y + dy));
     this.fitted = false;
   }
 
-  /** What of the photo a stage shows, and how many of its pixels there are to one of the screen's (at 1.9 it is taken for 2); null where none is. */
-  sight(stage, photo, ratio) {
+  /** The part of the photo on the stage, and its pixels for each screen pixel (1.9 counts as 2), as [left, top, width, height, step]; null where it is outside. */
+  viewport(stage, photo, ratio) {
     const [left, right] = [-this.x, stage.width - this.x].map((x) => clamp(Math.floor(x / this.scale), 0, photo.width - 1));
     const [top, bottom] = [-this.y, stage.height - this.y].map((y) => clamp(Math.floor(y / this.scale), 0, photo.height - 1));
     if (right <= left || bottom <= top) return null;
     return [left, top, right - left + 1, bottom - top + 1, Math.max(1, Math.floor(1 / (this.scale * ratio) + 0.1))];
   }
 
-  /** The photo's pixel under a place on the screen: whole numbers, which may lie outside of the photo. */
+  /** The photo's pixel at a point on the screen: whole numbers, which may be outside the photo. */
   pixel(x, y) {
     return [Math.floor((x - this.x) / this.scale), Math.floor((y - this.y) / this.scale)];
   }
 
-  /** Where a pixel's centre is on the screen. */
-  place(x, y) {
+  /** The point on the screen of a pixel's centre. */
+  toScreen(x, y) {
     return [(x + 0.5) * this.scale + this.x, (y + 0.5) * this.scale + this.y];
   }
 }

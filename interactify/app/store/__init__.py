@@ -1,1 +1,10 @@
-"""What the page keeps on disk: the project, each photo's journal and session, the masks."""
+"""What the page keeps on disk.
+
+project.py         the photos and their status, and the folder for results
+stored_session.py  a photo's session as it was left, restored
+journal.py         each action on disk before its mask is on the screen
+saver.py           one thread that writes masks and sessions in the background
+result_files.py    a photo's masks, its map of labels, and COCO JSON of all photos
+archive.py         results as one zip to download
+folder_lock.py     one server per folder
+"""

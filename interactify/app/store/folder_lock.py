@@ -1,4 +1,4 @@
-"""One server for a folder: two would each write what the other has not heard of."""
+"""A lock on the folder for results: two servers would overwrite each other's files."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from interactify.export import prepare_folder
 
 try:
     import fcntl
-except ImportError:  # Windows, where nobody is kept out
+except ImportError:  # Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 LOCK: Final = ".lock"
 
 
 @contextmanager
-def alone_in(folder: Path, address: str) -> Iterator[None]:
-    """Hold a folder as long as this process lives, and leave the address there for whoever comes next.
+def folder_lock(folder: Path, address: str) -> Iterator[None]:
+    """Lock a folder while this process lives, and leave the server's address there for the next process.
 
     Raises:
-        OptionError: another process holds it, or the folder can't be written to.
+        OptionError: another process has the lock, or the folder can't be written to.
 
     >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder, alone_in(Path(folder), "http://127.0.0.1:8347/"):
+    >>> with tempfile.TemporaryDirectory() as folder, folder_lock(Path(folder), "http://127.0.0.1:8347/"):
     ...     Path(folder, LOCK).read_text()
     'http://127.0.0.1:8347/'
     """
@@ -37,9 +37,10 @@ def alone_in(folder: Path, address: str) -> Iterator[None]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as cause:
-                there = os.read(handle, 200).decode(errors="replace")
+                other = os.read(handle, 200).decode(errors="replace")
                 raise OptionError(
-                    f"{folder} is being worked in already, at {there}. Go on there, or name another folder: --out."
+                    f"Expected a folder that no other server uses, got {folder}, which the server at {other} uses. "
+                    "Try that address, or name another folder: --out."
                 ) from cause
             except OSError:  # a file system without locks
                 pass

@@ -1,9 +1,9 @@
-"""Each action on disk before its mask is on the screen: what a saved session lacks is done again from here.
+"""A journal: each action is on disk before its mask is on the screen, and is run again if the saved session lacks it.
 
-A journal is lines of JSON: {"of": digest} first, of photo and network, then {"n": 12, "do": {…}} for an action, and
-{"n": 12, "saved": digest} for a session's file that holds all up to it. Which of the actions are still to be done is
-told by the file that is there: one is replaced at any moment, and whoever is killed between two of these steps finds
-either file with the line that speaks of it.
+A journal is lines of JSON: first {"of": digest} of photo and network, then {"n": 12, "do": {…}} for an action, and
+{"n": 12, "saved": digest} for a session's file that holds all actions up to this number. The digest of the file that is
+there tells which actions it lacks. The line is written before the file is replaced, so that a process killed at any
+moment leaves a file with a line of its digest.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ ASIDE: Final = "aside"
 
 @dataclass(frozen=True)
 class SessionFiles:
-    """Where a photo's session is, and its journal."""
+    """The paths of a photo's session and its journal."""
 
     session: Path
     journal: Path
 
     @classmethod
     def of(cls, key: str, out: Path) -> SessionFiles:
-        """Those of the photo with this key."""
+        """The files of the photo with this key."""
         return cls(out / "sessions" / f"{key}.npz", out / "sessions" / f"{key}.journal")
 
     @property
     def earlier(self) -> list[SessionFiles]:
-        """Those that were put aside, the latest first."""
+        """The files that were put aside, the latest first."""
         return [self._aside(number) for number in self._numbers()]
 
     def move_to(self, other: SessionFiles) -> None:
-        """Give both other names."""
-        for path, place in ((self.session, other.session), (self.journal, other.journal)):
+        """Rename both files."""
+        for path, new_path in ((self.session, other.session), (self.journal, other.journal)):
             if path.exists():
-                place.parent.mkdir(exist_ok=True)
-                path.rename(place)
+                new_path.parent.mkdir(exist_ok=True)
+                path.rename(new_path)
 
     def put_aside(self) -> SessionFiles:
-        """Give both names that nothing is written to; returns these."""
+        """Rename both files so that they are kept and no longer written to; returns their new names."""
         aside = self._aside(max(self._numbers(), default=0) + 1)
         self.move_to(aside)
         return aside
@@ -70,38 +70,37 @@ class Journal:
     """The journal of one photo's session, kept beside the session's file.
 
     Attributes:
-        of: a digest of what the session is of: the photo, the network, its options.
+        identity: a digest of what the session depends on: the photo, the network, its options.
     """
 
-    def __init__(self, files: SessionFiles, of: str) -> None:
-        self.path, self.session_file, self.of = files.journal, files.session, of
+    def __init__(self, files: SessionFiles, identity: str) -> None:
+        self.path, self.session_file, self.identity = files.journal, files.session, identity
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
-        self._kept: list[tuple[int, bytes]] = []  # lines whose actions the session's file lacks
-        self._saved = b""  # the line of the session's file
-        self._unwritten = b""  # what the disk did not take; it goes first the next time
+        self._lines: list[tuple[int, bytes]] = []  # number and line of actions that the session's file lacks
+        self._saved_line = b""  # the line of the session's file
+        self._unwritten = b""  # what could not be written; it goes first the next time
         self._last = 0  # the number of the last action
 
-    def waiting(self) -> list[Mapping[str, Any]]:
-        """The lines of actions that the session's file lacks, in order; from now on the journal goes on behind them.
+    def unsaved(self) -> list[Mapping[str, Any]]:
+        """Read the entries of actions that the session's file lacks, in order; new actions are added after them.
 
-        A journal of something else, or of another session than the file that is there, is put aside.
+        A journal of another photo or network, or of another session file than the one there, is put aside.
         """
         entries = entries_of(self.path)
         digest = digest_of(self.session_file) if self.session_file.exists() else None
-        held = [entry["n"] for entry in entries if digest is not None and entry.get("saved") == digest]
-        if not all_of(entries, self.of) or (digest is not None and not held):
+        saved = [entry["n"] for entry in entries if digest is not None and entry.get("saved") == digest]
+        if not same_identity(entries, self.identity) or (digest is not None and not saved):
             if any("do" in entry for entry in entries):
                 SessionFiles(self.path.with_suffix(".none"), self.path).put_aside()
             entries = [] if digest is None else [{"n": 0, "saved": digest}]
-            held = [0]
+            saved = [0]
             write_whole(self.path, b"".join((self._header, *map(_line, entries))))
-        self._kept = [
-            (entry["n"], _line(entry)) for entry in entries if "do" in entry and entry["n"] > max(held, default=0)
-        ]
-        self._saved = b"" if digest is None else _line({"n": max(held, default=0), "saved": digest})
+        last_saved = max(saved, default=0)
+        self._lines = [(entry["n"], _line(entry)) for entry in entries if "do" in entry and entry["n"] > last_saved]
+        self._saved_line = b"" if digest is None else _line({"n": last_saved, "saved": digest})
         self._last = max((entry["n"] for entry in entries), default=0)
-        return [json.loads(line) for _, line in self._kept]
+        return [json.loads(line) for _, line in self._lines]
 
     @property
     def last(self) -> int:
@@ -109,65 +108,65 @@ class Journal:
         return self._last
 
     def add(self, action: Mapping[str, Any], *, superseded: bool = False) -> int:
-        """Write an action down; returns its number. The system has it, the disk after `settle`.
+        """Write an action; returns its number. The file is surely on disk after `sync`.
 
         Args:
-            action: what was done.
-            superseded: whether it was ended by what came next, as it has to be where it is done again.
+            action: the action's content.
+            superseded: whether a newer action ended its refinement early, as it must when it is run again.
 
         Raises:
-            OSError: the disk does not take it. It is kept, and written with the next line.
+            OSError: it could not be written. It is kept in memory, and written with the next line.
         """
         with self._lock:
             self._last += 1
             line = _line({"n": self._last, "do": action} | ({"superseded": True} if superseded else {}))
-            self._kept.append((self._last, line))
+            self._lines.append((self._last, line))
             self._append(line)
             return self._last
 
-    def settle(self) -> None:
-        """Wait until the disk has what was written. Raises OSError where it fails."""
+    def sync(self) -> None:
+        """Wait until everything written is on disk. Raises OSError where that fails."""
         with self._lock:
             if self._file is not None:
                 os.fsync(self._file.fileno())
 
-    def saving(self, number: int, digest: str) -> None:
-        """Say that a session's file of this digest, which is about to be put in its place, holds all up to a number."""
+    def before_replacing(self, number: int, digest: str) -> None:
+        """Note, before it is put in place, that a session's file of this digest holds all actions up to a number."""
         with self._lock:
             self._append(_line({"n": number, "saved": digest}))
             if self._file is not None:
                 os.fsync(self._file.fileno())
 
-    def saved(self, number: int, digest: str) -> None:
-        """It is in its place: forget what it holds."""
+    def after_replacing(self, number: int, digest: str) -> None:
+        """Drop the actions that the session's new file holds."""
         with self._lock:
-            kept = [(n, line) for n, line in self._kept if n > number]
+            lines = [(n, line) for n, line in self._lines if n > number]
             line = _line({"n": number, "saved": digest})
             self.close_file()
-            write_whole(self.path, b"".join((self._header, line, *(line for _, line in kept))))
-            self._kept, self._saved, self._unwritten = kept, line, b""
+            write_whole(self.path, b"".join((self._header, line, *(line for _, line in lines))))
+            self._lines, self._saved_line, self._unwritten = lines, line, b""
 
     def close_file(self) -> None:
-        """Let go of the file; the next line opens it again."""
+        """Close the file; the next line opens it again."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     @property
     def _header(self) -> bytes:
-        return _line({"of": self.of})
+        return _line({"of": self.identity})
 
     def _append(self, line: bytes) -> None:
-        """Write a line, behind those that could not be written; all of them or nothing."""
+        """Write a line, after those that could not be written before; all of them or nothing."""
         self._unwritten += line
         try:
             file = self._opened()
             end = file.seek(0, os.SEEK_END)
-            if end:  # a line that was cut short is not gone on with
-                content = self._unwritten if _ends_whole(self.path) else b"\n" + self._unwritten
-            else:  # new, or whoever took the old one away: with all that is to be known
-                kept = b"".join(each for _, each in self._kept)
-                content = self._header + self._saved + kept + (b"" if kept.endswith(line) else line)
+            if end:  # a line that was cut short is ended first
+                content = self._unwritten if _ends_with_newline(self.path) else b"\n" + self._unwritten
+            else:  # a new file, or the old one was deleted: write everything that the session's file lacks
+                lines = b"".join(each for _, each in self._lines)
+                content = self._header + self._saved_line + lines + (b"" if lines.endswith(line) else line)
             try:
                 if file.write(content) != len(content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -181,13 +180,13 @@ class Journal:
         self._unwritten = b""
 
     def _opened(self) -> IO[bytes]:
-        """The file at the journal's path, which need not be the one that was opened there last."""
+        """The file at the journal's path, opened again if it was replaced or deleted."""
         if self._file is not None:
             try:
-                there = os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path))
+                same = os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path))
             except FileNotFoundError:
-                there = False
-            if not there:
+                same = False
+            if not same:
                 self.close_file()
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +195,7 @@ class Journal:
 
 
 def entries_of(path: Path) -> list[dict[str, Any]]:
-    """The lines of a journal that are whole; the last may have been cut short."""
+    """The complete lines of a journal; the last one may have been cut short."""
     entries = []
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
@@ -208,13 +207,13 @@ def entries_of(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def all_of(entries: Iterable[Mapping[str, Any]], of: str) -> bool:
-    """Whether no line, as `entries_of` reads them, is of another photo or network than this digest is."""
-    return all(entry.get("of", of) == of for entry in entries)
+def same_identity(entries: Iterable[Mapping[str, Any]], identity: str) -> bool:
+    """Whether entries, as `entries_of` reads them, are of the photo and network with this digest."""
+    return all(entry.get("of", identity) == identity for entry in entries)
 
 
 def digest_of(path: Path) -> str:
-    """What tells a file's content from others'."""
+    """The SHA-256 of a file."""
     with open(path, "rb") as file:
         digest = hashlib.sha256()
         while block := file.read(2**20):
@@ -226,7 +225,7 @@ def _line(entry: Mapping[str, Any]) -> bytes:
     return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
 
 
-def _ends_whole(path: Path) -> bool:
+def _ends_with_newline(path: Path) -> bool:
     with open(path, "rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"

@@ -1,7 +1,7 @@
-"""What was said of a photo before: its session as it was left, with what a killed server had only in the journal.
+"""A photo's session as it was left: the saved file, and the actions that only the journal has.
 
-A session that was made with another network, or other options, is left where it is until something new is said. Then it
-is put aside, and found again by the network that made it.
+A session of another network, or with other options, stays where it is until the first new action. Then it is put
+aside, and is found again when its own network is used again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from interactify.app.actions import read_action
-from interactify.app.store.journal import Journal, SessionFiles, all_of, entries_of
+from interactify.app.store.journal import Journal, SessionFiles, entries_of, same_identity
 from interactify.app.store.project import Photo
 from interactify.errors import CheckpointError, InteractifyError
 from interactify.interactive import Interactive
@@ -21,55 +21,55 @@ from interactify.session.session import Session
 from interactify.session.session_file import settings_of
 
 
-class History:
-    """A photo's files, and which of them its session goes on from.
+class StoredSession:
+    """A photo's session files, and which of them to continue from.
 
     Attributes:
-        notice: what a person should know of it.
-        misfit: whether what the files hold was said with another network, and nothing was said with this one yet.
-        journal: where what is said is written down; after `opened`.
+        notice: a message for the user, "" where there is none.
+        of_other_network: whether the files are another network's, and there was no action with this one yet.
+        journal: the journal for new actions; set by `restore`.
     """
 
     journal: Journal
 
     def __init__(self, net: Interactive, network: str, photo: Photo, out: Path) -> None:
-        """With `network`, the network's fingerprint: it takes a while to make, and is the same for all photos."""
+        """With `network`, the network's fingerprint: it takes a while to compute, and is the same for all photos."""
         self.net, self.network, self.photo = net, network, photo
         self.notice = ""
         self._files = self._found = SessionFiles.of(photo.key, out)
-        self.misfit = False
+        self.of_other_network = False
 
-    def opened(self) -> tuple[Session, bool]:
-        """The session, and whether something is in it that its file lacks."""
-        session, fits = self._loaded()
-        self.journal = Journal(self._found, self._of(session))
-        if not fits:  # what lies there is another network's
+    def restore(self) -> tuple[Session, bool]:
+        """The session, and whether it has actions that its saved file lacks."""
+        session, matches = self._load()
+        self.journal = Journal(self._found, self._identity(session))
+        if not matches:  # the files are another network's
             return session, False
-        waiting = self.journal.waiting()
-        for entry in waiting:
+        unsaved = self.journal.unsaved()
+        for entry in unsaved:
             try:
                 with session.control.superseding() if entry.get("superseded") else nullcontext():
                     read_action(dict(entry["do"])).run(session)
             except InteractifyError as cause:
-                self.notice = f"Of what was said last, something could not be said again: {cause}"
-        return session, bool(waiting) and not self.misfit
+                self.notice = f"Some of the last actions could not be restored: {cause}"
+        return session, bool(unsaved) and not self.of_other_network
 
-    def taken_up(self) -> Journal:
-        """The journal, as something new was said: from now on the files are this session's."""
-        if self.misfit:
-            self.misfit = False
+    def journal_to_write(self) -> Journal:
+        """The journal, for a new action: from now on the files are this session's."""
+        if self.of_other_network:
+            self.of_other_network = False
             self.journal.close_file()
             aside = self._files.put_aside()
             if self._found is self._files:
-                self.notice = f"What was said with another network, or other options, was put aside: {aside.session}"
+                self.notice = f"The session of another network, or with other options, was put aside: {aside.session}"
             else:
                 self._found.move_to(self._files)
-            self.journal = Journal(self._files, self.journal.of)
-            self.journal.waiting()
+            self.journal = Journal(self._files, self.journal.identity)
+            self.journal.unsaved()
         return self.journal
 
-    def _loaded(self) -> tuple[Session, bool]:
-        """The latest session that fits, or a new one; and whether the files are its own."""
+    def _load(self) -> tuple[Session, bool]:
+        """The latest session that matches, or a new one; and whether the files match this network."""
         fresh: Session | None = None
         refusal = ""
         for files in (self._files, *self._files.earlier):
@@ -81,20 +81,20 @@ class History:
             entries = entries_of(files.journal)
             if session is None and any("do" in entry for entry in entries):  # killed before it was saved
                 session = fresh = fresh or self.net.session(self.photo.path)
-                if not all_of(entries, self._of(fresh)):
-                    session, refusal = None, refusal or "What was said here is of another photo, or of another network."
+                if not same_identity(entries, self._identity(fresh)):
+                    session, refusal = None, refusal or "The session here is of another photo, or of another network."
             if session is not None:
                 if files is not self._files:
-                    self._found, self.misfit = files, True
-                    self.notice = "What was said here with this network, before another one was used, was found."
+                    self._found, self.of_other_network = files, True
+                    self.notice = "This network's earlier session was found and restored."
                 return session, True
         if refusal:
-            self.misfit = True
-            self.notice = f"{refusal} It stays as it is until you say something here, and is put aside then."
+            self.of_other_network = True
+            self.notice = f"{refusal} It stays as it is until your first action here, and is put aside then."
         return fresh or self.net.session(self.photo.path), not refusal
 
-    def _of(self, session: Session) -> str:
-        """A digest of all that what is said here hangs on."""
+    def _identity(self, session: Session) -> str:
+        """A digest of all that the session depends on: the photo, the network, its options."""
         settings = settings_of(session.net, session.refiner, session.target)
-        hangs_on = [session.refiner.picture.digest(), self.network, settings]
-        return hashlib.sha256(json.dumps(hangs_on, sort_keys=True).encode()).hexdigest()
+        depends_on = [session.refiner.picture.digest(), self.network, settings]
+        return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""napari's plugin: a widget in which points are clicks and a layer of labels follows them; napari.yaml declares it."""
+"""napari's plugin: a widget in which points are clicks and a layer of labels has the masks; napari.yaml declares it."""

@@ -1,4 +1,4 @@
-"""The photos that come in the package, as napari's sample data."""
+"""The package's own photos, as napari's sample data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Layers = list[tuple[Any, dict[str, Any], str]]
 
 
 def cat() -> Layers:
-    """A cat, as napari takes layers: data, options, kind."""
+    """A cat, in napari's form of layers: data, options, kind."""
     return _photo("cat")
 
 

@@ -1,4 +1,4 @@
-"""The widget: choose a photo and a network, click, and see the object; undo, redo, reset, and several objects."""
+"""The widget: choose a photo and a network, and click to segment; undo, redo, reset, and several objects."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from interactify.interactions.click import Click
 from interactify.session.session import Session
 from interactify.tools.napari_plugin.layers import ClickLayers
 from interactify.tools.napari_plugin.networks import Networks
-from interactify.tools.napari_plugin.shown import Shown, photo_of, shown
+from interactify.tools.napari_plugin.session_state import SessionState, photo_of, state_of
 from interactify.tools.napari_plugin.worker import Worker
 
-REST = 150  # milliseconds that a dragged point has to stay where it is before it is answered
+REST = 150  # milliseconds that a dragged point has to rest before the session moves its click
 
 
 class ClicksWidget(QWidget):
-    """What napari docks beside its canvas. `napari_viewer` is the viewer, or its model, whose layers are clicked on.
+    """The panel that napari docks beside its canvas. `napari_viewer` is the viewer, or its model.
 
-    Closing it ends the session: its labels stay, the clicks go.
+    Closing it ends the session: the labels stay in the viewer, the clicks are removed.
     """
 
     def __init__(self, napari_viewer: Any) -> None:
@@ -43,14 +43,14 @@ class ClicksWidget(QWidget):
         self.worker = Worker()
         self.session: Session | None = None
         self.layers: ClickLayers | None = None
-        self.state: Shown | None = None
+        self.state: SessionState | None = None
         self._networks = Networks()
         self._moving: dict[int, tuple[int, int]] = {}
         self._opening: Callable[[], Session] | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST)
-        self._rest.timeout.connect(self._moved)
+        self._rest.timeout.connect(self._dropped)
         self._build()
         events = self.viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
@@ -60,7 +60,7 @@ class ClicksWidget(QWidget):
         self.destroyed.connect(lambda *_, worker=self.worker: worker.stop())  # with the window
 
     def changeEvent(self, event: Any) -> None:
-        """As Qt calls it. napari takes a widget out of its dock when that is closed, and keeps neither."""
+        """Qt's event handler. When its dock is closed, napari takes the widget out and drops both."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._opening = None
@@ -75,18 +75,18 @@ class ClicksWidget(QWidget):
         self.target = QLineEdit()
         self.target.setPlaceholderText("the one that is clicked first")
         self.target.setToolTip("For networks of several classes: an index or a name")
-        self.open = _button("Open", self.open_photo, "Begin to click on the photo")
+        self.open = _button("Open", self.open_photo, "Start clicking on the photo")
         self.belongs, self.does_not = QRadioButton("belongs to it"), QRadioButton("does not")
         self.belongs.setChecked(True)
-        self.does_not.setToolTip("Alt with a click says the opposite; the key T changes from one to the other")
+        self.does_not.setToolTip("Alt with a click inverts it; the key T switches between the two")
         self.belongs.toggled.connect(self._polarity_changed)
-        self.undo = _button("Undo", lambda: self._say(lambda s: s.undo()), "Ctrl+Z on the clicks")
-        self.redo = _button("Redo", lambda: self._say(lambda s: s.redo()), "Ctrl+Shift+Z on the clicks")
-        self.reset = _button("Reset", lambda: self._say(lambda s: s.reset()), "Take back all clicks on this object")
+        self.undo = _button("Undo", lambda: self._apply(lambda s: s.undo()), "Ctrl+Z on the clicks")
+        self.redo = _button("Redo", lambda: self._apply(lambda s: s.redo()), "Ctrl+Shift+Z on the clicks")
+        self.reset = _button("Reset", lambda: self._apply(lambda s: s.reset()), "Take back all clicks on this object")
         self.object = QComboBox()
         self.object.activated.connect(self._object_chosen)
-        self.new = _button("New", self.new_object, "Begin another object, with a label of its own")
-        self.delete = _button("Delete", lambda: self._say(lambda s: s.delete(s.active)), "Take this object out")
+        self.new = _button("New", self.new_object, "Start another object, with its own label")
+        self.delete = _button("Delete", lambda: self._apply(lambda s: s.delete(s.active)), "Take this object out")
         self.status = QLabel("Choose a photo, and open it.")
         self.status.setWordWrap(True)
         form = QFormLayout()
@@ -104,41 +104,41 @@ class ClicksWidget(QWidget):
         self._enable()
 
     def open_photo(self) -> None:
-        """Begin a session on the chosen layer, with the network that is named; then the one before ends."""
+        """Start a session on the chosen layer with the named network, and then end the previous session."""
         layer = self.photo.currentData()
         if layer is None:
-            self.status.setText("There is no image layer: open a photo in napari first.")
+            self.status.setText("There is no image layer. Open a photo in napari first.")
             return
         named, target, networks = self.network.text().strip() or "zoo", self._target(), self._networks
 
-        def begun() -> Session:
+        def start() -> Session:
             return networks.named(named).session(photo_of(layer), target=target)
 
         self.status.setText(f"Opening {layer.name} …")
         self.open.setEnabled(False)
-        self._opening = begun
-        self.worker.ask(begun, lambda outcome: self._opened(layer, outcome) if self._opening is begun else None)
+        self._opening = start
+        self.worker.run(start, lambda outcome: self._opened(layer, outcome) if self._opening is start else None)
 
     def new_object(self) -> None:
-        """Begin another object: its label is the next one."""
+        """Start another object: its label is the next one."""
         target = self._target()
 
-        def added(session: Session) -> Any:
+        def add(session: Session) -> Any:
             session.add_object(target=target)
             return session.result
 
-        self._say(added)
+        self._apply(add)
 
     def close_session(self) -> None:
-        """End the session, where there is one: its clicks go, its labels stay, and can be painted on."""
-        layers = self._ended()
+        """End the session, if there is one: its points are removed, its labels stay and can be painted on."""
+        layers = self._end_session()
         if layers is not None:
             layers.remove_points()
 
-    def _ended(self) -> ClickLayers | None:
-        """End the session, and leave the viewer's layers as they are; returns those that were the session's."""
+    def _end_session(self) -> ClickLayers | None:
+        """End the session, and leave the viewer's layers as they are; returns the session's layers."""
         if self.session is not None:
-            self.session.cancel()  # what is being refined is shown to nobody any more
+            self.session.cancel()  # nobody will see the running refinement's result
         layers, self.layers, self.session, self.state = self.layers, None, None, None
         self._rest.stop()
         self._moving = {}
@@ -155,7 +155,7 @@ class ClicksWidget(QWidget):
         self.open.setEnabled(True)
         self._opening = None
         if isinstance(outcome, BaseException):
-            self._tell(outcome)
+            self._report(outcome)
             return
         self.close_session()
         self.session = outcome
@@ -165,23 +165,23 @@ class ClicksWidget(QWidget):
         points.bind_key("T", lambda _: (self.does_not if self.belongs.isChecked() else self.belongs).setChecked(True))
         points.bind_key("Control-Z", lambda _: self.undo.click())
         points.bind_key("Control-Shift-Z", lambda _: self.redo.click())
-        self._say(lambda session: session.result)
+        self._apply(lambda session: session.result)
 
-    def _say(self, saying: Callable[[Session], Any]) -> None:
-        """Say something to the session, in the worker's thread, and show what comes of it.
+    def _apply(self, change: Callable[[Session], Any]) -> None:
+        """Change the session in the worker's thread, and display the result, which `change` returns.
 
-        What is being refined makes way: it ends with its best so far, and what is new is answered together with it.
+        A running refinement ends with its best so far, and its interactions are refined together with the new ones.
         """
         session = self.session
         if session is None:
             return
         session.cancel()
         self.status.setText("…")
-        self.worker.ask(lambda: shown(session, saying(session)), lambda outcome: self._answered(session, outcome))
+        self.worker.run(lambda: state_of(session, change(session)), lambda outcome: self._changed(session, outcome))
 
-    def _answered(self, session: Session, outcome: Any) -> None:
+    def _changed(self, session: Session, outcome: Any) -> None:
         if session is not self.session or self.layers is None:
-            return  # it was closed meanwhile
+            return  # it was closed in the meantime
         failed = isinstance(outcome, BaseException)
         if not failed:
             self.state = outcome
@@ -190,12 +190,12 @@ class ClicksWidget(QWidget):
             self.layers.show(self.state, clicks=self.worker.idle)
         self._enable()
         if failed:
-            self._tell(outcome)
+            self._report(outcome)
 
-    def _tell(self, error: BaseException) -> None:
-        """Say what went wrong; of what is no error of this library, napari tells too, with its traceback.
+    def _report(self, error: BaseException) -> None:
+        """Display an error; napari shows those of other libraries too, with their traceback.
 
-        It is not raised: Qt ends a program in whose slots something is.
+        It is not raised: Qt ends the program on an exception in a slot.
         """
         if isinstance(error, InteractifyError):
             self.status.setText(str(error))
@@ -204,41 +204,41 @@ class ClicksWidget(QWidget):
         notification_manager.dispatch(ErrorNotification(error))
 
     def _clicked(self, clicks: list[Click]) -> None:
-        self._say(lambda session: session.add(clicks))
+        self._apply(lambda session: session.add(clicks))
 
-    def _removed(self, places: list[int]) -> None:
-        def removed(session: Session) -> Any:
+    def _removed(self, indices: list[int]) -> None:
+        def remove(session: Session) -> Any:
             result = session.result
-            for place in places:
-                result = session.remove(place)
+            for index in indices:
+                result = session.remove(index)
             return result
 
-        self._say(removed)
+        self._apply(remove)
 
-    def _dragged(self, place: int, x: int, y: int) -> None:
-        self._moving[place] = x, y
+    def _dragged(self, index: int, x: int, y: int) -> None:
+        self._moving[index] = x, y
         self._rest.start()
 
-    def _moved(self) -> None:
+    def _dropped(self) -> None:
         moving, self._moving = self._moving, {}
 
-        def moved(session: Session) -> Any:
+        def move(session: Session) -> Any:
             result = session.result
-            for place, (x, y) in moving.items():
-                result = session.move(place, x, y)
+            for index, (x, y) in moving.items():
+                result = session.move(index, x, y)
             return result
 
-        self._say(moved)
+        self._apply(move)
 
     def _polarity_changed(self, positive: bool) -> None:
         if self.layers is not None:
             self.layers.positive = positive
             self.layers.ready()
 
-    def _object_chosen(self, place: int) -> None:
+    def _object_chosen(self, index: int) -> None:
         if self.state is not None:
-            name = self.state.objects[place]
-            self._say(lambda session: session.switch(name))
+            name = self.state.objects[index]
+            self._apply(lambda session: session.switch(name))
 
     def _list_photos(self, *_: Any) -> None:
         chosen = self.photo.currentData()
@@ -251,11 +251,11 @@ class ClicksWidget(QWidget):
 
     def _layer_removed(self, event: Any) -> None:
         if self.layers is not None and event.value in (self.layers.points, self.layers.labels):
-            layers = self._ended()
+            layers = self._end_session()
             if layers is not None and event.value is layers.labels:  # clicks without labels are of no use
-                # napari may be removing them itself, just after this one. A function, since Qt holds no method alive.
+                # napari may remove them itself right after this one. A function, since Qt keeps no method alive.
                 QTimer.singleShot(0, lambda: layers.remove_points())
-            self.status.setText("The session's layer was removed, and it has ended. Open the photo to begin again.")
+            self.status.setText("The session has ended, since its layer was removed. Open the photo to begin again.")
 
     def _enable(self) -> None:
         state = self.state

@@ -30,39 +30,41 @@ def geojson(
 
     Args:
         masks: (H, W) bool, one or several of one size.
-        properties: of each feature; by default none.
-        transform: (a, b, c, d, e, f) takes a point to (a·x + b·y + c, d·x + e·y + f), in the order of rasterio's
+        properties: one mapping for each feature; empty by default.
+        transform: (a, b, c, d, e, f) maps a point to (a·x + b·y + c, d·x + e·y + f), in the order of rasterio's
             `src.transform`; GDAL's geotransform has the same six as (c, a, b, f, d, e). By default coordinates are
             pixels, (0, 0) at the upper left corner of the first one and y pointing down, which is outside the
-            standard: it knows longitude and latitude (WGS 84) only. Nothing is reprojected.
-        tolerance: in *pixels*, by which outlines are simplified (see `polygons`).
+            standard: that has longitude and latitude (WGS 84) only. Nothing is reprojected.
+        tolerance: of the outlines' simplification, in *pixels* (see `polygons`).
 
     Returns:
         One feature for each mask: a Polygon where it has one component, a MultiPolygon where it has several, no
-        geometry (null) where it is empty. Rings are closed; by their coordinates, outlines run counterclockwise and
-        holes clockwise, as the standard wants it, whichever way the transform turns or mirrors them.
+        geometry (null) where it is empty. Rings are closed. In the written coordinates, outlines run counterclockwise
+        and holes clockwise, as the standard demands, also after a transform that turns or mirrors.
 
     Raises:
-        OptionError: these are no masks, `properties` is not as long, or `transform` is none or flattens the plane.
+        OptionError: invalid masks, `properties` of another length, or a `transform` that is invalid or not invertible.
 
     >>> collection = geojson(np.ones((2, 3), bool), [{"name": "cup"}], transform=(0.5, 0, 10, 0, -0.5, 50))
     >>> collection["features"][0]["geometry"]["coordinates"]
     [[[10.0, 50.0], [10.0, 49.0], [11.5, 49.0], [11.5, 50.0], [10.0, 50.0]]]
     """
     found = checked_masks(masks)
-    told = [{} for _ in found] if properties is None else [dict(each) for each in properties]
-    if len(told) != len(found):
-        raise OptionError(f"Expected properties for each of {len(found)} masks, got {len(told)}.")
+    described = [{} for _ in found] if properties is None else [dict(each) for each in properties]
+    if len(described) != len(found):
+        raise OptionError(
+            f"Expected properties for each of {len(found)} masks, got {len(described)}. Try one mapping for each mask."
+        )
     matrix, shift, mirrored = _affine(transform)
 
     def ring(points: Points) -> list[Any]:
-        placed = points @ matrix.T + shift
-        # The first point stays the first, so that the same object in other coordinates reads alike.
-        ordered = np.concatenate((placed[:1], placed[:0:-1])) if mirrored else placed
+        moved = points @ matrix.T + shift
+        # The first point stays the first, so that an object starts at the same point in any coordinates.
+        ordered = np.concatenate((moved[:1], moved[:0:-1])) if mirrored else moved
         return plain_numbers(np.concatenate((ordered, ordered[:1])))
 
     features = []
-    for mask, its in zip(found, told, strict=True):
+    for mask, own_properties in zip(found, described, strict=True):
         shapes = [[ring(shape.outer), *map(ring, shape.holes)] for shape in polygons(mask, tolerance)]
         geometry: dict[str, Any] | None = None
         if shapes:
@@ -71,7 +73,7 @@ def geojson(
                 "type": "MultiPolygon" if several else "Polygon",
                 "coordinates": shapes if several else shapes[0],
             }
-        features.append({"type": "Feature", "properties": its, "geometry": geometry})
+        features.append({"type": "Feature", "properties": own_properties, "geometry": geometry})
     return {"type": "FeatureCollection", "features": features}
 
 
@@ -83,20 +85,20 @@ def write_geojson(
     transform: Sequence[float] = IN_PIXELS,
     tolerance: float = 0.0,
 ) -> Path:
-    """Write what `geojson` gives as a file.
+    """Write the result of `geojson` as a file.
 
     Args:
-        path: of the file, which is replaced where it exists.
+        path: of the file; an existing one is replaced.
         masks: (H, W) bool, one or several of one size.
-        properties: of each feature; by default none.
+        properties: one mapping for each feature; empty by default.
         transform: (a, b, c, d, e, f), from pixels to a map's coordinates.
-        tolerance: in pixels, by which outlines are simplified.
+        tolerance: of the outlines' simplification, in pixels.
 
     Returns:
         The file's path.
 
     Raises:
-        OptionError: as `geojson` says, `properties` have no place in JSON, or the file can't be written.
+        OptionError: as for `geojson`, JSON has no form for the `properties`, or the file can't be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -107,16 +109,20 @@ def write_geojson(
 
 
 def _affine(transform: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """The matrix, the shift, and whether they mirror."""
+    """The matrix (2, 2), the shift (2,), and whether the matrix mirrors."""
     try:
         numbers = tuple(float(value) for value in transform)
-        if numbers[6:] == (0, 0, 1):  # rasterio's own are matrices with a last row that says nothing
+        if numbers[6:] == (0, 0, 1):  # rasterio's transform is a matrix (3, 3), whose last row is constant
             numbers = numbers[:6]
         a, b, c, d, e, f = numbers
     except (ValueError, TypeError) as cause:
-        raise OptionError(f"Expected a transform as six numbers (a, b, c, d, e, f), got {transform!r}.") from cause
+        raise OptionError(
+            f"Expected a transform as six numbers (a, b, c, d, e, f), got {transform!r}. Try rasterio's src.transform."
+        ) from cause
     matrix, shift = np.array([[a, b], [d, e]]), np.array([c, f])
     area = a * e - b * d
     if not np.isfinite([*matrix.ravel(), *shift]).all() or not np.isfinite(area) or area == 0:
-        raise OptionError(f"Expected a transform that keeps the plane a plane, got {tuple(transform)!r}.")
+        raise OptionError(
+            f"Expected a finite, invertible transform, got {tuple(transform)!r}. Try rasterio's src.transform."
+        )
     return matrix, shift, area < 0

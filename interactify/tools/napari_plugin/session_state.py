@@ -1,4 +1,4 @@
-"""What of a session is shown, worked out beside the window: labels, clicks, objects, and how the last click went."""
+"""The state of a session that the window displays, computed outside the window's thread; and photos from layers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from interactify.session.session import Session
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """All that the window shows of a session at a time.
+class SessionState:
+    """All that the window displays of a session at one time.
 
     Attributes:
         labels: (H, W) int32, k for the k-th object.
-        clicks: those of the object that is spoken of.
+        clicks: of the active object.
         objects: the names of all.
-        active: the place in `objects` of the one that is spoken of, from 0.
-        text: how the last click went.
+        active: the index of the active object in `objects`, from 0.
+        text: a summary of the last result.
     """
 
     labels: NDArray[np.int32]
@@ -35,42 +35,42 @@ class Shown:
     text: str
 
 
-def shown(session: Session, result: Result) -> Shown:
-    """A session as it is now; `result` is what the last thing that was said gave."""
+def state_of(session: Session, result: Result) -> SessionState:
+    """A session's current state; `result` is that of the last change."""
     labels = session.label_map()
     active = session.objects.index(session.active)
-    if not session.interactions:  # of an object of which nothing was said, the network's own prediction
+    if not session.interactions:  # of an object without interactions, the network's own prediction
         labels[(labels == 0) & session.result.mask] = active + 1
     clicks = tuple(each for each in session.interactions if isinstance(each, Click))
-    return Shown(labels, clicks, session.objects, active, session.can_undo, session.can_redo, told(result))
+    return SessionState(labels, clicks, session.objects, active, session.can_undo, session.can_redo, summary(result))
 
 
-def told(result: Result) -> str:
-    """A line about a result: how many clicks hold, what they took, and what does not hold and why."""
+def summary(result: Result) -> str:
+    """A line about a result: the number of clicks, the time, and which are not satisfied and why."""
     count = len(result.interactions)
     if not count:
         return "The network's own prediction. Click where it is wrong."
     line = f"{count} click{'s' * (count > 1)}, {result.seconds * 1000:.0f} ms"
     if result.satisfied:
-        return f"{line}: {'all hold' if count > 1 else 'it holds'}."
-    missed = result.unsatisfied
-    clicks = [each.interaction for each in missed if isinstance(each.interaction, Click)]
-    places = ", ".join(f"({click.x}, {click.y})" for click in clicks[:3])
-    verb = "does" if len(missed) == 1 else "do"
-    return f"{line}: {len(missed)} {verb} not hold, at {places}. Why: {missed[0].reason}."
+        return f"{line}: {'all are satisfied' if count > 1 else 'it is satisfied'}."
+    unsatisfied = result.unsatisfied
+    clicks = [each.interaction for each in unsatisfied if isinstance(each.interaction, Click)]
+    pixels = ", ".join(f"({click.x}, {click.y})" for click in clicks[:3])
+    verb = "is" if len(unsatisfied) == 1 else "are"
+    return f"{line}: {len(unsatisfied)} {verb} not satisfied, at {pixels}. Why: {unsatisfied[0].reason}."
 
 
 def photo_of(layer: Any) -> NDArray[Any]:
-    """An image layer as a network is to see it: colours (H, W, 3 or 4), or (H, W) in the layer's contrast limits.
+    """The picture of an image layer: colours (H, W, 3 or 4), or (H, W) in [0, 1] by the layer's contrast limits.
 
     Raises:
-        PhotoError: a layer that is no single picture.
+        PhotoError: the layer is no single picture.
     """
     data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
     array = np.asarray(data)
     if array.ndim != (3 if layer.rgb else 2):
         raise PhotoError(
-            f"Expected a layer with one picture, rows by columns; {layer.name!r} has the shape {array.shape}. "
+            f"Expected a layer with one picture, rows by columns, got {layer.name!r} of shape {array.shape}. "
             "Try one slice of it: viewer.add_image(layer.data[0])."
         )
     if layer.rgb:
