@@ -123,7 +123,7 @@ def _instance(found: object, called: str) -> Adapter:
         callable(getattr(instance, member, None)) for member in ("recognises", "knows")
     ):
         raise OptionError(
-            f"Expected an adapter with name, recognises(model) and knows(model), got {called}. Try one of {', '.join(names())}."
+            f"Expected an adapter with name, recognises(model) and knows(model), got {called}. Try 'generic'."
         )
     adapter: Adapter = instance  # type: ignore[assignment]
     return adapter

@@ -92,8 +92,8 @@ def _as_maps(features: Any, model: Any, size: tuple[int, int]) -> tuple[Tensor, 
         prefix, (h, w) = _grid(features.shape[1], size, range(3) if known is None else (known,))
         return features[:, prefix:].transpose(1, 2).unflatten(2, (h, w)), _Form("NLC", prefix)
     raise ModelError(
-        f"Expected the features of {type(model).__name__} to be a map or tokens, got one {_shape(features)}, which is not a map. "
-        f"{_INSTEAD}"
+        f"Expected the features of {type(model).__name__} to be a map or tokens, got one {_shape(features)}, "
+        f"not a map. {_INSTEAD}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Any network: nothing is known before it runs, except its `pretrained_cfg` and what is known about a network inside it.
+"""Any network: before it runs, only its `pretrained_cfg` and what is known about a network inside it are known.
 
 A module around a network of a known family, such as a LightningModule, is of no family itself. What is known about the
 network inside also applies to the module, unless the module does more than pass the image on.

@@ -61,8 +61,8 @@ def log_scores(classes: Tensor, masks: Tensor, size: tuple[int, int], queries: Q
 
     A class's score at a pixel is Σ over queries of P(class | query) · P(pixel | query), as in Cheng et al., "Per-Pixel
     Classification is Not All You Need for Semantic Segmentation", NeurIPS 2021, section 3.4. Scores are not
-    probabilities, but their shares are: the logarithm of the score is a logit for a softmax over the classes. It has the
-    same argmax as the score, and a gradient even if the score is very small.
+    probabilities, but their shares are: the logarithm of the score is a logit for a softmax over the classes. It has
+    the argmax of the score, and a gradient even if the score is very small.
 
     With a single class the share would be 1 everywhere. The logit is then the log-odds that any query claims the pixel.
     """

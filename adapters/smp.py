@@ -16,17 +16,17 @@ from interactify.inspection.spec import Knowledge
 
 _PACKAGE = "segmentation_models_pytorch"
 
-# Of the weights that smp offers for its own encoders all but these were trained with ImageNet's mean and deviation. The
-# settings themselves are kept on a hub since smp 0.5; until then they were part of it.
+# All weights that smp offers for its own encoders, except these, were trained with ImageNet's mean and deviation. Since
+# smp 0.5 the settings are on a hub; before that they were part of smp.
 _INCEPTION = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 _DPN = tuple(value / 255 for value in (124, 117, 104)), (1 / (0.0167 * 255),) * 3
 _OTHER = {
     **dict.fromkeys(("inceptionresnetv2", "inceptionv4", "xception", "timm-tf_efficientnet_lite"), _INCEPTION),
     "dpn": _DPN,
 }
-_CLAMPED = 0.02  # how near to 0 and 1 log-odds are followed; from there on they go on straight
+_CLAMPED = 0.02  # distance from 0 and 1 from which log-odds continue as a straight line
 
-# B, the middle of the decoder: the name of a module in it.
+# Insertion point B, the middle of the decoder: the name of a module in it.
 _MIDDLE: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("UnetDecoder", "MAnetDecoder", "LinknetDecoder"), lambda d: _half("blocks", d.blocks)),
     "UnetPlusPlusDecoder": lambda d: f"blocks.x_0_{d.depth // 2}",
@@ -34,16 +34,16 @@ _MIDDLE: dict[str, Callable[[Any], str]] = {
     "PSPDecoder": lambda d: "psp",
     "PANDecoder": lambda d: "gau2" if hasattr(d, "gau2") else "fpa",
     "DeepLabV3Decoder": lambda d: "aspp",
-    # The first depthwise convolution of ASPP and skip joined: scales pass through it as they are.
+    # The first depthwise convolution after ASPP and skip are joined: it passes scales on unchanged.
     "DeepLabV3PlusDecoder": lambda d: "block2.0.0",
     "UPerNetDecoder": lambda d: _half("fpn_lateral_blocks", d.fpn_lateral_blocks),
-    "SegformerDecoder": lambda d: "fuse_stage.0",  # the stages joined, before normalisation
+    "SegformerDecoder": lambda d: "fuse_stage.0",  # where the stages are joined, before normalisation
     "DPTDecoder": lambda d: _half("fusion_blocks", d.fusion_blocks),
 }
 
 
 class Smp:
-    """Knows smp's networks, and subclasses of them: points, divisor, the encoder's normalisation, the activation."""
+    """smp's networks and their subclasses: insertion points, divisor, the encoder's normalisation, the activation."""
 
     name = "smp"
 
@@ -66,7 +66,7 @@ class Smp:
 
 
 def _encoder_name(model: nn.Module) -> str:
-    """As smp calls it ("resnet34", "tu-convnext_tiny"); "" for an encoder that smp does not know."""
+    """The encoder's name in smp ("resnet34", "tu-convnext_tiny"); "" for an encoder that smp does not know."""
     own = str(getattr(model, "name", "")).partition("-")[2]  # "u-resnet34"
     configured = str(_config(model).get("encoder_name") or "")
     for name in (own, configured):
@@ -77,13 +77,13 @@ def _encoder_name(model: nn.Module) -> str:
 
 
 def _config(model: nn.Module) -> dict[str, Any]:
-    """What the constructor was called with; empty for a subclass with parameters of its own, or of an older smp."""
+    """The constructor's arguments; empty for a subclass with its own parameters, or from an older smp."""
     config = getattr(model, "_hub_mixin_config", None)
     return config if isinstance(config, dict) else {}
 
 
 def _registered() -> dict[str, Any]:
-    """What smp calls its encoders, and a user those added to them; the module is loaded where a model of it is."""
+    """The encoders of smp by name, with those that users added; the module is loaded if there is a model of it."""
     found = getattr(sys.modules.get(f"{_PACKAGE}.encoders"), "encoders", {})
     return found if isinstance(found, dict) else {}
 
@@ -95,7 +95,7 @@ def _timm_settings(model: nn.Module) -> dict[str, Any]:
 
 
 def _normalisation(model: nn.Module, name: str) -> Knowledge:
-    """The encoder's; of any other number of channels than three nothing is known."""
+    """The encoder's normalisation; for any other number of channels than three nothing is known."""
     if getattr(getattr(model, "encoder", None), "_in_channels", 3) != 3 or not name:
         return Knowledge()
     weights = _config(model).get("encoder_weights")
@@ -103,7 +103,7 @@ def _normalisation(model: nn.Module, name: str) -> Knowledge:
     mean, std = settings.get("mean"), settings.get("std")
     if mean is None or std is None:
         return Knowledge()
-    # smp divides the photo by 255 for an encoder that reads [0, 1], and leaves it alone for one of [0, 255].
+    # smp divides the photo by 255 for an encoder that reads [0, 1], but not for one that reads [0, 255].
     scale = 1 if (settings.get("input_range") or (0, 1))[1] == 1 else 255
     usual = f"the {name} encoder's"
     return Knowledge(
@@ -115,12 +115,12 @@ def _normalisation(model: nn.Module, name: str) -> Knowledge:
 
 
 def _settings(name: str, weights: str) -> dict[str, Any]:
-    """What the registry says of weights: older versions of smp, and users who add an encoder, say it there."""
+    """The registry's settings of weights: older versions of smp, and users who add an encoder, put them there."""
     entry = _registered().get(name, {})
     offered = entry.get("pretrained_settings") or {}
-    said: object = offered.get(weights) or next(iter(offered.values()), {})
-    if isinstance(said, dict) and "mean" in said:
-        return said
+    settings: object = offered.get(weights) or next(iter(offered.values()), {})
+    if isinstance(settings, dict) and "mean" in settings:
+        return settings
     if not entry.get("encoder", object).__module__.startswith(_PACKAGE):
         return {}
     mean, std = next((pair for start, pair in _OTHER.items() if name.startswith(start)), IMAGENET)
@@ -132,13 +132,13 @@ def _scaled(values: Sequence[float], scale: float) -> tuple[float, ...]:
 
 
 def _size(model: nn.Module) -> Knowledge:
-    """What height and width must be divisible by, and at least; whether one size is all that goes."""
+    """The divisor and the least value of height and width; whether only one size is possible."""
     encoder, decoder = getattr(model, "encoder", None), getattr(model, "decoder", None)
     stride, kinds = getattr(encoder, "output_stride", None), _kinds(decoder)
     least = _least_of_timm(model)
     if not getattr(model, "requires_divisible_input_shape", True) or not isinstance(stride, int):
         return Knowledge(smallest=least or None)
-    if "DPTDecoder" in kinds:  # it halves the last of its maps until it lies at 1/4, 1/8, 1/16, … of the image
+    if "DPTDecoder" in kinds:  # it halves its last map until it has 1/4, 1/8, 1/16, … of the image's size
         stride = math.lcm(stride, 2 ** (len(decoder.reassemble_blocks) + 1))  # type: ignore[union-attr]
     vit = getattr(encoder, "model", None)
     size = getattr(getattr(vit, "patch_embed", None), "img_size", None)
@@ -150,19 +150,19 @@ def _size(model: nn.Module) -> Knowledge:
 
 
 def _least_of_timm(model: nn.Module) -> int:
-    """The least height and width that one of timm's encoders takes; 0 where any that is usual will do."""
+    """The least height and width that an encoder of timm takes; 0 if any usual size works."""
     settings = _timm_settings(model)
     unpadded = str(settings.get("architecture", "")).startswith(("inception_v", "inception_resnet"))
     return max([75 if unpadded else 0, *(settings.get("min_input_size") or ())[-2:]])
 
 
 def _points(model: nn.Module) -> dict[str, str]:
-    """f-BRS's places, of which those are named that exist: a subclass may be built otherwise."""
+    """f-BRS's insertion points, as far as they exist: a subclass may be built in another way."""
     decoder = getattr(model, "decoder", None)
     middle = next((_MIDDLE[kind](decoder) for kind in _kinds(decoder) if kind in _MIDDLE), None)
-    places = {"A": "encoder", "B": f"decoder.{middle}", "C": "decoder"}
+    points = {"A": "encoder", "B": f"decoder.{middle}", "C": "decoder"}
     names = {name for name, _ in nn.Module.named_modules(model)}
-    return {letter: name for letter, name in places.items() if name in names}
+    return {letter: name for letter, name in points.items() if name in names}
 
 
 def _kinds(decoder: object) -> list[str]:
@@ -174,10 +174,10 @@ def _half(name: str, blocks: Sequence[nn.Module]) -> str:
 
 
 def _hidden_logits(model: nn.Module) -> Callable[[nn.Module, Tensor], Any] | None:
-    """A forward that ends before an activation through which no click could act; None where there is no such.
+    """A forward that ends before an activation that passes no gradient to clicks; None if there is no such activation.
 
-    A sigmoid and a softmax are not among them: logits are read before these anyway, and they tell what the classes
-    are to each other. Nor are a logarithm of a softmax, which is as good as logits, and a user's own function.
+    Sigmoid and softmax are not among them: logits are read before these anyway, and they show whether classes exclude
+    each other. Nor are the logarithm of a softmax, which is as good as logits, and a user's own function.
     """
     head = getattr(model, "segmentation_head", None)
     if not isinstance(head, nn.Module) or "forward" in vars(model):
@@ -190,7 +190,7 @@ def _hidden_logits(model: nn.Module) -> Callable[[nn.Module, Tensor], Any] | Non
 
 def _ending_before(name: str, logits_of: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Tensor], Any]:
     def forward(network: nn.Module, image: Tensor) -> Any:
-        """The network's own forward, in which the activation passes on what it reads."""
+        """The network's own forward, with an activation that passes its input on."""
         activation = network.get_submodule(name)
         handle = activation.register_forward_hook(lambda module, args, out: logits_of(args[0]))
         try:
@@ -202,7 +202,7 @@ def _ending_before(name: str, logits_of: Callable[[Tensor], Tensor]) -> Callable
 
 
 def _log_odds_of_unclamped(value: Tensor) -> Tensor:
-    """Log-odds of what a clamp to [0, 1] makes a probability of; straight on where it would have cut off.
+    """Log-odds of a value that a clamp to [0, 1] turns into a probability; a straight line beyond the clamp.
 
     >>> [round(value, 2) for value in _log_odds_of_unclamped(torch.tensor([0.5, 0.9, 1.0, 3.0])).tolist()]
     [0.0, 2.2, 4.91, 106.95]
@@ -211,7 +211,7 @@ def _log_odds_of_unclamped(value: Tensor) -> Tensor:
     return torch.logit(inside) + (value - inside) / (_CLAMPED * (1 - _CLAMPED))
 
 
-# By the activation's class: what logits are made of its input.
+# By the activation's class: from its input to logits.
 _LOGITS_OF: dict[str, Callable[[Tensor], Tensor]] = {
     "ArgMax": torch.clone,
     "Tanh": torch.clone,

@@ -1,4 +1,4 @@
-"""timm's classifiers as dense networks, and what their `pretrained_cfg` says of them."""
+"""timm: its classifiers as dense networks, and what their `pretrained_cfg` states."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from interactify.adapters.dense import class_map
 from interactify.adapters.generic import is_from, stated
 from interactify.inspection.spec import Knowledge
 
-_DIVISOR = 32  # what photos are padded to anyway
-# Their convolutions are not padded: of less than this nothing is left at the end.
+_DIVISOR = 32  # photos are padded to its multiples anyway
+# Their convolutions are not padded: from a smaller image nothing is left at the end.
 _UNPADDED = {"InceptionV3": 75, "InceptionV4": 75, "InceptionResnetV2": 75}
 
 
 class Timm:
-    """Classifiers answer with a class map, their head applied at every position; encoders with their own maps."""
+    """Classifiers return a class map, their head applied at every position; encoders return their own maps."""
 
     name = "timm"
 
     def recognises(self, model: nn.Module) -> bool:
-        # Architectures of a user's own that are registered there follow its conventions without inheriting anything.
+        # A user's architecture that is registered in timm follows its conventions without inheriting anything.
         return is_from(model, "timm") or (_is_classifier(model) and hasattr(model, "pretrained_cfg"))
 
     def knows(self, model: nn.Module) -> Knowledge:
         config = getattr(model, "pretrained_cfg", None)
-        called = config.get("architecture") if isinstance(config, Mapping) else None
-        said = replace(
+        architecture = config.get("architecture") if isinstance(config, Mapping) else None
+        known = replace(
             stated(model),
-            family=f"timm {called or type(model).__name__}",
+            family=f"timm {architecture or type(model).__name__}",
             divisor=None if isinstance(config, Mapping) and config.get("fixed_input_size") else _divisor(model),
             smallest=_smallest(model, config),
         )
         if not _is_classifier(model):
-            return said
+            return known
         headless = getattr(model, "num_classes", None) == 0
-        does = (
+        output = (
             "its features at every position: it has no classifier" if headless else "its head applied at every position"
         )
         return replace(
-            said,
-            family=f"{said.family}, {does}",
+            known,
+            family=f"{known.family}, {output}",
             forward=class_map,
             activation="none",
             class_names=() if headless else _class_names(model),
@@ -54,17 +54,17 @@ class Timm:
 
 
 def _is_classifier(model: nn.Module) -> bool:
-    """Whether the model's forward is its head after its features, and not replaced by an encoder's or a user's own."""
+    """Whether the model's forward applies its head to its features, and is not an encoder's or a user's own."""
     defined = [
-        next((place for place, kind in enumerate(type(model).__mro__) if name in vars(kind)), None)
+        next((index for index, kind in enumerate(type(model).__mro__) if name in vars(kind)), None)
         for name in ("forward", "forward_features", "forward_head")
     ]
-    forward, *parts = (place for place in defined if place is not None)
+    forward, *parts = (index for index in defined if index is not None)
     return len(parts) == 2 and forward >= min(parts) and "forward" not in vars(model)
 
 
 def _divisor(model: nn.Module) -> int | None:
-    """What keeps positions and pixels aligned, where that is not a divisor of 32: strides of 64, patches of 14."""
+    """The divisor that keeps positions and pixels aligned, if it does not divide 32: strides of 64, patches of 14."""
     try:
         strides = {int(info["reduction"]) for info in model.feature_info}  # type: ignore[union-attr]
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -80,7 +80,7 @@ def _smallest(model: nn.Module, config: Any) -> int | None:
 
 
 def _points(model: Any) -> dict[str, str]:
-    """A: the backbone's last stage. Where it lays channels last, a map of theirs is found by running it instead."""
+    """A: the backbone's last stage. If its layout is channels-last, running the network finds a map instead."""
     try:
         last = model.feature_info[-1]["module"]
     except (AttributeError, IndexError, KeyError, TypeError):
@@ -90,7 +90,7 @@ def _points(model: Any) -> dict[str, str]:
 
 
 def _class_names(model: Any) -> tuple[str, ...]:
-    """What the weights' own configuration calls its classes, else ImageNet's synonyms: "tabby, tabby cat"."""
+    """The classes' names in the weights' configuration, else ImageNet's synonyms: "tabby, tabby cat"."""
     config = getattr(model, "pretrained_cfg", None)
     config = config if isinstance(config, Mapping) else {}
     classes, names = getattr(model, "num_classes", None), config.get("label_names")
@@ -99,15 +99,18 @@ def _class_names(model: Any) -> tuple[str, ...]:
         described = described if isinstance(described, Mapping) else {}
         listed = [names[k] for k in sorted(names)] if isinstance(names, Mapping) else names
         return tuple(str(described.get(name, name)) for name in listed)
-    if classes != config.get("num_classes"):  # a head of the user's own, though it may count as many
+    if classes != config.get("num_classes"):  # the user's own head, even if it has as many classes as ImageNet
         return ()
     return _imagenet(classes)
 
 
 @functools.cache
 def _imagenet(classes: int) -> tuple[str, ...]:
-    """Names of the ImageNet subset that has so many classes; none where there is no such subset."""
-    from timm.data import ImageNetInfo, infer_imagenet_subset  # only a timm model leads here
+    """Names of the ImageNet subset with this number of classes; none if there is no such subset."""
+    from timm.data import (
+        ImageNetInfo,
+        infer_imagenet_subset,
+    )  # here: timm is loaded already, since the model is of timm
 
     subset = infer_imagenet_subset({"num_classes": classes})
     return tuple(ImageNetInfo(subset).label_descriptions()) if subset else ()

@@ -1,4 +1,4 @@
-"""Hugging Face transformers: what configurations and image processors say, read from files that are here already."""
+"""Hugging Face transformers: what configurations and image processors state, read from local files only."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _SETTINGS = (
 )
 
 # Insertion points by config.model_type: deepest encoder map, middle of the decode head, input of the classifier. Where
-# versions of transformers differ, the first name that there is. Auxiliary heads, whose maps no logit depends on, are
-# what a search by size alone would find.
+# versions of transformers differ, the first name that exists. A search by size alone would find auxiliary heads, whose
+# maps no logit depends on.
 _UPER = {"A": ("backbone", "fpn", "fpn4"), "B": ("decode_head.fpn_convs.1",), "C": ("decode_head.fpn_bottleneck",)}
 _PIXELS = "model.pixel_level_module"
 _MASKED = {
@@ -96,17 +96,17 @@ class Transformers:
         )
 
 
-# ---- what an image processor does ------------------------------------------------------------------------------------
+# ---- the image processor ---------------------------------------------------------------------------------------------
 
 
 def _processing(config: Any) -> dict[str, Any]:
-    """Normalisation, order of colours and size: of the checkpoint's own file, else of the family's image processor."""
+    """Normalisation, order of colours and size, from the checkpoint's own file, else the family's image processor."""
     name, default = _default_settings(config)
-    own, file = _own_settings(config)
-    settings = {**default, **own}
+    stored, file = _stored_settings(config)
+    settings = {**default, **stored}
     only = _one_size(config)
     sizes = {
-        "resolution": only or _longest(own) or _image_size(config) or _longest(default),
+        "resolution": only or _longest(stored) or _image_size(config) or _longest(default),
         "fixed": bool(only) or None,
     }
     if not settings:
@@ -126,41 +126,41 @@ def _processing(config: Any) -> dict[str, Any]:
     }
 
 
-def _own_settings(config: Any) -> tuple[dict[str, Any], str]:
-    """What the file beside the weights says, and its name; nothing where there is none on this machine."""
+def _stored_settings(config: Any) -> tuple[dict[str, Any], str]:
+    """The settings in the file beside the weights, and its name; nothing if there is no local file."""
     for file in _FILES:
         path = _local(config, file)
         try:
-            said = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+            content = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
         except (OSError, ValueError):
-            said = None
-        said = said.get("image_processor", said) if isinstance(said, dict) else None
-        if isinstance(said, dict):
-            settings = {name: said[name] for name in _SETTINGS if said.get(name) is not None}
+            content = None
+        content = content.get("image_processor", content) if isinstance(content, dict) else None
+        if isinstance(content, dict):
+            settings = {name: content[name] for name in _SETTINGS if content.get(name) is not None}
             if settings:
                 return settings, file
     return {}, ""
 
 
 def _local(config: Any, file: str) -> str | None:
-    """The file beside the weights: in their folder, or in the hub's cache. Nothing is asked of the network."""
-    place = getattr(config, "_name_or_path", None)
-    if not isinstance(place, str) or not place:
+    """The file beside the weights, in their folder or in the hub's cache. Sends no request."""
+    folder = getattr(config, "_name_or_path", None)
+    if not isinstance(folder, str) or not folder:
         return None
-    if Path(place).is_dir():
-        return str(Path(place, file))
+    if Path(folder).is_dir():
+        return str(Path(folder, file))
     try:
-        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub import try_to_load_from_cache  # here: an optional package
 
-        found = try_to_load_from_cache(place, file, revision=getattr(config, "_commit_hash", None))
-    except (ImportError, ValueError):  # no name of a repository
+        found = try_to_load_from_cache(folder, file, revision=getattr(config, "_commit_hash", None))
+    except (ImportError, ValueError):  # not the name of a repository
         return None
     return found if isinstance(found, str) else None
 
 
 def _default_settings(config: Any) -> tuple[str, dict[str, Any]]:
-    """The family's image processor and what it does where nobody says otherwise."""
-    try:
+    """The name of the family's image processor, and its default settings."""
+    try:  # here: an optional package, loaded already if the model is of it
         from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
     except ImportError:
         return "", {}
@@ -173,7 +173,7 @@ def _default_settings(config: Any) -> tuple[str, dict[str, Any]]:
     for kind in kinds:
         if getattr(kind, "image_mean", None) is not None:
             return kind.__name__.removesuffix("Pil").removesuffix("Fast"), _set(kind)
-    for kind in kinds:  # older ones set them when they are made, which is quick; OneFormer's would ask the network
+    for kind in kinds:  # older ones set them in __init__, which is quick; OneFormer's would send a request
         taken = kind.__init__.__code__.co_varnames
         if "image_mean" in taken and "repo_path" not in taken:
             return kind.__name__, _set(kind())
@@ -185,9 +185,9 @@ def _set(holder: Any) -> dict[str, Any]:
 
 
 def _mean_and_std(settings: Mapping[str, Any]) -> tuple[Any, Any]:
-    """For images in [0, 1]; None where it can't be said.
+    """For images in [0, 1]; None if they are unknown.
 
-    The processor makes s·x of pixels x in [0, 1], then (s·x − m) / d: that is (x − m / s) / (d / s).
+    The processor scales pixels x in [0, 1] to s·x and normalises to (s·x − m) / d, which is (x − m / s) / (d / s).
     """
     scale = 255.0
     if settings.get("do_rescale", True):
@@ -205,7 +205,7 @@ def _divided(values: Any, by: float) -> Any:
 
 
 def _longest(settings: Mapping[str, Any]) -> int | None:
-    """Longest side of a photo, in pixels, as the processor makes it; of 4:3 where it only sets the shorter one."""
+    """The longest side of a photo after the processor, in pixels; for 4:3 if it only sets the shorter side."""
     size = settings.get("crop_size") if settings.get("do_center_crop") else None
     size = size or (settings.get("size") if settings.get("do_resize", True) else None)
     if isinstance(size, int):
@@ -219,7 +219,7 @@ def _longest(settings: Mapping[str, Any]) -> int | None:
     return max(sides.values(), default=None)
 
 
-# ---- what the configuration says -------------------------------------------------------------------------------------
+# ---- the configuration -----------------------------------------------------------------------------------------------
 
 
 def _image_size(config: Any) -> int | None:
@@ -229,7 +229,7 @@ def _image_size(config: Any) -> int | None:
 
 
 def _one_size(config: Any) -> int | None:
-    """The size of a network whose positions are tied to it, so that what a processor makes is cut or padded to it."""
+    """The only size of a network whose position embeddings fix it; images are cropped or padded to it."""
     kind, backbone = config.model_type, getattr(config, "backbone_config", None)
     if kind in ("eomt", "eomt_dinov3", "data2vec-vision") or (kind == "dpt" and getattr(config, "is_hybrid", False)):
         return _image_size(config)
@@ -237,7 +237,7 @@ def _one_size(config: Any) -> int | None:
 
 
 def _divisor(config: Any) -> int | None:
-    """The patch size, where images are read by patches that 32 is no multiple of, and of DPT, which takes squares."""
+    """The patch size if it does not divide 32, and the patch size of DPT, which takes squares."""
     if config.model_type == "dpt" and isinstance(getattr(config, "patch_size", None), int):
         return config.patch_size
     for part in (config, getattr(config, "backbone_config", None)):
@@ -248,7 +248,7 @@ def _divisor(config: Any) -> int | None:
 
 
 def _class_names(config: Any) -> tuple[str, ...]:
-    """`id2label` in order, unless it only counts: LABEL_0, LABEL_1, …."""
+    """`id2label` in order, unless its names are only numbers: LABEL_0, LABEL_1, …."""
     labels = getattr(config, "id2label", None) or {}
     names = tuple(str(name) for _, name in sorted(labels.items()))
     return () if all(re.fullmatch(r"LABEL_\d+", name) for name in names) else names

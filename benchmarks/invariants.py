@@ -153,7 +153,7 @@ def _holds(model: nn.Module, found: dict[str, Any], photo_size: tuple[int, int] 
     session = net.session(_photo(net.spec.channels, photo_size), target=target)
     if session.result.mask.shape != photo_size:
         return f"a mask of {session.result.mask.shape}"
-    image, mine = session.initial_step.frame.image, session.result.logits
+    image, mine = session.initial_step.crop.image, session.result.logits
     size = (image.shape[-2], image.shape[-1])
     found.update(
         stem=[call.module for call in net.spec.stem],

@@ -2,7 +2,7 @@
 
     python -m benchmarks.screenshots [--out DIR]    demo.jpg, app.jpg and app-dark.jpg, into docs/images by default
 
-The first is the sheet of the cat that `make demo` draws; for the others the page is driven in a browser.
+The first is the sheet of the cat that `make demo` draws. For the others a browser shows the page.
 
 Needs Debian's chromium on the path, and playwright (`pip install 'interactify[test]'`).
 """
@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from playwright.sync_api import expect, sync_playwright
 
 from interactify import zoo
 from interactify.commands import demo
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-PATIENCE = 60_000  # milliseconds
+TIMEOUT = 60_000  # milliseconds
 
 
 def main() -> None:
@@ -35,13 +36,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sheet(Path(folder), given.out)
         with browser() as launched:
-            picture(launched, Path(folder), given.out)
+            page_pictures(launched, Path(folder), given.out)
 
 
 def sheet(folder: Path, out: Path) -> None:
-    """What the demo draws of the cat, as wide as a README is."""
-    (drawn,) = (path for path in demo.run(folder / "demo") if path.stem == "cat")
-    with Image.open(drawn) as whole:
+    """The demo's sheet of the cat, as wide as a README."""
+    (sheet_path,) = (path for path in demo.play_demo(folder / "demo") if path.stem == "cat")
+    with Image.open(sheet_path) as whole:
         wide = whole.convert("RGB").resize((1200, round(whole.height * 1200 / whole.width)), Image.Resampling.LANCZOS)
     wide.save(out / "demo.jpg", quality=88)
     print(out / "demo.jpg")
@@ -50,8 +51,6 @@ def sheet(folder: Path, out: Path) -> None:
 @contextmanager
 def browser() -> Iterator[Any]:
     """A headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -76,20 +75,20 @@ class Served:
         self.process.wait()
 
 
-def picture(launched: Any, folder: Path, out: Path) -> None:
+def page_pictures(launched: Any, folder: Path, out: Path) -> None:
     """The embedded cup with the clicks that come with it, in light and dark."""
     (photo,) = (each for each in zoo.photos() if each.name == "coffee")
     with Served("--out", folder) as address:
         for name, scheme in (("app", "light"), ("app-dark", "dark")):
             page = launched.new_page(viewport={"width": 1280, "height": 720}, color_scheme=scheme)
             page.goto(f"{address}#2")
-            opened(page)
+            wait_until_open(page)
             if scheme == "light":
                 for count, click in enumerate(photo.clicks, 1):
                     page.mouse.click(
-                        *place(page, photo.path, click.x, click.y), button="left" if click.positive else "right"
+                        *on_screen(page, photo.path, click.x, click.y), button="left" if click.positive else "right"
                     )
-                    answered(page, count)
+                    wait_for_interactions(page, count)
             page.mouse.move(10, 400)
             page.wait_for_timeout(300)
             shot = folder / "shot.png"
@@ -98,22 +97,18 @@ def picture(launched: Any, folder: Path, out: Path) -> None:
             print(out / f"{name}.jpg")
 
 
-def opened(page: Any) -> None:
-    from playwright.sync_api import expect
-
-    expect(page.locator("#objects li").first).to_be_visible(timeout=PATIENCE)
-    expect(page.locator("#waiting")).to_be_hidden(timeout=PATIENCE)
+def wait_until_open(page: Any) -> None:
+    expect(page.locator("#objects li").first).to_be_visible(timeout=TIMEOUT)
+    expect(page.locator("#waiting")).to_be_hidden(timeout=TIMEOUT)
 
 
-def answered(page: Any, count: int) -> None:
-    from playwright.sync_api import expect
-
-    expect(page.locator("#said li.pending")).to_have_count(0, timeout=PATIENCE)
-    expect(page.locator("#said li")).to_have_count(count, timeout=PATIENCE)
+def wait_for_interactions(page: Any, count: int) -> None:
+    expect(page.locator("#interactions li.pending")).to_have_count(0, timeout=TIMEOUT)
+    expect(page.locator("#interactions li")).to_have_count(count, timeout=TIMEOUT)
 
 
-def place(page: Any, path: Path, x: float, y: float) -> tuple[float, float]:
-    """Where a pixel of the photo is on the screen, when it is fitted to the stage."""
+def on_screen(page: Any, path: Path, x: float, y: float) -> tuple[float, float]:
+    """The point on the screen of a pixel of the photo, when the photo is fitted to the stage."""
     with Image.open(path) as photo:
         width, height = photo.size
     stage = page.locator("#stage").bounding_box()

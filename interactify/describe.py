@@ -1,4 +1,4 @@
-"""What was found of a network and what was chosen for it, in a few lines that a person reads."""
+"""What was found out about a network and which options are used, as a few lines of text."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def describe(net: Wrapped) -> str:
 
 
 def _click_text(net: Wrapped) -> str:
-    """What an evaluation runs and what is kept for a photo, seen on an image of the size that was probed with."""
+    """What an evaluation runs, and what is cached for a photo; tried on an image of the size of the probe."""
     spec = net.network.spec
-    with torch.inference_mode(False):  # in which nothing could be recorded
+    with torch.inference_mode(False):  # nothing can be recorded in it
         image = torch.zeros(1, spec.channels, *spec.probed, dtype=spec.dtype, device=spec.device)
         suffix = Suffix(net.runtime, net.variables, image, net.variables.start(net.network, image))
         suffix.plain()
@@ -47,8 +47,8 @@ def _click_text(net: Wrapped) -> str:
     pixels = image.shape[-2] * image.shape[-1]
     text = f"what depends on the variables; keeps {suffix.bytes_kept / pixels:.3g} MB for each megapixel that it sees"
     if suffix.shared and suffix.bytes_made:
-        made = f"{suffix.bytes_made / pixels:.3g} (up to {ROOM / 1e6:.0f} MB in all)"
-        return f"{text}, and {made} to go on from the last click"
+        more = f"{suffix.bytes_made / pixels:.3g} (up to {ROOM / 1e6:.0f} MB in all)"
+        return f"{text}, and {more} to go on from the last click"
     return text
 
 
@@ -64,7 +64,7 @@ def _target_text(net: Wrapped) -> str:
 
 
 def spec_text(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
-    """A few lines for a person: what was found, what was chosen and why."""
+    """The text: what was found out, and the lines about the options."""
     lines = [model_name + (f" ({spec.family})" if spec.family else "")]
     if spec.stem:
         calls = ", ".join(
@@ -79,9 +79,9 @@ def spec_text(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     output = spec.output
     where = f"at {output.name!r} " if output.name else ""
     size = "input size" if output.scale == 1 else f"{output.scale:.3g} × input size"
-    held = {"none": "logits", "sigmoid": "probabilities (sigmoid)", "softmax": "probabilities (softmax)"}
+    kinds = {"none": "logits", "sigmoid": "probabilities (sigmoid)", "softmax": "probabilities (softmax)"}
     undone = "" if output.activation == "none" else ", read before it" if output.bypassed else ", undone numerically"
-    lines.append(f"  output      {where}{held[output.activation]}{undone}; {output.sure}; {size}")
+    lines.append(f"  output      {where}{kinds[output.activation]}{undone}; {output.sure}; {size}")
     if output.others:
         lines.append(f"  also        {', '.join(output.others[:6])} (other maps it returns; output=… takes one)")
     named = (

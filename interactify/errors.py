@@ -1,89 +1,90 @@
-"""The one family of errors: each says what was expected, what came, and what to try."""
+"""The library's errors. Each text says what was expected, what was given, and what to try."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
 class InteractifyError(Exception):
-    """Anything that went wrong in a way the library foresaw. Catch this to catch them all."""
+    """The base of all errors of this library: catch it to catch them all."""
 
 
 class PhotoError(InteractifyError, ValueError):
-    """A picture that can't be read or is not a picture: no pixels, unknown layout, values out of range."""
+    """A photo that can't be read: no pixels, an unknown layout, values out of range."""
 
 
 class InteractionError(InteractifyError, ValueError):
-    """A click that is not one: outside the photo, not a number, of an unknown kind."""
+    """An invalid interaction: outside the photo, not a number, of an unknown kind."""
 
 
 class NoPhotoError(InteractifyError, RuntimeError):
-    """A predictor was asked before it was given a photo, or asked for many where it was given one."""
+    """A predictor was called before it was given a photo, or for several photos where it was given one."""
 
 
 class ModelError(InteractifyError, ValueError):
-    """A network the library can't work with as it is: no per-pixel output, no stem, an unknown layer name."""
+    """A network that the library can't use as it is: no per-pixel output, no stem, an unknown name of a layer."""
 
 
 class CheckpointError(InteractifyError, ValueError):
-    """A file of weights, or a saved session, that is unreadable or does not fit."""
+    """A file of weights or a saved session that is unreadable or does not fit."""
 
 
 class NonFiniteError(InteractifyError, ArithmeticError):
-    """The network returned NaN or infinity; no mask is made from it."""
+    """The network returned NaN or infinity, from which no mask can be made."""
 
 
 class NotEnoughMemoryError(InteractifyError, MemoryError):
-    """A device, or the host, has not the memory that a network needs to be run."""
+    """The device or the host has too little memory to run the network."""
 
 
 class OptionError(InteractifyError, ValueError):
-    """An option with a value the library does not know."""
+    """An option with an invalid value."""
 
 
 class AdapterError(InteractifyError, RuntimeError):
-    """An adapter for a family of networks that can't be loaded, or fails at its work."""
+    """An adapter for a family of networks that can't be loaded, or that fails."""
 
 
 def shown(value: Any) -> str:
-    """What came, for an error: its text, cut short, and its type."""
+    """A value for an error: its text, cut where it is long, and its type."""
     return f"{text_of(value)} ({type(value).__name__})"
 
 
 def text_of(value: Any) -> str:
-    """A value as it would be typed, cut where it is long; what it is where it can't be."""
+    """The text of a value, cut where it is long; only its type where it has no text."""
     try:
         text = repr(value)
-    except Exception:  # integers of thousands of digits, and objects that can't tell of themselves
+    except Exception:  # integers of thousands of digits, and objects whose __repr__ fails
         return f"a {type(value).__name__} that can't be shown"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def ran_out(problem: BaseException) -> bool:
-    """Whether an exception says that memory was asked for in vain, on a device or on the host.
+    """Whether an exception says that a device or the host is out of memory.
 
     >>> ran_out(torch.OutOfMemoryError("CUDA out of memory")), ran_out(RuntimeError("shapes do not fit"))
     (True, False)
     """
-    import torch  # only where something went wrong: errors are read by commands that never load it
-
-    # On the host torch has no class of error for it, only the name of the allocator in a RuntimeError's text.
+    torch = sys.modules.get("torch")  # not imported for this: commands that never load torch import this module
+    on_device = torch is not None and isinstance(problem, torch.OutOfMemoryError)
+    # On the host torch has no class of its own for it, only the name of the allocator in a RuntimeError's text.
     on_host = isinstance(problem, RuntimeError) and "DefaultCPUAllocator" in str(problem)
-    return on_host or isinstance(problem, (torch.OutOfMemoryError, MemoryError))
+    return on_device or on_host or isinstance(problem, MemoryError)
 
 
 @contextmanager
 def within_memory() -> Iterator[None]:
-    """Raise NotEnoughMemoryError for memory that runs out inside."""
+    """Raise NotEnoughMemoryError where memory runs out inside the block."""
     try:
         yield
     except (RuntimeError, MemoryError) as cause:
         if isinstance(cause, NotEnoughMemoryError) or not ran_out(cause):
             raise
         raise NotEnoughMemoryError(
-            "The memory does not suffice to run the network here; nothing was changed. Let it see the photo smaller "
-            "(wrap(resolution=…)), compute in half precision (precision='bfloat16'), or move variables deeper inside "
-            f"(variables='scale_bias@B'), which need less. It was: {str(cause).strip().splitlines()[0]}"
+            "Expected enough memory to run the network, got too little; nothing was changed. Try a smaller photo "
+            "(wrap(resolution=…)), half precision (precision='bfloat16'), or variables deeper inside the network "
+            f"(variables='scale_bias@B'), which need less. The cause: {str(cause).strip().splitlines()[0]}"
         ) from cause

@@ -1,6 +1,6 @@
-"""wrap(model) → Interactive: the façade, and the only place where the parts meet.
+"""wrap(model) → Interactive: the library's front, where its parts are put together.
 
-The module is not called `wrap`: importing it would then put the module where `interactify.wrap`, the function, is.
+The module is not called `wrap`, because importing it would then replace `interactify.wrap`, the function.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from interactify.interactions.click import Interaction
 from interactify.network.insertion_points import InsertionPoints, insertion_points
 from interactify.network.network import Network
 from interactify.network.variables import Variables, check_variables, variables_named
-from interactify.pictures.decode import PhotoLike
 from interactify.pictures.picture import PictureLike
 from interactify.propagation.propagation import Propagation, propagation_named, usual_propagation
 from interactify.refinement.result import Result
@@ -38,56 +37,56 @@ from interactify.session.session import Session
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Interactive(Wrapped):
-    """A network that answers to clicks. Made by `interactify.wrap`."""
+    """A network that follows clicks. Made by `interactify.wrap`."""
 
     def session(
         self, photo: PictureLike, *, target: int | str | None = None, tile: int | bool | None = None
     ) -> Session:
-        """Begin to click on a photo.
+        """Open a photo for interactions.
 
         Args:
             photo: a path (EXIF rotation honoured), a PIL image of any mode, an array (H, W, 3) uint8, a tensor
-                (C, H, W) in [0, 1], or an array on disk, which is read where it is looked at (`open_picture`).
-            target: the class that a positive click means, as for `wrap`; as given there by default.
-            tile: the side, in photo pixels, of the tiles in which a picture is seen that is too large to be seen whole;
-                False to see it whole. By default a picture of more than 8192 pixels on its longer side is seen in
-                tiles, with four times the network's resolution, and 1024 at least. Ask such a picture's results for
-                what you look at, `result.mask_in(window)`: the whole mask would take a pass for every tile.
+                (C, H, W) in [0, 1], or an array on disk, of which only the needed parts are read (`open_picture`).
+            target: the class of a positive click, as for `wrap`; by default the one given there.
+            tile: the side, in photo pixels, of the tiles of a picture that is too large for the network to see whole;
+                False to see it whole. By default a picture of more than 8192 pixels on its longer side has tiles, with
+                four times the network's resolution, and 1024 at least. Read only parts of such a picture's results,
+                `result.mask_in(window)`: the whole mask takes a pass for every tile.
 
         Raises:
-            PhotoError: what is given can't be read as a photo.
+            PhotoError: the photo can't be read.
             ModelError: the network fails on it.
             NonFiniteError: the network returns NaN or infinity for it.
-            NotEnoughMemoryError: it needs more memory than there is.
-            OptionError: a target that is none of the network's classes.
+            NotEnoughMemoryError: the network needs more memory than there is.
+            OptionError: a target that is not one of the network's classes.
         """
         return Session(self, photo, target, tile=tile)
 
     def refine(
         self,
-        images: PhotoLike | Sequence[PhotoLike],
+        images: PictureLike | Sequence[PictureLike],
         interactions: Sequence[Sequence[Interaction]],
         *,
         target: int | str | None = None,
     ) -> list[Result]:
-        """Refine many at once: many objects in one photo, or many photos, without a session.
+        """Refine many objects in one photo, or many photos, in one call without a session.
 
-        Objects of one photo share all that does not depend on the variables, and the pass they begin with. On a CPU
-        they are refined side by side, a thread for each; on a GPU as many run together as fit into its memory. Each is
-        answered by itself, as a new session on the photo would answer its first click.
+        Objects in one photo share everything that does not depend on the variables, and their first pass. On a CPU they
+        are refined side by side in threads; on a GPU as many run together as its memory holds. Each object is refined
+        alone, as the first step of a new session on the photo.
 
         Args:
-            images: one photo, for all, or a list with a photo for each set of interactions. A photo that is there
-                several times, as the same object, is opened once. What a photo can be: see `session`.
-            interactions: for each object a list of clicks, all answered at once, over the whole photo. An empty list
+            images: one photo for all, or a list with a photo for each list of interactions. If the same Python object
+                is in it several times, it is opened once. What a photo can be: see `session`.
+            interactions: for each object a list of interactions, refined together in the whole photo. An empty list
                 gives the network's own prediction.
             target: as for `session`.
 
         Returns:
-            A `Result` for each set of interactions, in their order. `max_seconds` holds for each photo.
+            A `Result` for each list of interactions, in their order. `max_seconds` is for each photo.
 
         Raises:
-            InteractionError: clicks outside their photo, or as many sets as there are not photos; before any work.
+            InteractionError: a click outside its photo, or another number of photos than of lists; before any work.
             PhotoError, ModelError, NonFiniteError, OptionError: as `session` and `Session.click`.
 
         >>> net = interactify.wrap(interactify.zoo.load())
@@ -98,14 +97,14 @@ class Interactive(Wrapped):
         return refine(self, images, interactions, target)
 
     def describe(self) -> str:
-        """A few lines: what was found of the network, what was chosen and why."""
+        """A few lines of text: what was found out about the network, and which options are used and why."""
         return describe(self)
 
     def insertion_points(self) -> InsertionPoints:
-        """All places where variables could act, as `wrap(variables="scale_bias@NAME")` names them; prints as a table.
+        """All layers where variables can act, as `wrap(variables="scale_bias@NAME")` names them; prints as a table.
 
-        Each has its name, shape (C, h, w), the share of the network's floating-point operations that depend on it, and
-        its letter where it is one of f-BRS's usual places. The network is run once for this.
+        Each has a name, a shape (C, h, w), the share of the network's floating-point operations that depend on it, and
+        a letter where it is one of f-BRS's insertion points. The network is run once for this.
 
         >>> points = interactify.wrap(interactify.zoo.load()).insertion_points()
         >>> [(point.name, point.share) for point in points if point.share == 1.0]
@@ -114,18 +113,18 @@ class Interactive(Wrapped):
         return insertion_points(self.network)
 
     def to(self, device: str | torch.device) -> Interactive:
-        """The same on another device, wrapped with the same options; this one, and the model, stay where they are.
+        """A copy on another device, wrapped with the same options; this one and the model stay where they are.
 
         Args:
             device: "cuda", "cuda:1", "mps", "cpu" or a `torch.device`.
 
         Returns:
-            A new `Interactive` over a copy of the model; this one where it is there already. Sessions stay with theirs:
-            `session.save` and `load_session` take one along, as far as both devices round alike.
+            A new `Interactive` over a copy of the model, or this one where it is on that device already. Sessions stay
+            on their device: `session.save` and `load_session` move one, as far as both devices round alike.
 
         Raises:
-            OptionError: there is no such device here.
-            NotEnoughMemoryError: it has not the memory for the model.
+            OptionError: there is no such device on this machine.
+            NotEnoughMemoryError: the device has too little memory for the model.
 
         >>> net = interactify.wrap(interactify.zoo.load())
         >>> net.to("cpu") is net
@@ -138,10 +137,10 @@ class Interactive(Wrapped):
             known = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
             known += ["mps"] if torch.backends.mps.is_available() else []
             raise OptionError(
-                f"Expected a device of this machine, one of {', '.join(known)}; got {device!r} ({cause})."
+                f"Expected a device of this machine, one of {', '.join(known)}, got {device!r} ({cause})."
             ) from cause
         if there.type == "meta":
-            raise OptionError("Expected a device that computes; on 'meta' nothing is. Try 'cpu'.")
+            raise OptionError("Expected a device that computes, got 'meta'. Try 'cpu'.")
         own = self.spec.device
         if there.type == own.type and there.index in (None, own.index):
             return self
@@ -180,10 +179,10 @@ def wrap(
     precision: str = "float32",
     compile: bool = False,
 ) -> Interactive:
-    """Make a segmentation network answer to clicks, without training it.
+    """Make a segmentation network follow clicks, without training it.
 
-    The network is run once on a small random image, to learn what it is; the model itself is never changed: a replica
-    over the same weights does the work.
+    The network is run once on a small random image, to find out its layers and output. The model is never changed: a
+    replica that shares its weights is run instead.
 
     Args:
         model: any `nn.Module` from image batches (N, C, H, W) to something that contains a per-pixel map.
@@ -192,11 +191,11 @@ def wrap(
             module's name, or A, B, C as in f-BRS), or a `Variables`.
         energy: "margin", "brs" or "fbrs", or an `Energy`.
         solver: "lbfgs" (in torch, on the device) or "scipy" (the reference).
-        target: the class that a positive click means, for networks of several classes: an index, a name where the
-            names are known, or "clicked", the class under the first click. By default class 1 of 2, and of more the
+        target: the class of a positive click, for networks of several classes: an index, a name where the names are
+            known, or "clicked", the class under the first click. By default class 1 of two classes, and of more the
             clicked one.
-        output: key, index, dotted path or callable that leads to the map, where the network returns several things.
-        activation: what the network has applied to its map: "none", "sigmoid" or "softmax"; found by default.
+        output: key, index, dotted path or callable that leads to the map, where the network returns several outputs.
+        activation: what the network applies to its map: "none", "sigmoid" or "softmax"; found by default.
         class_names: one for each class, in order; for `target`.
         mean, std: normalisation of images in [0, 1], a number or one for each channel; by default what the network
             states or its family is trained with, else ImageNet's for 3 channels, none for others.
@@ -205,32 +204,33 @@ def wrap(
             the photo's own, up to 1024.
         divisor: what the network needs height and width to be divisible by; photos are padded to it. By default 32, or
             what the family is known to need.
-        stem: name of the module that reads the image, where it is not found by running the network.
+        stem: name of the module that reads the image, where running the network does not find it.
         points: names of modules for the insertion points "A", "B", "C".
         adapter: name of the adapter that knows the network's family, or an adapter; by default the one that recognises
             it. "generic" finds everything by running the network.
-        max_evaluations: how often the network may be run for one click.
-        max_seconds: how long a click may take, in seconds; asked between evaluations, and the best so far comes back.
-        zoom: from the second click on, look at the part of the photo around object and clicks, where that shows it
-            larger; what lies outside keeps its mask.
-        mirror: average the network's maps of the image and of its mirror image. Twice the work; on the embedded network
-            no fewer clicks (docs/tried.md), for others it may be worth it. Not with variables "maps" and "kernels".
-        propagation: how the rest of the picture follows: "colour" (along edges, and to what has the object's colours in
+        max_evaluations: how often the network may be run with gradient for one click.
+        max_seconds: how long a click may take, in seconds; checked between evaluations, and the best result so far is
+            returned.
+        zoom: from the second click on, zoom in to the object and the clicks, where the network then sees the object
+            larger; outside of that part the mask stays as it was.
+        mirror: average the network's maps of the image and of its mirror image. Twice the work; with the embedded
+            network no fewer clicks (docs/tried.md), others may gain. Not with variables "maps" and "kernels".
+        propagation: how a correction spreads over the picture: "colour" (along edges, and to the object's colours in
             this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), or a `Propagation`.
-            By default "colour" for a network that tells one object from the rest, "edges" for one of several classes.
+            By default "colour" for networks of one or two classes, "edges" for more.
         precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
-            in float32 on hardware that is faster so. The variables and the energy stay in float32. "float16" has a
-            narrow range, in which small gradients may vanish.
-        compile: run the part that depends on the variables by torch.compile. The first click on a photo of a new
-            shape waits until that is done, up to minutes; worth it for many photos of one shape.
+            in float32 on hardware that is faster with it. Variables and energy stay in float32. "float16" has a narrow
+            range, in which small gradients may vanish.
+        compile: run the part that depends on the variables with torch.compile. The first click on a photo of a new
+            shape waits for the compiler, up to minutes; this pays for many photos of one shape.
 
     Returns:
-        An `Interactive`: `.session(photo)` to click, `.describe()` to see what was found, `.unwrap()` for the model.
+        An `Interactive`: `.session(photo)` to click, `.describe()` for what was found, `.unwrap()` for the model.
 
     Raises:
         ModelError: the model can't be copied or run, returns no map, or lacks a named layer.
-        OptionError: an unknown variables, energy, solver, adapter or class, or a value that can't be.
-        AdapterError: a third party's adapter fails.
+        OptionError: unknown variables, an unknown energy, solver, adapter or class, or an invalid value.
+        AdapterError: an adapter of another package fails.
 
     Jang & Kim, "Interactive Image Segmentation via Backpropagating Refinement Scheme", CVPR 2019; Sofiiuk et al.,
     "f-BRS: Rethinking Backpropagating Refinement for Interactive Segmentation", CVPR 2020.
@@ -295,7 +295,7 @@ def wrap(
     if mirror:
         if getattr(variables, "name", variables) in ("maps", "kernels"):
             raise OptionError(
-                f"Expected mirror=False with variables={variables!r}: clicks are drawn into one image alone."
+                f"Expected mirror=False with variables={variables!r}, got True. Try other variables, or no mirror."
             )
         replica = mirrored(replica)
     spec = probe(model, known, given, replica=replica)

@@ -1,7 +1,7 @@
-"""On a GPU the library gives what it gives on a processor: every variable, energy, solver, precision and way of use.
+"""On a GPU the library gives the same as on a CPU: every variable, energy, solver, precision and way of use.
 
-Run by `pytest -m gpu`; skipped where there is no GPU. Networks are in double precision where results are compared
-number by number, since there the order in which a device adds no longer shows.
+Run by `pytest -m gpu`; skipped without a GPU. Where results are compared number by number, networks are in double
+precision, so that the order of a device's additions does not matter.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def built(name: str, dtype: torch.dtype = torch.float64) -> nn.Module:
 
 
 def pair(name: str, dtype: torch.dtype = torch.float64, **options: Any) -> list[interactify.Interactive]:
-    """The same network on the processor and on the GPU."""
+    """The same network on the CPU and on the GPU."""
     net = interactify.wrap(built(name, dtype), **options)
     return [net, net.to("cuda")]
 
 
 def played(session: interactify.Session) -> list[interactify.Result]:
-    """Clicks that each ask for the label that the pixel has not."""
+    """Clicks that each ask for the other label than the pixel has."""
     results = [session.result]
     for x, y in CLICKS:
         results.append(session.click(x=x, y=y, positive=not bool(results[-1].mask[y, x])))
@@ -124,8 +124,8 @@ def test_before_a_click_it_is_the_network_itself() -> None:
     image = torch.rand(1, 3, 64, 96)
     session = net.session((image[0] * 255).round().byte().permute(1, 2, 0).numpy())
     with torch.no_grad():
-        seen = (image * 255).round() / 255
-        expected = torch.sigmoid(model(seen.cuda()))[0, 0].cpu().numpy()
+        rounded = (image * 255).round() / 255
+        expected = torch.sigmoid(model(rounded.cuda()))[0, 0].cpu().numpy()
     assert np.abs(session.result.probability - expected).max() < 1e-6
 
 
@@ -149,14 +149,14 @@ def test_a_batch_gives_what_sessions_give() -> None:
         assert np.abs(alone.probability - result.probability).max() < 1e-4 and alone.satisfied == result.satisfied
 
 
-def test_two_threads_do_not_meet() -> None:
+def test_threads_do_not_disturb_each_other() -> None:
     net = interactify.wrap(built("unet").cuda(), max_evaluations=6)
     photos = [networks.random_photo(HIGH, WIDE, seed=seed) for seed in range(4)]
     expected = [played(net.session(photo)) for photo in photos]
     found: dict[int, list[interactify.Result]] = {}
 
     def work(k: int) -> None:
-        with torch.cuda.stream(torch.cuda.Stream()):  # each with a stream of its own, as servers have them
+        with torch.cuda.stream(torch.cuda.Stream()):  # each with its own stream, as in servers
             found[k] = played(net.session(photos[k]))
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(len(photos))]
@@ -168,7 +168,7 @@ def test_two_threads_do_not_meet() -> None:
         assert_alike(each, found[k])
 
 
-def test_a_session_goes_on_from_its_file_on_either_device(tmp_path: Path) -> None:
+def test_a_session_continues_from_its_file_on_either_device(tmp_path: Path) -> None:
     photo = networks.random_photo(HIGH, WIDE)
     here, there = pair("unet", max_evaluations=6)
     session = there.session(photo)
@@ -180,7 +180,7 @@ def test_a_session_goes_on_from_its_file_on_either_device(tmp_path: Path) -> Non
         assert np.abs(loaded.click(x=50, y=10).probability - after.probability).max() <= tolerance
 
 
-def test_undo_gives_memory_back() -> None:
+def test_undo_frees_memory() -> None:
     net = interactify.wrap(built("unet", torch.float32).cuda())
     photo = networks.random_photo(128, 128)
     session = net.session(photo)
@@ -196,7 +196,7 @@ def test_undo_gives_memory_back() -> None:
     assert torch.cuda.memory_allocated() - before < 2**20
 
 
-def test_memory_that_runs_out_leaves_the_session_as_it_was() -> None:
+def test_running_out_of_memory_leaves_the_session_unchanged() -> None:
     net = interactify.wrap(built("unet", torch.float32).cuda(), resolution=512)
     session = net.session(networks.random_photo(512, 512))
     first = session.click(x=20, y=30)

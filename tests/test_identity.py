@@ -1,4 +1,4 @@
-"""Before any click, the wrapped network answers as the network itself does: on many, to the last bit."""
+"""Before any click, the wrapped network gives what the network itself gives: of many networks, to the last bit."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ Case = tuple[str, nn.Module, interactify.Interactive, Tensor]
 
 @pytest.fixture(scope="module", params=[pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NETWORKS])
 def case(request: pytest.FixtureRequest) -> Case:
-    """Name, network, wrapped network, and what the network answers to the photo's image; once for all tests of it."""
+    """Name, network, wrapped network, and the network's own map of the photo; once for all tests of it."""
     model = networks.seeded(NETWORKS[request.param])
     with torch.no_grad():
         net = interactify.wrap(model, mean=IMAGENET[0], std=IMAGENET[1], resolution=96)
@@ -85,7 +85,7 @@ IMAGE = ((torch.from_numpy(PHOTO).permute(2, 0, 1).float() / 255 - MEAN) / STD)[
 
 
 def main_map(raw: Any) -> Tensor:
-    """The map, by knowledge of the networks above rather than by the library's search."""
+    """The map, by what is known of the networks above, not by the library's search."""
     if isinstance(raw, dict):
         return raw["out"]
     return raw[0] if isinstance(raw, tuple) else raw
@@ -194,7 +194,7 @@ def test_a_network_that_writes_over_its_input() -> None:
         first = session.click(x=70, y=20, positive=not bool(session.result.mask[20, 70])).logits
         session.reset()
         again = session.click(x=70, y=20, positive=not bool(session.result.mask[20, 70])).logits
-        assert torch.equal(first, again), "the image a session holds is not written to"
+        assert torch.equal(first, again), "the image of a session is not written to"
 
 
 def test_padding_and_resizing_come_before_the_network_only() -> None:

@@ -1,4 +1,4 @@
-"""The embedded network on real photos: what the simulated user reaches, and our solver beside SciPy's on clicks."""
+"""The embedded network on real photos: what the simulated user reaches, and our solver compared with SciPy's."""
 
 import json
 from dataclasses import replace
@@ -31,21 +31,21 @@ def test_clicks_correct_the_mask_on_grabcut(grabcut):
     assert grabcut.satisfied >= 0.99
 
 
-def test_no_photo_is_left_worse(grabcut):
+def test_no_photo_gets_worse(grabcut):
     pairs = {r.name: (r.curve[0], r.curve[min(5, len(r.curve) - 1)]) for r in grabcut.records}
     assert not {name: pair for name, pair in pairs.items() if pair[1] < pair[0] - 0.05}
 
 
-def test_the_results_on_file_are_of_this_network(grabcut):
-    """The figures in README and docs come from this file; a new network needs a new run."""
+def test_the_stored_results_are_of_this_network(grabcut):
+    """The figures in README and docs are from this file; a new network needs a new run."""
     path = Path(__file__).parent.parent / "benchmarks/results/accuracy.json"
-    kept = json.loads(path.read_text())["GrabCut50, every 1, 20 clicks"]["default"]["summary"]
+    stored = json.loads(path.read_text())["GrabCut50, every 1, 20 clicks"]["default"]["summary"]
     for clicks in (0, 1, 2, 3, 5):
-        assert grabcut.iou_after(clicks) == pytest.approx(kept["iou_after"][str(clicks)], abs=0.02)
-    assert grabcut.noc(0.85) == pytest.approx(kept["noc_85"], abs=0.5)
+        assert grabcut.iou_after(clicks) == pytest.approx(stored["iou_after"][str(clicks)], abs=0.02)
+    assert grabcut.noc(0.85) == pytest.approx(stored["noc_85"], abs=0.5)
 
 
-def test_the_model_card_tells_the_truth(data_root):
+def test_the_model_card_is_correct(data_root):
     card = json.loads((Path(interactify.zoo.__file__).parent / "saliency/training.json").read_text())[-1]
     numbers = range(801, 1001, 10)
     score = validation_iou(interactify.zoo.load(), data_root, 224, numbers)
@@ -54,7 +54,7 @@ def test_the_model_card_tells_the_truth(data_root):
 
 @pytest.fixture(scope="module")
 def twenty_clicks(data_root):
-    """For each of 20 real clicks: (SciPy's refinement, ours without a bound, ours as it is by default)."""
+    """For each of 20 real clicks: (SciPy's refinement, ours without a bound, ours by default)."""
     net = interactify.wrap(interactify.zoo.load(), zoom=False, propagation="none")
     unbounded = replace(Margin(), lower_bound=None)
     rows = []
@@ -90,7 +90,7 @@ def test_our_solver_beside_scipys_on_real_clicks(twenty_clicks):
 
 
 def test_the_bound_saves_evaluations_on_real_clicks(twenty_clicks):
-    """Where the energy tells its lower bound, the first step is guessed from it; every click still gets its label."""
+    """With a lower bound of the energy, the first step is guessed from it; every click is still satisfied."""
     assert all(bounded.reached for *_, bounded in twenty_clicks)
     totals = [sum(row[i].evaluations for row in twenty_clicks) for i in range(3)]
     print(f"\nevaluations for 20 clicks: SciPy {totals[0]}, ours {totals[1]}, ours with the bound {totals[2]}")

@@ -1,4 +1,4 @@
-"""wrap(): what it takes, what it refuses before any work, and what it tells."""
+"""wrap(): what it accepts, what it refuses before any work, and what it reports."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_the_defaults_are_the_documented_ones() -> None:
 @pytest.mark.parametrize(
     "wrong", [None, "unet", networks.Plain, lambda x: x, {"state": 1}, np.zeros(3)], ids=lambda w: type(w).__name__
 )
-def test_what_is_no_network(wrong: Any) -> None:
+def test_invalid_networks(wrong: Any) -> None:
     with pytest.raises(ModelError, match=r"nn\.Module"):
         interactify.wrap(wrong)
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "text"),
     [
         (networks.Classifier(), "per-pixel map"),
         (networks.NeverRuns(), "takes no images"),
@@ -57,8 +57,8 @@ def test_what_is_no_network(wrong: Any) -> None:
     ],
     ids=lambda m: type(m).__name__ if isinstance(m, nn.Module) else "",
 )
-def test_networks_it_cannot_work_with(model: nn.Module, said: str) -> None:
-    with pytest.raises(ModelError, match=said):
+def test_networks_it_cannot_work_with(model: nn.Module, text: str) -> None:
+    with pytest.raises(ModelError, match=text):
         interactify.wrap(model)
 
 
@@ -102,7 +102,7 @@ WRONG: list[dict[str, Any]] = [
     WRONG,
     ids=str,
 )
-def test_options_that_cannot_be(options: dict[str, Any]) -> None:
+def test_invalid_options(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError) as caught:
         interactify.wrap(networks.seeded(networks.Plain), **options)
     ((name, value),) = options.items()
@@ -187,7 +187,7 @@ def test_describe() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 def test_a_scripted_network() -> None:
-    """Nothing inside can be followed, but the image can be refined, and the rest is said."""
+    """Its layers can't be followed, but the image can be refined, and the rest is refused."""
     scripted = torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1)).eval())
     try:
         net = interactify.wrap(scripted)
@@ -251,7 +251,7 @@ def test_wrapping_costs_less_than_three_passes() -> None:
 
 
 def test_on_another_device() -> None:
-    """A copy with the same options: "cpu:0" is another name of the same device, so that this runs everywhere."""
+    """A copy with the same options. "cpu:0" is another name of the same device, so that this runs everywhere."""
     model = networks.seeded(networks.Plain)
     net = interactify.wrap(model, variables="maps", energy="brs", max_evaluations=5, resolution=64)
     there = net.to(torch.device("cpu", 0))
@@ -270,7 +270,7 @@ def test_on_another_device() -> None:
 @pytest.mark.parametrize(
     "device", ["cuda:77", "mps" if not torch.backends.mps.is_available() else "xpu", "tpu", "meta", 3.5, None]
 )
-def test_devices_that_are_none(device: Any) -> None:
+def test_invalid_devices(device: Any) -> None:
     with pytest.raises(OptionError, match="device"):
         interactify.wrap(networks.seeded(networks.Plain)).to(device)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from interactify.brs.energy import Energy, energy_named
 from interactify.brs.objective import PointTargets, RowsEnergy, RowsForward
 from interactify.errors import InteractionError, OptionError, within_memory
-from interactify.optim import ROW_SOLVERS
+from interactify.optim import ROW_SOLVERS, Status
 
 Forward = Callable[[Tensor], Tensor]
 Inertia = Callable[[Tensor], Tensor]
@@ -33,7 +33,7 @@ class Refinement:
         energy: E at `values`.
         reached: whether the energy's goal is reached.
         evaluations: how often `forward` ran.
-        status: "done", "converged", "budget", "stalled", or what `stop` returned.
+        status: an `interactify.optim.Status`: "done", "converged", "budget", "stalled", or what `stop` returned.
     """
 
     values: Tensor
@@ -196,7 +196,7 @@ def stopping(max_seconds: float | None, cancelled: Callable[[], bool] = lambda: 
     end = math.inf if max_seconds is None else time.perf_counter() + max_seconds
 
     def stop() -> str | None:
-        return "cancelled" if cancelled() else "time" if time.perf_counter() >= end else None
+        return Status.CANCELLED if cancelled() else Status.TIME if time.perf_counter() >= end else None
 
     return stop
 

@@ -129,7 +129,7 @@ def contact_sheet(
     """
     if not panels:
         raise OptionError(
-            "Expected at least one panel for a contact sheet, got none. Try one pair of caption and picture."
+            "Expected at least one panel for a contact sheet, got none. Try one."
         )
     for caption, picture in panels:
         _check_picture(picture, f"picture of panel {caption!r}")

@@ -1,4 +1,4 @@
-"""Measuring: simulated users, the metrics, data sets in their published layouts, runs over them, and reports."""
+"""Evaluation: simulated users, metrics, data sets in their published layouts, runs over them, and reports."""
 
 from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset, Sample
 from interactify.evaluation.data.dataset_coco import coco

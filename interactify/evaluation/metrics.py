@@ -1,7 +1,7 @@
-"""How good masks and clicks are: IoU, number of clicks, area under the curve, boundary IoU, collateral change.
+"""Metrics of masks and clicks: IoU, number of clicks, area under the curve, boundary IoU, collateral change.
 
-A truth is (H, W) int8: 1 object, 0 background, -1 unknown, which counts in none of them. A curve is what a metric was
-after 0, 1, 2, … clicks; one that ends early, since nothing was left to click at, goes on at its last value.
+A truth is (H, W) int8: 1 object, 0 background, -1 unknown, which no metric counts. A curve has a metric's values after
+0, 1, 2, … clicks; one that ends early, since no error was left to click, continues at its last value.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from scipy.ndimage import distance_transform_cdt, distance_transform_edt
 from interactify.evaluation.data.dataset import Mask, Truth
 from interactify.interactions.click import Click
 
-BOUNDARY = 0.02  # of the diagonal: the width of the band that boundary IoU looks at, as its authors evaluate
-FAR = 0.1  # of the diagonal: a change farther than this from every new click is collateral where it is wrong
+BOUNDARY = 0.02  # of the diagonal: the width of boundary IoU's band, as in its authors' evaluations
+FAR = 0.1  # of the diagonal: a wrong change farther than this from every new click is collateral
 
 
 def iou(truth: Truth, mask: Mask) -> float:
-    """Intersection over union in [0, 1], unknown pixels (-1) left out; 1 where both are empty.
+    """Intersection over union in [0, 1], without unknown pixels (-1); 1 where both are empty.
 
     >>> iou(np.array([[1, 1, 0, -1]], np.int8), np.array([[True, False, False, True]]))
     0.5
@@ -30,12 +30,12 @@ def iou(truth: Truth, mask: Mask) -> float:
 
 
 def boundary_iou(truth: Truth, mask: Mask, ratio: float = BOUNDARY) -> float:
-    """IoU of the two inner borders only: says how well a contour is hit, where IoU says how well an area is.
+    """IoU of the two inner borders only: it measures the contour, where IoU measures the area.
 
-    An inner border is what is nearer than `ratio` of the picture's diagonal (rounded, at least one pixel, diagonal
-    neighbours counting as one) to the outside of the object; the picture's border is outside. Cheng et al., "Boundary
-    IoU", CVPR 2021. Unknown pixels are taken as the mask has them and then left out, so a mask that is right wherever
-    it is known scores 1.
+    An inner border is the part of the object nearer than `ratio` of the picture's diagonal (rounded, at least one
+    pixel, diagonal neighbours counting as one) to its outside; beyond the picture is outside. Cheng et al., "Boundary
+    IoU", CVPR 2021. Unknown pixels get the mask's label and are then left out, so a mask that is right on all known
+    pixels scores 1.
 
     Args:
         truth: (H, W) int8: 1 object, 0 background, -1 unknown.
@@ -57,14 +57,14 @@ def boundary_iou(truth: Truth, mask: Mask, ratio: float = BOUNDARY) -> float:
 
 
 def collateral_change(truth: Truth, before: Mask, after: Mask, clicks: Sequence[Click], far: float = FAR) -> float:
-    """Share of the known pixels that became wrong although they lie far from every new click.
+    """Share of the known pixels that became wrong although they are far from every new click.
 
     Args:
         truth: (H, W) int8: 1 object, 0 background, -1 unknown.
-        before: (H, W) bool, the mask the clicks were given on.
-        after: (H, W) bool, the mask they led to.
-        clicks: those given between the two; at least one.
-        far: what is far, as a share of the picture's diagonal.
+        before: (H, W) bool, the mask before the clicks.
+        after: (H, W) bool, the mask after them.
+        clicks: those between the two masks; at least one.
+        far: the distance that is far, as a share of the picture's diagonal.
 
     Returns:
         In [0, 1]; 0 is best.
@@ -78,9 +78,9 @@ def collateral_change(truth: Truth, before: Mask, after: Mask, clicks: Sequence[
     broken = (after != before) & (after != (truth == 1)) & known
     if not broken.any():
         return 0.0
-    said = np.ones(truth.shape, bool)
-    said[[int(c.y) for c in clicks], [int(c.x) for c in clicks]] = False
-    broken &= distance_transform_edt(said) > far * math.hypot(*truth.shape)
+    unclicked = np.ones(truth.shape, bool)
+    unclicked[[int(c.y) for c in clicks], [int(c.x) for c in clicks]] = False
+    broken &= distance_transform_edt(unclicked) > far * math.hypot(*truth.shape)
     return float(broken.sum() / known.sum())
 
 
@@ -93,8 +93,8 @@ def clicks_to(curve: Sequence[float], threshold: float, most: int = 20) -> int |
     >>> clicks_to([0.2, 0.8, 0.9], 0.9), clicks_to([0.95], 0.9), clicks_to([0.2, 0.8, 0.9], 0.9, most=1)
     (2, 1, None)
     """
-    whole = continued(curve, most)
-    return next((k for k in range(1, most + 1) if whole[k] >= threshold), None)
+    values = continued(curve, most)
+    return next((k for k in range(1, most + 1) if values[k] >= threshold), None)
 
 
 def number_of_clicks(curves: Sequence[Sequence[float]], threshold: float, most: int = 20) -> float:
@@ -112,7 +112,7 @@ def number_of_clicks(curves: Sequence[Sequence[float]], threshold: float, most: 
 
 
 def failures(curves: Sequence[Sequence[float]], threshold: float, most: int = 20) -> int:
-    """How many objects never reach the threshold within `most` clicks; one that does at the last is none of them.
+    """How many objects never reach the threshold within `most` clicks; reaching it at the last click is no failure.
 
     >>> failures([[0.2] * 20 + [0.9], [0.2] * 21], 0.9)
     1
@@ -126,12 +126,12 @@ def area_under_curve(curve: Sequence[float], most: int = 20) -> float:
     >>> area_under_curve([0.0, 1.0], most=2)
     0.75
     """
-    whole = continued(curve, most)
-    return (sum(whole) - (whole[0] + whole[-1]) / 2) / most if most else whole[0]
+    values = continued(curve, most)
+    return (sum(values) - (values[0] + values[-1]) / 2) / most if most else values[0]
 
 
 def continued(curve: Sequence[float], most: int) -> list[float]:
-    """The curve's values after 0 to `most` clicks, its last one repeated or its end cut off.
+    """The curve's values after 0 to `most` clicks: the last one is repeated, or the end cut off.
 
     >>> continued([0.1, 0.5], 3), continued([0.1, 0.5], 0)
     ([0.1, 0.5, 0.5, 0.5], [0.1])

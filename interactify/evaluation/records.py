@@ -1,4 +1,4 @@
-"""What happened on each object of a run, and the figures that papers give of it."""
+"""Records of a run: the clicks and metrics of each object, and the figures that papers report."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from interactify.evaluation.metrics import area_under_curve, continued, failures
 
 @dataclass(frozen=True)
 class Record:
-    """What happened on one object.
+    """The clicks and metrics of one object.
 
-    A prediction may answer several clicks (a user who gives two before each, a stroke): `curve`, `boundary` and
-    `clicks` go by the click, the lists below by the prediction. Between the clicks of one prediction a curve stays.
+    A prediction may follow several clicks (a user who clicks twice before each, a stroke): `curve`, `boundary` and
+    `clicks` have an entry a click, the other lists an entry a prediction. A curve is constant between the clicks of one
+    prediction.
 
     Attributes:
-        name: of the photo, with #object where it has several.
+        name: of the photo, with #object where there are several.
         curve: IoU after 0, 1, 2, … clicks.
         boundary: boundary IoU after 0, 1, 2, … clicks.
         clicks: [x, y, positive] of each; a stroke, which counts as one, has several.
-        predictions: how many clicks each prediction answered.
-        satisfied: whether every click had its label after it.
+        predictions: for each prediction the number of clicks before it.
+        satisfied: whether every click was satisfied after it.
         evaluations: of the network, with gradient.
-        seconds: wall time, reading the photo and the simulated user not counted.
+        seconds: wall time without reading the photo and the simulated user.
         collateral: share of the photo that became wrong far from every new click.
     """
 
@@ -41,15 +42,15 @@ class Record:
     clicks: list[list[list[Any]]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """A dict that `json.dumps` takes and `Record.from_json` takes back."""
+        """A dict for `json.dumps`; `Record.from_json` is the inverse."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Record:
-        """The record that `to_json` wrote.
+        """The record of a dict from `to_json`.
 
         Raises:
-            TypeError: it is another dict.
+            TypeError: the dict has other keys, or no curve.
 
         >>> Record.from_json(Record("a", [0.5]).to_json()) == Record("a", [0.5])
         True
@@ -62,13 +63,13 @@ class Record:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Records of a run, and the figures papers give."""
+    """Records of a run, and the figures that papers report."""
 
     records: tuple[Record, ...]
     clicks: int
 
     def iou_after(self, clicks: int) -> float:
-        """Mean IoU after that many clicks; a photo that was perfect before keeps its IoU."""
+        """Mean IoU after that many clicks; a curve that ends earlier counts with its last value."""
         return float(np.mean([continued(r.curve, clicks)[clicks] for r in self.records]))
 
     def boundary_iou_after(self, clicks: int) -> float:
@@ -76,11 +77,11 @@ class Evaluation:
         return float(np.mean([continued(r.boundary, clicks)[clicks] for r in self.records]))
 
     def noc(self, threshold: float) -> float:
-        """NoC@threshold, with `clicks` for each failure."""
+        """NoC@threshold; a failure counts as `clicks`."""
         return number_of_clicks([r.curve for r in self.records], threshold, self.clicks)
 
     def failures(self, threshold: float) -> int:
-        """How many objects never reach that IoU; one that reaches it at the last click is none of them."""
+        """How many objects never reach that IoU; one that reaches it at the last click is no failure."""
         return failures([r.curve for r in self.records], threshold, self.clicks)
 
     @property
@@ -90,7 +91,7 @@ class Evaluation:
 
     @property
     def satisfied(self) -> float:
-        """Share of clicks after which every click had its label."""
+        """Share of clicks after which every click was satisfied."""
         return float(np.mean(self._by_click(lambda r: [float(s) for s in r.satisfied], split=False) or [1.0]))
 
     @property
@@ -105,19 +106,19 @@ class Evaluation:
 
     @property
     def seconds_per_click(self) -> float:
-        """Median wall time of a click, the simulated user and reading the photo not counted."""
+        """Median wall time of a click, without the simulated user and reading the photo."""
         return self.seconds_at(50)
 
     def evaluations_at(self, percentile: float) -> float:
-        """Network evaluations that so many percent of all clicks don't exceed."""
+        """The number of network evaluations that the given percentage of clicks don't exceed."""
         return float(np.percentile(self._by_click(lambda r: r.evaluations) or [0], percentile))
 
     def seconds_at(self, percentile: float) -> float:
-        """Wall time that so many percent of all clicks don't exceed."""
+        """The wall time that the given percentage of clicks don't exceed."""
         return float(np.percentile(self._by_click(lambda r: r.seconds) or [0.0], percentile))
 
     def summary(self) -> dict[str, Any]:
-        """All figures, as a dict that `json.dumps` takes.
+        """All figures, as a dict for `json.dumps`.
 
         >>> Evaluation((Record("a", [0.5, 0.95], [True], [3], [0.1], [0.0], [0.4, 0.9], [1]),), 20).summary()["noc_90"]
         1.0
@@ -161,7 +162,7 @@ class Evaluation:
         return sorted({k for k in (0, 1, 2, 3, 5, 10, 20) if k <= self.clicks} | {self.clicks})
 
     def _by_click(self, of: Callable[[Record], Sequence[float]], *, split: bool = True) -> list[float]:
-        """What a prediction took, shared among the clicks it answered; or, not split, the same for each of them."""
+        """A prediction's value split among its clicks; or, not split, the same for each of them."""
         values = []
         for record in self.records:
             for value, count in zip(of(record), record.predictions or [1] * len(record.satisfied), strict=True):

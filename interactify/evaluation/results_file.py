@@ -1,4 +1,4 @@
-"""The file a run can be taken up from: a line of JSON for each object, under a header that says which run it is."""
+"""The file from which a run is resumed: a header with the run's configuration, then a line of JSON for each photo."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ FORMAT = 1
 
 
 class ResultsFile:
-    """Records on the disk as soon as they are there.
+    """Records that are on the disk as soon as they are added.
 
-    A line is a photo with the records of all its objects, so that a photo is either done or not. A last line that
-    breaks off, since the run was killed while writing it, is taken off, and its photo run again.
+    A line is a photo with the records of all its objects, so that a photo is either done or not. An incomplete last
+    line, left by a run that was killed while writing it, is removed, and its photo is run again.
     """
 
     def __init__(self, path: Path, configuration: Mapping[str, Any]) -> None:
-        """Begin a file, or take one up.
+        """Create a file, or continue an existing one.
 
         Args:
             path: of the file; its folder exists.
-            configuration: all that the records follow from, as JSON knows it.
+            configuration: all that the records depend on, as JSON values.
 
         Raises:
-            OptionError: the file is of another configuration, or no such file; or it can't be written.
+            OptionError: the file has another configuration or other content, or it can't be written.
         """
         self.path = path
         self.done: dict[str, tuple[Record, ...]] = {}
@@ -41,7 +41,7 @@ class ResultsFile:
             if lines:
                 self._check(lines[0], header)
                 for line in lines[1:]:
-                    self._take(line)
+                    self._read(line)
             if torn or not lines:
                 with path.open("r+b" if lines else "wb") as file:
                     file.truncate(len(stored) - len(torn) if lines else 0)
@@ -65,29 +65,33 @@ class ResultsFile:
     def _check(self, line: bytes, header: Mapping[str, Any]) -> None:
         try:
             stored = json.loads(line)
-            version, was = stored["format"], dict(stored["configuration"])
+            version, theirs = stored["format"], dict(stored["configuration"])
         except (ValueError, KeyError, TypeError) as cause:
-            raise OptionError(f"{self.path} holds no results of a run. Name another folder for the report.") from cause
+            raise OptionError(
+                f"Expected results of a run in {self.path}, found no results. Try another folder for the report."
+            ) from cause
         if version != FORMAT:
-            raise OptionError(f"{self.path} has format {version!r}; this version writes {FORMAT}. Name another folder.")
-        here = header["configuration"]
+            raise OptionError(
+                f"Expected results of format {FORMAT} in {self.path}, got format {version!r}. Try another folder."
+            )
+        ours = header["configuration"]
         differing = [
-            f"{key}: {was.get(key)!r}, here {here.get(key)!r}"
-            for key in dict.fromkeys((*here, *was))
-            if was.get(key) != here.get(key)
+            f"{key}: {theirs.get(key)!r}, here {ours.get(key)!r}"
+            for key in dict.fromkeys((*ours, *theirs))
+            if theirs.get(key) != ours.get(key)
         ]
         if differing:
             raise OptionError(
-                f"{self.path} holds another run ({'; '.join(differing)}). Name another folder for the report, or "
-                "delete that file."
+                f"Expected results of this run in {self.path}, got another run's ({'; '.join(differing)}). Try another "
+                "folder for the report, or delete that file."
             )
 
-    def _take(self, line: bytes) -> None:
+    def _read(self, line: bytes) -> None:
         try:
             entry = json.loads(line)
             self.done[str(entry["photo"])] = tuple(Record.from_json(record) for record in entry["records"])
         except (ValueError, KeyError, TypeError) as cause:
             raise OptionError(
-                f"{self.path} is damaged in line {len(self.done) + 2} ({cause}). Delete that line: its photo is run "
-                "again."
+                f"Expected a photo's records in {self.path}, line {len(self.done) + 2}; got others ({cause}). Try to "
+                "delete that line: its photo is run again."
             ) from cause

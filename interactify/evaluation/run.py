@@ -1,9 +1,8 @@
-"""evaluate(net, dataset): the simulated user clicks through a data set, and everything of note is kept."""
+"""evaluate(net, dataset): a simulated user clicks through a data set, and every click is recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -13,9 +12,7 @@ from interactify.evaluation.data.dataset import Dataset, Mask, Sample
 from interactify.evaluation.metrics import boundary_iou, collateral_change, iou
 from interactify.evaluation.records import Evaluation, Record
 from interactify.evaluation.simulated_user import SimulatedUser, user_named
-
-if TYPE_CHECKING:
-    from interactify.interactive import Interactive
+from interactify.interactive import Interactive
 
 
 def evaluate(
@@ -30,18 +27,19 @@ def evaluate(
 
     Args:
         net: a wrapped network.
-        dataset: samples, such as `interactify.evaluation.folder(root)` gives.
-        clicks: how many at most for each object.
+        dataset: samples, such as those of `interactify.evaluation.folder(root)`.
+        clicks: the most clicks for each object.
         user: who clicks: "centre", the user of the literature; "jitter", who misses the centre; "pairs", who clicks
-            twice before each prediction; or one with options, such as `Jitter(spread=1, seed=3)` or `Strokes(folder)`.
-        progress: show a bar.
+            twice before each prediction; or a user with options: `Jitter(spread=1, seed=3)`, `Strokes(folder)`.
+        progress: show a progress bar.
 
     Returns:
-        Its `str` is a summary; `.records` hold every click.
+        The records of every click; its `str` is a summary.
 
     Raises:
-        OptionError: a user or a number of clicks that is none, before any work; a truth of another size than its photo.
-        PhotoError: a photo that can't be read.
+        OptionError: an unknown user or an invalid number of clicks, before any work; a truth of another size than its
+            photo.
+        PhotoError: a photo can't be read.
 
     >>> truth = np.zeros((60, 80), np.int8); truth[20:40, 20:60] = 1
     >>> sample = interactify.evaluation.Sample("grey", np.full((60, 80, 3), 90, np.uint8), truth)
@@ -64,8 +62,8 @@ def click_through(net: Interactive, sample: Sample, clicks: int, user: Simulated
     truth, mask = sample.truth, session.result.mask
     if truth.shape != mask.shape:
         raise OptionError(
-            f"The truth of {sample.name} is {truth.shape[1]} wide and {truth.shape[0]} high, its photo {mask.shape[1]} "
-            f"and {mask.shape[0]}. They have to have one size."
+            f"Expected a truth of the photo's size for {sample.name}, {mask.shape[1]} wide and {mask.shape[0]} high; "
+            f"got one {truth.shape[1]} wide and {truth.shape[0]} high. Try the mask that belongs to this photo."
         )
     clicked = np.zeros(truth.shape, bool)
     record = Record(sample.name, [iou(truth, mask)], boundary=[boundary_iou(truth, mask)])
@@ -73,23 +71,23 @@ def click_through(net: Interactive, sample: Sample, clicks: int, user: Simulated
         gestures = user.turn(sample, mask, clicked, left)
         if not gestures:
             break
-        said = [click for gesture in gestures for click in gesture]
-        clicked[[int(c.y) for c in said], [int(c.x) for c in said]] = True
-        result = session.click(said[0].x, said[0].y, said[0].positive) if len(said) == 1 else session.add(said)
+        new = [click for gesture in gestures for click in gesture]
+        clicked[[int(c.y) for c in new], [int(c.x) for c in new]] = True
+        result = session.click(new[0].x, new[0].y, new[0].positive) if len(new) == 1 else session.add(new)
         before, mask = mask, result.mask
-        waiting = len(gestures) - 1  # while they are given, the person sees the mask of before
-        record.curve.extend([record.curve[-1]] * waiting + [iou(truth, mask)])
-        record.boundary.extend([record.boundary[-1]] * waiting + [boundary_iou(truth, mask)])
+        unanswered = len(gestures) - 1  # gestures before the last one: the user still sees the previous mask
+        record.curve.extend([record.curve[-1]] * unanswered + [iou(truth, mask)])
+        record.boundary.extend([record.boundary[-1]] * unanswered + [boundary_iou(truth, mask)])
         record.clicks.extend([[int(c.x), int(c.y), c.positive] for c in gesture] for gesture in gestures)
         record.predictions.append(len(gestures))
         record.satisfied.append(result.satisfied)
         record.evaluations.append(result.evaluations)
         record.seconds.append(result.seconds)
-        record.collateral.append(collateral_change(truth, before, mask, said))
+        record.collateral.append(collateral_change(truth, before, mask, new))
     return record, mask
 
 
 def check_clicks(clicks: int) -> None:
-    """Raise OptionError for a number of clicks that is none."""
+    """Raise OptionError for an invalid number of clicks."""
     if not isinstance(clicks, int) or isinstance(clicks, bool) or clicks < 0:
-        raise OptionError(f"Expected a number of clicks from 0 up, got {clicks!r}.")
+        raise OptionError(f"Expected a number of clicks from 0 up, got {clicks!r}. Try 20.")

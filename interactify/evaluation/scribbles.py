@@ -1,4 +1,4 @@
-"""Strokes of a person, drawn into a picture of labels, as clicks along them; and a user who begins with strokes."""
+"""Hand-drawn strokes in a picture of labels, turned into clicks along them; and a user who starts with strokes."""
 
 from __future__ import annotations
 
@@ -28,26 +28,31 @@ def strokes(
     Args:
         labels: (H, W) of whole numbers: 0 where nothing was drawn, else a stroke's label.
         spacing: pixels along the stroke from one click to the next; a short stroke has one click.
-        polarities: what a label means: True for the object, False for the background.
+        polarities: the meaning of each label: True for the object, False for the background.
 
     Returns:
-        Gestures, first those of the object; in each the clicks from one end of the stroke to the other. Every click
-        lies on its stroke.
+        Gestures, first those of the object; each has its clicks from one end of the stroke to the other. Every click
+        is on its stroke.
 
     Raises:
-        OptionError: no (H, W) array of whole numbers, a label without polarity, or a spacing under one pixel.
+        OptionError: `labels` is no (H, W) array of whole numbers, a label has no polarity, or the spacing is under one
+            pixel.
 
     >>> drawn = np.zeros((5, 50), np.uint8); drawn[2, 4:46] = 1; drawn[4, 0] = 2
     >>> [[(c.x, c.positive) for c in gesture] for gesture in strokes(drawn)]
     [[(45, True), (25, True), (5, True)], [(0, False)]]
     """
     if not isinstance(labels, np.ndarray) or labels.ndim != 2 or labels.dtype.kind not in "iub":
-        raise OptionError(f"Expected strokes as (H, W) array of whole numbers, got {getattr(labels, 'shape', labels)}.")
+        raise OptionError(
+            f"Expected strokes as (H, W) array of whole numbers, got {getattr(labels, 'shape', labels)}. Try uint8."
+        )
     if not spacing >= 1:
-        raise OptionError(f"Expected a spacing of at least one pixel between a stroke's clicks, got {spacing!r}.")
+        raise OptionError(
+            f"Expected a spacing of at least one pixel between a stroke's clicks, got {spacing!r}. Try 20."
+        )
     unknown = sorted({int(value) for value in np.unique(labels)} - {0} - set(polarities))
     if unknown:
-        raise OptionError(f"Expected strokes labelled {sorted(polarities)}, found {unknown}. Give their polarities.")
+        raise OptionError(f"Expected strokes labelled {sorted(polarities)}, got {unknown}. Try polarities={{…}}.")
     gestures = []
     for value in sorted(polarities, key=lambda value: not polarities[value]):
         pieces, _ = label(labels == value, EIGHT)
@@ -59,7 +64,7 @@ def strokes(
 
 @dataclass(frozen=True)
 class Strokes:
-    """A user who draws strokes given beforehand, all before the first prediction, then goes on as another user.
+    """A user who draws prepared strokes, all before the first prediction, and continues as another user.
 
     Each stroke counts as one click.
 
@@ -67,11 +72,11 @@ class Strokes:
         root: folder of pictures of labels, `NAME.png` or `NAME-anno.png` for the photo NAME: 0 nothing, 1 object, 2
             background.
         spacing: see `strokes`.
-        then: who corrects what the strokes left wrong; the name of a user, or one.
+        then: the user who corrects the remaining errors, or its name.
         polarities: see `strokes`.
 
     Raises:
-        OptionError: there is no such folder; or, when it is a photo's turn, no strokes for it.
+        OptionError: the folder doesn't exist; or, from `turn`, a photo has no strokes or strokes of another size.
     """
 
     root: Path
@@ -81,7 +86,7 @@ class Strokes:
 
     def __post_init__(self) -> None:
         if not Path(self.root).is_dir():
-            raise OptionError(f"There is no folder {self.root} with strokes.")
+            raise OptionError(f"Expected a folder of strokes, got no folder {self.root}. Try its whole path.")
 
     def turn(self, sample: Sample, mask: Mask, clicked: Mask, left: int) -> tuple[Gesture, ...]:
         if clicked.any():
@@ -89,12 +94,15 @@ class Strokes:
         found = [path for end in ("", "-anno") if (path := Path(self.root) / f"{sample.name}{end}.png").exists()]
         if not found:
             raise OptionError(
-                f"There are no strokes for {sample.name} in {self.root}: expected {sample.name}.png there."
+                f"Expected strokes {sample.name}.png in {self.root}, got no such file. Try another folder of strokes."
             )
         with Image.open(found[0]) as image:
             labels = np.array(image)
         if labels.shape != mask.shape:
-            raise OptionError(f"{found[0]} is {labels.shape}, but the photo {mask.shape} (H, W).")
+            raise OptionError(
+                f"Expected strokes of the photo's size {mask.shape} (H, W), got {labels.shape} in {found[0]}. "
+                "Try the strokes that belong to this photo."
+            )
         drawn = strokes(labels, spacing=self.spacing, polarities=self.polarities)
         if not drawn:
             return user_named(self.then).turn(sample, mask, clicked, left)
@@ -102,10 +110,10 @@ class Strokes:
 
 
 def _along(stroke: Mask, spacing: float) -> list[tuple[int, int]]:
-    """Pixels (y, x) of a connected stroke, from an end on, at equal distances along it; one for each branch."""
-    # The pixel reached last from anywhere is an end.
-    begin = np.argwhere(stroke)[0]
-    steps = _steps(stroke, (int(begin[0]), int(begin[1])))
+    """Pixels (y, x) of a connected stroke, from one end, at equal distances along it; one for each branch."""
+    # From any pixel, the last pixel to be reached is an end.
+    start = np.argwhere(stroke)[0]
+    steps = _steps(stroke, (int(start[0]), int(start[1])))
     end = np.unravel_index(int(steps.argmax()), steps.shape)
     steps = _steps(stroke, (int(end[0]), int(end[1])))
     pixels = []
@@ -118,11 +126,11 @@ def _along(stroke: Mask, spacing: float) -> list[tuple[int, int]]:
     return pixels
 
 
-def _steps(stroke: Mask, begin: tuple[int, int]) -> NDArray[np.int64]:
-    """How many steps each of a stroke's pixels is from one of them; -1 outside."""
+def _steps(stroke: Mask, start: tuple[int, int]) -> NDArray[np.int64]:
+    """The number of steps from a start to each pixel of its stroke; -1 outside."""
     steps = np.full(stroke.shape, -1)
     front = np.zeros(stroke.shape, bool)
-    front[begin] = True
+    front[start] = True
     distance = 0
     while front.any():
         steps[front] = distance

@@ -1,9 +1,9 @@
-"""Simulated users: each looks at the mask, and clicks where it is most wrong.
+"""Simulated users: each compares the mask with the truth, and clicks in the largest error.
 
 The user of the literature clicks once, at the centre of the largest error, and waits: Xu et al., "Deep Interactive
-Object Selection", CVPR 2016, section 4, in the form every paper since Jang & Kim (2019) uses. Real people hit less
-well (RClicks, 2024) or don't wait; the variations here say what that costs. None keeps a state: what one does follows
-from the photo, the mask and its own seed, so that a run is the same in any order, or when taken up again.
+Object Selection", CVPR 2016, section 4, in the form that papers use since Jang & Kim (2019). Real users click less
+exactly (RClicks, 2024) or don't wait; the variations here measure what that costs. No user keeps a state: a click
+depends on the photo, the mask and a seed only, so that a run is the same in any order, and after an interruption.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from interactify.evaluation.data.dataset import Mask, Sample, Truth
 from interactify.interactions.click import Click
 
 Gesture = tuple[Click, ...]
-"""One movement of the hand, which counts as one click: a click alone, or those along a stroke."""
+"""What counts as one click: a single click, or the clicks along a stroke."""
 
-DRAWS = 100  # of a jittered click, before the centre is taken: in a sliver most draws fall outside
+DRAWS = 100  # attempts at a jittered click, before the centre is used: in a sliver most of them are outside
 
 
 class SimulatedUser(Protocol):
-    """What `evaluate(user=…)` takes: anything that says what to do about a mask. Its `repr` says what it is."""
+    """A user for `evaluate(user=…)`: it chooses the next clicks for a mask. Its `repr` goes into the report."""
 
     def turn(self, sample: Sample, mask: Mask, clicked: Mask, left: int) -> tuple[Gesture, ...]:
-        """What is said before the next prediction.
+        """The gestures before the next prediction.
 
         Args:
             sample: the photo and its truth, (H, W) int8.
             mask: (H, W) bool, the prediction.
             clicked: (H, W) bool, the pixels clicked before.
-            left: how many gestures may still be made, at least 1.
+            left: the number of gestures that are left, at least 1.
 
         Returns:
-            From none, where there is nothing to say, up to `left` gestures.
+            Up to `left` gestures; none where nothing is wrong.
         """
 
 
 def next_click(truth: Truth, mask: Mask, clicked: Mask) -> Click | None:
-    """The pixel deepest inside the larger error, or None where nothing is wrong that has not been clicked.
+    """The pixel deepest inside the larger error, or None where every wrong pixel is already clicked.
 
     Args:
         truth: (H, W) int8: 1 object, 0 background, -1 unknown (never clicked).
         mask: (H, W) bool, the prediction.
-        clicked: (H, W) bool, pixels clicked before; none is clicked twice.
+        clicked: (H, W) bool, pixels clicked before, which are not clicked again.
 
     Returns:
         The click: positive in a false-negative region, negative in a false-positive one. Depth is the Euclidean
@@ -80,15 +80,15 @@ class Centre:
 
 @dataclass(frozen=True)
 class Jitter:
-    """Clicks near the centre, not at it: as `Centre`, moved by a Gaussian, but never out of the same error.
+    """Clicks near the centre: as `Centre`, moved by a Gaussian, but never out of the same error.
 
     Args:
         spread: the Gaussian's standard deviation, as a share of the centre's distance to the error's border; at least
-            one pixel. A large error is hit less exactly than a small one.
-        seed: another one gives other clicks; the same one the same, whatever ran before.
+            one pixel. So clicks in a large error are less exact than in a small one.
+        seed: the same seed gives the same clicks, whatever ran before.
 
     Raises:
-        OptionError: a spread that is not above 0.
+        OptionError: the spread is not above 0, or infinite.
     """
 
     spread: float = 0.5
@@ -96,7 +96,7 @@ class Jitter:
 
     def __post_init__(self) -> None:
         if not 0 < self.spread < float("inf"):
-            raise OptionError(f"Expected a spread above 0 for jittered clicks, such as 0.5; got {self.spread!r}.")
+            raise OptionError(f"Expected a spread above 0 for jittered clicks, got {self.spread!r}. Try 0.5.")
 
     def turn(self, sample: Sample, mask: Mask, clicked: Mask, left: int) -> tuple[Gesture, ...]:
         centre = next_click(sample.truth, mask, clicked)
@@ -104,7 +104,7 @@ class Jitter:
             return ()
         error = error_around(sample.truth, mask, centre)
         deviation = max(1.0, self.spread * float(_depth(error)[int(centre.y), int(centre.x)]))
-        # The pixels clicked so far tell one turn from another.
+        # The number of clicked pixels gives each turn its own random numbers.
         random = np.random.default_rng([self.seed, zlib.crc32(sample.name.encode()), int(clicked.sum())])
         height, width = error.shape
         for across, down in random.normal(0, deviation, (DRAWS, 2)):
@@ -118,16 +118,16 @@ class Jitter:
 class Pairs:
     """A user who does not wait: two clicks before each prediction.
 
-    The second click takes the error around the first for mended, and goes to the centre of the largest that is left;
-    where none is, it is not made.
+    The second click assumes that the first one corrects its error, and goes to the centre of the largest other error;
+    where there is none, the user clicks once.
     """
 
     def turn(self, sample: Sample, mask: Mask, clicked: Mask, left: int) -> tuple[Gesture, ...]:
         first = next_click(sample.truth, mask, clicked)
         if first is None:
             return ()
-        mended = mask ^ error_around(sample.truth, mask, first)
-        second = next_click(sample.truth, mended, clicked) if left > 1 else None
+        corrected = mask ^ error_around(sample.truth, mask, first)
+        second = next_click(sample.truth, corrected, clicked) if left > 1 else None
         return ((first,), (second,)) if second else ((first,),)
 
 
@@ -135,10 +135,10 @@ USERS = {"centre": Centre, "jitter": Jitter, "pairs": Pairs}
 
 
 def user_named(user: str | SimulatedUser | None) -> SimulatedUser:
-    """The user of that name: "centre" (also None), "jitter" or "pairs"; a user itself is returned as it is.
+    """The user of a name: "centre" (also None), "jitter" or "pairs"; a user object is returned unchanged.
 
     Raises:
-        OptionError: another name.
+        OptionError: an unknown name, or an object without a method `turn`.
 
     >>> user_named("jitter")
     Jitter(spread=0.5, seed=0)
@@ -147,15 +147,15 @@ def user_named(user: str | SimulatedUser | None) -> SimulatedUser:
         return Centre()
     if not isinstance(user, str):
         if not callable(getattr(user, "turn", None)):
-            raise OptionError(f"Expected a simulated user with a method turn, got {type(user).__name__}.")
+            raise OptionError(f"Expected a simulated user with a method turn, got {type(user).__name__}. Try centre.")
         return user
     if user not in USERS:
-        raise OptionError(f"There is no simulated user {user!r}. Try one of: {', '.join(USERS)}.")
+        raise OptionError(f"Expected the name of a simulated user, got {user!r}. Try one of: {', '.join(USERS)}.")
     return USERS[user]()
 
 
 def error_around(truth: Truth, mask: Mask, click: Click) -> Mask:
-    """(H, W) bool: the connected error of the click's kind that it lies in, diagonal neighbours connected."""
+    """(H, W) bool: the connected error around a click, of the click's kind; diagonal neighbours are connected."""
     wrong = ((truth == 1) & ~mask) if click.positive else ((truth == 0) & mask)
     regions, _ = label(wrong, np.ones((3, 3)))
     region: Mask = wrong & (regions == regions[int(click.y), int(click.x)])

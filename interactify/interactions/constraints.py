@@ -1,7 +1,7 @@
-"""What all interactions of an object say together: labels of pixels, a region, strokes, and what no longer holds.
+"""What the interactions of an object together ask of pixels: labelled points, a region, strokes, an initial mask.
 
-Later ones win: so they are heard from the newest to the oldest, and each keeps what none of the newer ones that hold
-contradicts. An interaction of which nothing is left is overruled, and the person is told so.
+Later interactions win. So they are combined from the newest to the oldest, and each keeps the points that no newer one
+in effect contradicts. An interaction that keeps none is overruled, and this is reported to the user.
 """
 
 from __future__ import annotations
@@ -16,38 +16,44 @@ from numpy.typing import NDArray
 from interactify.interactions.click import Click, Interaction
 from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
 from interactify.interactions.rasterise import points_inside, points_under
-from interactify.interactions.sampling import scribble_points, background_points, deepest_pixel, mask_points, traced_pixels
+from interactify.interactions.sampling import (
+    background_points,
+    deepest_pixel,
+    mask_points,
+    scribble_points,
+    traced_pixels,
+)
 from interactify.pictures.window import Pixels
 
-TARGET: Final = -1  # the label of what is combine of the session's own target
-FINEST: Final = 2**0.5  # pixels: a finer scribble speaks of every pixel it passes through
-MASK_WEIGHT: Final = 8.0  # in clicks: the weight of all points together by which the network is told a mask
+TARGET: Final = -1  # stands for the session's own target among the labels
+FINEST: Final = 2**0.5  # pixels: the least width of a scribble, so that it covers every pixel it passes through
+MASK_WEIGHT: Final = 8.0  # in clicks: of all points together that stand for an initial mask
 
 
 @dataclass(frozen=True, eq=False)
 class Constraints:
-    """What holds of a tuple of interactions.
+    """What a tuple of interactions asks of pixels.
 
     Attributes:
-        interactions: all of them, as they were combine.
-        in_effect: those that still say something.
+        interactions: all of them, in the order they were given.
+        in_effect: those that are not overruled.
         overruled: those that later ones contradict.
-        places: (n, 2) int64 photo pixels that have a label, x then y.
-        positive: (n,) bool, whether each is of the class that is spoken of, or is not.
+        points: (n, 2) int64 photo pixels with a label, x then y.
+        positive: (n,) bool, whether each pixel belongs to the class of its label, or does not.
         labels: (n,) int64, that class; -1 for the target.
         weights: (n,) float64, in clicks.
-        required: (n,) bool, False for those that pull and are not waited for.
-        owners: (n,) int64, by which of `interactions` each was combine.
-        region: outside of which nothing is the object; None where none was combine.
-        strokes: that erase and restore.
-        mask: to begin from; None where none was combine.
-        assume_centre: whether the middle of a region was taken for combine.
+        required: (n,) bool, False for points that pull but need not be satisfied.
+        owners: (n,) int64, the index in `interactions` of the one that gave each point.
+        region: everything outside it is background; None without one.
+        strokes: those that erase and restore.
+        mask: the initial mask; None without one.
+        assume_centre: whether the region's deepest pixel may be taken for the object.
     """
 
     interactions: tuple[Interaction, ...]
     in_effect: tuple[Interaction, ...] = ()
     overruled: tuple[Interaction, ...] = ()
-    places: Pixels = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    points: Pixels = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     positive: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -60,15 +66,15 @@ class Constraints:
 
     @property
     def region_only(self) -> bool:
-        """Whether a region is all that says where the object is."""
+        """Whether a region alone tells where the object is: no click, scribble or mask does."""
         own = self.required & self.positive & (self.labels == TARGET)
         return self.region is not None and not own.any() and self.mask is None
 
     def same_labels(self, other: Constraints) -> bool:
-        """Whether the same labels of the same places hold."""
+        """Whether the same points have the same labels and weights."""
         return all(
             np.array_equal(getattr(self, name), getattr(other, name))
-            for name in ("places", "positive", "labels", "weights", "required")
+            for name in ("points", "positive", "labels", "weights", "required")
         )
 
 
@@ -80,33 +86,34 @@ def combine(
     own: int | None = None,
     exclusive: bool = True,
 ) -> Constraints:
-    """What interactions, checked, say together of a photo (H, W), the later over the earlier.
-
-    With `assume_centre`, a region whose inside nobody has spoken of says that the pixel deepest inside is the object.
+    """What checked interactions on a photo (H, W) together ask of its pixels, the later ones before the earlier.
 
     Args:
-        own: the class of the object, where it is known: what is combine of it by its index is combine of the object.
-        exclusive: whether a pixel that is of one class is of no other.
+        interactions: in the order they were given.
+        photo_size: (H, W).
+        assume_centre: without any point inside the region, take its deepest pixel for the object.
+        own: the class of the object, where it is known: labels with its index are labels of the object.
+        exclusive: whether a pixel of one class belongs to no other.
     """
-    heard = _Combination(photo_size, own, exclusive)
+    combination = _Combination(photo_size, own, exclusive)
     for index in reversed(range(len(interactions))):
-        heard.hear(index, interactions[index])
+        combination.add_older(index, interactions[index])
     if assume_centre:
-        heard.suppose_centre()
-    told = sorted(((index, p) for index, points in heard.points.items() for p in points), key=lambda each: each[0])
+        combination.add_centre()
+    owned = sorted(((index, p) for index, points in combination.points.items() for p in points), key=lambda each: each[0])
     return Constraints(
         tuple(interactions),
-        tuple(each for i, each in enumerate(interactions) if i not in heard.overruled),
-        tuple(each for i, each in enumerate(interactions) if i in heard.overruled),
-        np.array([(p.x, p.y) for _, p in told], np.int64).reshape(-1, 2),
-        np.array([p.positive for _, p in told], bool),
-        np.array([p.label for _, p in told], np.int64),
-        np.array([p.weight for _, p in told], float),
-        np.array([p.required for _, p in told], bool),
-        np.array([index for index, _ in told], np.int64),
-        heard.region,
-        tuple(reversed(heard.strokes)),
-        heard.mask,
+        tuple(each for i, each in enumerate(interactions) if i not in combination.overruled),
+        tuple(each for i, each in enumerate(interactions) if i in combination.overruled),
+        np.array([(p.x, p.y) for _, p in owned], np.int64).reshape(-1, 2),
+        np.array([p.positive for _, p in owned], bool),
+        np.array([p.label for _, p in owned], np.int64),
+        np.array([p.weight for _, p in owned], float),
+        np.array([p.required for _, p in owned], bool),
+        np.array([index for index, _ in owned], np.int64),
+        combination.region,
+        tuple(reversed(combination.strokes)),
+        combination.mask,
         assume_centre,
     )
 
@@ -122,122 +129,130 @@ class _Point:
 
 
 class _Combination:
-    """What holds of the interactions heard so far, from the newest to the oldest: the older gives way.
+    """The constraints of the interactions added so far, from the newest to the oldest: the older one yields.
 
-    An interaction that is overruled contradicts nothing: what it had overruled holds again.
+    An overruled interaction overrules nothing itself.
     """
 
     def __init__(self, photo_size: tuple[int, int], own: int | None, exclusive: bool) -> None:
         self.size, self.own, self.exclusive = photo_size, own, exclusive
-        self.points: dict[int, list[_Point]] = {}  # of each interaction, what is left of it
+        self.points: dict[int, list[_Point]] = {}  # by interaction: its points in effect
         self.overruled: set[int] = set()
         self.region: Box | Lasso | None = None
         self.strokes: list[Paint] = []  # the newest first
         self.mask: Mask | None = None
-        self._at: dict[tuple[int, int], list[_Point]] = {}  # what holds of a pixel
-        self._marked: list[_Point] = []  # what clicks and scribbles say
+        self._at: dict[tuple[int, int], list[_Point]] = {}  # by pixel: its labels in effect
+        self._marked: list[_Point] = []  # labels of clicks, and of all pixels under scribbles
         self._scribbles: list[tuple[Scribble, _Point]] = []  # and one of its points, to compare labels with
         self._region_index = -1
 
-    def hear(self, index: int, each: Interaction) -> None:
-        """The next older interaction."""
+    def add_older(self, index: int, each: Interaction) -> None:
+        """Add the next older interaction."""
         if isinstance(each, (Click, Scribble)):
-            holds = self._mark(index, each)
+            in_effect = self._add_labels(index, each)
         elif isinstance(each, (Box, Lasso)):
-            holds = self._enclose(index, each)
+            in_effect = self._add_region(index, each)
         elif isinstance(each, Paint):
-            holds = self._paint(each)
+            in_effect = self._add_stroke(each)
         else:
             assert isinstance(each, Mask)
-            holds = self._begin_from(index, each)
-        if not holds:
+            in_effect = self._add_mask(index, each)
+        if not in_effect:
             self.overruled.add(index)
 
-    def suppose_centre(self) -> None:
-        """Take the middle of the region for the object, unless someone has combine otherwise."""
+    def add_centre(self) -> None:
+        """Take the deepest pixel of the region for the object, unless a constraint contradicts it."""
         if self.region is not None:
-            centre_of = _Point(*deepest_pixel(self.region), True)
-            if self._standing([centre_of]):
-                self.points[self._region_index].insert(0, centre_of)
+            centre = _Point(*deepest_pixel(self.region), True)
+            if self._in_effect([centre]):
+                self.points[self._region_index].insert(0, centre)
 
-    def _mark(self, index: int, each: Click | Scribble) -> bool:
+    def _add_labels(self, index: int, each: Click | Scribble) -> bool:
         label = TARGET if each.label is None or each.label == self.own else int(each.label)
         if isinstance(each, Click):
             self._marked += self._keep(index, [_Point(int(each.x), int(each.y), each.positive, label)])
             return bool(self.points[index])
-        # All along it speaks, and not only where the network is told.
-        self._marked += self._standing([_Point(x, y, each.positive, label) for x, y in traced_pixels(each).tolist()])
-        places = scribble_points(each, self.size).tolist()
-        kept = self._keep(index, [_Point(x, y, each.positive, label, each.weight / len(places)) for x, y in places])
+        # A scribble labels all pixels along its line, not only the points that the network is given.
+        self._marked += self._in_effect([_Point(x, y, each.positive, label) for x, y in traced_pixels(each).tolist()])
+        points = scribble_points(each, self.size).tolist()
+        kept = self._keep(index, [_Point(x, y, each.positive, label, each.weight / len(points)) for x, y in points])
         if kept:
             self._scribbles.append((each, kept[0]))
         return bool(kept)
 
-    def _enclose(self, index: int, region: Box | Lasso) -> bool:
+    def _add_region(self, index: int, region: Box | Lasso) -> bool:
         if self.region is not None or self.mask is not None:
             return False
-        if not points_inside(region, _places(p for p in self._marked if p.positive and p.label == TARGET)).all():
+        if not points_inside(region, _pixels(p for p in self._marked if p.positive and p.label == TARGET)).all():
             return False
         self.region, self._region_index = region, index
         self._keep(index, [_Point(x, y, False) for x, y in background_points(region, self.size).tolist()])
         return True
 
-    def _paint(self, stroke: Paint) -> bool:
+    def _add_stroke(self, stroke: Paint) -> bool:
         if self.mask is not None:
             return False
-        if points_under(stroke, _places(p for p in self._marked if self._is_object(p) is (not stroke.positive))).any():
+        against = _pixels(p for p in self._marked if self._is_object(p) is (not stroke.positive))
+        if points_under(stroke, against).any():
             return False
-        if stroke.positive and self.region is not None and not points_inside(self.region, np.array(stroke.points, int)).all():
+        ends = np.array(stroke.points, int)
+        if stroke.positive and self.region is not None and not points_inside(self.region, ends).all():
             return False
         self.strokes.append(stroke)
         return True
 
-    def _begin_from(self, index: int, mask: Mask) -> bool:
+    def _add_mask(self, index: int, mask: Mask) -> bool:
         if self.mask is not None:
             return False
-        places, labels = mask_points(mask)
-        weight = MASK_WEIGHT / max(1, len(places))
-        told = zip(places.tolist(), labels.tolist(), strict=True)
-        self._keep(index, [_Point(x, y, positive, TARGET, weight, required=False) for (x, y), positive in told])
+        points, labels = mask_points(mask)
+        weight = MASK_WEIGHT / max(1, len(points))
+        labelled = zip(points.tolist(), labels.tolist(), strict=True)
+        self._keep(index, [_Point(x, y, positive, TARGET, weight, required=False) for (x, y), positive in labelled])
         self.mask = mask
         return True
 
     def _keep(self, index: int, points: Sequence[_Point]) -> list[_Point]:
-        """Of what an interaction says, what nothing newer contradicts."""
-        self.points[index] = self._standing(points)
+        """Keep the points of an interaction that no newer constraint contradicts."""
+        self.points[index] = self._in_effect(points)
         for p in self.points[index]:
             self._at.setdefault((p.x, p.y), []).append(p)
         return self.points[index]
 
-    def _standing(self, points: Sequence[_Point]) -> list[_Point]:
-        says: list[bool | None] = [None] * len(points)  # what is shown there by mask, region and strokes
-        places = _places(points)
+    def _in_effect(self, points: Sequence[_Point]) -> list[_Point]:
+        """Those of the points that no newer constraint contradicts."""
+        inside: list[bool | None] = [None] * len(points)  # the object's mask there, by initial mask, region and strokes
+        pixels = _pixels(points)
         if self.mask is not None:
-            says = self.mask.mask[places[:, 1], places[:, 0]].tolist()
+            inside = self.mask.mask[pixels[:, 1], pixels[:, 0]].tolist()
         if self.region is not None:
-            says = [each if within else False for each, within in zip(says, points_inside(self.region, places), strict=True)]
+            within = points_inside(self.region, pixels)
+            inside = [each if in_region else False for each, in_region in zip(inside, within, strict=True)]
         for stroke in reversed(self.strokes):
-            covered = points_under(stroke, places)
-            says = [stroke.positive if over else each for each, over in zip(says, covered, strict=True)]
+            covered = points_under(stroke, pixels)
+            inside = [stroke.positive if over else each for each, over in zip(inside, covered, strict=True)]
         crossed = np.zeros(len(points), bool)
         for scribble, like in self._scribbles:
-            crossed |= points_under(scribble, places, FINEST) & [self._contradict(p, like) for p in points]
+            crossed |= points_under(scribble, pixels, FINEST) & [self._contradict(p, like) for p in points]
         return [
             p
-            for p, shown, gone in zip(points, says, crossed, strict=True)
-            if self._agreed(p)
-            or (not gone and (shown is None or self._is_object(p) in (None, shown)) and not self._denied(p))
+            for p, is_inside, is_crossed in zip(points, inside, crossed, strict=True)
+            if self._confirmed(p)
+            or (
+                not is_crossed
+                and (is_inside is None or self._is_object(p) in (None, is_inside))
+                and not self._contradicted(p)
+            )
         ]
 
-    def _agreed(self, p: _Point) -> bool:
-        """Whether something newer that holds says the same."""
+    def _confirmed(self, p: _Point) -> bool:
+        """Whether a newer point in effect gives the pixel the same label."""
         return any((q.label, q.positive) == (p.label, p.positive) for q in self._at.get((p.x, p.y), ()))
 
-    def _denied(self, p: _Point) -> bool:
+    def _contradicted(self, p: _Point) -> bool:
         return any(self._contradict(p, newer) for newer in self._at.get((p.x, p.y), ()))
 
     def _is_object(self, p: _Point) -> bool | None:
-        """What a label says of the object itself; None for nothing."""
+        """Whether a label puts its pixel in the object; None where it leaves that open."""
         if p.label == TARGET:
             return p.positive
         return False if p.positive and self.exclusive and self.own is not None else None
@@ -249,5 +264,5 @@ class _Combination:
         return p.positive and q.positive and self.exclusive and known
 
 
-def _places(points: Iterable[_Point]) -> Pixels:
+def _pixels(points: Iterable[_Point]) -> Pixels:
     return np.array([(p.x, p.y) for p in points], np.int64).reshape(-1, 2)

@@ -12,10 +12,7 @@ from interactify.errors import OptionError, text_of
 from interactify.masks.arrays import Mask, checked_size
 from interactify.masks.polygons import Points, Polygon
 
-# Crossings computed at a time: an outline may zigzag over every row of a large photo. Few are fastest to fill with; each
-# chunk costs another search for every point.
-_FILL_CHUNK: Final = 2**12
-_POINTS_CHUNK: Final = 2**22
+_CHUNK: Final = 2**20  # crossings computed at a time: an outline may zigzag over every row of a large photo
 _ROW: Final = 2**32  # more than a photo has columns
 
 
@@ -80,7 +77,7 @@ def pixels_enclosed(ring: Points, pixels: NDArray[np.int64]) -> NDArray[np.bool_
     rows, row = np.unique(pixels[:, 1], return_inverse=True)
     begin = row.reshape(-1) * _ROW
     inside = np.zeros(len(pixels), bool)
-    for crossed, columns in _crossings(ring, rows, _POINTS_CHUNK):
+    for crossed, columns in _crossings(ring, rows):
         # Crossings in one order, by row and column: a pixel counts those in its row up to its own column.
         crossings = np.sort(crossed * _ROW + columns)
         counts = np.searchsorted(crossings, begin + pixels[:, 0], "right") - np.searchsorted(crossings, begin)
@@ -108,7 +105,7 @@ def _enclosed(rings: Sequence[Points], size: tuple[int, ...]) -> Mask:
     height, width = size
     turns = np.zeros((height, width + 1), np.uint8)
     for ring in rings:
-        for row, column in _crossings(ring, np.arange(height), _FILL_CHUNK):
+        for row, column in _crossings(ring, np.arange(height)):
             at = row * (width + 1) + np.clip(column, 0, width).astype(np.int64)
             at.sort()
             # Two crossings at one pixel cancel: keep one of each odd number.
@@ -118,9 +115,7 @@ def _enclosed(rings: Sequence[Points], size: tuple[int, ...]) -> Mask:
     return np.bitwise_xor.accumulate(turns[:, :width], axis=1).astype(bool)
 
 
-def _crossings(
-    ring: Points, rows: NDArray[np.int64], chunk: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+def _crossings(ring: Points, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Where a ring's edges cross the centre lines of rows, in chunks of bounded size.
 
     Each crossing turns inside to outside for all pixels from its column to the right.
@@ -128,7 +123,6 @@ def _crossings(
     Args:
         ring: (N, 2).
         rows: numbers of pixel rows, in ascending order.
-        chunk: how many crossings to compute at a time; more where a single edge has more.
 
     Yields:
         For each crossing the index into `rows`, and the number of the first column whose centre is not to its left.
@@ -143,7 +137,7 @@ def _crossings(
     begin = 0
     while begin < len(edges):
         done = totals[begin] - counts[begin]
-        end = max(begin + 1, int(np.searchsorted(totals, done + chunk, "right")))
+        end = max(begin + 1, int(np.searchsorted(totals, done + _CHUNK, "right")))
         edge = np.repeat(np.arange(begin, end), counts[begin:end])
         row = np.arange(len(edge)) + np.repeat((first - totals + counts)[begin:end] + done, counts[begin:end])
         crossing = x1[edge] + (levels[row] - y1[edge]) * (x2 - x1)[edge] / (y2 - y1)[edge]

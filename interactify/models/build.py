@@ -100,9 +100,7 @@ def build_model(text: str) -> nn.Module:
     if re.fullmatch(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*", name):
         return _from_function(name)
     if name and Path(name).is_dir():
-        raise ModelError(
-            f"Expected a model, got the folder {name!r}. If smp's save_pretrained wrote it, write '@{name}'."
-        )
+        raise ModelError(f"Expected a model, got the folder {name!r}. Try '@{name}' if smp's save_pretrained wrote it.")
     if Path(name).is_file():
         raise ModelError(_unnamed(name))
     if "/" in name:

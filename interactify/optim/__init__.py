@@ -7,6 +7,7 @@ from typing import Final
 
 from . import lbfgs, scipy
 from .solution import Evaluation, Objective, RowEvaluations, RowsObjective, Solution, StopAsked
+from .status import Status
 
 ROW_SOLVERS: Final[dict[str, Callable[..., list[Solution]]]] = {
     "lbfgs": lbfgs.minimise_rows,
@@ -16,6 +17,6 @@ ROW_SOLVERS: Final[dict[str, Callable[..., list[Solution]]]] = {
 "scipy" is the reference it is compared with, and solves one row after the other."""
 
 __all__ = [
-    "ROW_SOLVERS", "Evaluation", "Objective", "RowEvaluations", "RowsObjective", "Solution", "StopAsked",
-    "lbfgs", "scipy",
+    "ROW_SOLVERS", "Evaluation", "Objective", "RowEvaluations", "RowsObjective", "Solution", "Status",
+    "StopAsked", "lbfgs", "scipy",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import NonFiniteError
 from .points import Point
 from .solution import Solution
+from .status import Status
 
 
 @dataclass
@@ -50,4 +51,6 @@ class BestSoFar:
     def solution(self, status: str) -> Solution:
         """The best point as a Solution, after at least one `offer`."""
         assert self.x is not None
-        return Solution(self.x, self.value, self.payload, self.done, self.evaluations, self.iterations, status)
+        return Solution(
+            self.x, self.value, self.payload, self.done, self.evaluations, self.iterations, Status.of(status)
+        )

@@ -15,11 +15,12 @@ from .best_so_far import BestSoFar
 from .history import History
 from .line_search import Trial, Verdict, WolfeSearch
 from .points import Point, Query
+from .status import Status
 
 
 def descend(
     x0: Tensor, best: BestSoFar, memory: int, gradient_tolerance: float, lower_bound: float | None
-) -> Generator[Query, Point, str]:
+) -> Generator[Query, Point, Status]:
     """L-BFGS from x0 (n,): yields queries, receives their points, returns the status of the `Solution`.
 
     The driver closes it when the row is done, or has used up its evaluations (counted in `best`).
@@ -36,16 +37,16 @@ def descend(
             direction, slope = -here.gradient, -here.square
             continue
         if there is None:
-            return "stalled"
+            return Status.STALLED
         best.iterations += 1
         lower, here = there.value < here.value, there
         if here.steepest > gradient_tolerance:
             if not lower:  # equal to within rounding: further steps gain nothing
-                return "stalled"
+                return Status.STALLED
             if not best.left:  # no evaluation left to use a direction
-                return "budget"
+                return Status.BUDGET
             direction, slope = history.direction(here.gradient, here.square, here.products)
-    return "converged"
+    return Status.CONVERGED
 
 
 def first_step(here: Point, lower_bound: float | None) -> float:

@@ -15,6 +15,7 @@ from .descent import descend
 from .points import Point, Query, measure
 from .rows import Evaluate, apart
 from .solution import Evaluation, Objective, RowsObjective, Solution, StopAsked, check_options
+from .status import Status
 
 
 def minimise(
@@ -122,7 +123,7 @@ class Row:
         self.query = None
         self.best.offer(point, payload)
         if point.done:
-            self.end("done")
+            self.end(Status.DONE)
             return
         try:
             self.query = self._descent.send(point)
@@ -130,7 +131,7 @@ class Row:
             self.end(returned.value)
         else:
             if not self.best.left:
-                self.end("budget")
+                self.end(Status.BUDGET)
 
     def end(self, status: str) -> None:
         """End with the best point so far and free all other vectors."""

@@ -15,6 +15,7 @@ from .best_so_far import BestSoFar
 from .points import Query, measure
 from .rows import Evaluate, apart
 from .solution import Objective, RowsObjective, Solution, StopAsked, check_options
+from .status import Status
 
 
 def minimise(
@@ -105,7 +106,7 @@ def _run(
 
     def value_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
         if not best.left:
-            raise _Stop("budget")
+            raise _Stop(Status.BUDGET)
         status = stop() if stop is not None and best.evaluations else None
         if status is not None:
             raise _Stop(status)
@@ -114,9 +115,9 @@ def _run(
         (point,) = measure([query], [evaluation])
         best.offer(point, evaluation.payload)
         if point.done:
-            raise _Stop("done")
+            raise _Stop(Status.DONE)
         if not point.finite:  # SciPy would interpolate through it, and the variables would not be finite
-            raise _Stop("stalled")
+            raise _Stop(Status.STALLED)
         return point.value, point.gradient.to("cpu", torch.float64).numpy()
 
     def count(_: np.ndarray) -> None:
@@ -132,4 +133,4 @@ def _run(
     except _Stop as signal:
         return best.solution(signal.status)
     converged = float(np.abs(outcome["grad"]).max()) <= gradient_tolerance
-    return best.solution("converged" if converged else "stalled")
+    return best.solution(Status.CONVERGED if converged else Status.STALLED)

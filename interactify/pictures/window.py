@@ -43,7 +43,7 @@ class Window:
         bottom = max(self.top + self.height, other.top + other.height)
         return Window(top, left, bottom - top, max(self.left + self.width, other.left + other.width) - left)
 
-    def seen_from(self, other: Window) -> Window:
+    def relative_to(self, other: Window) -> Window:
         """The same pixels, counted from the corner of another window."""
         return Window(self.top - other.top, self.left - other.left, self.height, self.width)
 

@@ -66,9 +66,9 @@ def _merged(session: Session, mask: Mask) -> Result:
     last = session.steps[-1] if session.steps else first
     found = last.result
     constraints = replace(found.constraints, mask=mask)
-    merged = merged_mask(first, constraints, last.crop, last.odds, photo)
+    merged = merged_mask(first, constraints, last.crop, last.log_odds, photo)
     return next_step(
-        first, constraints, last.crop, last.values, last.odds, last.targets, photo, merged,
+        first, constraints, last.crop, last.values, last.log_odds, last.targets, photo, merged,
         evaluations=found.evaluations, status=found.status, seconds=found.seconds,
     ).result  # fmt: skip
 

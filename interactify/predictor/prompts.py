@@ -38,7 +38,7 @@ class Prompt:
         `positive_first` sorts the clicks so: of a network of several classes, the first one names the class.
 
         >>> Prompt((Click(3, 4),), Box(5, 5, 9, 9)).interactions()
-        [Box(left=3, top=4, right=9, bottom=9), Click(x=3, y=4, positive=True, label=None)]
+        [Box(left=3, top=4, right=9, bottom=9), Click(x=3, y=4, positive=True)]
         """
         clicks = tuple(sorted(self.clicks, key=lambda click: not click.positive)) if positive_first else self.clicks
         box = [] if self.box is None else [stretched(self.box, clicks)]

@@ -189,6 +189,6 @@ def checked_index(index: Any, count: int) -> int:
 def check_name(name: Any, taken: Sequence[str]) -> None:
     """Raise InteractionError for an invalid name of a new object, and for one of those that are `taken`."""
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise InteractionError(f"Expected a name of 1 to {MAX_NAME_LENGTH} characters for an object, got {shown(name)}.")
+        raise InteractionError(f"Expected an object's name of 1 to {MAX_NAME_LENGTH} characters, got {shown(name)}.")
     if name in taken:
         raise InteractionError(f"Expected a new name, got {name!r}, which another object has. Try another name.")

@@ -132,5 +132,6 @@ def _class_probabilities(
 
 def _labels(constraints: Constraints) -> list[tuple[int, ...]]:
     """Each label with its point, as a key: (x, y, positive, label)."""
-    points, positive, labels = (each.tolist() for each in (constraints.points, constraints.positive, constraints.labels))
-    return [(x, y, yes, label) for (x, y), yes, label in zip(points, positive, labels, strict=True)]
+    columns = constraints.points, constraints.positive, constraints.labels
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [(x, y, positive, label) for (x, y), positive, label in rows]

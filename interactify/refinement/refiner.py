@@ -156,9 +156,7 @@ class Refiner:
             second = self._solve(steps, problem, target, lambda: Status.SUPERSEDED, None)
         return replace(second, result=replace(second.result, evaluations=evaluations))
 
-    def _solve(
-        self, steps: Steps, problem: Problem, target: int | None, stop: Stop, observe: Observer | None
-    ) -> Step:
+    def _solve(self, steps: Steps, problem: Problem, target: int | None, stop: Stop, observe: Observer | None) -> Step:
         """The step that follows `steps` when a problem is solved."""
         last = steps[-1] if steps else self.initial_step(target)
         if not len(problem.inside) or not self._needs_network(problem, last):
@@ -245,7 +243,7 @@ class Refiner:
     def _spread(self, problem: Problem, last: Step, t: int) -> Spread:
         """How the map of one target spreads over the picture."""
         crop, target = problem.crop, problem.targets[t]
-        # A pixel of another class is not of this one; that a pixel is not of another class tells nothing about this one.
+        # A pixel of another class is not of this one; that a pixel is not of another class tells nothing of this one.
         of_target = problem.maps == t
         informative = of_target | problem.positive
         labels = [bool(yes) for yes in (problem.positive & of_target)[informative]]

@@ -54,8 +54,8 @@ class Result:
         class_probabilities: (n,) of each of the constraints' points whose label is about another class than the
             object's, how probable that label is; NaN for the others.
         evaluations: how often the network was run with gradient for this result.
-        status: an `interactify.optim.Status`: "done", "converged", "budget" or "stalled" (see `interactify.brs.refine`);
-            "time", "cancelled" or "superseded" where the refinement ended early; "painted" where it was not needed,
+        status: an `interactify.optim.Status`: "done", "converged", "budget" or "stalled" (see `interactify.brs`),
+            "time", "cancelled" or "superseded" where the refinement ended early; "painted" where none was needed,
             "plain" before the first interaction, "preview" from `Session.preview`.
         seconds: wall time of the refinement.
         before: the result before this one.
@@ -205,14 +205,16 @@ class Result:
 
     def _reason(self) -> str:
         best = "the best that was found is shown"
-        return {
+        reasons: dict[str, str] = {
             Status.BUDGET: f"{self.evaluations} evaluations, all that max_evaluations allows, were not enough; {best}",
             Status.TIME: f"max_seconds was over after {self.evaluations} evaluations; {best}",
             Status.CANCELLED: f"it was cancelled after {self.evaluations} evaluations; {best}",
             Status.SUPERSEDED: "a newer interaction came before it was done, and is refined together with it",
-        }.get(self.status, f"the network can't be brought there: no step lowers the energy further; {best}")
+        }
+        otherwise = f"the network can't be brought there: no step lowers the energy further; {best}"
+        return reasons.get(self.status, otherwise)
 
-    # ---- old names, kept for one release ------------------------------------------------------------------------------
+    # ---- old names, kept for one release -----------------------------------------------------------------------------
 
     @property
     def said(self) -> Constraints:

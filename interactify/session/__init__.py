@@ -1,4 +1,4 @@
-"""One person's work on one photo: interactions in, masks out; undo, objects, files, logs, many at once."""
+"""A user's work on one photo: interactions in, masks out, with undo, objects, files, logs, and many photos at once."""
 
 from interactify.session.loading import load_session, replay
 from interactify.session.session import Session

@@ -43,7 +43,7 @@ class Control:
 
     @contextmanager
     def turn(self, supersede: bool = False) -> Iterator[None]:
-        """Wait until earlier changes are made, and make one; with `supersede` a running refinement ends early for it."""
+        """Wait until earlier changes are made, and make one; with `supersede` a running refinement ends early."""
         with self.turns.acquire(urgent=supersede):
             try:
                 yield

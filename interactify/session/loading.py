@@ -1,4 +1,4 @@
-"""Sessions made again: from the file that one was saved to, and from the log of one."""
+"""Sessions from storage: from the file that one was saved to, and from its log."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from interactify import brs
 from interactify.errors import CheckpointError, InteractifyError, InteractionError, OptionError, shown, within_memory
 from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import interaction_from_json
+from interactify.optim.status import Status
 from interactify.pictures.picture import PictureLike, open_picture
-from interactify.refinement.history import History, Snapshot, Steps, Track, check_name
+from interactify.refinement.history import FIRST_OBJECT, History, Snapshot, Steps, Track, check_name
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.session import Session
 from interactify.session.session_file import fingerprint, read_session, read_step, settings_of
@@ -24,7 +25,7 @@ from interactify.session.session_log import OWN_KEYS, read_log
 
 
 def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
-    """Go on from a saved session: the next click gives the very mask it would have given then.
+    """Continue a saved session: the next click gives the very mask that it would have given then.
 
     Args:
         path: the file that `Session.save` wrote.
@@ -34,7 +35,7 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
     Raises:
         CheckpointError: the file is missing, broken or of another kind, or was saved for another network, other
             options, or another photo.
-        OptionError: what is given is no wrapped network.
+        OptionError: `net` is not a wrapped network.
         PhotoError: the photo can't be read.
     """
     if not isinstance(net, Wrapped):
@@ -42,46 +43,52 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
     header, arrays = read_session(path)
     picture = open_picture(photo, net.spec.channels)
     if header["photo"] != picture.digest():
-        raise CheckpointError(f"{path} was saved for another photo. Give the photo it was made on, unchanged.")
+        raise CheckpointError(f"Expected the photo that {path} was saved for, unchanged; got another one.")
     if header["network"] != fingerprint(net.unwrap()):
-        raise CheckpointError(f"{path} was saved for a network with other weights. Load those, then the session.")
+        raise CheckpointError(
+            f"Expected the network that {path} was saved for, got other weights. Try to load those first."
+        )
     try:
         settings = header["settings"]
         session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
-        here = settings_of(net, session.refiner, session.target)
-        other = [f"{k}: {header['settings'].get(k)!r}, here {v!r}" for k, v in here.items() if _differs(header, k, v)]
-        if other:
-            raise CheckpointError(f"{path} was saved under other options ({'; '.join(other)}). Wrap with those.")
+        current = settings_of(net, session.refiner, session.target)
+        different = [f"{key}: {settings.get(key)!r}, got {value!r}" for key, value in current.items()
+                     if key not in settings or settings[key] != value]  # fmt: skip
+        if different:
+            raise CheckpointError(
+                f"Expected the options that {path} was saved under, {'; '.join(different)}. Try to wrap with those."
+            )
         own, saved = session.initial_step.result.logits.cpu(), torch.from_numpy(arrays["plain"])
         if own.shape != saved.shape or not torch.allclose(own.float(), saved.float(), rtol=1e-2, atol=1e-2):
             raise CheckpointError(
-                f"{path} was saved for a network that answers otherwise on this photo. Wrap that one."
+                f"Expected the network that {path} was saved for, got one with the same weights that predicts "
+                "something else for this photo. Try the same architecture and options."
             )
-        session.restore(_timeline(session, header, arrays))
+        session.restore(_history(session, header, arrays))
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, InteractifyError) as cause:
-        raise CheckpointError(f"{path} is not a whole session ({cause}). Load an older copy.") from cause
+        raise CheckpointError(f"Expected a whole session, got {path} ({cause}). Try an older copy.") from cause
     return session
 
 
 def _target(settings: dict[str, Any]) -> Any:
-    """The session's; None, the class under the first click, also where the network was wrapped for one class."""
+    """The session's class; None means the class under the first click, whatever the network was wrapped for."""
     target = settings.get("target")
     return "clicked" if target is None else target
 
 
-def _timeline(session: Session, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> History:
-    """The history that is stored, its steps those of this session's photo and network."""
-    reached: list[Steps] = []  # of each step, the steps that it is the last of
+def _history(session: Session, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> History:
+    """The stored history, with steps for this session's photo and network."""
+    step_lists: list[Steps] = []  # for each stored step, the steps up to it
     targets: list[int | None] = []
-    for place, stored in enumerate(header["steps"]):
+    for index, stored in enumerate(header["steps"]):
         target = session.net.network.target(stored["target"])
-        before = _of(reached, stored["after"])
+        before = _steps_to(step_lists, stored["after"])
         if before and targets[int(stored["after"])] != target:
             raise ValueError("a step of another class than the one before it")
         targets.append(target)
-        reached.append((*before, read_step(session.refiner, target, before, stored, arrays, str(place))))
+        step_lists.append((*before, read_step(session.refiner, target, before, stored, arrays, str(index))))
     snapshots = []
     for stored in header["boards"]:
         tracks: list[Track] = []
@@ -90,15 +97,15 @@ def _timeline(session: Session, header: dict[str, Any], arrays: dict[str, np.nda
             if last is not None and targets[int(last)] != target:
                 raise ValueError("an object of another class than its steps")
             check_name(entry["name"], [track.name for track in tracks])
-            tracks.append(Track(entry["name"], target, _of(reached, last)))
+            tracks.append(Track(entry["name"], target, _steps_to(step_lists, last)))
         snapshots.append(Snapshot(tuple(tracks), _index(stored["active"], len(tracks))))
     now = _index(header["now"], len(snapshots))
     return History(snapshots[now], tuple(snapshots[:now]), tuple(reversed(snapshots[now + 1 :])))
 
 
-def _of(reached: list[Steps], last: object) -> Steps:
-    """The steps that end with one, by its place; None is before anything was said."""
-    return () if last is None else reached[_index(last, len(reached))]
+def _steps_to(step_lists: list[Steps], last: object) -> Steps:
+    """The steps up to the one with the index `last`; none where it is None."""
+    return () if last is None else step_lists[_index(last, len(step_lists))]
 
 
 def _index(value: object, count: int) -> int:
@@ -107,22 +114,18 @@ def _index(value: object, count: int) -> int:
     return value
 
 
-def _differs(header: dict[str, Any], key: str, value: Any) -> bool:
-    return key not in header["settings"] or header["settings"][key] != value
-
-
 def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, progress: bool = False) -> Session:
-    """Say all that a log tells to a new session: the same network gives the same masks, another one its own.
+    """Refine all interactions of a log in a new session: the same network gives the same masks.
 
     Args:
-        log: the lines that `Session.log` gave, or the path of a file that holds them.
+        log: the lines that `Session.log` returned, or the path of a file that holds them.
         net: a wrapped network.
         photo: a photo of the same size.
-        progress: show a bar.
+        progress: show a progress bar.
 
     Raises:
-        InteractionError: this is no log, the photo has another size, or an interaction does not fit it.
-        OptionError: a class that the network hasn't.
+        InteractionError: this is not a log, the photo has another size, or an interaction does not fit it.
+        OptionError: a class that the network does not have.
         PhotoError, ModelError, NonFiniteError: as `Interactive.session` and `Session.click`.
 
     >>> net, photo = interactify.wrap(interactify.zoo.load()), np.zeros((60, 80, 3), np.uint8)
@@ -137,46 +140,43 @@ def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, pro
     height, width = session.size
     if (header.get("height"), header.get("width")) != (height, width):
         raise InteractionError(
-            f"The log is of a photo {shown(header.get('width'))} wide and {shown(header.get('height'))} high; this one "
-            f"is {width} wide and {height} high. Give the photo that it was made on."
+            f"Expected a photo {shown(header.get('width'))} wide and {shown(header.get('height'))} high, as the log "
+            f"has it, got one {width} wide and {height} high. Try the photo that the log is of."
         )
-    tracks = [Track("object 1", session.target)]
+    tracks = [Track(FIRST_OBJECT, session.target)]
     if header["objects"]:
         tracks = []
         for stored in header["objects"]:
             check_name(stored.get("name"), [track.name for track in tracks])
             target = stored.get("target")
             tracks.append(Track(stored["name"], session.target if target is None else net.network.target(target)))
-    groups = {track.name: _groups(session, entries, track.name) for track in tracks}
+    groups = [_groups(session, entries, track.name) for track in tracks]
     with torch.inference_mode(False), within_memory(), tqdm(total=len(entries), disable=not progress) as bar:
-        for place, track in enumerate(tracks):
-            said: tuple[Interaction, ...] = ()
-            for group, superseded in groups[track.name]:
-                said = (*said, *group)
-                stop = _superseded if superseded else brs.stopping(net.max_seconds)
-                steps = (*tracks[place].steps, session.refiner.refine(tracks[place].steps, said, track.target, stop))
-                tracks[place] = replace(track, steps=steps)
+        for index, track in enumerate(tracks):
+            steps: Steps = ()
+            interactions: tuple[Interaction, ...] = ()
+            for group, superseded in groups[index]:
+                interactions = (*interactions, *group)
+                stop = (lambda: Status.SUPERSEDED) if superseded else brs.stopping(net.max_seconds)
+                steps = (*steps, session.refiner.refine(steps, interactions, track.target, stop))
                 bar.update(len(group))
+            tracks[index] = replace(track, steps=steps)
     active = header.get("active", 0)
     active = active if isinstance(active, int) and 0 <= active < len(tracks) else 0
     session.restore(History(Snapshot(tuple(tracks), active)))
     return session
 
 
-def _superseded() -> str:
-    return "superseded"
-
-
 def _groups(session: Session, entries: list[dict[str, Any]], name: str) -> list[tuple[list[Interaction], bool]]:
-    """What was said at once of an object, checked, and whether something newer came before it was answered."""
-    found: list[tuple[list[Interaction], bool]] = []
+    """An object's interactions, checked, in groups that are one step each; and whether each step was superseded."""
+    groups: list[tuple[list[Interaction], bool]] = []
     last: object = None
     for entry in entries:
-        if entry.get("object", "object 1") == name:
+        if entry.get("object", FIRST_OBJECT) == name:
             stored = {key: value for key, value in entry.items() if key not in OWN_KEYS}
             step = entry.get("step")
-            if not found or step is None or step != last:  # lines without a step are answered one by one
-                found.append(([], entry.get("superseded") is True))
-            found[-1][0].append(session.checked(interaction_from_json(stored)))
+            if not groups or step is None or step != last:  # a line without a step is a step of its own
+                groups.append(([], entry.get("superseded") is True))
+            groups[-1][0].append(session.checked(interaction_from_json(stored)))
             last = step
-    return found
+    return groups

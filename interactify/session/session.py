@@ -1,9 +1,9 @@
-"""Interactions in, masks out: one photo, one person, its objects, and everything that has been said so far.
+"""A session on one photo: interactions in, masks out, with undo and several objects.
 
-What holds is a snapshot of objects, each a tuple of steps; a step has all that was said of the object until then, the
-variables' values and the result (`history.py`). Saying something makes a snapshot with one more step, removing or moving
-something earlier one whose later steps are made anew, and undo goes back to the snapshot before. A change that fails
-leaves the snapshot that was.
+The state is a history of snapshots (`refinement/history.py`). A snapshot has all objects, and each object is a tuple of
+steps: a step has all interactions so far, the values of the variables, and the result. A new interaction adds a step;
+removing or moving one refines the steps after it again; undo returns to the snapshot before. Nothing is changed in
+place, so a change that fails leaves the session as it was.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from interactify import brs
 from interactify.errors import InteractionError, shown, within_memory
 from interactify.interactions.click import Click, Interaction
+from interactify.optim.status import Status
 from interactify.pictures.picture import PictureLike, open_picture
-from interactify.refinement.history import Group, History, Snapshot, Step, Steps, Track, check_name, edited
+from interactify.refinement.history import Group, History, Snapshot, Step, Steps, Track, checked_index, edited
 from interactify.refinement.result import Result
 from interactify.refinement.tiled_refiner import open_refiner
 from interactify.refinement.wrapped import Wrapped
@@ -32,10 +34,11 @@ from interactify.session.session_log import log_of
 
 
 class Session:
-    """What is said of one photo. Made by `Interactive.session`.
+    """Interactions with one photo and their results. Made by `Interactive.session`.
 
-    Its methods may be called from several threads: changes are made in the order in which they are asked for, and one
-    that is being refined makes way for the next (see `add`).
+    Interactions belong to the active object; a session begins with one object, and `add_object` adds more. Methods may
+    be called from several threads: changes are made in the order of the calls, and a running refinement ends early for
+    the next one (see `add`).
 
     >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
     >>> result = session.click(x=40, y=30)
@@ -52,56 +55,47 @@ class Session:
         tile: int | bool | None = None,
         ready: bool = True,
     ) -> None:
-        """With `ready`, the pass that the first click begins with is run too: the click need not wait for it."""
+        """With `ready`, the pass that the first click begins with is run now, so that the click is faster."""
         self.net = net
         self.target = net.target if target is None else net.network.target(target)
-        # A caller's inference mode would forbid every gradient to come.
-        with torch.inference_mode(False), within_memory():
+        with torch.inference_mode(False), within_memory():  # tensors of a caller's inference mode allow no gradients
             self.refiner = open_refiner(net, open_picture(photo, net.spec.channels), tile)
             self.refiner.initial_step(self.target)
             if ready:
                 self.refiner.passes.ready(self.refiner.first_crop.suffix)
         self.control = Control()
-        self.history = self._beginning
+        self.history = History(Snapshot.initial(self.target))
 
-    def restart(self) -> Result:
-        """Forget everything, the past and all objects too. Returns the network's own prediction."""
-        with self.control.turn(newer=True):
-            self.history = self._beginning
-            return self.result
-
-    @property
-    def _beginning(self) -> History:
-        return History(Snapshot((Track("object 1", self.target),)))
-
-    @property
-    def initial_step(self) -> Step:
-        """Before anything was said of the object that is spoken of."""
-        return self.refiner.initial_step(self.track.target)
-
-    @property
-    def track(self) -> Track:
-        """The object that is spoken of."""
-        return self.history.now.track
+    # ---- the active object -------------------------------------------------------------------------------------------
 
     @property
     def result(self) -> Result:
         """The current result; before the first interaction, the network's own prediction."""
-        return self._last.result
-
-    @property
-    def steps(self) -> Steps:
-        """The steps that lead to the current result."""
-        return self.track.steps
+        return self._result_of(self.track)
 
     @property
     def interactions(self) -> tuple[Interaction, ...]:
-        """What has been said of the object that is spoken of, in that order."""
+        """All interactions with the active object, in their order."""
         return self.track.interactions
 
     @property
+    def track(self) -> Track:
+        """The active object."""
+        return self.history.now.track
+
+    @property
+    def steps(self) -> Steps:
+        """The steps of the active object."""
+        return self.track.steps
+
+    @property
+    def initial_step(self) -> Step:
+        """The state of the active object before its first interaction."""
+        return self.refiner.initial_step(self.track.target)
+
+    @property
     def photo(self) -> NDArray[np.uint8]:
-        """The photo as it is seen here, (H, W, 3) uint8, for drawing."""
+        """The photo for drawing, (H, W, 3) uint8."""
         return self.refiner.picture.uint8()
 
     @property
@@ -110,56 +104,56 @@ class Session:
         return self.refiner.size
 
     def click(self, x: float, y: float, positive: bool = True, label: int | str | None = None) -> Result:
-        """Say that a pixel belongs to the object (`positive`) or does not, and refine until it is so.
+        """Click on a pixel of the object (`positive`) or on one that is not, and refine until the click is satisfied.
 
         Args:
-            x: pixels to the right, 0 at the left border's centre; rounded to the nearest pixel.
-            y: pixels down, 0 at the top.
-            positive: False for "not this".
-            label: a class of the network, index or name, for "this pixel is of that class" (or is not).
+            x: pixels to the right, 0 at the centre of the leftmost pixels; rounded to the nearest pixel.
+            y: pixels down, 0 at the centre of the topmost pixels.
+            positive: False for a pixel that does not belong to the object.
+            label: a class of the network, index or name: the click is about this class instead of the object.
 
         Returns:
-            The new result. Look at `result.satisfied`: where the network can't be brought to agree, it is False.
+            The new result. `result.satisfied` is False where the network can't be brought to agree.
 
         Raises:
-            InteractionError: outside the photo, or not a number. The session is as it was.
-            OptionError: a class that the network hasn't. The session is as it was.
-            NonFiniteError: the network returned NaN or infinity. The session is as it was.
-            NotEnoughMemoryError: the network asked for more memory than there is. The session is as it was.
+            InteractionError: a point outside the photo, or not a number.
+            OptionError: a class that the network does not have.
+            NonFiniteError: the network returned NaN or infinity.
+            NotEnoughMemoryError: the network needs more memory than there is.
+            After any of them the session is as it was.
         """
         return self.add([Click(x, y, positive, label)])
 
     def add(self, interactions: Sequence[Interaction]) -> Result:
-        """Say several things at once, and refine until all of them are so: one step, which one undo takes back.
+        """Add several interactions at once, as one step, and refine until all of them are satisfied.
 
-        Where another thread says more while this is refined, this ends after the evaluation that is running: it returns
-        with the first one's mask and the status "superseded", what it said stays said, and is answered together with
-        what is newer.
+        Where another thread adds more while this is refined, the refinement ends after its current evaluation: this
+        call returns the mask of the first evaluation with the status "superseded", its interactions stay, and they are
+        refined together with the newer ones.
 
         Args:
-            interactions: clicks, scribbles, boxes, … in photo pixels, in the order they were meant; none leaves
-                everything as it is.
+            interactions: clicks, scribbles, boxes, … in photo pixels, in their order; none leaves everything as it is.
 
-        Returns, raises: as `click`; where one of them is refused, none is taken.
+        Returns, raises: as `click`; where one interaction is refused, none is added.
 
         >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
         >>> result = session.add([interactify.Click(40, 30), interactify.Scribble([(2, 5), (60, 5)], positive=False)])
         >>> result.satisfied, len(session.interactions), session.undo().interactions
         (True, 2, ())
         """
-        if not isinstance(interactions, (list, tuple)):
+        if not is_list(interactions):
             raise InteractionError(f"Expected a list of interactions, [Click(…), …], got {shown(interactions)}.")
         added = tuple(self.checked(each) for each in interactions)
         if not added:
             return self.result
-        with self.control.turn(newer=True):
-            return self._replayed(self.steps, [added])
+        with self.control.turn(supersede=True):
+            return self._refine(self.steps, [added])
 
     def remove(self, index: int) -> Result:
-        """Take back anything said earlier, and answer what came after it anew: as if it had never been said.
+        """Remove any interaction, and refine those after it again: as if it had never been made.
 
         Args:
-            index: its place in `interactions`; negative ones count from the end.
+            index: its index in `interactions`; negative ones count from the end.
 
         Returns:
             The new result. `undo` brings the interaction back.
@@ -175,112 +169,117 @@ class Session:
         >>> result.clicks == alone.clicks, bool((result.mask == alone.mask).all()), len(session.undo().clicks)
         (True, True, 2)
         """
-        with self.control.turn(newer=True):
-            return self._replayed(*edited(self.steps, self._place(index), ()))
+        with self.control.turn(supersede=True):
+            return self._refine(*edited(self.steps, checked_index(index, len(self.interactions)), ()))
 
     def move(self, index: int, x: float, y: float) -> Result:
-        """Put an earlier click elsewhere, and answer what came after it anew: as if it had been made there.
+        """Move any click, and refine the interactions after it again: as if it had been made there.
 
         Args:
-            index: its place in `interactions`; negative ones count from the end.
+            index: its index in `interactions`; negative ones count from the end.
             x, y: in photo pixels, as for `click`.
 
-        Returns, raises: as `remove` and `click`; where the new place is refused, nothing is moved.
+        Returns, raises: as `remove` and `click`; where the new point is refused, nothing is moved.
         """
-        with self.control.turn(newer=True):
-            place = self._place(index)
-            click = self.interactions[place]
+        with self.control.turn(supersede=True):
+            position = checked_index(index, len(self.interactions))
+            click = self.interactions[position]
             if not isinstance(click, Click):
                 raise InteractionError(
-                    f"Expected the index of a click to move, {index!r} is a {type(click).__name__}. Remove it, and add "
-                    "it anew."
+                    f"Expected the index of a click to move, got {index!r}, which is a {type(click).__name__}. Try to "
+                    "remove it and add another one."
                 )
-            return self._replayed(*edited(self.steps, place, (self.checked(replace(click, x=x, y=y)),)))
-
-    def _place(self, index: int) -> int:
-        count = len(self.interactions)
-        # To NumPy a span of time is an integer.
-        whole = isinstance(index, (int, np.integer)) and not isinstance(index, (bool, np.timedelta64))
-        if not whole or not -count <= index < count:
-            there = f"an index from 0 to {count - 1}" if count else "no index: there are none"
-            raise InteractionError(f"Expected {there} of the session's interactions, got {shown(index)}.")
-        return int(index) % count
+            return self._refine(*edited(self.steps, position, (self.checked(replace(click, x=x, y=y)),)))
 
     def checked(self, interaction: Interaction) -> Interaction:
-        """The interaction as it is taken here: in whole pixels, classes as indices. Raises as `click`."""
+        """The interaction in whole pixels, with its class as an index. Raises as `click`."""
         return self.net.network.checked(interaction, self.size)
 
-    def _replayed(self, begun: Steps, groups: Sequence[Group]) -> Result:
-        """Go to where these groups of interactions lead to from earlier steps of the object that is spoken of."""
-        track = self.track
-        said = begun[-1].interactions if begun else ()
-        ends = self.control.stop_condition(self.net.max_seconds)
+    def _refine(self, steps: Steps, groups: Sequence[Group]) -> Result:
+        """Refine groups of interactions after earlier steps of the active object, one step for each group."""
+        target = self.track.target
+        interactions = steps[-1].interactions if steps else ()
+        stop = self.control.stop_condition(self.net.max_seconds)
         with torch.inference_mode(False), within_memory():
             for group in groups:
-                said = (*said, *group)
-                seen = self.control.observer(begun, track.target)
-                begun = (*begun, self.refiner.refine(begun, said, track.target, ends, seen))
-        self.history = self.history.then(self.history.now.changed(replace(track, steps=begun)))
+                interactions = (*interactions, *group)
+                observe = self.control.observer(steps, target)
+                steps = (*steps, self.refiner.refine(steps, interactions, target, stop, observe))
+        self.history = self.history.changed(self.history.now.with_steps(steps))
         return self.result
 
-    def preview(self) -> Result:
-        """From another thread: what the evaluation that ran last gives, while something is being refined.
+    # ---- while a refinement runs, from other threads -----------------------------------------------------------------
 
-        The first is the forward pass. Where nothing is being refined it is the current result.
-        """
+    def preview(self) -> Result:
+        """The result of the latest evaluation of the running refinement; the current result where none is running."""
         latest = self.control.latest
         if latest is None:
             return self.result
-        steps, target, problem, odds = latest
         with torch.inference_mode(False), torch.no_grad():
-            seen = brs.Refinement(problem.start, odds, float("nan"), False, 0, "preview")
-            return self.refiner.step_from(steps, problem, seen, target).result
+            start = latest.problem.start
+            refinement = brs.Refinement(start, latest.log_odds, float("nan"), False, 0, Status.PREVIEW)
+            return self.refiner.step_from(latest.steps, latest.problem, refinement, latest.target).result
 
     def cancel(self) -> None:
-        """From another thread: let what is being refined end after the evaluation that is running.
+        """End the running refinement after its current evaluation, if there is one.
 
-        It comes back with the best so far, its status "cancelled". Where nothing is being refined, nothing happens.
+        Its call returns the best result so far, with the status "cancelled".
         """
         self.control.cancel()
 
     def make_way(self) -> None:
-        """From another thread: let what is being refined end as it does for newer interactions, before they are said.
+        """End the running refinement as for newer interactions, before they are added, and wait until it has ended.
 
-        For those who queue changes themselves. Returns when it has ended; where nothing is being refined, at once.
+        For callers that queue changes themselves.
         """
-        with self.control.turn(newer=True):
+        with self.control.turn(supersede=True):
             pass
 
-    def undo(self) -> Result:
-        """Take the last change back, of whichever object it was; nothing happens where there is none.
+    # ---- undo, files -------------------------------------------------------------------------------------------------
 
-        Returns the result that holds now.
-        """
-        with self.control.turn(newer=True):
-            self.history = self.history.back()
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a change to undo."""
+        return bool(self.history.past)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a change to redo."""
+        return bool(self.history.undone)
+
+    def undo(self) -> Result:
+        """Undo the last change, of whichever object, if there is one. Returns the result that is current then."""
+        with self.control.turn(supersede=True):
+            self.history = self.history.undo()
             return self.result
 
     def redo(self) -> Result:
-        """Make the change last undone again, from memory; nothing happens where there is none."""
+        """Redo the change that was undone last, if there is one. Returns the result that is current then."""
         with self.control.turn():
-            self.history = self.history.on()
+            self.history = self.history.redo()
             return self.result
 
     def reset(self) -> Result:
-        """Take back all that was said of the object that is spoken of; `undo` brings it back.
+        """Remove all interactions with the active object; `undo` brings them back.
 
         Returns the network's own prediction.
         """
-        with self.control.turn(newer=True):
+        with self.control.turn(supersede=True):
             if self.steps:
-                self.history = self.history.then(self.history.now.changed(replace(self.track, steps=())))
+                self.history = self.history.changed(self.history.now.with_steps(()))
+            return self.result
+
+    def restart(self) -> Result:
+        """Forget everything, with the history and all objects. Returns the network's own prediction."""
+        with self.control.turn(supersede=True):
+            self.history = History(Snapshot.initial(self.target))
             return self.result
 
     def save(self, path: str | Path) -> Path:
-        """Write the session to an .npz file that `interactify.load_session` goes on from; returns its path.
+        """Write the session to an .npz file, from which `interactify.load_session` continues; returns its path.
 
-        The file holds what was said, the variables, the view and fingerprints of network and photo, but neither of the
-        two themselves. It is replaced as a whole: an interrupted save leaves the old file.
+        The file holds interactions, variables, views, and digests of network and photo, but neither the network nor the
+        photo. It is replaced as a whole: an interrupted save leaves the old file.
 
         Raises:
             OptionError: where the file can't be written.
@@ -288,43 +287,41 @@ class Session:
         return save_session(path, self.history, self.refiner, self.net, self.target)
 
     def log(self) -> str:
-        """What holds of all objects, as lines of JSON: one for the photo and the objects, then one an interaction.
+        """The interactions of all objects as lines of JSON: one for photo and objects, then one for each interaction.
 
-        `interactify.replay`, and `interactify replay` on the command line, make the masks from it again. What was
-        undone is not in it.
+        `interactify.replay`, and `interactify replay` on the command line, compute the masks again. What was undone is
+        not in the log.
         """
         return log_of(self.history, self.refiner)
 
+    def restore(self, history: History) -> None:
+        """Take over a stored history; only for a new session."""
+        if len(self.history.snapshots) > 1:
+            raise InteractionError("Expected a session without changes to restore a history in. Try a new session.")
+        self.history = history
+
+    # ---- objects -----------------------------------------------------------------------------------------------------
+
     @property
     def objects(self) -> tuple[str, ...]:
-        """Their names, in the order in which they were added."""
+        """The names of all objects, in the order in which they were added."""
         return self.history.now.names
 
     @property
     def active(self) -> str:
-        """The name of the one that is spoken of."""
-        return self.history.now.track.name
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a change to take back."""
-        return bool(self.history.past)
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether a change was taken back that can be made again."""
-        return bool(self.history.undone)
+        """The name of the active object."""
+        return self.track.name
 
     def add_object(self, name: str | None = None, target: int | str | None = None) -> str:
-        """Begin a new object, which is spoken of from now on; returns its name.
+        """Add an object, which becomes the active one; returns its name.
 
         Args:
             name: "object 2" and so on by default.
-            target: the class that a positive click means, as for `Interactive.session`; by default the session's.
+            target: the class of a positive click, as for `Interactive.session`; by default the session's.
 
         Raises:
-            InteractionError: a name that is none, or that another object has.
-            OptionError: a target that is none of the network's classes.
+            InteractionError: an invalid name, or one that another object has.
+            OptionError: a target that is not one of the network's classes.
 
         >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
         >>> _ = session.click(10, 10)
@@ -335,83 +332,80 @@ class Session:
         >>> session.interactions, int(session.label_map()[40, 60])
         ((Click(x=10, y=10, positive=True),), 2)
         """
-        meant = self.target if target is None else self.net.network.target(target)
+        index = self.target if target is None else self.net.network.target(target)
         with self.control.turn():
-            snapshot = self.history.now
-            if name is None:
-                count = len(snapshot.tracks) + 1
-                name = next(f"object {k}" for k in range(count, 2 * count + 1) if f"object {k}" not in snapshot.names)
-            check_name(name, self.objects)
+            snapshot = self.history.now.with_object(name, index)
             with torch.inference_mode(False):
-                self.refiner.initial_step(meant)
-            tracks = (*snapshot.tracks, Track(name, meant))
-            self.history = self.history.then(Snapshot(tracks, len(snapshot.tracks)))
-            return name
+                self.refiner.initial_step(index)
+            self.history = self.history.changed(snapshot)
+            return snapshot.track.name
 
     def switch(self, name: str) -> Result:
-        """Speak of another object from now on; returns its result. It is no change: there is nothing to undo.
+        """Make another object the active one; returns its result. There is nothing to undo.
 
         Raises:
             InteractionError: there is no such object.
         """
         with self.control.turn():
-            snapshot = self.history.now
-            self.history = self.history.seen_from(replace(snapshot, active=snapshot.place(name)))
-            return self.result_of(name)
+            self.history = self.history.with_active(self.history.now.index_of(name))
+            return self.result
 
     def rename(self, old: str, new: str) -> None:
         """Give an object another name.
 
         Raises:
-            InteractionError: there is no such object, or the new name is none, or another one has it.
+            InteractionError: there is no such object, or the new name is invalid, or another object has it.
         """
         with self.control.turn():
-            snapshot = self.history.now
-            place = snapshot.place(old)
+            index = self.history.now.index_of(old)
             if not isinstance(new, str) or new != old:
-                check_name(new, self.objects)
-                tracks = list(snapshot.tracks)
-                tracks[place] = replace(tracks[place], name=new)
-                self.history = self.history.then(replace(snapshot, tracks=tuple(tracks)))
+                self.history = self.history.changed(self.history.now.renamed(index, new))
 
     def delete(self, name: str) -> Result:
-        """Take an object out, with all that was said of it; `undo` brings it back.
+        """Remove an object with all its interactions; `undo` brings it back.
 
-        Of the last one a new "object 1" is left. Returns the result of the object that is spoken of now.
+        The last object is replaced by a new "object 1". Returns the result of the object that is active then.
 
         Raises:
             InteractionError: there is no such object.
         """
         with self.control.turn():
-            snapshot = self.history.now
-            place = snapshot.place(name)
-            left = (*snapshot.tracks[:place], *snapshot.tracks[place + 1 :])
-            active = snapshot.active - (place < snapshot.active)
-            if not left:
-                left = (Track("object 1", self.target),)
-            self.history = self.history.then(Snapshot(left, min(active, len(left) - 1)))
-            return self.result_of(self.active)
+            now = self.history.now
+            index = now.index_of(name)
+            left = now.without(index) if len(now.tracks) > 1 else Snapshot.initial(self.target)
+            self.history = self.history.changed(left)
+            return self.result
 
     def result_of(self, name: str) -> Result:
         """The current result of an object. Raises InteractionError where there is none of that name."""
-        track = self._object(name)
-        return (track.steps[-1] if track.steps else self.refiner.initial_step(track.target)).result
+        return self._result_of(self._object(name))
 
     def interactions_of(self, name: str) -> tuple[Interaction, ...]:
-        """What has been said of an object. Raises InteractionError where there is none of that name."""
+        """All interactions with an object. Raises InteractionError where there is none of that name."""
         return self._object(name).interactions
+
+    def category(self, name: str | None = None, otherwise: str = "object") -> str:
+        """What an object is called in files: the name of its class, where it is known.
+
+        Args:
+            name: of the object; the active one by default.
+            otherwise: what it is called where the network has no names of classes, or its class is not decided yet.
+        """
+        names, track = self.net.spec.class_names, self.track if name is None else self._object(name)
+        target = track.steps[-1].targets[0] if track.steps else track.target  # the first click may have decided it
+        return names[target] if names and target is not None else otherwise
 
     def label_map(self) -> NDArray[np.int32]:
         """All objects in one map, (H, W) int32: 0 for none, k for the k-th of `objects`.
 
-        An object is there once something was said of it. Where several claim a pixel, the one that was said to be
-        there has it, or nearest to it, as far as a hundredth of the photo's longer side around; elsewhere the one that
-        is most certain of it; of two alike, the earlier.
+        An object is in it from its first interaction on. Where several overlap, the one with the nearest positive point
+        has the pixel, up to a hundredth of the photo's longer side away; elsewhere the one with the highest log-odds,
+        and of two with the same the earlier.
         """
-        return label_map(self.history.now.tracks, self.refiner.size)
+        return label_map(self.history.now.tracks, self.size)
 
     def class_map(self) -> NDArray[np.int64]:
-        """The most likely class of every pixel, (H, W), as what was said of the object that is spoken of left it.
+        """The most likely class of every pixel, (H, W), after the interactions with the active object.
 
         For networks of several classes, whose clicks name them (`click(x, y, label="road")`).
 
@@ -419,22 +413,14 @@ class Session:
             OptionError: the network knows one class only.
         """
         with self.control.turn():  # it runs the network, as a refinement does
-            return class_map(self.refiner, self.history.now.track)
+            return class_map(self.refiner, self.track)
 
     def _object(self, name: str) -> Track:
         snapshot = self.history.now
-        return snapshot.tracks[snapshot.place(name)]
+        return snapshot.tracks[snapshot.index_of(name)]
 
-    def category(self, name: str | None = None, otherwise: str = "object") -> str:
-        """What an object is called in files: its class, where the network names it.
-
-        Args:
-            name: of the object; the active one by default.
-            otherwise: what it is called where the network names no classes, or its class is not known yet.
-        """
-        names, track = self.net.spec.class_names, self.track if name is None else self._object(name)
-        target = track.steps[-1].targets[0] if track.steps else track.target  # the first click may have decided it
-        return names[target] if names and target is not None else otherwise
+    def _result_of(self, track: Track) -> Result:
+        return (track.steps[-1] if track.steps else self.refiner.initial_step(track.target)).result
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -444,12 +430,7 @@ class Session:
             f"{len(self.history.undone)} undone)"
         )
 
-    @property
-    def _last(self) -> Step:
-        return self.steps[-1] if self.steps else self.initial_step
 
-    def restore(self, history: History) -> None:
-        """Put a saved history into a session that has none yet."""
-        if len(self.history.snapshots) > 1:
-            raise InteractionError("A session is restored into a new one only; this one has interactions already.")
-        self.history = history
+def is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    """Whether something is a sequence of things, and not one thing that happens to be a sequence, such as a text."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview, Interaction))

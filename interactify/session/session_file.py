@@ -1,6 +1,6 @@
-"""A session as a file: interactions, variables and digests in an .npz, no pickle, and exactly where one left off.
+"""A session as an .npz file of interactions, variables and digests, without pickle, from which it continues exactly.
 
-A step is read as what it is worth: nothing is taken from the file that can be worked out again.
+Only what can't be computed again is stored of a step; `read_step` computes the rest.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from interactify.errors import CheckpointError, shown
 from interactify.export.files import write_whole
 from interactify.interactions.click import checked
 from interactify.interactions.gestures import interaction_from_json
+from interactify.optim.status import Status
 from interactify.pictures.digests import tensors_digest
 from interactify.pictures.window import Window
 from interactify.refinement.history import History, Snapshot, Step, Steps
@@ -25,30 +26,30 @@ from interactify.refinement.next_step import next_step
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.wrapped import Wrapped
 
-FORMAT = 3
+FORMAT: Final = 3
 
 
 def save_session(path: str | Path, history: History, refiner: Refiner, net: Wrapped, target: int | None) -> Path:
     """Write a history to a file; see `Session.save`. `target` is the session's own class."""
     arrays: dict[str, np.ndarray] = {}
     steps: list[dict[str, Any]] = []
-    places: dict[int, int] = {}  # of steps, by identity: snapshots share them
+    indices: dict[int, int] = {}  # of steps, by id: snapshots share them
     for track in (track for snapshot in history.snapshots for track in snapshot.tracks):
         before: Step | None = None
         for step in track.steps:
-            if id(step) not in places:
-                place = places[id(step)] = len(steps)
-                arrays[f"{place}_values"] = step.values.cpu().numpy()
-                arrays[f"{place}_odds"] = step.odds.cpu().numpy()
+            if id(step) not in indices:
+                index = indices[id(step)] = len(steps)
+                arrays[f"{index}_values"] = step.values.cpu().numpy()
+                arrays[f"{index}_odds"] = step.log_odds.cpu().numpy()
                 if step.initial_mask is not None:
-                    arrays[f"{place}_given"] = np.packbits(step.initial_mask)
-                after = None if before is None else places[id(before)]
-                steps.append({"after": after, "target": track.target, **described(step)})
+                    arrays[f"{index}_given"] = np.packbits(step.initial_mask)
+                after = None if before is None else indices[id(before)]
+                steps.append({"after": after, "target": track.target, **_stored_step(step)})
             before = step
     header = {"format": FORMAT, "settings": settings_of(net, refiner, target), "photo": refiner.picture.digest()}
     header |= {"network": fingerprint(net.unwrap()), "steps": steps}
-    header |= {"boards": [_snapshot(snapshot, places) for snapshot in history.snapshots], "now": len(history.past)}
-    # Weights do not tell ReLU from softplus; what the network says of this photo does.
+    header |= {"boards": [_stored_snapshot(each, indices) for each in history.snapshots], "now": len(history.past)}
+    # Weights do not tell ReLU from softplus; the network's prediction for this photo does.
     arrays["plain"] = refiner.initial_step(target).result.logits.cpu().numpy()
     buffer = io.BytesIO()
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -56,40 +57,27 @@ def save_session(path: str | Path, history: History, refiner: Refiner, net: Wrap
     return write_whole(path, buffer.getvalue())
 
 
-def _snapshot(snapshot: Snapshot, places: dict[int, int]) -> dict[str, Any]:
-    """Of each object its last step, null where nothing was said of it; and which object is spoken of."""
+def _stored_snapshot(snapshot: Snapshot, indices: dict[int, int]) -> dict[str, Any]:
+    """The index of each object's last step, null where it has none; and the index of the active object."""
     tracks = [
-        {"name": t.name, "target": t.target, "last": places[id(t.steps[-1])] if t.steps else None}
+        {"name": t.name, "target": t.target, "last": indices[id(t.steps[-1])] if t.steps else None}
         for t in snapshot.tracks
     ]
     return {"objects": tracks, "active": snapshot.active}
 
 
-def read_session(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header and the arrays of a session file. Raises CheckpointError for anything else."""
-    try:
-        path = Path(path)
-        if path.exists() and not path.is_file():
-            raise OSError("it is no file")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("header").tobytes().decode())
-        version = header["format"]
-        for key, kind in (("settings", dict), ("photo", str), ("network", str), ("steps", list), ("boards", list)):
-            if not isinstance(header[key], kind):
-                raise TypeError(f"{key} is no {kind.__name__}")
-    except FileNotFoundError:
-        raise CheckpointError(f"There is no session file {path}.") from None
-    except Exception as cause:  # zip, zlib, NumPy's header parser and JSON each have their own ways to break
-        raise CheckpointError(
-            f"{path if isinstance(path, Path) else shown(path)} is not a session saved by interactify "
-            f"({type(cause).__name__}: {cause})."
-        ) from None
-    if version != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {version!r}; this version reads {FORMAT}. Use the version that wrote it."
-        )
-    return header, arrays
+def _stored_step(step: Step) -> dict[str, Any]:
+    """What is stored of a step beside its arrays."""
+    result = step.result
+    return {
+        "window": [result.window.top, result.window.left, result.window.height, result.window.width],
+        "interactions": [each.to_json() for each in step.interactions],
+        "in_centre": result.constraints.assume_centre,
+        "targets": list(step.targets),
+        "evaluations": result.evaluations,
+        "status": result.status,
+        "seconds": result.seconds,
+    }
 
 
 def settings_of(net: Wrapped, refiner: Refiner, target: int | None) -> dict[str, Any]:
@@ -117,18 +105,32 @@ def fingerprint(model: nn.Module) -> str:
     return tensors_digest([tensor for _, tensor in sorted(model.state_dict().items()) if isinstance(tensor, Tensor)])
 
 
-def described(step: Step) -> dict[str, Any]:
-    """What is stored of a step beside its arrays; what was said before it is stored with the steps before."""
-    result = step.result
-    return {
-        "window": [result.window.top, result.window.left, result.window.height, result.window.width],
-        "interactions": [each.to_json() for each in step.interactions],
-        "in_centre": result.constraints.assume_centre,
-        "targets": list(step.targets),
-        "evaluations": result.evaluations,
-        "status": result.status,
-        "seconds": result.seconds,
-    }
+def read_session(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the arrays of a session file. Raises CheckpointError for anything else."""
+    try:
+        path = Path(path)
+        if path.exists() and not path.is_file():
+            raise OSError("it is no file")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop("header").tobytes().decode())
+        version = header["format"]
+        for key, kind in (("settings", dict), ("photo", str), ("network", str), ("steps", list), ("boards", list)):
+            if not isinstance(header[key], kind):
+                raise TypeError(f"{key} is no {kind.__name__}")
+    except FileNotFoundError:
+        raise CheckpointError(f"Expected a session file, got {path}, which does not exist. Try another path.") from None
+    except Exception as cause:  # zip, zlib, NumPy's header parser and JSON each have their own errors
+        raise CheckpointError(
+            f"Expected a session saved by interactify, got {path if isinstance(path, Path) else shown(path)}, which is "
+            f"not one ({type(cause).__name__}: {cause}). Try another file."
+        ) from None
+    if version != FORMAT:
+        raise CheckpointError(
+            f"Expected a session file of format {FORMAT}, got {path} of format {version!r}. Try the version of "
+            "interactify that wrote it."
+        )
+    return header, arrays
 
 
 def read_step(
@@ -144,26 +146,26 @@ def read_step(
         raise ValueError("a window beyond the photo")
     crop = last.crop if window == last.crop.window else refiner.crop(window)
     targets = tuple(refiner.net.network.target(each) for each in stored["targets"])
-    values, odds = arrays[f"{key}_values"], arrays[f"{key}_odds"]
-    if values.shape != tuple(crop.start.shape) or odds.shape != (1, len(targets), *crop.view.network_size):
-        raise ValueError(f"{key} has another shape than this network's variables")
-    if not (np.isfinite(values).all() and np.isfinite(odds).all()):
-        raise ValueError(f"{key} holds numbers that are none")
-    given = None
+    values, log_odds = arrays[f"{key}_values"], arrays[f"{key}_odds"]
+    if values.shape != tuple(crop.start.shape) or log_odds.shape != (1, len(targets), *crop.view.network_size):
+        raise ValueError(f"step {key} has variables or log-odds of another shape than this network's")
+    if not (np.isfinite(values).all() and np.isfinite(log_odds).all()):
+        raise ValueError(f"step {key} holds NaN or infinity")
+    mask = None
     if f"{key}_given" in arrays:
         height, width = refiner.size
-        given = np.unpackbits(arrays[f"{key}_given"], count=height * width).astype(bool).reshape(height, width)
-        given.setflags(write=False)
+        mask = np.unpackbits(arrays[f"{key}_given"], count=height * width).astype(bool).reshape(height, width)
+        mask.setflags(write=False)
     return next_step(
         last,
         refiner.constraints_of(interactions, targets[0], bool(stored["in_centre"])),
         crop,
         torch.from_numpy(values).to(crop.start),
-        torch.from_numpy(odds).to(last.odds),
+        torch.from_numpy(log_odds).to(last.log_odds),
         targets,
         refiner.photo_window,
-        given,
+        mask,
         evaluations=int(stored["evaluations"]),
-        status=str(stored["status"]),
+        status=Status.of(str(stored["status"])),
         seconds=float(stored["seconds"]),
     )

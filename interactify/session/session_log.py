@@ -1,7 +1,7 @@
-"""A session as text: what was said of which object, a line of JSON each, and the masks made again from it.
+"""A session as text, a line of JSON for each interaction, from which `replay` computes the masks again.
 
-Unlike a saved session (`session_file.py`) a log holds no numbers of the network: it is read by people, kept in version
-control, and replayed on another network or a better checkpoint.
+Unlike a saved session (`session_file.py`) a log holds no numbers of the network: people read it, keep it in version
+control, and replay it on another network or a better checkpoint.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from interactify.errors import InteractionError, shown
-from interactify.refinement.history import History, groups_of
+from interactify.optim.status import Status
+from interactify.refinement.history import FIRST_OBJECT, History, groups_of
 from interactify.refinement.refiner import Refiner
 
-FORMAT = 1
-OWN_KEYS = ("object", "step", "superseded")
+FORMAT: Final = 1
+OWN_KEYS: Final = ("object", "step", "superseded")  # of a line, beside those of the interaction
 
 
 def log_of(history: History, refiner: Refiner) -> str:
-    """What holds of a session as JSON lines; see `Session.log`."""
+    """The current state of a session as JSON lines; see `Session.log`."""
     height, width = refiner.size
     snapshot = history.now
     objects = [{"name": track.name, "target": track.target} for track in snapshot.tracks]
@@ -33,46 +34,58 @@ def log_of(history: History, refiner: Refiner) -> str:
         for k, (step, group) in enumerate(zip(track.steps, groups_of(track.steps), strict=True)):
             for each in group:
                 line = {"object": track.name, "step": k, **each.to_json()}
-                lines.append({**line, "superseded": True} if step.result.status == "superseded" else line)
+                lines.append({**line, "superseded": True} if step.result.status == Status.SUPERSEDED else line)
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def read_log(log: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The first line of a log, and the others."""
-    if isinstance(log, str) and log.lstrip().startswith("{"):
-        text = log
-    elif isinstance(log, (str, os.PathLike)):
-        try:
-            text = Path(log).read_text()
-        except (OSError, ValueError) as cause:
-            raise InteractionError(
-                f"Can't read a log from {shown(log)}: {cause}. Give its path, or its text."
-            ) from cause
-    else:
-        raise InteractionError(f"Expected a log as text or the path of a file, got {shown(log)}.")
-    lines: list[Any] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                lines.append(json.loads(line))
-            except ValueError as cause:
-                raise InteractionError(f"Line {number} of the log is no JSON ({cause}). Was it cut short?") from cause
-            if not isinstance(lines[-1], dict):
-                raise InteractionError(
-                    f'Line {number} of the log is no object of JSON, such as {{"kind": "click", …}}.'
-                )
+    """The first line of a log, and the others. Raises InteractionError where it is not a log."""
+    lines = _json_lines(_text_of_log(log))
     header, objects = (lines or [{}])[0], (lines or [{}])[0].get("objects")
     if header.get("interactify") != FORMAT or not isinstance(objects, list):
         raise InteractionError(
-            f'Expected a log to begin with {{"interactify": {FORMAT}, "width": …, "height": …, "objects": […]}}, '
-            f"as session.log() writes it; got {shown(header)}."
+            f'Expected a log to begin with {{"interactify": {FORMAT}, "width": …, "height": …, "objects": […]}}, got '
+            f"{shown(header)}. Try the text that session.log() returned."
         )
     if not all(isinstance(stored, dict) for stored in objects):
         raise InteractionError(f'Expected the log\'s objects as {{"name": …}}, got {shown(objects)}.')
-    names = [stored.get("name") for stored in objects] or ["object 1"]
+    names = [stored.get("name") for stored in objects] or [FIRST_OBJECT]
     for entry in lines[1:]:
-        if entry.get("object", "object 1") not in names:
+        if entry.get("object", FIRST_OBJECT) not in names:
             raise InteractionError(
-                f"The log speaks of an object {shown(entry.get('object'))} that its first line lacks."
+                f"Expected one of the objects in the log's first line, got {shown(entry.get('object'))}. Try to add it "
+                "there."
             )
     return header, lines[1:]
+
+
+def _text_of_log(log: str | os.PathLike[str]) -> str:
+    if isinstance(log, str) and log.lstrip().startswith("{"):
+        return log
+    if not isinstance(log, (str, os.PathLike)):
+        raise InteractionError(f"Expected a log as text or the path of a file, got {shown(log)}.")
+    try:
+        return Path(log).read_text()
+    except (OSError, ValueError) as cause:
+        raise InteractionError(
+            f"Expected a log as text or the path of a file, got {shown(log)}, which can't be read: {cause}."
+        ) from cause
+
+
+def _json_lines(text: str) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                entry = json.loads(line)
+            except ValueError as cause:
+                raise InteractionError(
+                    f"Expected JSON in line {number} of the log, got something else ({cause}). Was it cut short?"
+                ) from cause
+            if not isinstance(entry, dict):
+                raise InteractionError(
+                    f'Expected a JSON object such as {{"kind": "click", …}} in line {number} of the log, got '
+                    f"{shown(entry)}."
+                )
+            lines.append(entry)
+    return lines

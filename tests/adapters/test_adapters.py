@@ -1,4 +1,4 @@
-"""Adapters of other distributions are found and used, or say how they fail; ours import nothing by themselves."""
+"""Adapters of other distributions are found and used, or report how they fail; the built-in ones import no package."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ SCRIPT = """
     net = interactify.wrap(model)
     print(adapters.names()[0], net.spec.output.path, net.spec.mean, net.spec.std, net.spec.divisor, net.spec.bgr)
     print(net.spec.insertion_points()["B"].name, adapters.adapter_for(torch.nn.Conv2d(3, 1, 1)).name)
-    without, said = interactify.wrap(model, adapter="generic"), interactify.wrap(model, output=0)
-    print(without.spec.output.path, said.spec.output.path)
+    without, chosen = interactify.wrap(model, adapter="generic"), interactify.wrap(model, output=0)
+    print(without.spec.output.path, chosen.spec.output.path)
     print(net.describe())
 """
 
@@ -104,7 +104,7 @@ def test_an_installed_distribution_brings_its_adapter(tmp_path: Path) -> None:
     facts, others, outputs, *described = python(SCRIPT, target).splitlines()
     assert facts == "mine (1,) (0.5, 0.5, 0.5) (0.25, 0.25, 0.25) 8 True"
     assert others == "middle generic"
-    assert outputs == "(0,) (0,)", "generic knows nothing of it, and the user goes first"
+    assert outputs == "(0,) (0,)", "generic knows nothing about it, and the user's choice goes first"
     text = "\n".join(described)
     for expected in ("TwoMaps (my networks)", "at '1'", "blue, green, red, mean 0.5", "(my own)", "multiples of 8"):
         assert expected in text
@@ -121,7 +121,7 @@ def test_nothing_of_a_family_is_imported_before_it_is_needed() -> None:
     assert python(code).split("\n")[:2] == ["[]", "[]"]
 
 
-# ---- what can go wrong with another distribution's adapter, in this process ------------------------------------------
+# ---- errors of another distribution's adapter, in this process -------------------------------------------------------
 
 GOOD = "class Mine:\n name = 'mine'\n def recognises(self, model): return True\n def knows(self, model): return {}\n"
 Install = Callable[[str, str], None]
@@ -129,7 +129,7 @@ Install = Callable[[str, str], None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Write a module and its entry point where Python finds both, as a distribution that is installed."""
+    """Write a module and its entry point where Python finds both, like an installed distribution."""
 
     def written(source: str, entry: str = "mine = broken_adapter:Mine") -> None:
         (tmp_path / "broken_adapter.py").write_text(source)
@@ -169,17 +169,17 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_adapter_says_so_and_how_to_go_without(kind: str, install: Install) -> None:
-    source, said = BROKEN[kind]
+def test_a_broken_adapter_is_reported_with_a_way_to_go_without(kind: str, install: Install) -> None:
+    source, message = BROKEN[kind]
     install(source)
     model = networks.seeded(networks.Plain)
-    with pytest.raises(AdapterError, match=said) as caught:
+    with pytest.raises(AdapterError, match=message) as caught:
         interactify.wrap(model)
     assert "'mine'" in str(caught.value) and "adapter='generic'" in str(caught.value)
-    assert interactify.wrap(model, adapter="generic").spec.output.classes == 1, "the way out"
+    assert interactify.wrap(model, adapter="generic").spec.output.classes == 1, "works without the broken adapter"
 
 
-def test_what_an_adapter_says_wrongly_of_a_network(install: Install) -> None:
+def test_what_an_adapter_states_wrongly_about_a_network(install: Install) -> None:
     install(
         "from interactify.inspection.spec import Knowledge\n" + GOOD.replace("{}", "Knowledge(points={'A': 'nowhere'})")
     )
@@ -187,12 +187,12 @@ def test_what_an_adapter_says_wrongly_of_a_network(install: Install) -> None:
         interactify.wrap(networks.seeded(networks.Plain))
 
 
-def test_an_adapter_cannot_take_the_name_of_ours(install: Install) -> None:
+def test_an_adapter_cannot_take_a_built_in_name(install: Install) -> None:
     install(GOOD, "generic = broken_adapter:Mine")
     assert isinstance(adapter_for(networks.seeded(networks.Plain)), Generic)
 
 
-def test_third_parties_are_asked_first(install: Install) -> None:
+def test_third_parties_come_first(install: Install) -> None:
     install("from interactify.inspection.spec import Knowledge\n" + GOOD.replace("{}", "Knowledge(family='theirs')"))
     assert names()[0] == "mine" and names()[-1] == "generic"
     assert knowledge_of(networks.seeded(networks.Plain)).family == "theirs"
@@ -208,7 +208,7 @@ class ByHand:
     name = "by hand"
 
     def recognises(self, model: nn.Module) -> bool:
-        raise AssertionError("who is named is not asked")
+        raise AssertionError("recognises was called for a chosen adapter")
 
     def knows(self, model: nn.Module) -> Knowledge:
         return Knowledge(
@@ -227,11 +227,11 @@ def test_an_adapter_given_by_hand(adapter: Adapter) -> None:
     net = interactify.wrap(model, adapter=adapter)
     photo = networks.random_photo()
     plain = interactify.wrap(model, mean=0.1, std=0.2).session(photo).result.logits
-    assert net.session(photo).result.logits.sub(plain + 7.0).abs().max() < 1e-5, "its forward is run"
+    assert net.session(photo).result.logits.sub(plain + 7.0).abs().max() < 1e-5, "its forward runs"
     assert net.spec.output.path == ("mine",) and net.spec.insertion_points()["A"].name == "down"
     assert net.spec.class_names == ("thing",) and net.spec.family.endswith("weights")
     over = interactify.wrap(model, adapter=adapter, mean=0.3, points={"A": "deep"}, class_names=["other"])
-    assert (over.spec.mean[0], over.spec.std[0]) == (0.3, 0.2), "a user's word goes before an adapter's"
+    assert (over.spec.mean[0], over.spec.std[0]) == (0.3, 0.2), "a user's values go before an adapter's"
     assert over.spec.insertion_points()["A"].name == "deep" and over.spec.class_names == ("other",)
 
 
@@ -240,14 +240,14 @@ def test_an_adapter_given_by_hand(adapter: Adapter) -> None:
     ["nothing", "", 3, dict, Knowledge(), nn.Module, lambda model: None],
     ids=lambda wrong: type(wrong).__name__,
 )
-def test_what_is_no_adapter(wrong: Any) -> None:
+def test_invalid_adapters(wrong: Any) -> None:
     with pytest.raises(OptionError, match=r"adapter"):
         interactify.wrap(networks.seeded(networks.Plain), adapter=wrong)
     with pytest.raises(OptionError, match="generic"):
         interactify.wrap(networks.seeded(networks.Plain), adapter="nothing")
 
 
-def test_a_family_is_told_by_where_its_classes_are_defined() -> None:
+def test_a_family_is_recognised_by_the_package_of_its_classes() -> None:
     class Mine(nn.Conv2d): ...
 
     assert is_from(Mine(3, 1, 1), "torch") and not is_from(Mine(3, 1, 1), "tor")

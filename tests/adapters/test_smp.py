@@ -1,4 +1,4 @@
-"""What is known of smp's networks holds: against the networks themselves, run without the library."""
+"""What the adapter knows about smp's networks, compared with the networks themselves, run without the library."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def network(name: str = "Unet", encoder: str = "tu-resnet18", **options: Any) -> nn.Module:
-    """One of smp's networks with a tiny encoder; batch norms that know a random picture, so that a signal arrives."""
+    """One of smp's networks with a tiny encoder, and batch norms with a random picture's statistics."""
     options = {**SMALL.get(name, {}), **options}
     if name == "DPT":
         encoder = "tu-vit_tiny_patch16_224"
@@ -69,7 +69,7 @@ INCEPTION = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
 def by_hand(model: nn.Module, photo: NDArray[np.uint8], padded: tuple[int, int], numbers: Any = IMAGENET) -> Tensor:
-    """What the network itself says of a photo: normalised, padded by repeating the border, run, and cropped."""
+    """The network's own output for a photo: normalised, padded by repeating the border, run, and cropped."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in numbers)
     image = (torch.from_numpy(photo).permute(2, 0, 1) / 255 - mean) / std
     high, wide = photo.shape[:2]
@@ -79,7 +79,7 @@ def by_hand(model: nn.Module, photo: NDArray[np.uint8], padded: tuple[int, int],
     return raw[..., :high, :wide]
 
 
-# What each pads 61×87 pixels to, worked out from its stride: 32, but PSPNet's encoder of three stages, the dilated
+# To what each pads 61×87 pixels, computed from its stride: 32, but PSPNet's encoder of three stages, the dilated
 # ones, and PAN, whose deepest map must have eight cells each way.
 PADDED = {"PSPNet": (64, 88), "DeepLabV3": (64, 88), "PAN": (128, 128)}
 
@@ -94,7 +94,9 @@ def test_each_architecture(name: str):
 
     session = net.session(photo)
     padded = PADDED.get(name, (64, 96))
-    own = by_hand(model, photo, padded, INCEPTION if name == "DPT" else IMAGENET)  # what timm says of this transformer
+    own = by_hand(
+        model, photo, padded, INCEPTION if name == "DPT" else IMAGENET
+    )  # as timm states
     image = session.initial_step.crop.image
     assert tuple(image.shape[-2:]) == padded
     torch.testing.assert_close(net.network.plain_logits(image)[..., : SIZE[0], : SIZE[1]], own, rtol=0, atol=1e-5)
@@ -164,7 +166,7 @@ def test_logits_are_read_before_every_activation(activation: str, classes: int):
     image = session.initial_step.crop.image
     own = by_hand(plain, photo, (64, 96))
     read = net.network.plain_logits(image)[..., : SIZE[0], : SIZE[1]]
-    if activation == "clamp":  # probabilities: what it lets through is kept, and the side of 1/2
+    if activation == "clamp":  # probabilities: values inside the clamp and the side of 1/2 stay the same
         own = own.clamp(0.02, 0.98).logit()
         assert torch.equal(read > 0, own > 0)
         inside = (own.abs() < 3.8).nonzero(as_tuple=True)
@@ -180,7 +182,7 @@ def test_logits_are_read_before_every_activation(activation: str, classes: int):
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_a_users_own_activation_is_the_networks_own_business():
+def test_a_users_own_activation_is_left_alone():
     class Doubled(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return 2 * x
@@ -228,7 +230,7 @@ def test_sizes_are_what_the_network_takes(name: str, options: dict[str, Any], di
     assert f"multiples of {divisor}" in net.describe()
 
 
-def test_an_encoder_without_padding_is_given_what_it_needs():
+def test_an_encoder_without_padding_gets_a_large_enough_image():
     model = networks.seeded(lambda: smp.Unet("tu-inception_v3", encoder_weights=None))
     with torch.no_grad(), pytest.raises(RuntimeError):
         model(torch.rand(1, 3, 64, 96))
@@ -236,7 +238,7 @@ def test_an_encoder_without_padding_is_given_what_it_needs():
     assert net.session(picture()).initial_step.crop.image.shape[-2:] == (96, 96)
 
 
-def test_a_transformer_that_takes_one_size_is_given_it():
+def test_a_transformer_that_takes_one_size_gets_it():
     net = interactify.wrap(network("DPT", dynamic_img_size=False))
     assert (net.spec.resolution, net.spec.smallest) == (224, 224)
     assert net.session(picture()).initial_step.crop.image.shape[-2:] == (224, 224)
@@ -269,7 +271,7 @@ def test_normalisation_is_the_encoders(encoder: str, expected: tuple[Any, Any]):
     assert encoder in known.family
 
 
-def test_weights_that_are_named_say_more(monkeypatch: pytest.MonkeyPatch):
+def test_named_weights_state_more(monkeypatch: pytest.MonkeyPatch):
     model = smp.Unet("efficientnet-b0", encoder_weights=None)
     model._hub_mixin_config["encoder_weights"] = "advprop"
     known = knowledge_of(model)
@@ -289,7 +291,7 @@ def test_weights_that_are_named_say_more(monkeypatch: pytest.MonkeyPatch):
     np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), theirs, atol=1e-3)
 
 
-def test_the_networks_own_statement_goes_first():
+def test_the_networks_own_configuration_goes_first():
     model = network()
     model.pretrained_cfg = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "input_size": (3, 96, 96)}
     assert normalisation(model) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "the network's own pretrained_cfg")
@@ -298,7 +300,7 @@ def test_the_networks_own_statement_goes_first():
 
 
 @pytest.mark.parametrize("channels", [1, 4, 8])
-def test_of_other_numbers_of_channels_nothing_is_assumed(channels: int, tmp_path: Path):
+def test_nothing_is_assumed_for_other_numbers_of_channels(channels: int, tmp_path: Path):
     network(in_channels=channels).save_pretrained(tmp_path)
     model = smp.from_pretrained(tmp_path).eval()
     net = interactify.wrap(model, max_evaluations=3)
@@ -323,7 +325,7 @@ def test_saved_and_pickled_networks_are_known_as_they_were(tmp_path: Path):
     torch.save(model, pickled)
     pickled.seek(0)
     old = torch.load(pickled, weights_only=False)
-    vars(old).pop("_hub_mixin_config")  # as one has that was pickled before smp kept it
+    vars(old).pop("_hub_mixin_config")  # as in a model pickled by an older smp
     known = knowledge_of(model)
     for again in (smp.from_pretrained(tmp_path).eval(), old):
         assert adapter_for(again).name == "smp"
@@ -355,7 +357,7 @@ def test_a_subclass_keeps_its_own_forward():
         assert torch.equal(net.network.plain_logits(image), model(image))
 
 
-def test_a_network_of_smps_parts_is_known_by_them():
+def test_a_network_of_smps_parts_is_recognised_by_them():
     class Own(smp.base.SegmentationModel):
         def __init__(self) -> None:
             super().__init__()
@@ -370,7 +372,7 @@ def test_a_network_of_smps_parts_is_known_by_them():
 
 
 def test_a_frozen_encoder_is_run_in_evaluation_mode():
-    """smp's own train() and eval() leave a frozen encoder as it is, so that its replica's has to be switched by itself."""
+    """smp's own train() and eval() skip a frozen encoder, so the replica's encoder has to be switched separately."""
     model = network("FPN")
     photo = picture()
     expected = by_hand(model, photo, (64, 96))
@@ -386,7 +388,7 @@ def test_a_frozen_encoder_is_run_in_evaluation_mode():
 
 
 class Around(nn.Module):
-    """What a LightningModule around a network looks like."""
+    """A module around a network, like a LightningModule."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
@@ -399,7 +401,7 @@ class Around(nn.Module):
 
 
 class Normalising(Around):
-    """As in smp's own examples: mean and deviation are the module's."""
+    """As in smp's own examples, the module holds mean and deviation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -410,7 +412,7 @@ class Normalising(Around):
         return super().forward((image - self.mean) / self.std)
 
 
-def test_a_module_around_a_network_takes_what_is_known_of_it():
+def test_a_module_around_a_network_uses_what_is_known_about_it():
     model = networks.seeded(Around)
     assert adapter_for(model).name == "generic"
     net = interactify.wrap(model)
@@ -419,7 +421,7 @@ def test_a_module_around_a_network_takes_what_is_known_of_it():
     assert net.spec.points == {"A": "model.encoder", "B": "model.decoder.p3", "C": "model.decoder"}
 
 
-def test_a_module_that_normalises_inside_is_given_plain_pixels():
+def test_a_module_that_normalises_inside_gets_plain_pixels():
     model = networks.seeded(Normalising)
     net = interactify.wrap(model)
     assert (net.spec.mean, net.spec.std) == ((0.0,) * 3, (1.0,) * 3)

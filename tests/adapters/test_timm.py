@@ -1,4 +1,4 @@
-"""timm's classifiers as class maps: one network of each of its modules of CNNs, and what the adapter knows of them."""
+"""timm's classifiers as class maps: one network of each of its CNN modules, and what the adapter knows about it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,11 @@ SMALLEST = {
     "xception_aligned": "xception41p",
 }
 CLASSES, TARGET = 5, 2
-RESOLUTION = {"inception_resnet_v2": 160, "inception_v3": 160, "inception_v4": 160}  # of less, one position is left
+RESOLUTION = {
+    "inception_resnet_v2": 160,
+    "inception_v3": 160,
+    "inception_v4": 160,
+}  # smaller: one position is left
 EVALUATIONS = {"vgg": 6}  # without any norm, the first steps are too long
 
 
@@ -77,16 +81,16 @@ def build(name: str, **options: Any) -> Any:
     elif name == "nasnetalarge":
         options["num_features"] = 384  # a tenth of the channels
 
-    def made() -> nn.Module:
+    def created() -> nn.Module:
         with QuickInitialisation():
             return timm.create_model(name, **options)
 
-    return networks.seeded(made)
+    return networks.seeded(created)
 
 
 @torch.no_grad()
-def awake(model: Any, side: int) -> Any:
-    """With the statistics of random pictures: with those it starts with, a deep random network's signal can fade."""
+def with_statistics(model: Any, side: int) -> Any:
+    """With batch statistics of random pictures: with the initial ones, a deep random network's signal can vanish."""
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.train()
@@ -98,7 +102,7 @@ def awake(model: Any, side: int) -> Any:
 
 @torch.no_grad()
 def position_by_position(model: Any, image: Tensor) -> Tensor:
-    """The class map (1, K, h, w) by the public methods of timm alone, one call of the head for each position."""
+    """The class map (1, K, h, w) from public methods of timm alone, with one call of the head for each position."""
     features = model.forward_features(image)
     last = getattr(model, "output_fmt", "NCHW") == "NHWC"
     features = features.permute(0, 3, 1, 2) if last else features
@@ -135,13 +139,13 @@ def test_the_list_of_modules() -> None:
 @pytest.mark.parametrize("module", CNN_MODULES)
 def test_one_of_each_module(module: str) -> None:
     side, evaluations = RESOLUTION.get(module, 96), EVALUATIONS.get(module, 3)
-    model = awake(build(SMALLEST[module], num_classes=CLASSES), side)
+    model = with_statistics(build(SMALLEST[module], num_classes=CLASSES), side)
     before = state(model)
     net = interactify.wrap(model, resolution=side, target=TARGET, max_evaluations=evaluations, zoom=False)
     session = net.session(networks.random_photo(61, 87))
     crop, mine = session.initial_step.crop, session.result.logits
 
-    # Before a click: what the unwrapped network says, resized.
+    # Before a click: the output of the unwrapped network, resized.
     own = position_by_position(model, crop.image)
     assert own.shape[1] == net.spec.output.classes == CLASSES and min(own.shape[2:]) > 1
     expected = F.interpolate(log_odds(own, TARGET), size=mine.shape[-2:], mode="bilinear", align_corners=False)
@@ -153,21 +157,21 @@ def test_one_of_each_module(module: str) -> None:
     (gradient,) = torch.autograd.grad(logits[0, 0, 20, 30], values)
     assert bool(torch.isfinite(gradient).all()) and bool(gradient.any())
 
-    # Two clicks, each for the other label than the pixel has, lower the energy: if not in a few evaluations, which is
-    # quick, then in as many as a user has.
-    places = [(10, 8), (70, 50)]
-    labels = [not bool(session.result.mask[y, x]) for x, y in places]
+    # Two clicks, each for the other label than the pixel has, lower the energy: in a few evaluations, which is quick,
+    # or else in the default number.
+    points = [(10, 8), (70, 50)]
+    labels = [not bool(session.result.mask[y, x]) for x, y in points]
 
     def energy() -> float:
         view = session.initial_step.crop.view
         at = view.to_photo(session.result.logits)[0, 0]
-        here = torch.stack([at[y, x] for x, y in places]).double()
+        here = torch.stack([at[y, x] for x, y in points]).double()
         return float(net.energy.corrective(here[:, None], torch.tensor(labels)))
 
     at_first = energy()
     for net.max_evaluations in (evaluations, 40):
         session.reset()
-        for (x, y), label in zip(places, labels, strict=True):
+        for (x, y), label in zip(points, labels, strict=True):
             session.click(x, y, positive=label)
         if energy() < at_first:
             break
@@ -188,7 +192,7 @@ HEADS = [
 
 
 @pytest.mark.parametrize(("name", "options"), HEADS, ids=[name for name, _ in HEADS])
-def test_constant_features_get_the_classifiers_own_answer(
+def test_constant_features_get_the_classifiers_own_output(
     name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = build(name, num_classes=CLASSES, **options)
@@ -207,7 +211,7 @@ def test_constant_features_get_the_classifiers_own_answer(
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "densenet121", "dla46x_c", "test_efficientnet", "resnetv2_18"])
-def test_the_mean_of_a_linear_heads_map_is_the_classifiers_answer(name: str) -> None:
+def test_the_mean_of_a_linear_heads_map_is_the_classifiers_output(name: str) -> None:
     model = build(name, num_classes=CLASSES)
     image = networks.random_tensor(2, 3, 96, 160)
     with torch.no_grad():
@@ -220,7 +224,7 @@ def test_the_mean_of_a_linear_heads_map_is_the_classifiers_answer(name: str) -> 
     ("name", "side"),
     [("test_resnet", 32), ("test_convnext", 32), ("vgg11", 32), ("test_mambaout", 32), ("resnet50_clip", 32)],
 )
-def test_of_a_single_position_it_is_the_classifier(name: str, side: int) -> None:
+def test_with_a_single_position_it_is_the_classifier(name: str, side: int) -> None:
     model = build(name, num_classes=CLASSES)
     image = networks.random_tensor(1, 3, side, side)
     with torch.no_grad():
@@ -229,7 +233,7 @@ def test_of_a_single_position_it_is_the_classifier(name: str, side: int) -> None
     assert torch.allclose(found[..., 0, 0], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_tokens_are_laid_out_as_they_were_cut() -> None:
+def test_tokens_are_laid_out_like_the_patches() -> None:
     model = build("test_vit", num_classes=CLASSES, dynamic_img_size=True)
     image = networks.random_tensor(1, 3, 96, 160)
     with torch.no_grad():
@@ -241,7 +245,7 @@ def test_tokens_are_laid_out_as_they_were_cut() -> None:
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "vgg11"])
-def test_in_parts_as_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_strips_as_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(name, num_classes=CLASSES)
     image = networks.random_tensor(1, 3, 160, 96)
     with torch.no_grad():
@@ -362,11 +366,11 @@ def test_subclasses() -> None:
     assert adapter_for(mine).name == adapter_for(segmenting).name == "timm"
     assert interactify.wrap(mine).spec.output.classes == 3
     assert interactify.wrap(segmenting).spec.output.classes == 2
-    mine.forward = lambda x: mine.conv1(x)[:, :2]  # replaced on the object
+    mine.forward = lambda x: mine.conv1(x)[:, :2]  # replaced on the instance
     assert knowledge_of(mine).forward is None
 
 
-def test_an_architecture_of_ones_own_registered_there() -> None:
+def test_a_users_architecture_that_follows_timms_conventions() -> None:
     class Own(nn.Module):
         num_features, num_classes, pretrained_cfg = 4, 2, {"mean": (0.5,) * 3, "std": (0.5,) * 3}
 

@@ -1,4 +1,4 @@
-"""What is known of torchvision's segmentation networks holds: against the networks themselves."""
+"""What the adapter knows about torchvision's segmentation networks, compared with the networks themselves."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_each_network(name: str):
     points = {letter: layer.name for letter, layer in net.spec.insertion_points().items()}
     assert points == dict(zip("ABC", ("backbone", *NETWORKS[name]), strict=True))
 
-    # By hand: the longest side 64 pixels, then normalised, and padded only to the least that is allowed, 64 each way.
+    # By hand: the longest side is 64 pixels; normalised, and padded only to the least allowed size, 64 each way.
     session = net.session(PHOTO)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in IMAGENET)
     pixels = torch.from_numpy(PHOTO.copy()).permute(2, 0, 1)[None].float() / 255
@@ -100,7 +100,7 @@ def test_size_and_normalisation_are_those_of_its_weights():
     assert "torchvision" in spec.normalisation and spec.divisor == 1
 
 
-def test_names_hold_for_as_many_classes_only():
+def test_names_apply_to_as_many_classes_only():
     net = interactify.wrap(built("lraspp_mobilenet_v3_large", num_classes=5), resolution=64)
     assert net.spec.class_names == ()
     with pytest.raises(interactify.OptionError, match="No class names"):
@@ -130,7 +130,7 @@ def test_a_network_of_its_parts_and_one_around_it():
     assert adapter_for(around).name == "generic"
     net = interactify.wrap(around, target="dog")
     assert net.spec.points["C"] == "network.classifier.3" and net.spec.output.path == ()
-    assert net.spec.resolution is None, "what is around may resize"
+    assert net.spec.resolution is None, "the module around it may resize"
 
 
 def test_a_classifier_is_no_segmentation_network():

@@ -1,4 +1,4 @@
-"""What is known of transformers' networks holds: against networks and image processors, used without the library."""
+"""What the adapter knows about transformers' networks, compared with networks and image processors themselves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TASK = [49406, 518, 10549, 533, 29119, 1550, 49407]  # "the task is semantic", b
 
 
 def network(name: str = "segformer", build: Callable[[], nn.Module] | None = None) -> Any:
-    """A network with random weights, from a seed, whose batch norms know a random picture: so a signal arrives."""
+    """A network with random weights from a seed, and batch norms with a random picture's statistics."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = (build or ARCHITECTURES[name])().eval()
@@ -48,7 +48,7 @@ def network(name: str = "segformer", build: Callable[[], nn.Module] | None = Non
 
 
 def size_for(name: str) -> tuple[int, int]:
-    """Of an image for an architecture: not square, where it may be."""
+    """The size of an image for an architecture: not square if possible."""
     side = ONE_SIZE.get(name, 64)
     return (side, side) if name in ONE_SIZE or name == "dpt" else (64, 96)
 
@@ -72,12 +72,12 @@ def wrapped(name: str, model: nn.Module) -> Interactive:
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every attempt to reach another machine fails, and is kept."""
+    """Every attempt to reach another machine fails, and is recorded."""
     tried: list[str] = []
 
     def refuse(*args: Any, **_: Any) -> Any:
         tried.append(str(args[1:] or args))
-        raise OSError("the network was asked for")
+        raise OSError("a connection was tried")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "connect_ex", refuse)
@@ -97,7 +97,7 @@ def test_there_are_enough() -> None:
 def test_an_architecture(name: str) -> None:
     model, size = network(name), size_for(name)
     image = networks.random_tensor(1, 3, *size, seed=1)
-    raw = own(model, image)  # which also lets transformers put the hooks there that it keeps
+    raw = own(model, image)  # which also lets transformers add the hooks that it keeps
     before = state(model)
     net = wrapped(name, model)
     logits = net.network.plain_logits(image)
@@ -134,7 +134,7 @@ def state(model: nn.Module) -> list[Any]:
     return [*tensors, *modules]
 
 
-def test_the_twin_shares_the_weights() -> None:
+def test_the_replica_shares_the_weights() -> None:
     for name in ("segformer", "mask2former", "upernet-swin"):
         model = network(name)
         replica = wrapped(name, model).network.replica
@@ -148,8 +148,8 @@ def test_every_point_moves_the_logits(name: str) -> None:
     model = network(name)
     image = networks.random_tensor(1, 3, 64, 64)
     plain = own(model, image)
-    for letter, place in knowledge_of(model).points.items():
-        handle = model.get_submodule(place).register_forward_hook(lambda module, args, out: moved(out))
+    for letter, point in knowledge_of(model).points.items():
+        handle = model.get_submodule(point).register_forward_hook(lambda module, args, out: moved(out))
         after = own(model, image)
         handle.remove()
         key = next(key for key in ("masks_queries_logits", "pred_masks", "logits") if key in plain)
@@ -157,7 +157,7 @@ def test_every_point_moves_the_logits(name: str) -> None:
 
 
 def moved(out: Any) -> Any:
-    """A layer's output with its last map changed: what scale and bias do."""
+    """A layer's output with its last map changed, as by scale and bias."""
     from torch.utils._pytree import tree_flatten, tree_unflatten
 
     leaves, tree = tree_flatten(out)
@@ -172,21 +172,21 @@ def moved(out: Any) -> Any:
 @pytest.mark.parametrize("name", QUERIES)
 def test_the_argmax_is_the_image_processors(name: str) -> None:
     model = spread(network(name))
-    side = ONE_SIZE.get(name, 384)  # Mask2Former's processor knows of no size but 384
+    side = ONE_SIZE.get(name, 384)  # Mask2Former's processor supports only 384
     size = (side, side) if name.startswith(("eomt", "mask2")) else (64, 96)
     image = networks.random_tensor(1, 3, *size)
     options = {"size": {"shortest_edge": side, "longest_edge": side}} if name.startswith("eomt") else {}
     raw = own(model, image)
-    if name == "eomt_dinov3":  # whose output its processor, EoMT's, does not quite fit
+    if name == "eomt_dinov3":  # whose output does not quite fit its processor, EoMT's
         raw.patch_offsets = None
     (expected,) = processor_class(model).post_process_semantic_segmentation(None, raw, target_sizes=[size], **options)
     logits = interactify.wrap(model).network.plain_logits(image)
-    assert len(expected.unique()) > 2, "a test on one class alone would say little"
+    assert len(expected.unique()) > 2, "a test with one class would prove little"
     assert (logits[0].argmax(0) == expected).float().mean() > 0.9999
 
 
 def spread(model: Any) -> Any:
-    """Random queries all find the same class everywhere: a class of the user's own, whose queries differ."""
+    """Random queries all find the same class everywhere; this subclass makes the queries differ."""
 
     class Spread(type(model)):  # type: ignore[misc]
         def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -220,8 +220,8 @@ def test_scores_by_hand() -> None:
     assert log_scores(classes, masks, (1, 1), Queries(null=False)).shape[1] == 3
 
 
-def test_a_single_class_is_there_or_not() -> None:
-    """Probability that at least one query, of class 0 and not nothing, claims the pixel."""
+def test_a_single_class_is_present_or_not() -> None:
+    """The probability that at least one query of class 0 claims the pixel."""
     classes = torch.tensor([[[0.3, 0.0], [-1.0, 1.0]]], dtype=torch.float64)
     masks = torch.tensor([[[[1.0]], [[-2.0]]]], dtype=torch.float64)
     p, m = classes.softmax(-1)[0, :, 0], masks.sigmoid()[0, :, 0, 0]
@@ -233,7 +233,7 @@ def test_a_single_class_is_there_or_not() -> None:
 @pytest.mark.parametrize("classes", [1, 5])
 @pytest.mark.parametrize("loud", [30.0, 200.0])
 def test_saturated_queries_stay_finite(classes: int, loud: float) -> None:
-    """Also in half precision, where a sigmoid of -20 is 0."""
+    """Also in half precision, in which the sigmoid of -20 is 0."""
     given = networks.random_tensor(1, 6, classes + 1).mul(loud).half().requires_grad_(True)
     masks = networks.random_tensor(1, 6, 4, 4, seed=1).mul(loud).half().requires_grad_(True)
     logits = log_scores(given, masks, (8, 8), Queries())
@@ -243,7 +243,7 @@ def test_saturated_queries_stay_finite(classes: int, loud: float) -> None:
     assert loud > 30 or all(gradient.any() for gradient in gradients)
 
 
-def test_a_query_that_says_no_by_far_keeps_a_gradient() -> None:
+def test_a_query_with_a_very_low_score_keeps_a_gradient() -> None:
     classes = torch.tensor([[[12.0, -12.0, -12.0], [-12.0, 12.0, -12.0]]])
     masks = torch.tensor([[[[15.0]], [[-30.0]]]]).requires_grad_(True)
     logit = target_logit(log_scores(classes, masks, (1, 1), Queries()), 1, "none")
@@ -251,7 +251,7 @@ def test_a_query_that_says_no_by_far_keeps_a_gradient() -> None:
     assert float(logit.detach()) < -20 and gradient[0, 1, 0, 0] > 0
 
 
-# ---- what is said --------------------------------------------------------------------------------------------------
+# ---- the configuration -----------------------------------------------------------------------------------------------
 
 
 def test_classes_by_name() -> None:
@@ -266,7 +266,7 @@ def test_classes_by_name() -> None:
         interactify.wrap(model, resolution=64, target="LABEL_3")
 
 
-def test_counted_labels_are_no_names() -> None:
+def test_numbered_labels_are_no_names() -> None:
     with pytest.raises(OptionError, match="No class names are known"):
         interactify.wrap(network(), resolution=64, target="LABEL_3")
 
@@ -296,7 +296,7 @@ def test_half_precision(name: str) -> None:
     assert np.isfinite(result.probability).all()
 
 
-def test_networks_that_ask_for_more_than_an_image() -> None:
+def test_networks_that_need_more_than_an_image() -> None:
     from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -312,7 +312,7 @@ def test_networks_that_ask_for_more_than_an_image() -> None:
         interactify.wrap(CLIPSegForImageSegmentation(config).eval())
 
 
-# ---- what image processors do ----------------------------------------------------------------------------------------
+# ---- image processors ------------------------------------------------------------------------------------------------
 
 _AS_IT_IS = {"do_resize": False, "do_center_crop": False, "do_pad": False}
 
@@ -324,7 +324,7 @@ _AS_IT_IS = {"do_resize": False, "do_center_crop": False, "do_pad": False}
         *("maskformer-resnet", "mask2former-resnet", "eomt", "detr", "conditional_detr"),
     ],
 )
-def test_images_are_what_the_familys_processor_makes(name: str, no_network: list[str]) -> None:
+def test_images_are_those_of_the_familys_processor(name: str, no_network: list[str]) -> None:
     model = network(name)
     photo = networks.random_photo(32, 48)
     net = wrapped(name, model)
@@ -352,12 +352,12 @@ UNUSUAL: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("said", UNUSUAL, ids=str)
-def test_a_checkpoints_own_file(said: dict[str, Any], tmp_path: Path, no_network: list[str]) -> None:
+@pytest.mark.parametrize("stored", UNUSUAL, ids=str)
+def test_a_checkpoints_own_file(stored: dict[str, Any], tmp_path: Path, no_network: list[str]) -> None:
     from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
 
     network().save_pretrained(tmp_path)
-    processor = SegformerImageProcessor(**said, size={"height": 96, "width": 64})
+    processor = SegformerImageProcessor(**stored, size={"height": 96, "width": 64})
     processor.save_pretrained(tmp_path)
     net = interactify.wrap(SegformerForSemanticSegmentation.from_pretrained(tmp_path))
     photo = networks.random_photo(32, 48)
@@ -368,29 +368,29 @@ def test_a_checkpoints_own_file(said: dict[str, Any], tmp_path: Path, no_network
 
 
 @pytest.mark.parametrize(
-    ("said", "resolution"),
+    ("stored", "resolution"),
     [
         ({"size": 80}, 80),
         ({"size": {"shortest_edge": 48}}, 64),
         ({"size": {"shortest_edge": 48, "longest_edge": 56}}, 56),
         ({"size": {"shortest_edge": 48}, "crop_size": {"height": 40, "width": 32}, "do_center_crop": True}, 40),
         ({"size": {"height": 48, "width": 32}, "crop_size": 24, "do_center_crop": False}, 48),
-        ({"size": {"height": 48, "width": 32}, "do_resize": False}, 512),  # nothing said: the family's
+        ({"size": {"height": 48, "width": 32}, "do_resize": False}, 512),  # states no size: the family's
         ({"size": "large"}, 512),
         (["a list"], 512),
         ("no JSON", 512),
     ],
     ids=str,
 )
-def test_sizes_of_files(said: Any, resolution: int, tmp_path: Path) -> None:
-    (tmp_path / "preprocessor_config.json").write_text(said if isinstance(said, str) else json.dumps(said))
+def test_sizes_of_files(stored: Any, resolution: int, tmp_path: Path) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(stored if isinstance(stored, str) else json.dumps(stored))
     model = network()
     model.config._name_or_path = str(tmp_path)
     assert knowledge_of(model).resolution == resolution
 
 
 def test_a_file_in_the_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: list[str]) -> None:
-    """A file that was fetched earlier is read; one that was not is not asked for."""
+    """A file that was downloaded earlier is read; a missing one is not requested."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     folder = tmp_path / "models--somebody--segformer"
     (folder / "refs").mkdir(parents=True)
@@ -400,20 +400,20 @@ def test_a_file_in_the_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file.write_text(json.dumps({"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.5, 0.5], "do_normalize": True}))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     model = network()
-    for place, expected in (
+    for name, expected in (
         ("somebody/segformer", (0.1, 0.2, 0.3)),
         ("somebody/else", (0.485, 0.456, 0.406)),
         ("/nowhere/at/all", (0.485, 0.456, 0.406)),
         ("", (0.485, 0.456, 0.406)),
     ):
-        model.config._name_or_path = place
+        model.config._name_or_path = name
         known = knowledge_of(model)
-        assert known.mean == pytest.approx(expected), place
+        assert known.mean == pytest.approx(expected), name
     assert not no_network
 
 
 def test_a_processors_file_of_several_parts(tmp_path: Path) -> None:
-    """Where text goes in too, the image processor is a part of another file."""
+    """If the network reads text too, the image processor is part of another file."""
     part = {"image_mean": [0.2, 0.2, 0.2], "image_std": [0.5, 0.5, 0.5], "do_normalize": True}
     (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": part, "processor_class": "X"}))
     model = network("oneformer-convnext")

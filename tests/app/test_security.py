@@ -131,7 +131,7 @@ def hostile(picture: bytes, port: int) -> Iterator[Request]:
         yield action({"do": "undo", key: 1})
     for many in (0, 65, 5000):
         yield action({"do": "add", "interactions": [click] * many})
-    for interactions in (
+    for wrong in (
         None,
         1,
         "click",

@@ -71,7 +71,7 @@ def test_the_viewport_comes_first(net, pictures, tmp_path):
         assert "first" not in page.kinds, "a viewport of the whole mask is not sent twice"
         page.do("undo", viewport="0,0,100,72,3")
         assert page.kinds == ["done"]
-        for viewport in (
+        for wrong in (
             "0,0,101,72,1",
             "0,0,100,72,0",
             "0,0,0,72,1",

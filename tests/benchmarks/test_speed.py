@@ -178,7 +178,7 @@ def run_once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(speed, "peak_operations", lambda device: 1e11)
-        patched.setattr(speed, "effort_for", lambda case, quick: speed_cases.Effort(2, 2))
+        patched.setattr(speed, "effort_for", lambda case, quick, seconds: speed_cases.Effort(2, 2))
         found = speed.run(cases, path, "cpu", False, said.append)
     assert "embedded C 64, 2 clicks" in said[0] and json.loads(path.read_text()) == found
     return found

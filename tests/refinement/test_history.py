@@ -1,4 +1,4 @@
-"""Whatever was said, taken back, moved, undone and saved: what holds is what all that is left leads to."""
+"""After any adding, removing, moving, undoing and saving, a session equals a new one with the same interactions."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from tests.fixtures import networks
 
 PHOTO = networks.random_photo(40, 56)
 NET = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=3, resolution=64)
-PLACES = st.tuples(st.integers(0, 55), st.integers(0, 39))
-LINES = st.lists(PLACES, min_size=1, max_size=4).map(tuple)
-BOXES = st.builds(lambda a, b: Box(min(a[0], b[0]), min(a[1], b[1]), max(a[0], b[0]), max(a[1], b[1])), PLACES, PLACES)
-CLICKS = st.builds(lambda at, positive: Click(*at, positive), PLACES, st.booleans())
-SAID = st.one_of(
+PIXELS = st.tuples(st.integers(0, 55), st.integers(0, 39))
+LINES = st.lists(PIXELS, min_size=1, max_size=4).map(tuple)
+BOXES = st.builds(lambda a, b: Box(min(a[0], b[0]), min(a[1], b[1]), max(a[0], b[0]), max(a[1], b[1])), PIXELS, PIXELS)
+CLICKS = st.builds(lambda at, positive: Click(*at, positive), PIXELS, st.booleans())
+INTERACTIONS = st.one_of(
     CLICKS,
     st.builds(Scribble, LINES, st.booleans(), st.sampled_from([1.0, 9.0]), st.sampled_from([1.0, 3.0])),
     BOXES,
-    st.builds(Lasso, st.lists(PLACES, min_size=3, max_size=5).map(tuple)),
+    st.builds(Lasso, st.lists(PIXELS, min_size=3, max_size=5).map(tuple)),
     st.builds(Paint, LINES, st.sampled_from([3.0, 12.0]), st.booleans()),
     BOXES.map(lambda box: Mask(region_mask(box, Window(0, 0, 40, 56)))),
 )
 NAMES = st.sampled_from(["a", "b", "c"])
 ACTIONS = st.one_of(
-    st.tuples(st.just("add"), st.lists(SAID, max_size=3)),
+    st.tuples(st.just("add"), st.lists(INTERACTIONS, max_size=3)),
     st.tuples(st.just("add"), st.lists(CLICKS, min_size=1, max_size=1)),
     st.tuples(st.just("remove"), st.integers(0, 9)),
-    st.tuples(st.just("move"), st.integers(0, 9), PLACES),
+    st.tuples(st.just("move"), st.integers(0, 9), PIXELS),
     st.tuples(st.just("object"), NAMES),
     st.tuples(st.just("switch"), st.integers(0, 3)),
     st.tuples(st.just("rename"), st.integers(0, 3), NAMES),
@@ -49,11 +49,11 @@ ACTIONS = st.one_of(
     st.sampled_from([("undo",), ("undo",), ("redo",), ("save",), ("reset",)]),
 )
 Tracks = tuple[tuple[str, tuple[tuple[Interaction, ...], ...]], ...]
-"""Each object's name, and what was said of it at once."""
+"""Each object's name, and its interactions in groups of one step each."""
 
 
-class Remembered:
-    """What a session is to hold, kept in plain tuples."""
+class Model:
+    """What a session should hold, in plain tuples."""
 
     def __init__(self) -> None:
         self.tracks: Tracks = (("object 1", ()),)
@@ -66,7 +66,7 @@ class Remembered:
         return self.tracks, self.active
 
     @property
-    def said(self) -> list[Interaction]:
+    def interactions(self) -> list[Interaction]:
         return [each for group in self.tracks[self.active][1] for each in group]
 
     def change(self, tracks: Tracks, active: int) -> None:
@@ -74,9 +74,9 @@ class Remembered:
         self.undone.clear()
         self.tracks, self.active = tracks, active
 
-    def say(self, groups: list[list[Interaction]]) -> None:
-        kept = tuple(tuple(group) for group in groups if group)
-        own = self.tracks[self.active][0], kept
+    def set_groups(self, groups: list[list[Interaction]]) -> None:
+        nonempty = tuple(tuple(group) for group in groups if group)
+        own = self.tracks[self.active][0], nonempty
         self.change((*self.tracks[: self.active], own, *self.tracks[self.active + 1 :]), self.active)
 
     def step(self, taken: list[Any], given: list[Any]) -> None:
@@ -85,53 +85,55 @@ class Remembered:
             self.tracks, self.active = taken.pop()
 
 
-def done(session: Session, held: Remembered, action: Any, folder: Path) -> Session:
-    """The session after an action that is also remembered; places wrap around, so that most of them mean something."""
-    kind, *said = action
-    names, groups = [name for name, _ in held.tracks], [list(group) for group in held.tracks[held.active][1]]
+def done(session: Session, model: Model, action: Any, folder: Path) -> Session:
+    """The session after an action that the model follows; indices wrap around, so that most of them are valid."""
+    kind, *arguments = action
+    names, groups = [name for name, _ in model.tracks], [list(group) for group in model.tracks[model.active][1]]
     where = [(g, i) for g, group in enumerate(groups) for i in range(len(group))]
     if kind == "add":
-        session.add(said[0])
-        if said[0]:
-            held.say([*groups, said[0]])
+        session.add(arguments[0])
+        if arguments[0]:
+            model.set_groups([*groups, arguments[0]])
     elif kind == "remove" and where:
-        session.remove(said[0] % len(where))
-        g, i = where[said[0] % len(where)]
-        held.say([*groups[:g], groups[g][:i] + groups[g][i + 1 :], *groups[g + 1 :]])
+        session.remove(arguments[0] % len(where))
+        g, i = where[arguments[0] % len(where)]
+        model.set_groups([*groups[:g], groups[g][:i] + groups[g][i + 1 :], *groups[g + 1 :]])
     elif kind == "move" and where:
-        g, i = where[said[0] % len(where)]
+        g, i = where[arguments[0] % len(where)]
         if isinstance(groups[g][i], Click):
-            session.move(said[0] % len(where), *said[1])
-            groups[g][i] = Click(*said[1], groups[g][i].positive)
-            held.say(groups)
+            session.move(arguments[0] % len(where), *arguments[1])
+            groups[g][i] = Click(*arguments[1], groups[g][i].positive)
+            model.set_groups(groups)
         else:
             with pytest.raises(InteractionError, match="index of a click"):
-                session.move(said[0] % len(where), *said[1])
-    elif kind == "object" and said[0] not in names:
-        assert session.add_object(said[0]) == said[0]
-        held.change((*held.tracks, (said[0], ())), len(names))
+                session.move(arguments[0] % len(where), *arguments[1])
+    elif kind == "object" and arguments[0] not in names:
+        assert session.add_object(arguments[0]) == arguments[0]
+        model.change((*model.tracks, (arguments[0], ())), len(names))
     elif kind == "switch":
-        held.active = said[0] % len(names)
-        assert session.switch(names[held.active]) is session.result
-    elif kind == "rename" and said[1] not in names:
-        place = said[0] % len(names)
-        session.rename(names[place], said[1])
-        held.change((*held.tracks[:place], (said[1], held.tracks[place][1]), *held.tracks[place + 1 :]), held.active)
+        model.active = arguments[0] % len(names)
+        assert session.switch(names[model.active]) is session.result
+    elif kind == "rename" and arguments[1] not in names:
+        index = arguments[0] % len(names)
+        session.rename(names[index], arguments[1])
+        model.change(
+            (*model.tracks[:index], (arguments[1], model.tracks[index][1]), *model.tracks[index + 1 :]), model.active
+        )
     elif kind == "delete":
-        place = said[0] % len(names)
-        session.delete(names[place])
-        left = (*held.tracks[:place], *held.tracks[place + 1 :]) or (("object 1", ()),)
-        held.change(left, min(held.active - (place < held.active), len(left) - 1))
+        index = arguments[0] % len(names)
+        session.delete(names[index])
+        left = (*model.tracks[:index], *model.tracks[index + 1 :]) or (("object 1", ()),)
+        model.change(left, min(model.active - (index < model.active), len(left) - 1))
     elif kind == "undo":
         session.undo()
-        held.step(held.past, held.undone)
+        model.step(model.past, model.undone)
     elif kind == "redo":
         session.redo()
-        held.step(held.undone, held.past)
+        model.step(model.undone, model.past)
     elif kind == "reset":
         session.reset()
         if where:
-            held.say([])
+            model.set_groups([])
     elif kind == "save":
         return interactify.load_session(session.save(folder / "s.npz"), NET, PHOTO)
     return session
@@ -139,29 +141,29 @@ def done(session: Session, held: Remembered, action: Any, folder: Path) -> Sessi
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=st.lists(ACTIONS, min_size=2, max_size=12))
-def test_what_holds_is_what_all_that_is_left_leads_to(actions: list[Any], tmp_path: Path) -> None:
-    session, held = NET.session(PHOTO), Remembered()
+def test_a_session_equals_a_new_one_with_the_same_interactions(actions: list[Any], tmp_path: Path) -> None:
+    session, model = NET.session(PHOTO), Model()
     for action in actions:
-        before, changes = session.history.now, len(held.past)
-        session = done(session, held, action, tmp_path)
-        if len(held.past) > changes and action[0] != "redo":
+        before, changes = session.history.now, len(model.past)
+        session = done(session, model, action, tmp_path)
+        if len(model.past) > changes and action[0] != "redo":
             session.undo()
-            assert session.history.now is before, "undo takes back just that"
+            assert session.history.now is before, "undo takes back this change alone"
             session.redo()
-        assert session.objects == tuple(name for name, _ in held.tracks)
-        assert session.active == held.tracks[held.active][0] and session.interactions == tuple(held.said)
-        assert (session.can_undo, session.can_redo) == (bool(held.past), bool(held.undone))
-    for name, groups in held.tracks:
-        anew = NET.session(PHOTO)
+        assert session.objects == tuple(name for name, _ in model.tracks)
+        assert session.active == model.tracks[model.active][0] and session.interactions == tuple(model.interactions)
+        assert (session.can_undo, session.can_redo) == (bool(model.past), bool(model.undone))
+    for name, groups in model.tracks:
+        fresh = NET.session(PHOTO)
         for group in groups:
-            anew.add(list(group))
-        assert anew.interactions == session.interactions_of(name)
+            fresh.add(list(group))
+        assert fresh.interactions == session.interactions_of(name)
         result = session.result_of(name)
-        assert torch.equal(anew.result.logits, result.logits)
-        assert np.array_equal(anew.result.mask, result.mask)
-        assert np.array_equal(anew.result.probability, result.probability)
-        assert anew.result.unsatisfied == result.unsatisfied and anew.result.overruled == result.overruled
-        assert {*result.interactions, *result.overruled} == {*session.interactions_of(name)}, "none is lost"
+        assert torch.equal(fresh.result.logits, result.logits)
+        assert np.array_equal(fresh.result.mask, result.mask)
+        assert np.array_equal(fresh.result.probability, result.probability)
+        assert fresh.result.unsatisfied == result.unsatisfied and fresh.result.overruled == result.overruled
+        assert {*result.interactions, *result.overruled} == {*session.interactions_of(name)}, "no interaction is lost"
 
 
 def test_removing_and_moving() -> None:
@@ -182,7 +184,7 @@ def test_removing_and_moving() -> None:
 
 
 @pytest.mark.parametrize("index", [2, -3, 10**20, 0.0, "0", None, True, np.nan, np.array([0, 1])], ids=str)
-def test_places_that_are_none(index: Any) -> None:
+def test_invalid_indices(index: Any) -> None:
     session = NET.session(PHOTO)
     with pytest.raises(InteractionError, match="there are none"):
         session.remove(0)
@@ -194,15 +196,15 @@ def test_places_that_are_none(index: Any) -> None:
     assert session.history is before
 
 
-def test_a_network_that_breaks_while_clicks_are_made_anew() -> None:
-    model = networks.seeded(lambda: networks.Failing("nan"))
-    session = interactify.wrap(model, max_evaluations=3).session(networks.random_photo())
+def test_a_network_that_breaks_while_clicks_are_refined_again() -> None:
+    network = networks.seeded(lambda: networks.Failing("nan"))
+    session = interactify.wrap(network, max_evaluations=3).session(networks.random_photo())
     session.click(x=30, y=20)
     session.click(x=60, y=40)
     before = session.history
-    model.turn(on=True)
+    network.turn(on=True)
     with pytest.raises(NonFiniteError):
         session.remove(0)
     assert session.history is before
-    model.turn(on=False)
+    network.turn(on=False)
     assert len(session.remove(0).clicks) == 1

@@ -1,4 +1,4 @@
-"""Layers of what is shown: a part of a photo, and single pixels of it, are the whole's to the last bit."""
+"""Layers: parts and single pixels of a photo are those of the whole, to the last bit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WINDOWS = st.builds(
 RESOLUTIONS = st.one_of(st.none(), st.integers(3, 90))
 
 
-def seen(window: Window, resolution: int | None, seed: int, outside: Layer | None = None) -> NetworkLayer:
+def network_layer(window: Window, resolution: int | None, seed: int, outside: Layer | None = None) -> NetworkLayer:
     view = View.fit((window.height, window.width), resolution=resolution, divisor=8)
     return NetworkLayer(networks.random_tensor(1, 1, *view.network_size, seed=seed) * 3, view, window, outside)
 
@@ -46,11 +46,11 @@ def seen(window: Window, resolution: int | None, seed: int, outside: Layer | Non
 @st.composite
 def layers(draw: Any) -> Layer:
     """A photo's map, up to two windows over one another in it, and over them some of the others in any order."""
-    found: Layer = seen(whole(SIZE), draw(RESOLUTIONS), draw(st.integers(0, 9)))
+    found: Layer = network_layer(whole(SIZE), draw(RESOLUTIONS), draw(st.integers(0, 9)))
     for window in draw(st.lists(WINDOWS, max_size=2)):
-        found = seen(window, draw(RESOLUTIONS), draw(st.integers(0, 9)), found)
-    for kind in draw(st.lists(st.sampled_from(["given", "box", "lasso", "strokes"]), max_size=3)):
-        if kind == "given":
+        found = network_layer(window, draw(RESOLUTIONS), draw(st.integers(0, 9)), found)
+    for kind in draw(st.lists(st.sampled_from(["mask", "box", "lasso", "strokes"]), max_size=3)):
+        if kind == "mask":
             found = InitialMaskLayer(np.random.default_rng(draw(st.integers(0, 9))).random(SIZE) < 0.5, found)
         elif kind == "strokes":
             found = StrokeLayer(draw(STROKES), found)
@@ -69,10 +69,10 @@ def test_parts_and_pixels_are_those_of_the_whole(
     assert torch.equal(layer.read(window), photo[window.slices])
     assert torch.equal(layer.read(window, step), photo[window.slices][::step, ::step])
     assert torch.equal(layer.at(PIXELS).view(SIZE), photo)
-    places = np.array(chosen, np.int64).reshape(-1, 2)
-    assert torch.equal(layer.at(places), photo[places[:, 1], places[:, 0]])
+    pixels = np.array(chosen, np.int64).reshape(-1, 2)
+    assert torch.equal(layer.at(pixels), photo[pixels[:, 1], pixels[:, 0]])
     layer.read(window).fill_(9)
-    assert torch.equal(layer.read(whole(SIZE)), photo), "what is read is one's own"
+    assert torch.equal(layer.read(whole(SIZE)), photo), "writing to what was read leaves the layer as it is"
 
 
 @settings(max_examples=80, deadline=None)
@@ -97,30 +97,30 @@ def test_a_part_of_a_view_is_that_of_the_whole(
 
 def test_what_each_layer_changes() -> None:
     """Against the same worked out on whole arrays with NumPy."""
-    base = seen(whole(SIZE), 40, 0)
+    base = network_layer(whole(SIZE), 40, 0)
     plain = base.read(whole(SIZE)).numpy()
     mask = np.random.default_rng(0).random(SIZE) < 0.5
-    shown = InitialMaskLayer(mask, base).read(whole(SIZE)).numpy()
+    displayed = InitialMaskLayer(mask, base).read(whole(SIZE)).numpy()
     agree = (plain > 0) == mask
-    assert np.array_equal(shown[agree], plain[agree]) and np.array_equal(shown > 0, mask)
-    assert (abs(shown[~agree]) == MASK_LOG_ODDS).all() and agree.any() and not agree.all()
+    assert np.array_equal(displayed[agree], plain[agree]) and np.array_equal(displayed > 0, mask)
+    assert (abs(displayed[~agree]) == MASK_LOG_ODDS).all() and agree.any() and not agree.all()
 
     box = Box(10, 5, 30, 20)
-    shown = RegionLayer(box, base).read(whole(SIZE)).numpy()
+    displayed = RegionLayer(box, base).read(whole(SIZE)).numpy()
     within = region_mask(box, whole(SIZE))
-    assert np.array_equal(shown[within], plain[within]) and (shown[~within] == -CERTAIN).all()
+    assert np.array_equal(displayed[within], plain[within]) and (displayed[~within] == -CERTAIN).all()
 
     strokes = [Paint(((10, 10),), 9, True), Paint(((12, 10),), 5)]
-    shown = StrokeLayer(strokes, base).read(whole(SIZE)).numpy()
+    displayed = StrokeLayer(strokes, base).read(whole(SIZE)).numpy()
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     first, second = (np.hypot(columns - x, rows - 10) <= reach for x, reach in ((10, 4.5), (12, 2.5)))
-    assert (shown[second] == -CERTAIN).all() and (shown[first & ~second] == CERTAIN).all()
-    assert np.array_equal(shown[~first & ~second], plain[~first & ~second])
+    assert (displayed[second] == -CERTAIN).all() and (displayed[first & ~second] == CERTAIN).all()
+    assert np.array_equal(displayed[~first & ~second], plain[~first & ~second])
 
 
-def test_a_window_and_what_held_outside_it() -> None:
-    below, window = seen(whole(SIZE), 40, 0), Window(5, 10, 20, 30)
-    above = seen(window, 64, 1, below)
+def test_a_window_and_the_layer_outside_it() -> None:
+    below, window = network_layer(whole(SIZE), 40, 0), Window(5, 10, 20, 30)
+    above = network_layer(window, 64, 1, below)
     photo = above.read(whole(SIZE))
     alone = NetworkLayer(above.logits, above.view, whole((20, 30))).read(whole((20, 30)))
     assert torch.equal(photo[window.slices], alone)
@@ -141,7 +141,7 @@ def test_many_strokes_on_many_pixels_are_soon_read() -> None:
     generator = np.random.default_rng(0)
     strokes = [Paint(tuple(map(tuple, generator.integers(0, 5000, (300, 2)).tolist())), 9) for _ in range(3)]
     lasso = Lasso(tuple(map(tuple, generator.integers(0, 5000, (300, 2)).tolist())))
-    places = generator.integers(0, 5000, (100_000, 2))
+    pixels = generator.integers(0, 5000, (100_000, 2))
     begun = time.perf_counter()
-    StrokeLayer(strokes, RegionLayer(lasso, base)).at(places)
+    StrokeLayer(strokes, RegionLayer(lasso, base)).at(pixels)
     assert time.perf_counter() - begun < 8

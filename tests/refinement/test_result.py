@@ -1,4 +1,4 @@
-"""What a result tells: what was not met and why, how sure each label is, what changed, what a mask became."""
+"""Results: what is unsatisfied and why, how probable each label is, what changed, what became of an initial mask."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.fixtures import networks
 PHOTO = networks.random_photo()
 
 
-class HalfDeaf(networks.Plain):
-    """Hears nothing in its left half: -3 there for any image."""
+class HalfFixed(networks.Plain):
+    """Its left half does not depend on the image: -3 there."""
 
     def forward(self, x: Tensor) -> Tensor:
         out = super().forward(x)
@@ -37,21 +37,21 @@ def session_of(build: type = networks.Plain, **options: object) -> Session:
     return net.session(PHOTO)
 
 
-# ---- what was not met ------------------------------------------------------------------------------------------------
+# ---- what is unsatisfied ---------------------------------------------------------------------------------------------
 
 
-def test_a_scribble_that_is_met_in_part_is_not_met() -> None:
-    session = session_of(HalfDeaf, propagation="none")
+def test_a_scribble_that_is_satisfied_in_part_is_unsatisfied() -> None:
+    session = session_of(HalfFixed, propagation="none")
     scribble = Scribble(((20, 30), (80, 30)))
     result = session.add([scribble, Click(10, 50, False), Click(3, 3)])
-    missed = {each.interaction: each for each in result.unsatisfied}
-    assert set(missed) == {scribble, Click(3, 3)} and not result.satisfied
-    places = scribble_points(scribble, (64, 96))
-    least = result.probability[places[:, 1], places[:, 0]].min()
-    assert missed[scribble].probability == pytest.approx(float(least), abs=1e-6)
-    assert missed[Click(3, 3)].probability == pytest.approx(1 / (1 + np.exp(3)), abs=1e-6)
+    unsatisfied = {each.interaction: each for each in result.unsatisfied}
+    assert set(unsatisfied) == {scribble, Click(3, 3)} and not result.satisfied
+    points = scribble_points(scribble, (64, 96))
+    least = result.probability[points[:, 1], points[:, 0]].min()
+    assert unsatisfied[scribble].probability == pytest.approx(float(least), abs=1e-6)
+    assert unsatisfied[Click(3, 3)].probability == pytest.approx(1 / (1 + np.exp(3)), abs=1e-6)
     assert all(
-        "no step lowers the energy" in each.reason or "max_evaluations" in each.reason for each in missed.values()
+        "no step lowers the energy" in each.reason or "max_evaluations" in each.reason for each in unsatisfied.values()
     )
     assert "2 of 3 interactions unsatisfied" in repr(result)
 
@@ -63,42 +63,64 @@ def test_a_scribble_that_is_met_in_part_is_not_met() -> None:
         ({"max_seconds": 0.0}, "time", "max_seconds was over after 1 evaluations"),
     ],
 )
-def test_why_it_was_not_met(options: dict, status: str, says: str) -> None:
+def test_why_it_is_unsatisfied(options: dict, status: str, says: str) -> None:
     session = session_of(propagation="none", **options)
     result = session.click(30, 20, positive=not bool(session.result.mask[20, 30]))
-    (missed,) = result.unsatisfied
-    assert result.status == status and missed.reason.startswith(says) and "the best that was found" in missed.reason
-    assert 0 <= missed.probability <= 0.5
+    (unsatisfied,) = result.unsatisfied
+    assert (
+        result.status == status
+        and unsatisfied.reason.startswith(says)
+        and "the best that was found" in unsatisfied.reason
+    )
+    assert 0 <= unsatisfied.probability <= 0.5
 
 
-def test_what_a_mask_or_a_stroke_decides_is_met() -> None:
-    session = session_of(HalfDeaf)
+def test_what_a_mask_or_a_stroke_decides_is_satisfied() -> None:
+    session = session_of(HalfFixed)
     result = session.add([Paint(((5, 5), (30, 5)), 3, True)])
     assert (result.status, result.evaluations) == ("painted", 0) and result.satisfied and result.mask[5, 5:31].all()
     result = session.click(10, 5)
-    assert result.satisfied, "it is shown as said, whatever the network thinks"
+    assert result.satisfied, "the mask shows the stroke, whatever the network predicts"
     assert session.add([Box(2, 2, 40, 30)]).satisfied and session.add([Mask(session.result.mask)]).satisfied
 
 
-def test_chances() -> None:
-    """Of every label the probability that is shown, above a half where the mask has it."""
+def test_point_probabilities() -> None:
+    """The displayed probability of every label, above a half where the mask has it."""
     session = session_of()
     result = session.add(
         [Click(30, 20), Scribble(((60, 10), (80, 50)), False, width=7), Lasso(((5, 5), (90, 5), (50, 60)))]
     )
-    told = result.constraints
-    shown = result.logits_in(Window(0, 0, 64, 96)).double().numpy()[told.points[:, 1], told.points[:, 0]]
-    expected = 1 / (1 + np.exp(-np.where(told.positive, shown, -shown)))
-    assert result.chances == pytest.approx(expected, abs=1e-9)
-    mask = result.mask[told.points[:, 1], told.points[:, 0]]
-    assert np.array_equal(result.chances > 0.5, mask == told.positive)
-    assert session_of().result.chances.shape == (0,)
+    constraints = result.constraints
+    displayed = (
+        result.logits_in(Window(0, 0, 64, 96)).double().numpy()[constraints.points[:, 1], constraints.points[:, 0]]
+    )
+    expected = 1 / (1 + np.exp(-np.where(constraints.positive, displayed, -displayed)))
+    assert result.point_probabilities == pytest.approx(expected, abs=1e-9)
+    mask = result.mask[constraints.points[:, 1], constraints.points[:, 0]]
+    assert np.array_equal(result.point_probabilities > 0.5, mask == constraints.positive)
+    assert session_of().result.point_probabilities.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("said", "constraints"),
+        ("met", "class_probabilities"),
+        ("shown", "displayed"),
+        ("chances", "point_probabilities"),
+    ],
+)
+def test_old_names_warn(old: str, new: str) -> None:
+    result = session_of().click(30, 20)
+    with pytest.warns(DeprecationWarning, match=f"Result.{old} is Result.{new} now") as caught:
+        assert getattr(result, old) is getattr(result, new)
+    assert caught[0].filename == __file__
 
 
 # ---- what changed ----------------------------------------------------------------------------------------------------
 
 
-def test_the_box_of_a_huge_picture_is_that_of_what_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_changed_box_of_a_huge_picture_is_that_of_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = networks.random_photo(300, 400)
     for huge in (10**9, 100):
         monkeypatch.setattr("interactify.refinement.result.HUGE", huge)
@@ -112,7 +134,7 @@ def test_the_box_of_a_huge_picture_is_that_of_what_was_looked_at(monkeypatch: py
 
 
 @pytest.mark.parametrize("window", [Window(0, 0, 65, 96), Window(-1, 0, 5, 5), Window(0, 0, 0, 5), None, (0, 0, 5, 5)])
-def test_windows_that_are_none(window: Any) -> None:
+def test_invalid_windows(window: Any) -> None:
     result = session_of().result
     for part in (result.mask_in, result.probability_in, result.logits_in):
         with pytest.raises(OptionError, match="64 rows and 96 columns"):
@@ -120,7 +142,7 @@ def test_windows_that_are_none(window: Any) -> None:
 
 
 @pytest.mark.parametrize("step", [0, -1, 1.5, True, None, "2"])
-def test_steps_that_are_none(step: Any) -> None:
+def test_invalid_steps(step: Any) -> None:
     result = session_of().result
     for part in (result.mask_in, result.probability_in, result.logits_in):
         with pytest.raises(OptionError, match="at least 1"):
@@ -132,8 +154,13 @@ def test_changed_and_its_box() -> None:
     session = session_of()
     assert session.result.changed_box is None and not session.result.changed.any()
     last = session.result
-    for said in ([Click(30, 20, False)], [Paint(((50, 40),), 7, True)], [Box(10, 10, 80, 50)], [Click(30, 20, False)]):
-        result = session.add(said)
+    for interactions in (
+        [Click(30, 20, False)],
+        [Paint(((50, 40),), 7, True)],
+        [Box(10, 10, 80, 50)],
+        [Click(30, 20, False)],
+    ):
+        result = session.add(interactions)
         assert result.before is last and np.array_equal(result.changed, result.mask ^ last.mask)
         rows, columns = np.nonzero(result.changed)
         box = result.changed_box
@@ -144,25 +171,25 @@ def test_changed_and_its_box() -> None:
         else:
             assert box is None
         last = result
-    assert session.undo().changed.any(), "what is gone back to is as it was, and what it changed then"
+    assert session.undo().changed.any(), "an undone result changes what it changed at first"
 
 
-# ---- a mask to begin from --------------------------------------------------------------------------------------------
+# ---- an initial mask -------------------------------------------------------------------------------------------------
 
 ROUND = np.hypot(*(np.mgrid[:64, :96] - np.array([32, 40])[:, None, None])) < 20
 
 
-def test_the_mask_that_was_begun_from_is_shown() -> None:
+def test_the_initial_mask_is_displayed() -> None:
     session = session_of()
     result = session.add([Mask(ROUND)])
     assert np.array_equal(result.mask, ROUND) and result.satisfied
     network = result.layer.read(Window(0, 0, 64, 96)).numpy()
-    shown = result.logits_in(Window(0, 0, 64, 96)).numpy()
+    displayed = result.logits_in(Window(0, 0, 64, 96)).numpy()
     agree = (network > 0) == ROUND
-    assert np.array_equal(shown[agree], network[agree]) and (abs(shown[~agree]) == MASK_LOG_ODDS).all()
+    assert np.array_equal(displayed[agree], network[agree]) and (abs(displayed[~agree]) == MASK_LOG_ODDS).all()
 
 
-def test_clicks_change_pieces_of_it() -> None:
+def test_clicks_change_pieces_of_the_initial_mask() -> None:
     session = session_of()
     session.add([Mask(ROUND)])
     before = session.result.mask
@@ -177,7 +204,7 @@ def test_clicks_change_pieces_of_it() -> None:
         before = result.mask
 
 
-def test_the_same_mask_said_again_is_begun_from_again() -> None:
+def test_the_same_mask_added_again_replaces_the_changed_one() -> None:
     session = session_of()
     session.add([Mask(ROUND)])
     clicked = session.click(40, 32, positive=False)

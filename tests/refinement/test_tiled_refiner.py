@@ -1,4 +1,4 @@
-"""Pictures too large to be seen whole: in tiles where one looks, the same as the network itself gives there."""
+"""Pictures too large to be seen whole: in tiles, with the network's own prediction in each."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def net_of(**options: Any) -> interactify.Interactive:
     return interactify.wrap(networks.seeded(networks.Plain), **{"max_evaluations": 12, **options})
 
 
-class Watched:
-    """An array on disk, as far as anyone can tell; it remembers what was read of it."""
+class Recording:
+    """Like an array on disk, and records which pixels were read."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array, self.shape, self.dtype, self.ndim = array, array.shape, array.dtype, array.ndim
@@ -51,7 +51,7 @@ def test_the_first_prediction_is_the_networks_own_tile_by_tile(resolution: int |
 
 
 def test_a_part_is_the_part_of_the_whole_and_a_pixel_the_pixel() -> None:
-    layer = net_of(resolution=48).session(PHOTO, tile=96).result.shown
+    layer = net_of(resolution=48).session(PHOTO, tile=96).result.displayed
     whole = layer.read(Window(0, 0, 230, 310))
     generator = np.random.default_rng(0)
     for _ in range(12):
@@ -60,14 +60,14 @@ def test_a_part_is_the_part_of_the_whole_and_a_pixel_the_pixel() -> None:
         assert torch.equal(layer.read(window), whole[window.slices])
         for step in (2, 7, 150):
             assert torch.equal(layer.read(window, step), whole[window.slices][::step, ::step])
-    places = generator.integers(0, (310, 230), (200, 2))
-    assert torch.equal(layer.at(places), whole[torch.from_numpy(places[:, 1]), torch.from_numpy(places[:, 0])])
+    pixels = generator.integers(0, (310, 230), (200, 2))
+    assert torch.equal(layer.at(pixels), whole[torch.from_numpy(pixels[:, 1]), torch.from_numpy(pixels[:, 0])])
 
 
-def test_only_what_is_looked_at_is_read_and_changed() -> None:
-    array = Watched(networks.random_photo(900, 1200))
+def test_only_what_is_needed_is_read_and_changed() -> None:
+    array = Recording(networks.random_photo(900, 1200))
     session = net_of(resolution=64).session(array, tile=128)
-    assert array.read.mean() < 0.03, "one tile, to learn what the network is like there"
+    assert array.read.mean() < 0.03, "one tile, for the initial prediction"
     result = session.click(1000, 100)
     assert result.satisfied and result.window.contains(np.array([[1000, 100]])).all()
     assert (result.window.height, result.window.width) == (129, 129), "a tile, with the click in its middle"
@@ -83,15 +83,15 @@ def test_only_what_is_looked_at_is_read_and_changed() -> None:
     assert result.satisfied and session.undo() is not result
 
 
-def test_the_window_holds_all_that_was_said_of_the_object() -> None:
+def test_the_window_holds_all_points_of_the_object() -> None:
     session = net_of(resolution=64).session(networks.random_photo(500, 700), tile=128)
     for x, y in ((100, 100), (130, 120), (400, 300), (690, 10)):
         result = session.click(x, y)
-        places = result.constraints.points
-        assert result.window.contains(places).all() and result.satisfied
+        pixels = result.constraints.points
+        assert result.window.contains(pixels).all() and result.satisfied
     result = session.add([Box(20, 20, 330, 250)])
     assert result.window.common(Window(20, 20, 231, 311)) == Window(20, 20, 231, 311)
-    assert not result.mask_in(Window(300, 0, 200, 700)).any(), "outside of the box there is nothing"
+    assert not result.mask_in(Window(300, 0, 200, 700)).any(), "outside of the box there is no object"
 
 
 def test_the_class_under_the_first_click() -> None:
@@ -108,7 +108,7 @@ def test_the_class_under_the_first_click() -> None:
         assert session.steps[0].targets == alone.steps[0].targets
 
 
-def test_saved_and_logged(tmp_path: Path) -> None:
+def test_saved_loaded_and_replayed(tmp_path: Path) -> None:
     net = net_of(resolution=64)
     session = net.session(PHOTO, tile=128)
     session.click(30, 40)
@@ -121,7 +121,7 @@ def test_saved_and_logged(tmp_path: Path) -> None:
     assert np.array_equal(loaded.click(250, 200).mask, session.click(250, 200).mask)
 
 
-def test_a_picture_of_one_tile_is_seen_whole() -> None:
+def test_a_picture_of_one_tile_is_like_one_without_tiles() -> None:
     photo = networks.random_photo(100, 100)
     tiled, plain = net_of().session(photo, tile=120), net_of().session(photo)
     assert tiled.refiner.tile == 100 and np.array_equal(tiled.result.probability, plain.result.probability)
@@ -129,12 +129,12 @@ def test_a_picture_of_one_tile_is_seen_whole() -> None:
 
 
 @pytest.mark.parametrize("tile", [0, -5, 3, True, 2.5, "large"])
-def test_tiles_that_are_none(tile: Any) -> None:
+def test_invalid_tiles(tile: Any) -> None:
     with pytest.raises(OptionError, match="tile"):
         net_of().session(PHOTO, tile=tile)
 
 
-def test_which_pictures_are_seen_in_tiles() -> None:
+def test_which_pictures_have_tiles() -> None:
     assert tile_side(None, (6000, 8000), None) is None and tile_side(None, (100, 9000), None) == 1024
     assert tile_side(False, (30000, 30000), None) is None and tile_side(None, (30000, 30000), 512) == 2048
     assert tile_side(64, (50, 50), None) == 64

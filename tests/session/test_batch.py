@@ -1,4 +1,4 @@
-"""Many refinements in one call: each is answered as it is alone, whatever it is run with."""
+"""Many refinements in one call: each gives what it gives alone, whatever it is run with."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ OBJECTS = [[Click(10, 10)], [Click(80, 40, False)], [Click(40, 30), Click(5, 60,
 
 
 def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> interactify.Result:
-    """The same in a session; several clicks at once through its problem."""
+    """The same in a session; several clicks as one problem."""
     session = net.session(photo)
     if not clicks:
         return session.result
     problem = session.refiner.problem((), tuple(clicks), session.target)
     found = brs.refine(
-        partial(problem.logits, run=PassCache()),
+        partial(problem.forward, run=PassCache()),
         problem.start,
         problem.points,
         problem.labels,
@@ -41,7 +41,7 @@ def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> inte
 
 @pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C"])
 @pytest.mark.parametrize("way", ["in passes", "side by side"])
-def test_objects_are_answered_as_they_are_alone(variables: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_give_what_they_give_alone(variables: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In passes over several, as on a GPU, and in threads, as on a CPU."""
     if way == "in passes":
         monkeypatch.setattr(Suffix, "at_once", lambda suffix: 5 if suffix.shared else 1)
@@ -60,9 +60,9 @@ def test_objects_are_answered_as_they_are_alone(variables: str, way: str, monkey
     assert torch.get_num_threads() == threads
 
 
-def test_objects_of_a_photo_share_the_pass_they_begin_with() -> None:
+def test_objects_in_a_photo_share_their_first_pass() -> None:
     net, photo = interactify.wrap(interactify.zoo.load()), networks.random_photo()
-    net.refine(photo, OBJECTS)  # what is checked at the first use is checked
+    net.refine(photo, OBJECTS)  # checks at the first use are done now
     counts = []
     for objects in (OBJECTS[:1], OBJECTS[:1] * 4):
         with FlopCounterMode(display=False) as counter:
@@ -124,7 +124,7 @@ def test_many_photos() -> None:
 
 
 class OneByOne(networks.Plain):
-    """Asks for a number in the middle of a pass: rows can't be run together."""
+    """Reads a number in the middle of a pass, so that rows can't be run together."""
 
     def forward(self, x: Tensor) -> Tensor:
         out = super().forward(x)
@@ -150,7 +150,7 @@ def test_a_network_that_takes_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["outside", "no list", "no clicks", "too few photos", "no photo"],
 )
-def test_what_is_wrong_is_said_before_any_work(images: Any, interactions: Any) -> None:
+def test_errors_come_before_any_work(images: Any, interactions: Any) -> None:
     model = networks.seeded(networks.Counted)
     net = interactify.wrap(model)
     before = model.counter.runs
@@ -160,7 +160,7 @@ def test_what_is_wrong_is_said_before_any_work(images: Any, interactions: Any) -
 
 
 def test_rows_of_any_function() -> None:
-    """A finished row is asked for no more, a step too far of one row leaves the others alone."""
+    """A finished row is not run again, and a step too far of one row does not change the others."""
     asked: list[list[int]] = []
 
     def forward(values: Tensor, rows: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Clicks on a network of several classes: each names its class, and the class map answers to all of them."""
+"""Clicks on a network of several classes: each names its class, and the class map agrees with all of them."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def own_classes(net: interactify.Interactive, photo: np.ndarray) -> np.ndarray:
 
 
 def agreed(session: Session) -> np.ndarray:
-    """The class map, once it has been held against the mask and every click that holds."""
+    """The class map, after comparing it with the mask and every satisfied click."""
     classes, result = session.class_map(), session.result
     own = session.steps[-1].targets[0]
-    assert (classes[result.mask] == own).all(), "what is the object has its class"
-    missed = {each.interaction for each in result.unsatisfied}
+    assert (classes[result.mask] == own).all(), "the object has its class"
+    unsatisfied = {each.interaction for each in result.unsatisfied}
     for click in result.clicks:
-        if click not in missed:
+        if click not in unsatisfied:
             label = own if click.label is None else click.label
             if click.positive:
                 assert classes[click.y, click.x] == label
@@ -73,7 +73,7 @@ def test_clicks_by_index_and_name(propagation: str) -> None:
     assert agreed(by_index)[10, 10] == 1 and agreed(by_index)[50, 80] == 3 and agreed(by_index)[30, 40] == 2
 
 
-def test_a_label_that_is_the_objects_own_speaks_of_the_object() -> None:
+def test_a_label_that_is_the_objects_own_is_about_the_object() -> None:
     one, two = NET.session(PHOTO, target=3), NET.session(PHOTO, target=3)
     assert torch.equal(one.click(20, 20).logits, two.click(20, 20, label="car").logits)
     over = two.click(20, 20, positive=False)
@@ -82,7 +82,7 @@ def test_a_label_that_is_the_objects_own_speaks_of_the_object() -> None:
     assert other.overruled == (Click(20, 20),) and other.satisfied and agreed(one)[20, 20] == 0
 
 
-def test_what_a_pixel_is_not() -> None:
+def test_a_negative_label() -> None:
     session = NET.session(PHOTO, target=1)
     y, x = np.argwhere(own_classes(NET, PHOTO) == 3)[0].tolist()
     result = session.click(x, y, positive=False, label=3)
@@ -90,7 +90,7 @@ def test_what_a_pixel_is_not() -> None:
 
 
 @pytest.mark.parametrize("label", ["dog", 5, -1, "clicked", ""])
-def test_classes_that_are_none(label: Any) -> None:
+def test_invalid_classes(label: Any) -> None:
     session = NET.session(PHOTO)
     with pytest.raises(OptionError):
         session.click(3, 3, label=label)
@@ -102,8 +102,8 @@ def test_classes_that_are_none(label: Any) -> None:
     assert NET.refine(PHOTO, [[Click(3, 3, True, "car")]])[0].satisfied
 
 
-def test_the_class_that_was_meant_first_stays_meant() -> None:
-    """Also where the click that said so is overruled."""
+def test_the_first_target_stays() -> None:
+    """Also where the click that decided it is overruled."""
     own = own_classes(NET, PHOTO)
     y, x = np.argwhere(own == own[10, 10])[0].tolist()
     other_y, other_x = np.argwhere(own != own[y, x])[-1].tolist()
@@ -114,7 +114,7 @@ def test_the_class_that_was_meant_first_stays_meant() -> None:
     assert session.result.overruled == (Click(x, y),) and session.steps[-1].targets[0] == own[y, x]
 
 
-def test_a_mask_means_the_class_that_most_of_it_has() -> None:
+def test_the_target_of_a_mask_is_the_class_that_most_of_it_has() -> None:
     own = own_classes(NET, PHOTO)
     for label in np.unique(own):
         mask = own == label
@@ -162,13 +162,13 @@ def test_a_click_on_another_class_keeps_its_state_outside_a_window() -> None:
     state = session.result.class_probabilities[0], session.class_map()[180, 250]
     assert state[0] > 0.5 and state[1] == 3
     result = session.add([Box(20, 20, 70, 60)])
-    assert not result.window.holds(Click(250, 180)), "the network looks elsewhere"
+    assert not result.window.contains(np.array([[250, 180]])).any(), "the window is elsewhere"
     assert result.satisfied and (result.class_probabilities[0], session.class_map()[180, 250]) == state
     result = session.add([Click(30, 30), Click(60, 50, False)])
     assert (result.class_probabilities[0], session.class_map()[180, 250]) == state
     result = session.click(280, 10, label=4)
-    assert result.window.holds(Click(280, 10)) and result.class_probabilities[-1] > 0.5, (
-        "what is said elsewhere is seen there"
+    assert result.window.contains(np.array([[280, 10]])).all() and result.class_probabilities[-1] > 0.5, (
+        "the window moves to a click elsewhere"
     )
     assert session.class_map()[10, 280] == 4
 
@@ -182,14 +182,18 @@ def test_a_click_on_another_class_outside_of_a_box_in_tiles() -> None:
         assert np.array_equal(own.class_map()[tile.core.relative_to(tile.window).slices], first[tile.core.slices])
     session.add([Box(20, 20, 70, 60)])
     result = session.click(600, 400, label=4)
-    assert result.window.holds(Click(600, 400)) and result.class_probabilities[-1] > 0.5 and result.satisfied
+    assert (
+        result.window.contains(np.array([[600, 400]])).all()
+        and result.class_probabilities[-1] > 0.5
+        and result.satisfied
+    )
     classes = agreed(session)
     window = np.zeros((500, 700), bool)
     for step in session.steps:
         window[step.crop.window.slices] = True
     assert classes[400, 600] == 4 and np.array_equal(classes[~window & (first != 1)], first[~window & (first != 1)])
     assert session.click(30, 30).class_probabilities[-2] == result.class_probabilities[-1], (
-        "back in the box it is what it was"
+        "back in the box it is as it was"
     )
 
 
@@ -209,6 +213,6 @@ def test_classes_that_do_not_exclude_each_other() -> None:
     with torch.no_grad():
         logits = class_logits(net.network, net.variables, step.crop.image, step.values, ())
         expected = logits.clone()
-        expected[:, 1:2] = step.odds
+        expected[:, 1:2] = step.log_odds
     differs = fresh.class_map() != expected[0].argmax(0).numpy()
     assert differs.mean() < 1e-3, "to rounding"

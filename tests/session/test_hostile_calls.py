@@ -1,4 +1,4 @@
-"""Random calls with arguments that nobody should pass: a clear error and nothing changed, or a valid result."""
+"""Random calls with invalid arguments: a clear error and nothing changed, or a valid result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = odd.HEIGHT, odd.WIDTH
 PHOTO = networks.random_photo(*SIZE)
 CALLS = 10_000
 SEEDS = range(4)
-PATIENCE = 12  # snapshots of a session before a new one is begun: what is removed from a long one is answered for long
+MAX_SNAPSHOTS = 12  # snapshots of a session before a new one is started: in a long one, removing takes long
 METHODS = {
     "click": 12, "add": 16, "remove": 4, "move": 5, "undo": 4, "redo": 2, "reset": 1, "add_object": 4, "switch": 4,
     "rename": 4, "delete": 3, "result_of": 2, "interactions_of": 2, "label_map": 1, "class_map": 1, "save": 3,
@@ -140,8 +140,8 @@ class Caller:
             case "click":
                 return session.click(*self.xy(), self.odd(random.random() < 0.6), self.label())
             case "add":
-                said = [self.interaction() for _ in range(random.choice([0, 1, 1, 1, 2, 3]))]
-                return session.add(self.odd(said, 0.1))
+                interactions = [self.interaction() for _ in range(random.choice([0, 1, 1, 1, 2, 3]))]
+                return session.add(self.odd(interactions, 0.1))
             case "remove":
                 return session.remove(self.index())
             case "move":
@@ -157,14 +157,14 @@ class Caller:
             case "load_session":
                 return interactify.load_session(self.path(), self.odd(self.net), odd.photo(random, PHOTO))
             case "from_json":
-                made = interactify.interaction_from_json(self.stored())
-                return session.add([made]) if random.random() < 0.3 else made
+                interaction = interactify.interaction_from_json(self.stored())
+                return session.add([interaction]) if random.random() < 0.3 else interaction
             case "session":
                 return self.net.session(odd.photo(random, PHOTO), target=self.label())
             case "refine":
-                said = self.odd([self.odd([self.interaction() for _ in range(random.randrange(3))])])
+                objects = self.odd([self.odd([self.interaction() for _ in range(random.randrange(3))])])
                 photo = odd.photo(random, PHOTO)
-                return self.net.refine(photo if random.random() < 0.5 else [photo], said, target=self.target())
+                return self.net.refine(photo if random.random() < 0.5 else [photo], objects, target=self.target())
             case "predict":
                 return self.predictor.predict(**self.prompts())
             case _:
@@ -172,7 +172,7 @@ class Caller:
 
 
 def sound(result: Result) -> None:
-    """Whether a result is one: a mask of the photo's shape, finite probabilities that say the same."""
+    """Check that a result is valid: a mask of the photo's shape, finite probabilities that agree with it."""
     height, width = result.size
     assert result.mask.shape == (height, width) and result.mask.dtype == bool
     probability = result.probability
@@ -180,13 +180,13 @@ def sound(result: Result) -> None:
     assert probability.min() >= 0 and probability.max() <= 1
     assert ((probability > 0.5) <= result.mask).all() and ((probability < 0.5) <= ~result.mask).all()
     assert {*map(id, result.interactions), *map(id, result.overruled)} == set(map(id, result.constraints.interactions))
-    assert len(result.chances) == len(result.constraints.points)
+    assert len(result.point_probabilities) == len(result.constraints.points)
     assert all(0 <= each.probability <= 0.5 and each.reason for each in result.unsatisfied)
     assert result.changed.shape == (height, width) and repr(result)
 
 
 def consistent(session: Session) -> None:
-    """Whether a session holds together."""
+    """Check that the parts of a session agree."""
     names = session.objects
     assert session.active in names and len(set(names)) == len(names)
     assert session.result is session.result_of(session.active)
@@ -194,7 +194,7 @@ def consistent(session: Session) -> None:
     assert session.result.constraints.interactions == session.interactions
     labels = session.label_map()
     assert labels.shape == session.size and labels.min() >= 0 and labels.max() <= len(names)
-    assert not session.control.turns._queue, "whoever had a turn has given it back"
+    assert not session.control.turns._queue, "all turns have ended"
     for snapshot in session.history.snapshots:
         for track in snapshot.tracks:
             assert [len(step.interactions) for step in track.steps] == sorted(
@@ -203,7 +203,7 @@ def consistent(session: Session) -> None:
 
 
 def valid(given: Any, method: str) -> None:
-    """Whether what came back is what the method promises."""
+    """Check that a method returned what it promises."""
     if isinstance(given, Result):
         sound(given)
     elif isinstance(given, Session):
@@ -232,27 +232,27 @@ def valid(given: Any, method: str) -> None:
 
 
 def called(count: int, seed: int) -> tuple[Counter[str], Counter[str]]:
-    """How often each method was answered, and how often refused, in that many random calls."""
-    caller, answered, refused = Caller(seed), Counter(), Counter()
+    """How often each method returned, and how often it refused, in that many random calls."""
+    caller, returned, refused = Caller(seed), Counter(), Counter()
     for number in range(count):
-        if len(caller.session.history.snapshots) > PATIENCE or number % 200 == 0:
+        if len(caller.session.history.snapshots) > MAX_SNAPSHOTS or number % 200 == 0:
             caller.begin(caller.random.choice([0, 1, 1, 2]))
         (method,) = caller.random.choices(list(METHODS), list(METHODS.values()))
         session, before = caller.session, caller.session.history
         try:
             valid(caller.call(method), method)
-            answered[method] += 1
+            returned[method] += 1
         except InteractifyError as refusal:
             refused[method] += 1
             assert str(refusal) and session.history is before, f"call {number}, {method}: changed by {refusal!r}"
         except Exception as cause:
             raise AssertionError(f"call {number} of seed {seed}, {method}: {type(cause).__name__}: {cause}") from cause
         consistent(session)
-    return answered, refused
+    return returned, refused
 
 
 def room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder to save in, with what is no file."""
+    """A folder to save in, with things that are not files."""
     monkeypatch.chdir(folder)
     (folder / "folder").mkdir()
     os.mkfifo(folder / "pipe")
@@ -261,8 +261,8 @@ def room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_any_call(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(tmp_path, monkeypatch)
-    answered, refused = called(CALLS // len(SEEDS), seed)
-    assert sum(answered.values()) + sum(refused.values()) == CALLS // len(SEEDS)
+    returned, refused = called(CALLS // len(SEEDS), seed)
+    assert sum(returned.values()) + sum(refused.values()) == CALLS // len(SEEDS)
     for method in METHODS:
-        assert answered[method], f"{method} was never answered: its arguments are all odd"
+        assert returned[method], f"{method} never returned: its arguments are all odd"
         assert refused[method] or method in NEVER_REFUSED, f"{method} was never refused"

@@ -1,4 +1,4 @@
-"""Several objects in one photo: added, named, returned to, deleted and saved, and a label map of them all."""
+"""Several objects in one photo: added, named, switched, deleted and saved, and a label map of them all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import interactify
 from interactify import Click
 from interactify.errors import InteractionError, OptionError
 from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
+from interactify.pictures.window import whole
 from interactify.session.session import Session
 from tests.fixtures import networks
 
@@ -21,7 +22,7 @@ NET = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=6, resol
 
 
 def of_two(net: interactify.Interactive = NET) -> Session:
-    """A session on two objects, the second of which is spoken of."""
+    """A session with two objects, the second of which is active."""
     session = net.session(PHOTO)
     session.click(10, 10)
     session.add_object("cat")
@@ -46,7 +47,7 @@ def test_objects_by_name() -> None:
     assert session.delete("object 3") is session.result_of("cat") and session.active == "cat"
 
 
-def test_an_object_is_as_if_it_were_alone() -> None:
+def test_an_object_is_independent_of_the_others() -> None:
     session = of_two()
     session.switch("object 1")
     session.click(20, 40, positive=False)
@@ -83,7 +84,7 @@ def test_undo_over_objects() -> None:
         session.undo()
     assert session.objects == ("object 1", "cat") and session.interactions == ()
     session.switch("object 1")
-    assert session.can_redo, "to look at another object is no change"
+    assert session.can_redo, "to switch the object is no change"
     assert session.redo() is session.result_of("cat") and session.active == "cat"
     session.undo(), session.undo(), session.undo()
     assert session.objects == ("object 1",) and not session.can_undo and session.result.status == "plain"
@@ -104,7 +105,7 @@ def test_the_label_map_by_hand() -> None:
     one = session.result
     assert np.array_equal(session.label_map(), one.mask.astype(int)), "one object is its mask"
     session.add_object("cat")
-    assert np.array_equal(session.label_map(), one.mask.astype(int)), "of the other nothing was said"
+    assert np.array_equal(session.label_map(), one.mask.astype(int)), "the other has no interactions"
     two = session.click(50, 30)
     labels = session.label_map()
     assert set(np.unique(labels)) <= {0, 1, 2}
@@ -115,7 +116,9 @@ def test_the_label_map_by_hand() -> None:
     for x, y in ((10, 10), (50, 30)):  # a hundredth of the longer side is less than a pixel here
         both &= np.hypot(columns - x, rows - y) > 1
     assert both.any(), "an overlap to be resolved"
-    assert np.array_equal(labels[both] == 2, (two.logits_in(two._photo) > one.logits_in(one._photo)).numpy()[both])
+    assert np.array_equal(
+        labels[both] == 2, (two.logits_in(whole(two.size)) > one.logits_in(whole(one.size))).numpy()[both]
+    )
     session.delete("object 1")
     assert np.array_equal(session.label_map(), two.mask.astype(int))
 
@@ -123,7 +126,7 @@ def test_the_label_map_by_hand() -> None:
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])
 @pytest.mark.parametrize("apart", [1, 2, 5, 40])
 def test_clicked_pixels_belong_to_their_object(order: list[int], apart: int) -> None:
-    """However near one another they were clicked, in a photo in which a hundredth is many pixels."""
+    """However close the clicks are, in a photo of which a hundredth is many pixels."""
     net = interactify.wrap(networks.seeded(networks.Plain), resolution=64, zoom=False)
     session = net.session(networks.random_photo(300, 400))
     spots = [(200, 150), (200 + apart, 150)]
@@ -150,7 +153,7 @@ def test_painted_pixels_belong_to_their_object() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "  ", None, 3, "a\nb", "x" * 201, "cat"], ids=repr)
-def test_names_that_are_none(name: Any) -> None:
+def test_invalid_names(name: Any) -> None:
     session = of_two()
     before = session.history
     if name is not None:
@@ -162,7 +165,7 @@ def test_names_that_are_none(name: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["dog", "", None, 0, ["cat"], np.array(["cat"])], ids=repr)
-def test_objects_that_are_not_there(name: Any) -> None:
+def test_unknown_objects(name: Any) -> None:
     session = of_two()
     before = session.history
     for call in (session.switch, session.delete, session.result_of, session.interactions_of):
@@ -182,7 +185,7 @@ SHAPE[10:30, 20:50] = True
 
 
 @pytest.mark.parametrize("classes", [1, 4])
-def test_saved_with_all_that_was_said(classes: int, tmp_path: Path) -> None:
+def test_saved_with_all_interactions(classes: int, tmp_path: Path) -> None:
     """Masks, paint, boxes, lassos, scribbles and objects of other classes: the next mask is the identical one."""
     net = interactify.wrap(
         networks.seeded(lambda: networks.Plain(classes=classes)), max_evaluations=6, resolution=64, zoom=True
@@ -207,7 +210,7 @@ def test_saved_with_all_that_was_said(classes: int, tmp_path: Path) -> None:
         one, two = session.switch(name), again.switch(name)
         for _ in range(2):
             assert torch.equal(one.logits, two.logits) and torch.equal(
-                one.shown.read(one._photo), two.shown.read(two._photo)
+                one.displayed.read(whole(one.size)), two.displayed.read(whole(two.size))
             )
             assert np.array_equal(one.mask, two.mask) and np.array_equal(one.changed, two.changed)
             assert (one.overruled, one.unsatisfied, one.status) == (two.overruled, two.unsatisfied, two.status)

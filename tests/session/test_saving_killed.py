@@ -1,4 +1,4 @@
-"""Killed at random moments of saving: the file is always the old one or the new one, whole, and nothing piles up."""
+"""Killed at random moments of saving: the file is the old one or the new one, whole, and no rests pile up."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def two_sessions() -> tuple[Session, Session]:
 
 
 def same(one: Session, other: Session) -> bool:
-    """Whether two sessions say and show the same, of all their objects."""
+    """Whether two sessions have the same objects, interactions and masks."""
     return (one.objects, one.active) == (other.objects, other.active) and all(
         one.interactions_of(name) == other.interactions_of(name)
         and np.array_equal(one.result_of(name).mask, other.result_of(name).mask)
@@ -47,7 +47,7 @@ def same(one: Session, other: Session) -> bool:
     )
 
 
-def left_over(folder: Path) -> list[str]:
+def rests_in(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if name.endswith(".unfinished")]
 
 
@@ -92,19 +92,19 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         which = [same(loaded, session) for session in sessions]
         assert sum(which) == 1, f"after kill {kill} the file is neither the old session nor the new one"
         found[which.index(True)] += 1
-        left = left_over(tmp_path)
-        assert len(left) <= 1, "what one left, the next one cleared"
+        left = rests_in(tmp_path)
+        assert len(left) <= 1, "each process removes what the one before left"
         caught += len(left)
     assert min(found) > KILLS // 10, "both the old and the new were found"
     assert caught > KILLS // 20, "many were killed in the midst of writing"
     assert path.read_bytes() in contents
     sessions[0].save(path)
-    assert not left_over(tmp_path), "a save that is whole leaves nothing of those that were not"
+    assert not rests_in(tmp_path), "a save that is whole leaves nothing of those that were not"
     assert same(interactify.load_session(path, NET, PHOTO), sessions[0])
 
 
 def test_what_is_left_is_no_session_and_is_cleared(tmp_path: Path) -> None:
-    """But not what is being written, what was left of other files, or what only looks like it."""
+    """But not a file that is being written, rests of other files, or files with similar names."""
     path = tmp_path / "a[1].npz"
     (tmp_path / ".a[1].npz.abcdefgh.unfinished").write_bytes(b"half")
     others = [
@@ -115,19 +115,19 @@ def test_what_is_left_is_no_session_and_is_cleared(tmp_path: Path) -> None:
     ]
     for name in others:
         (tmp_path / name).write_bytes(b"half")
-    with (tmp_path / ".a[1].npz.h_ld0000.unfinished").open("wb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # as one does who writes at this moment
+    with (tmp_path / ".a[1].npz.h_ld0000.unfinished").open("wb") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)  # as a process does that is writing
         write_whole(path, b"whole")
-        assert sorted(left_over(tmp_path)) == sorted([*others, ".a[1].npz.h_ld0000.unfinished"])
+        assert sorted(rests_in(tmp_path)) == sorted([*others, ".a[1].npz.h_ld0000.unfinished"])
     write_whole(path, b"whole")
-    assert sorted(left_over(tmp_path)) == sorted(others)
+    assert sorted(rests_in(tmp_path)) == sorted(others)
     for name in others:
         with pytest.raises(interactify.CheckpointError):
             interactify.load_session(tmp_path / name, NET, PHOTO)
 
 
-def test_many_who_save_the_same_file_at_once(tmp_path: Path) -> None:
-    """None takes another's unfinished file for left over, and none reads half a one."""
+def test_many_threads_save_the_same_file_at_once(tmp_path: Path) -> None:
+    """None takes another's unfinished file for a rest, and none reads half a file."""
     path, contents = tmp_path / "s.npz", [bytes([k]) * 20_000 for k in range(4)]
     write_whole(path, contents[0])
     failed: list[BaseException] = []
@@ -146,25 +146,27 @@ def test_many_who_save_the_same_file_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not failed
-    assert not left_over(tmp_path)
+    assert not rests_in(tmp_path)
 
 
-def test_one_that_was_cleared_before_it_was_held_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between its making and its lock a file looks like one that was left."""
+def test_a_file_that_is_removed_before_its_lock_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its creation and its lock a file looks like a rest."""
     path, cleared = tmp_path / "s.npz", []
     lock = fcntl.flock
 
     def late(handle: int, kind: int) -> None:
         if not cleared:  # here another writer comes first
-            cleared.extend(left_over(tmp_path))
+            cleared.extend(rests_in(tmp_path))
             monkeypatch.setattr(whole_file.fcntl, "flock", lock)
             whole_file._clear(path)
-            assert not left_over(tmp_path)
+            assert not rests_in(tmp_path)
         lock(handle, kind)
 
     monkeypatch.setattr(whole_file.fcntl, "flock", late)
     assert write_whole(path, b"whole").read_bytes() == b"whole"
-    assert len(cleared) == 1 and not left_over(tmp_path)
+    assert len(cleared) == 1 and not rests_in(tmp_path)
 
 
 def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:

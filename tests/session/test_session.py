@@ -1,8 +1,9 @@
-"""Clicks, undo and redo on a photo: every click counts or says that it does not, and an error changes nothing."""
+"""Clicks, undo and redo on a photo: each click is satisfied or reported as unsatisfied; an error changes nothing."""
 
 from __future__ import annotations
 
 import random
+from collections import UserList, deque
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def wrong_here(session: Session, x: int, y: int) -> bool:
 
 
 def state(session: Session) -> tuple[Any, ...]:
-    """All a person sees of a session."""
+    """Everything that users see of a session."""
     result = session.result
     return (
         session.interactions,
@@ -80,8 +81,8 @@ def test_a_result_and_its_arrays() -> None:
     assert "77x50" in repr(result) and "1 interactions" in repr(result) and "77x50" in repr(session)
 
 
-def test_the_mask_is_what_the_networks_answer_says() -> None:
-    """`logits`, seen at the photo's size, is the mask: variables and prediction have not drifted apart."""
+def test_the_mask_is_that_of_the_networks_logits() -> None:
+    """`logits` in the photo's size are the mask: variables and prediction belong together."""
     net = net_of(zoom=False, propagation="none")
     session = net.session(networks.random_photo())
     for x, y in ((10, 10), (90, 60), (50, 5)):
@@ -94,7 +95,7 @@ def test_the_mask_is_what_the_networks_answer_says() -> None:
         assert not torch.equal(step.values, step.crop.start)
 
 
-# ---- every click counts ----------------------------------------------------------------------------------------------
+# ---- every click is satisfied ----------------------------------------------------------------------------------------
 
 SIZES = [(1, 1), (1, 40), (200, 21), (97, 131), (131, 97), (64, 64), (5, 3)]
 
@@ -104,16 +105,16 @@ SIZES = [(1, 1), (1, 40), (200, 21), (97, 131), (131, 97), (64, 64), (5, 3)]
 def test_borders_and_corners(size: tuple[int, int], variables: str, propagation: str) -> None:
     height, width = size
     net = net_of(variables=variables, propagation=propagation, max_evaluations=15)
-    places = {(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)}
-    places |= {(width // 2, 0), (0, height // 2)} if variables == "input" else {(width - 1, height // 2)}
-    for x, y in sorted(places):
+    pixels = {(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)}
+    pixels |= {(width // 2, 0), (0, height // 2)} if variables == "input" else {(width - 1, height // 2)}
+    for x, y in sorted(pixels):
         session = net.session(networks.random_photo(height, width))
         positive = wrong_here(session, x, y)
         result = session.click(x=x, y=y, positive=positive)
         assert result.mask.shape == size
         if propagation == "none":  # its colour alone may settle a click
             assert result.evaluations > 1, "the click was wrong, so something had to be done"
-        # Satisfied or combine not to be: never silently ignored.
+        # Satisfied or reported as unsatisfied: never silently ignored.
         assert result.satisfied == (bool(result.mask[y, x]) == positive)
         assert result.satisfied and result.changed[y, x]
 
@@ -129,29 +130,29 @@ def test_energies_and_solvers(energy: str, solver: str) -> None:
         assert (result.status == "done") == result.satisfied or energy != "brs"
 
 
-def test_a_click_that_is_right_already_still_counts() -> None:
+def test_a_click_that_is_satisfied_already_still_counts() -> None:
     session = net_of().session(networks.random_photo())
     y, x = np.argwhere(session.result.mask)[0].tolist()
     result = session.click(x=x, y=y, positive=True)
     assert result.satisfied and result.clicks == (Click(x, y, True),) and result.evaluations >= 1
     session.click(x=90, y=60, positive=wrong_here(session, 90, 60))
-    assert session.result.mask[y, x], "and is kept when others come"
+    assert session.result.mask[y, x], "and stays satisfied after other clicks"
 
 
-def test_what_cannot_be_satisfied_is_said() -> None:
-    class Stubborn(networks.Plain):
-        """Hears nothing on its left half: the same there for any image."""
+def test_what_cannot_be_satisfied_is_reported() -> None:
+    class HalfFixed(networks.Plain):
+        """Its left half does not depend on the image."""
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             out = super().forward(x)
             half = torch.arange(out.shape[-1]) < out.shape[-1] // 2
             return torch.where(half, out.clamp(-3, -3), out)
 
-    session = net_of(Stubborn).session(networks.random_photo())
+    session = net_of(HalfFixed).session(networks.random_photo())
     result = session.click(x=3, y=5, positive=True)
-    (missed,) = result.unsatisfied
-    assert not result.satisfied and missed.interaction == Click(3, 5, True)
-    assert missed.probability == pytest.approx(float(result.probability[5, 3])) and "energy" in missed.reason
+    (unsatisfied,) = result.unsatisfied
+    assert not result.satisfied and unsatisfied.interaction == Click(3, 5, True)
+    assert unsatisfied.probability == pytest.approx(float(result.probability[5, 3])) and "energy" in unsatisfied.reason
     assert "unsatisfied" in repr(result) and not result.mask[5, 3]
     result = session.click(x=90, y=5, positive=wrong_here(session, 90, 5))
     assert [each.interaction for each in result.unsatisfied] == [Click(3, 5, True)], "the other is satisfied"
@@ -195,13 +196,13 @@ def test_clicks_arrive_when_the_photo_is_resized(resolution: int) -> None:
         assert result.satisfied and result.mask.shape == (70, 101)
 
 
-def test_zooming_in_keeps_what_lies_outside() -> None:
+def test_zooming_in_leaves_the_mask_outside() -> None:
     photo = networks.random_photo(150, 200)
     session = net_of(resolution=64, zoom=True, max_evaluations=40).session(photo)
     for index, (x, y) in enumerate([(60, 50), (70, 60), (65, 45), (199, 149), (60, 52), (0, 0)]):
         before = session.result
         result = session.click(x=x, y=y, positive=wrong_here(session, x, y))
-        assert result.mask.shape == (150, 200) and result.window.holds(session.interactions[-1])
+        assert result.mask.shape == (150, 200) and result.window.contains(np.array([[x, y]])).all()
         assert bool(result.mask[y, x]) == session.interactions[-1].positive or (x, y) in [
             (each.interaction.x, each.interaction.y) for each in result.unsatisfied
         ]
@@ -236,17 +237,17 @@ def test_the_window_opens_on_a_small_object() -> None:
     assert result.window.width < 120 and result.window.height < 120 and result.satisfied
     assert not result.mask[20, 200]
     far = session.click(x=230, y=5)
-    assert far.window.holds(Click(230, 5)) and far.satisfied
-    assert bool(far.mask[115, 50]), "what was found before stays"
+    assert far.window.contains(np.array([[230, 5]])).all() and far.satisfied
+    assert bool(far.mask[115, 50]), "the object found before stays"
 
 
 def test_same_clicks_same_result() -> None:
     clicks = [(30, 20, True), (80, 50, False), (5, 60, True)]
-    seen = []
+    states = []
     for _ in range(2):
         session = net_of().session(networks.random_photo())
-        seen.append([(session.click(*click), state(session))[1] for click in clicks])
-    assert seen[0] == seen[1]
+        states.append([(session.click(*click), state(session))[1] for click in clicks])
+    assert states[0] == states[1]
 
 
 @pytest.mark.parametrize("block", [torch.no_grad, torch.inference_mode])
@@ -256,6 +257,45 @@ def test_clicking_with_gradients_switched_off(block: Any) -> None:
     with block():
         result = net.session(networks.random_photo()).click(x=30, y=20)
     assert np.array_equal(result.mask, expected.mask) and result.evaluations == expected.evaluations
+
+
+@pytest.mark.parametrize("kind", [list, tuple, deque, UserList], ids=lambda kind: kind.__name__)
+def test_interactions_in_any_sequence(kind: Any) -> None:
+    net, photo, clicks = net_of(), networks.random_photo(), [Click(30, 20), Click(5, 5, False)]
+    expected = net.session(photo).add(clicks)
+    assert torch.equal(net.session(photo).add(kind(clicks)).logits, expected.logits)
+    (result,) = net.refine(kind([photo]), kind([kind(clicks)]))
+    assert result.interactions == expected.interactions
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "ab",
+        b"ab",
+        bytearray(2),
+        memoryview(np.zeros((2, 2))),
+        Click(1, 1),
+        {Click(1, 1)},
+        np.zeros(2),
+        None,
+        3,
+        range(2),
+    ],
+    ids=lambda wrong: type(wrong).__name__,
+)
+def test_interactions_in_no_sequence(wrong: Any) -> None:
+    net, photo = net_of(), networks.random_photo()
+    session = net.session(photo)
+    before = session.history
+    for interactions in (wrong, (each for each in [Click(1, 1)])):
+        with pytest.raises(InteractionError):
+            session.add(interactions)
+        with pytest.raises(InteractionError):
+            net.refine(photo, interactions)
+        with pytest.raises(InteractionError):
+            net.refine(photo, [interactions])
+    assert session.history is before
 
 
 # ---- undo, redo, reset -----------------------------------------------------------------------------------------------
@@ -283,12 +323,12 @@ def test_undo_and_redo() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_any_sequence_equals_its_replay(seed: int) -> None:
-    """After clicks, undos, redos and resets in any order, a session is what the clicks that hold make of a new one."""
+    """After clicks, undos, redos and resets in any order, a session equals a new one with the current clicks."""
     chance = random.Random(seed)
     net = net_of(max_evaluations=4, resolution=64, zoom=bool(seed % 2))
     photo = networks.random_photo(60, 90, seed=seed)
     session = net.session(photo)
-    made: list[tuple[int, int, bool]] = []
+    clicks: list[tuple[int, int, bool]] = []
     past: list[list[tuple[int, int, bool]]] = []
     undone: list[list[tuple[int, int, bool]]] = []
     for _ in range(14):
@@ -298,25 +338,25 @@ def test_any_sequence_equals_its_replay(seed: int) -> None:
         if action == "click":
             click = (chance.choice([0, 3, 40, 89]), chance.choice([0, 7, 59]), chance.random() < 0.5)
             session.click(*click)
-            made, past, undone = [*made, click], [*past, made], []
+            clicks, past, undone = [*clicks, click], [*past, clicks], []
         elif action == "undo":
             session.undo()
             if past:
-                made, past, undone = past[-1], past[:-1], [*undone, made]
+                clicks, past, undone = past[-1], past[:-1], [*undone, clicks]
         elif action == "redo":
             session.redo()
             if undone:
-                made, past, undone = undone[-1], [*past, made], undone[:-1]
+                clicks, past, undone = undone[-1], [*past, clicks], undone[:-1]
         elif action == "reset":
             session.reset()
-            if made:
-                made, past, undone = [], [*past, made], []
+            if clicks:
+                clicks, past, undone = [], [*past, clicks], []
         else:
             with pytest.raises(InteractionError):
                 session.click(90, 0)
-        assert session.interactions == tuple(Click(*click) for click in made)
+        assert session.interactions == tuple(Click(*click) for click in clicks)
     replayed = net.session(photo)
-    for click in made:
+    for click in clicks:
         replayed.click(*click)
     assert state(session) == state(replayed)
     following = session.click(50, 30), replayed.click(50, 30)
@@ -403,12 +443,12 @@ def test_a_network_that_is_broken_from_the_start() -> None:
     ],
     ids=lambda p: type(p).__name__,
 )
-def test_photos_that_are_none(photo: Any) -> None:
+def test_invalid_photos(photo: Any) -> None:
     with pytest.raises(PhotoError):
         net_of().session(photo)
 
 
-def test_all_forms_of_a_photo_are_one(tmp_path: Any) -> None:
+def test_all_forms_of_a_photo_give_the_same_mask(tmp_path: Any) -> None:
     net, photo = net_of(), networks.random_photo()
     Image.fromarray(photo).save(tmp_path / "photo.png")
     tensor = torch.from_numpy(photo).permute(2, 0, 1).float() / 255
@@ -431,7 +471,7 @@ def labels_of(net: interactify.Interactive, photo: np.ndarray) -> np.ndarray:
         return net.unwrap()((image - mean) / std)[0].argmax(0).numpy()
 
 
-def test_the_class_under_the_first_click_is_meant() -> None:
+def test_the_class_under_the_first_click_is_the_target() -> None:
     net, photo = classes_net(5), networks.random_photo()
     labels = labels_of(net, photo)
     assert len(np.unique(labels)) >= 3
@@ -441,7 +481,7 @@ def test_the_class_under_the_first_click_is_meant() -> None:
         result = session.click(x=x, y=y, positive=True)
         named = net.session(photo, target=int(label)).click(x=x, y=y, positive=True)
         assert torch.equal(result.logits, named.logits)
-        # It stays so for the clicks to come, wherever they are.
+        # It stays the target for later clicks, wherever they are.
         other_y, other_x = np.argwhere(labels != label)[-1].tolist()
         result = session.click(x=other_x, y=other_y, positive=True)
         assert result.satisfied and bool(result.mask[y, x])
@@ -461,7 +501,7 @@ def test_a_target_given() -> None:
     assert classes_net(4, target=0).session(photo, target=1).target == 1
 
 
-def test_two_classes_mean_the_second() -> None:
+def test_of_two_classes_the_second_is_the_target() -> None:
     net, photo = classes_net(2), networks.random_photo()
     labels = labels_of(net, photo)
     session = net.session(photo)
@@ -472,7 +512,7 @@ def test_two_classes_mean_the_second() -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, 4, 1.0, "cat", True])
-def test_targets_that_are_none(wrong: Any) -> None:
+def test_invalid_targets(wrong: Any) -> None:
     net = classes_net(4)
     with pytest.raises(OptionError, match="from 0 to 3"):
         net.session(networks.random_photo(), target=wrong)
@@ -488,31 +528,33 @@ def test_result_by_hand() -> None:
     crop = session.initial_step.crop
     right, wrong = Click(20, 10, True), Click(10, 20, True)
     layer = NetworkLayer(logits, crop.view, crop.window)
-    told = combine((right, wrong, Click(0, 0, False)), (64, 64))
-    result = Result(logits, crop.view, crop.window, layer, layer, (64, 64), told, np.full(3, np.nan))
+    constraints = combine((right, wrong, Click(0, 0, False)), (64, 64))
+    result = Result(logits, crop.view, crop.window, layer, layer, (64, 64), constraints, np.full(3, np.nan))
     assert [each.interaction for each in result.unsatisfied] == [wrong] and not result.satisfied
-    assert result.chances == pytest.approx(1 / (1 + np.exp([-2.0, 1.0, -1.0])))
+    assert result.point_probabilities == pytest.approx(1 / (1 + np.exp([-2.0, 1.0, -1.0])))
     assert result.mask.sum() == 1 and result.mask[10, 20]
     assert result.probability[10, 20] == pytest.approx(1 / (1 + np.exp(-2.0)))
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "scipy"])
 def test_a_click_keeps_to_its_time_and_can_be_cancelled(solver: str) -> None:
-    """The evaluation that is running ends, and the best so far comes back; the session goes on from there."""
+    """The running evaluation ends, the best result so far is returned, and the session continues from there."""
     photo = networks.random_photo()
-    hurried = net_of(max_seconds=0.0, solver=solver, propagation="none").session(photo)
-    plain = bool(hurried.result.mask[20, 30])
-    result = hurried.click(x=30, y=20, positive=not plain)
-    assert (result.status, result.evaluations) == ("time", 1) and hurried.interactions == result.clicks
-    assert torch.allclose(result.logits, hurried.first.result.logits, atol=1e-4), "the identity, and no other point"
+    limited = net_of(max_seconds=0.0, solver=solver, propagation="none").session(photo)
+    plain = bool(limited.result.mask[20, 30])
+    result = limited.click(x=30, y=20, positive=not plain)
+    assert (result.status, result.evaluations) == ("time", 1) and limited.interactions == result.clicks
+    assert torch.allclose(result.logits, limited.initial_step.result.logits, atol=1e-4), (
+        "the identity, and no other point"
+    )
 
     session = net_of(max_seconds=60.0, solver=solver).session(photo)
-    seen: list[int] = []
+    evaluations: list[int] = []
 
     class CancelsAtTheSecond(PassCache):
         def __call__(self, suffix: Any, values: Any, clicks: Any) -> Any:
-            seen.append(1)
-            if len(seen) == 2:
+            evaluations.append(1)
+            if len(evaluations) == 2:
                 session.cancel()
             return super().__call__(suffix, values, clicks)
 
@@ -524,6 +566,6 @@ def test_a_click_keeps_to_its_time_and_can_be_cancelled(solver: str) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), "soon", True])
-def test_a_time_that_is_none(seconds: Any) -> None:
+def test_an_invalid_time(seconds: Any) -> None:
     with pytest.raises(OptionError, match="max_seconds"):
         net_of(max_seconds=seconds)

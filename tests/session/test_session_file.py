@@ -1,4 +1,4 @@
-"""A session put down and taken up again goes on as if nothing had been between; what does not fit is said to."""
+"""A saved and loaded session continues exactly; files, networks and photos that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def clicked(net: interactify.Interactive, count: int = 3, undone: int = 1) -> Se
     return session
 
 
-def seen(session: Session) -> list[Any]:
-    """The result that holds, and those that undo and redo lead to, with all that can be seen of them."""
+def visible_state(session: Session) -> list[Any]:
+    """Everything that users see of all results in the history."""
     found = []
     for step in (
         session.initial_step,
@@ -62,16 +62,16 @@ def seen(session: Session) -> list[Any]:
 @pytest.mark.parametrize(
     "options", [{}, {"resolution": 64}, {"energy": "brs", "solver": "scipy", "zoom": False}], ids=str
 )
-def test_going_on_where_one_left_off(variables: str, options: dict[str, Any], tmp_path: Path) -> None:
+def test_a_loaded_session_continues(variables: str, options: dict[str, Any], tmp_path: Path) -> None:
     net = net_of(variables=variables, **options)
     session = clicked(net)
     path = session.save(tmp_path / "session.npz")
     assert path == tmp_path / "session.npz"
     loaded = interactify.load_session(path, net, PHOTO)
-    assert seen(loaded) == seen(session)
+    assert visible_state(loaded) == visible_state(session)
     for act in (Session.redo, Session.undo, Session.undo, Session.redo):
         assert np.array_equal(act(loaded).mask, act(session).mask)
-        assert seen(loaded) == seen(session)
+        assert visible_state(loaded) == visible_state(session)
     one, two = (s.click(x=60, y=10) for s in (session, loaded))
     assert torch.equal(one.logits, two.logits) and np.array_equal(one.mask, two.mask)
     assert one.evaluations == two.evaluations and np.array_equal(one.changed, two.changed)
@@ -82,9 +82,9 @@ def test_every_history(count: int, undone: int, tmp_path: Path) -> None:
     net = net_of(max_evaluations=3, resolution=64)
     session = clicked(net, count, undone)
     loaded = interactify.load_session(session.save(tmp_path / "s"), net, PHOTO)
-    assert seen(loaded) == seen(session)
+    assert visible_state(loaded) == visible_state(session)
     # Saved again: the very same.
-    assert seen(interactify.load_session(loaded.save(tmp_path / "t"), net, PHOTO)) == seen(session)
+    assert visible_state(interactify.load_session(loaded.save(tmp_path / "t"), net, PHOTO)) == visible_state(session)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -111,7 +111,7 @@ def test_several_classes(tmp_path: Path) -> None:
 
 
 def test_a_network_that_counts_its_passes(tmp_path: Path) -> None:
-    """Buffers a forward pass writes to are no part of what makes a network the same."""
+    """Buffers that a forward pass writes to do not make it another network."""
     net = interactify.wrap(networks.seeded(networks.Stateful), max_evaluations=4)
     session = clicked(net)
     path = session.save(tmp_path / "s.npz")
@@ -152,7 +152,7 @@ def test_a_target_that_the_other_network_lacks(tmp_path: Path) -> None:
 
 
 def test_a_network_of_another_architecture_with_the_same_weights(tmp_path: Path) -> None:
-    """ReLU or softplus: no weight tells, but the next mask would."""
+    """ReLU or softplus: the weights are the same, but the next mask is not."""
     path = clicked(net_of()).save(tmp_path / "s.npz")
     model = networks.Plain(smooth=True)
     reference = networks.seeded(networks.Plain)
@@ -183,7 +183,7 @@ def test_the_class_is_that_of_the_file_whatever_the_network_was_wrapped_for(tmp_
     several = {"build": lambda: networks.Plain(classes=3)}
     session = clicked(net_of(**several))
     loaded = interactify.load_session(session.save(tmp_path / "s.npz"), net_of(**several, target=2), PHOTO)
-    assert loaded.target is None and seen(loaded) == seen(session)
+    assert loaded.target is None and visible_state(loaded) == visible_state(session)
 
 
 def test_another_photo(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_another_photo(tmp_path: Path) -> None:
             interactify.load_session(path, net, photo)
 
 
-# ---- what is no session ----------------------------------------------------------------------------------------------
+# ---- invalid files ---------------------------------------------------------------------------------------------------
 
 
 class Trap:
@@ -264,22 +264,24 @@ def test_truncated_files(tmp_path: Path) -> None:
 
 
 def test_corrupt_files(tmp_path: Path) -> None:
-    """A byte changed anywhere: either it did not matter, or it is said; never another error, never another mask."""
+    """A byte changed anywhere: either it does not matter, or it is reported; never another error or another mask."""
     net, whole = small_file(tmp_path)
-    expected = seen(interactify.load_session(tmp_path / "whole.npz", net, PHOTO))
+    expected = visible_state(interactify.load_session(tmp_path / "whole.npz", net, PHOTO))
     path = tmp_path / "corrupt.npz"
     generator = np.random.default_rng(0)
-    places = sorted(
+    positions = sorted(
         {*range(60), *range(len(whole) - 120, len(whole)), *generator.integers(0, len(whole), 120).tolist()}
     )
     caught = 0
-    for place in places:
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << int(generator.integers(8)))]) + whole[place + 1 :])
+    for position in positions:
+        path.write_bytes(
+            whole[:position] + bytes([whole[position] ^ (1 << int(generator.integers(8)))]) + whole[position + 1 :]
+        )
         try:
-            assert seen(interactify.load_session(path, net, PHOTO)) == expected
+            assert visible_state(interactify.load_session(path, net, PHOTO)) == expected
         except CheckpointError:
             caught += 1
-    assert caught > len(places) // 3
+    assert caught > len(positions) // 3
 
 
 def header_of(whole: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -318,22 +320,22 @@ EDITS: dict[str, Any] = {
     "settings None": setting("settings", None),
     "settings empty": setting("settings", {}),
     "steps None": setting("steps", None),
-    "steps text": setting("steps", "made"),
-    "steps of text": setting("steps", ["made"]),
+    "steps text": setting("steps", "text"),
+    "steps of text": setting("steps", ["text"]),
     "steps None inside": setting("steps", [None]),
     "after text": in_step("after", "first"),
     "after itself": in_step("after", 0),
-    "after a step that is not there": in_step("after", 7),
+    "after a step that does not exist": in_step("after", 7),
     "snapshots None": setting("boards", None),
     "snapshots of text": setting("boards", ["first"]),
     "snapshots without objects": setting("boards", [{"objects": [], "active": 0}]),
     "objects without steps": in_board("last", 7),
     "objects without a name": in_board("name", ""),
     "objects named by numbers": in_board("name", 3),
-    "objects of a class that is none": in_board("target", 5),
-    "an object spoken of that is not there": lambda header, arrays: header["boards"][0].__setitem__("active", 2),
-    "a class that no step was of": in_step("target", 1),
-    "classes that are none": in_step("targets", [0, 9]),
+    "objects of an unknown class": in_board("target", 5),
+    "an active object that does not exist": lambda header, arrays: header["boards"][0].__setitem__("active", 2),
+    "a class that no step has": in_step("target", 1),
+    "unknown classes": in_step("targets", [0, 9]),
     "now text": setting("now", "last"),
     "now beyond": setting("now", 99),
     "now negative": setting("now", -1),
@@ -369,7 +371,7 @@ def test_edited_files(name: str, tmp_path: Path) -> None:
         pytest.fail(f"loaded {session!r}")
 
 
-def test_headers_that_are_no_dict(tmp_path: Path) -> None:
+def test_headers_that_are_not_a_dict(tmp_path: Path) -> None:
     net = net_of()
     for header in (None, [], "text", 3, [1, 2]):
         with pytest.raises(CheckpointError):
@@ -397,7 +399,7 @@ def test_an_interrupted_write_leaves_the_old_file(
         with pytest.raises(OptionError if isinstance(trouble, OSError) else KeyboardInterrupt):
             session.save(path)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["s.npz"], "and nothing half-done beside it"
+    assert os.listdir(tmp_path) == ["s.npz"], "and no unfinished file beside it"
     session.save(path)
     assert len(interactify.load_session(path, net, PHOTO).interactions) == 3
 
@@ -409,7 +411,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
             session.save(path)
 
 
-def test_a_session_with_clicks_takes_no_other_history() -> None:
+def test_a_session_with_clicks_restores_no_history() -> None:
     session = clicked(net_of())
     with pytest.raises(InteractifyError):
         session.restore(session.history)

@@ -1,4 +1,4 @@
-"""A log tells what was said, and saying it again gives the same masks."""
+"""A log holds all interactions, and replaying it gives the same masks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def net_of(**options: Any) -> interactify.Interactive:
     return interactify.wrap(networks.seeded(networks.Plain), **{"max_evaluations": 4, **options})
 
 
-def spoken(net: interactify.Interactive) -> interactify.Session:
-    """A session with every kind of interaction, in two objects."""
+def all_kinds(net: interactify.Interactive) -> interactify.Session:
+    """A session with every kind of interaction, with two objects."""
     session = net.session(PHOTO)
     mask = np.zeros((60, 90), bool)
     mask[10:30, 20:50] = True
@@ -40,7 +40,7 @@ def spoken(net: interactify.Interactive) -> interactify.Session:
 
 
 def test_the_lines_of_a_log() -> None:
-    session = spoken(net_of())
+    session = all_kinds(net_of())
     header, *lines = [json.loads(line) for line in session.log().splitlines()]
     assert header == {
         "interactify": 1,
@@ -62,7 +62,7 @@ def test_the_lines_of_a_log() -> None:
 
 def test_a_log_makes_the_same_session_again(tmp_path: Path) -> None:
     net = net_of(resolution=64)
-    session = spoken(net)
+    session = all_kinds(net)
     path = tmp_path / "log.jsonl"
     path.write_text(session.log())
     for log in (session.log(), path, str(path)):
@@ -75,19 +75,19 @@ def test_a_log_makes_the_same_session_again(tmp_path: Path) -> None:
     assert np.array_equal(again.click(3, 50).mask, session.click(3, 50).mask), "and goes on alike"
 
 
-def test_what_was_superseded_is_so_again() -> None:
-    """A click that made way for a newer one had one evaluation: it gets no more when it is replayed."""
+def test_superseded_steps_are_superseded_in_a_replay() -> None:
+    """A superseded click had one evaluation: it has no more when it is replayed."""
     net = net_of(max_evaluations=40)
     session = net.session(PHOTO)
-    hurried = session.control.turns  # someone stands in line for as long as the first click takes
+    turns = session.control.turns  # as if another click waited during the first
 
-    class Awaited(type(hurried)):  # type: ignore[misc]
-        awaited = True
+    class Busy(type(turns)):  # type: ignore[misc]
+        should_yield = True
 
-    hurried.__class__ = Awaited
+    turns.__class__ = Busy
     wanted = not bool(session.result.mask[20, 30])
     first = session.click(30, 20, wanted)
-    hurried.__class__ = Awaited.__mro__[1]
+    turns.__class__ = Busy.__mro__[1]
     second = session.click(60, 40)
     assert first.status == "superseded" and first.evaluations == 1 and second.status != "superseded"
     again = interactify.replay(session.log(), net, PHOTO)
@@ -110,13 +110,13 @@ GOOD = '{"interactify": 1, "width": 90, "height": 60, "objects": [{"name": "a", 
     ],
     ids=str,
 )  # fmt: skip
-def test_logs_that_are_none(log: Any) -> None:
+def test_invalid_logs(log: Any) -> None:
     with pytest.raises((InteractionError, OptionError)):
         interactify.replay(log, net_of(), PHOTO)
 
 
 def test_a_log_by_hand() -> None:
-    """Objects and steps may be left out: then there is one object, and every line is answered by itself."""
+    """Objects and steps may be left out: then there is one object, and every line is a step."""
     lines = '{"interactify": 1, "width": 90, "height": 60, "objects": []}\n{"x": 30, "y": 20, "positive": true}\n'
     net = net_of()
     again = interactify.replay(lines + '{"x": 3, "y": 4, "positive": false}\n', net, PHOTO)
@@ -131,8 +131,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     one, two = tmp_path / "one", tmp_path / "two"
     assert main(["segment", str(photo), "--click", "40,30", "--click", "-3,3", "--log", "--out", str(one)]) == 0
     assert main(["replay", str(one / "grey cat-log.jsonl"), str(photo), "--out", str(two)]) == 0
-    said = capsys.readouterr().out
-    assert str(two / "grey cat-mask.png") in said and str(two / "grey cat-overlay.png") in said
+    printed = capsys.readouterr().out
+    assert str(two / "grey cat-mask.png") in printed and str(two / "grey cat-overlay.png") in printed
     masks = [(folder / "grey cat-mask.png").read_bytes() for folder in (one, two)]
     assert masks[0] == masks[1]
     log = (one / "grey cat-log.jsonl").read_text()

@@ -256,7 +256,7 @@ def test_weights_and_modules_are_copied(tmp_path: Path, monkeypatch: pytest.Monk
     assert "albumentations" in Path("two/function.yaml").read_text()
     Path("mine.pt").unlink()
     built = served_from(Path("two/network.json")).net
-    assert torch.equal(next(iter(built._model.parameters())), next(iter(model.parameters())))
+    assert torch.equal(next(iter(built.model.parameters())), next(iter(model.parameters())))
     capsys.readouterr()
 
 

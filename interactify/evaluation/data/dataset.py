@@ -1,4 +1,4 @@
-"""What a data set is here: photos with the truths of their objects, opened one at a time."""
+"""Data sets: photos with the truths of their objects, opened one at a time."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Sample:
 
     Attributes:
         name: unique in its data set.
-        photo: whatever `Interactive.session` opens.
+        photo: any photo that `Interactive.session` opens.
         truth: (H, W) int8: 1 object, 0 background, -1 unknown.
-        target: the class that a positive click means, for a network of several; None for what the network was
-            wrapped for.
+        target: the class of positive clicks, for a network of several classes; None for the class that the network
+            was wrapped with.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class AnnotatedPhoto:
-    """A photo whose truths are read when it is its turn; iterating gives a `Sample` for each object.
+    """A photo whose truths are read during iteration, which yields a `Sample` for each object.
 
     Attributes:
         name: unique in its data set.
         photo: its file.
-        read: gives the truths, (H, W) int8 each, by the name of the object; "" where a photo has one object only.
+        read: returns the truths, (H, W) int8 each, by the object's name; "" where a photo has only one object.
     """
 
     name: str
@@ -58,17 +58,18 @@ class AnnotatedPhoto:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Photos in a fixed order; iterating gives a `Sample` for each object, and opens one photo at a time."""
+    """Photos in a fixed order; iteration yields a `Sample` for each object, and opens one photo at a time."""
 
     name: str
     photos: tuple[AnnotatedPhoto, ...]
 
     def __post_init__(self) -> None:
         counts = Counter(photo.name for photo in self.photos)
-        twice = [name for name, count in counts.items() if count > 1]
-        if twice:  # records could not be told apart
+        duplicates = [name for name, count in counts.items() if count > 1]
+        if duplicates:  # their records would have the same name
             raise OptionError(
-                f"The data set {self.name} has two photos called {twice[0]}. Rename one, or name it once."
+                f"Expected photos of different names in the data set {self.name}, got two photos called {duplicates[0]}."
+                " Try to rename one, or to list it once."
             )
 
     def __iter__(self) -> Iterator[Sample]:
@@ -76,13 +77,13 @@ class Dataset:
             yield from photo
 
     def every(self, n: int) -> Dataset:
-        """Each n-th photo, the first one included.
+        """Every n-th photo, the first one included.
 
         Raises:
             OptionError: n is no whole number from 1 up.
         """
         if not isinstance(n, int) or n < 1:
-            raise OptionError(f"Expected to take every n-th photo with n from 1 up, got {n!r}.")
+            raise OptionError(f"Expected to take every n-th photo with n from 1 up, got {n!r}. Try 1.")
         return Dataset(self.name, self.photos[::n])
 
 
@@ -95,7 +96,7 @@ def read_labels(path: Path) -> NDArray[np.integer]:
     """A picture of labels as (H, W) whole numbers: grey values, or a palette's indices.
 
     Raises:
-        OptionError: the file is no picture, or in colour.
+        OptionError: the file is no picture, or it has colours.
     """
     image = _opened(path)
     if image.mode == "1":
@@ -104,7 +105,9 @@ def read_labels(path: Path) -> NDArray[np.integer]:
     if values.ndim == 3:
         colours = read_colours(path)
         if (colours != colours[..., :1]).any():
-            raise OptionError(f"The mask {path} is in colour. Give a grey picture of labels, or one with a palette.")
+            raise OptionError(
+                f"Expected the mask {path} as a picture of labels, got one in colour. Try a grey one or a palette."
+            )
         values = colours[..., 0]
     return values
 
@@ -124,11 +127,11 @@ def _opened(path: Path) -> Image.Image:
             image.load()
             return image
     except OSError as cause:
-        raise OptionError(f"The mask {path} can't be read ({cause}). Give a PNG or BMP of labels.") from cause
+        raise OptionError(f"Expected a mask in {path}, got a file that can't be read ({cause}). Try a PNG.") from cause
 
 
 def truth_of(object_: NDArray[np.bool_], unknown: NDArray[np.bool_] | None = None) -> Truth:
-    """Make a truth (H, W) int8 of two masks: -1 where unknown, 1 for the object, 0 elsewhere.
+    """Combine two masks into a truth (H, W) int8: -1 where unknown, 1 for the object, 0 elsewhere.
 
     >>> truth_of(np.array([[True, False]]), np.array([[False, True]]))
     array([[ 1, -1]], dtype=int8)

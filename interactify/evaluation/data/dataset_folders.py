@@ -1,4 +1,4 @@
-"""Data sets of a folder of photos and a folder of masks: GrabCut, Berkeley, DAVIS, and one's own."""
+"""Data sets of a folder of photos and a folder of masks: GrabCut, Berkeley, DAVIS, and your own."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Reader = Callable[[Path], Mapping[str, Truth]]
 
 
 def grabcut(root: str | Path) -> Dataset:
-    """GrabCut as it is published: `data_GT/NAME.jpg` or `.bmp`, `boundary_GT/NAME.bmp`; 50 photos, an object each.
+    """GrabCut in its published layout: `data_GT/NAME.jpg` or `.bmp`, `boundary_GT/NAME.bmp`; 50 photos, an object each.
 
     In the masks 255 is the object and 128 a band around its contour, which is unknown.
 
     Args:
-        root: the folder that holds the two.
+        root: the folder with these two folders.
 
     Raises:
         OptionError: there are no such folders, or a photo has no mask.
@@ -37,13 +37,13 @@ def grabcut(root: str | Path) -> Dataset:
 
 
 def berkeley(root: str | Path) -> Dataset:
-    """Berkeley's 100 objects on 96 photos, as McGuinness & O'Connor (2010) chose them, in RITM's layout.
+    """Berkeley's 100 objects on 96 photos, chosen by McGuinness & O'Connor (2010), in RITM's layout.
 
     `images/NAME.jpg` and `masks/NAME.png`; where a photo has several objects their masks are `NAME#1.png`, `NAME#2.png`
-    (and the photo may be there once, or once for each). 255 is the object, 128 unknown.
+    (and the photo exists once, or once for each). 255 is the object, 128 unknown.
 
     Args:
-        root: the folder that holds the two.
+        root: the folder with these two folders.
 
     Raises:
         OptionError: there are no such folders, or a photo has no mask.
@@ -54,10 +54,10 @@ def berkeley(root: str | Path) -> Dataset:
 def davis(root: str | Path) -> Dataset:
     """The 345 frames of DAVIS that BRS's authors chose (10 % of its frames): `img/NAME.jpg`, `gt/NAME.png`.
 
-    Whatever is not black belongs to the object.
+    Every pixel that is not black belongs to the object.
 
     Args:
-        root: the folder that holds the two.
+        root: the folder with these two folders.
 
     Raises:
         OptionError: there are no such folders, or a frame has no mask.
@@ -72,10 +72,10 @@ def folder(root: str | Path) -> Dataset:
     (NAME#1, NAME#2, …). Masks `NAME#1.png`, `NAME#2.png`, … hold one object each.
 
     Args:
-        root: the folder that holds the two.
+        root: the folder with these two folders.
 
     Raises:
-        OptionError: where there are no such folders, or a photo without a mask.
+        OptionError: there are no such folders, or a photo has no mask.
     """
     return _paired("folder", Path(root), ("images", "masks"), _mask_or_labels)
 
@@ -83,21 +83,29 @@ def folder(root: str | Path) -> Dataset:
 def _paired(name: str, root: Path, folders: tuple[str, str], read: Reader) -> Dataset:
     photos = pictures(root / folders[0])
     if not photos:
-        raise OptionError(f"Expected photos in {root / folders[0]} and masks in {root / folders[1]}; found none.")
+        raise OptionError(
+            f"Expected photos in {root / folders[0]} and masks in {root / folders[1]}; found none. Try another folder."
+        )
     stems = {photo.stem for photo in photos}
     by_photo: dict[str, dict[str, Path]] = {}
     for mask in pictures(root / folders[1]):
         stem, _, key = mask.stem.partition("#")
         by_photo.setdefault(mask.stem, {})[""] = mask
-        if key and mask.stem not in stems:  # else it is the mask of a photo of that very name
+        if key and mask.stem not in stems:  # else it is the mask of a photo of exactly that name
             by_photo.setdefault(stem, {})[key] = mask
     found: dict[str, AnnotatedPhoto] = {}
     for photo in photos:
         masks = by_photo.get(photo.stem)
         if masks is None:
-            raise OptionError(f"{photo} has no mask {root / folders[1] / photo.stem}.png.")
+            raise OptionError(
+                f"Expected a mask {root / folders[1] / photo.stem}.png for each photo, but {photo} has no mask. "
+                "Try to add it, or to move the photo away."
+            )
         if photo.stem in found:
-            raise OptionError(f"There are two photos {photo.stem} in {photo.parent}. Rename one, and its mask.")
+            raise OptionError(
+                f"Expected photos of different names in {photo.parent}, got two photos {photo.stem}. "
+                "Try to rename one, and its mask."
+            )
         found[photo.stem] = AnnotatedPhoto(photo.stem, photo, partial(_read, masks, read))
     return Dataset(name, tuple(found.values()))
 
@@ -121,7 +129,9 @@ def _not_black(path: Path) -> dict[str, Truth]:
 
 def _mask_or_labels(path: Path) -> dict[str, Truth]:
     if path.suffix.lower() in (".jpg", ".jpeg", ".webp"):
-        raise OptionError(f"The mask {path} is compressed with losses, so its labels are not exact. Give a PNG or BMP.")
+        raise OptionError(
+            f"Expected exact labels in the mask {path}, got a format that compresses with losses. Try a PNG or BMP."
+        )
     values = read_labels(path)
     present = [int(value) for value in np.unique(values)]
     if set(present) <= {0, 128, 255}:

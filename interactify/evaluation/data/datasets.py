@@ -1,4 +1,4 @@
-"""The data sets by name, as the command line calls them."""
+"""The data sets by their names on the command line."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ DATASETS: dict[str, Callable[[str | Path], Dataset]] = {
 
 
 def dataset_named(name: str, root: str | Path) -> Dataset:
-    """Open a data set in its published layout; photos are read when it is their turn.
+    """Open a data set in its published layout; photos are read one at a time, later.
 
     Args:
         name: "grabcut", "berkeley", "davis", "sbd", "coco", or "folder" for `images/` and `masks/`. GrabCut with
-            these two folders is taken as well.
+            these two folders is accepted too.
         root: its folder.
 
     Raises:
-        OptionError: another name, no such folder, or another layout than that data set's.
+        OptionError: an unknown name, a missing folder, or another layout than that data set's.
     """
     if name not in DATASETS:
-        raise OptionError(f"There is no data set {name!r}. Try one of: {', '.join(DATASETS)}.")
+        raise OptionError(f"Expected the name of a data set, got {name!r}. Try one of: {', '.join(DATASETS)}.")
     root = Path(root)
     if not root.exists():
-        raise OptionError(f"There is no folder {root} for the data set {name}.")
+        raise OptionError(f"Expected a folder for the data set {name}, got no folder {root}. Try its whole path.")
     if name == "grabcut" and not (root / "data_GT").is_dir() and (root / "images").is_dir():
-        return Dataset(name, folder(root).photos)  # as copies of it are often kept
+        return Dataset(name, folder(root).photos)  # the layout of many copies
     return DATASETS[name](root)

@@ -1,1 +1,1 @@
-"""What a run found, as curves, sheets of pictures and a report."""
+"""A run's results as curves, contact sheets and a report."""

@@ -1,4 +1,4 @@
-"""Curves of a metric against clicks, drawn as SVG by hand: no plotting library is needed, and a page can hold them."""
+"""Curves of a metric against clicks as SVG, written without a plotting library: a page can contain them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from interactify.evaluation.metrics import continued
 
 WIDTH, HEIGHT = 760, 400
-LEFT, RIGHT, TOP, BOTTOM = 56, 150, 20, 48  # room for numbers, and for names at the lines' ends
+LEFT, RIGHT, TOP, BOTTOM = 56, 150, 20, 48  # margins with numbers, and with names at the lines' ends
 INK, FADED, GRID = "#1c1e22", "#70747c", "#e4e4e0"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line to draw: for each object its curve; the mean is drawn, and with `band` the middle half of all objects."""
+    """The curves of all objects, drawn as a line of their means; with `band` also as a band of the middle half."""
 
     name: str
     curves: Sequence[Sequence[float]]
@@ -30,7 +30,7 @@ def svg(lines: Sequence[Line], clicks: int) -> str:
     """Draw means over all objects against the number of clicks, from 0 to `clicks`.
 
     Args:
-        lines: what to draw; values in [0, 1].
+        lines: with values in [0, 1].
         clicks: the last number of clicks.
 
     Returns:
@@ -70,7 +70,7 @@ def svg(lines: Sequence[Line], clicks: int) -> str:
             around = [*((x(k), y(v)) for k, v in enumerate(upper))]
             around += [(x(k), y(v)) for k, v in reversed(list(enumerate(lower)))]
             parts.append(f'<polygon points="{_points(around)}" fill="{line.colour}" opacity="0.13"/>')
-    taken: list[float] = []
+    labels: list[float] = []  # their heights
     for line in lines:
         mean = means[line.name].mean(0)
         dashes = f' stroke-dasharray="{line.dashes}"' if line.dashes else ""
@@ -84,11 +84,11 @@ def svg(lines: Sequence[Line], clicks: int) -> str:
             parts.append(
                 f'<circle cx="{x(k)}" cy="{y(value)}" r="3" fill="{line.colour}"><title>{note}</title></circle>'
             )
-        place = y(float(mean[-1])) + 4.5
-        while any(abs(place - other) < 16 for other in taken):
-            place += 1
-        taken.append(place)
-        parts.append(_text(LEFT + wide + 10, place, f"{line.name} {mean[-1]:.3f}", line.colour, "start"))
+        label = y(float(mean[-1])) + 4.5
+        while any(abs(label - other) < 16 for other in labels):
+            label += 1
+        labels.append(label)
+        parts.append(_text(LEFT + wide + 10, label, f"{line.name} {mean[-1]:.3f}", line.colour, "start"))
     return "\n".join([*parts, "</svg>"])
 
 

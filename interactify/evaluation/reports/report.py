@@ -1,4 +1,4 @@
-"""A run's report: JSON and CSV to go on with, and one page, as Markdown and as HTML that needs no other file."""
+"""A run's report: JSON and CSV for other programs, and one page, as Markdown and as HTML in a single file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from interactify.evaluation.campaign import Outcome
 from interactify.evaluation.metrics import area_under_curve, clicks_to, continued
@@ -21,33 +23,25 @@ from interactify.evaluation.reports.sheets import chosen, ranked, sheet
 from interactify.export.files import write_whole
 
 Table = Sequence[Sequence[str]]
-"""Rows of cells; the first row is the head."""
+"""Rows of cells; the first row has the column names."""
 
-STYLE = """
-body { max-width: 1120px; margin: 2rem auto; padding: 0 1rem; color: #1c1e22; background: #fafaf8 }
-body { font: 16px/1.5 system-ui, sans-serif }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem } img, svg { max-width: 100%; height: auto }
-table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums }
-td, th { padding: .25rem .8rem; border-bottom: 1px solid #e4e4e0; text-align: right }
-td:first-child, th:first-child, table.small td, table.small th { text-align: left }
-th { font-weight: 600 } th, .small { color: #70747c } .small { font-size: .85rem }
-"""
+PAGE = "report.html.jinja"  # beside this file
 
 
 def write_report(outcome: Outcome) -> list[Path]:
     """Write `report.json`, `objects.csv`, `report.md` (with `curves.svg` and `sheets/`) and `report.html`.
 
-    All go into the folder of the run. Seconds aside, they are the same for the same configuration.
+    All are written into the folder of the run. Except for seconds, they are equal for equal configurations.
 
     Returns:
         The files' paths.
 
     Raises:
-        OptionError: where the folder can't be written to.
+        OptionError: the folder can't be written to.
     """
     out, run = outcome.campaign.out, outcome.evaluation
     order = ranked(outcome)
-    pictures = {kind: sheet(outcome, kind, records) for kind, records in chosen(order).items()}
+    sheets = {kind: sheet(outcome, kind, records) for kind, records in chosen(order).items()}
     curves = svg(
         [
             Line("IoU", [r.curve for r in run.records], "#0a6fd6", band=True),
@@ -67,16 +61,16 @@ def write_report(outcome: Outcome) -> list[Path]:
         to = [str(clicks_to(record.curve, q, run.clicks) or "never") for q in (0.85, 0.9)]
         ends = [f"{record.curve[0]:.3f}", f"{record.curve[-1]:.3f}", str(len(record.clicks))]
         hardest.append([record.name, *ends, *to])
-    tables: dict[str, Table] = {**figures(run), "Where the clicks go: the ten hardest": hardest}
-    told = [["setting", "value"], *([key, _shown(value)] for key, value in outcome.configuration.items())]
+    tables: dict[str, Table] = {**figures(run), "The ten hardest objects": hardest}
+    settings = [["setting", "value"], *([key, _text(value)] for key, value in outcome.configuration.items())]
     (out / "sheets").mkdir(exist_ok=True)
     return [
         write_whole(out / "report.json", json.dumps(stored, indent=1).encode()),
         write_whole(out / "objects.csv", objects_csv(run).encode()),
-        *[write_whole(out / "sheets" / f"{kind}.jpg", content) for kind, content in pictures.items()],
+        *[write_whole(out / "sheets" / f"{kind}.jpg", content) for kind, content in sheets.items()],
         write_whole(out / "curves.svg", curves.encode()),
-        write_whole(out / "report.md", _markdown(title, tables, list(pictures), told).encode()),
-        write_whole(out / "report.html", _html(title, tables, curves, pictures, told).encode()),
+        write_whole(out / "report.md", _markdown(title, tables, list(sheets), settings).encode()),
+        write_whole(out / "report.html", _html(title, tables, curves, sheets, settings).encode()),
     ]
 
 
@@ -97,14 +91,14 @@ def figures(run: Evaluation) -> dict[str, Table]:
     rest = [
         ["", "value"],
         ["area under the curve of IoU", f"{run.area_under_curve:.4f}"],
-        ["clicks after which every click had its label", f"{run.satisfied:.2%}"],
+        ["clicks after which every click was satisfied", f"{run.satisfied:.2%}"],
         ["collateral change, share of the photo's pixels a prediction", f"{run.collateral:.4%}"],
     ]
-    return {"Number of clicks": noc, "After so many clicks": after, "A click": click, "Beside": rest}
+    return {"Number of clicks": noc, "After k clicks": after, "A click": click, "Other figures": rest}
 
 
 def objects_csv(run: Evaluation) -> str:
-    """A row for each object: clicks to each IoU (empty where never), what it came to, and the whole curve."""
+    """A row for each object: clicks to each IoU (empty where never reached), final figures, and the whole curve."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     thresholds = (0.80, 0.85, 0.90)
@@ -122,21 +116,22 @@ def objects_csv(run: Evaluation) -> str:
 
 
 NOTES = (
-    "NoC@q is the mean number of clicks until IoU ≥ q, at most those allowed; reaching it at the last click is no "
-    "failure. Unknown pixels count nowhere. Boundary IoU looks at a band of 2 % of the diagonal (Cheng et al. 2021). "
-    "Collateral change are pixels that became wrong farther than 10 % of the diagonal from every new click. The band "
-    "around the curve is the middle half of the objects. Seconds are those of the refinement: reading the photo, the "
-    "first prediction and the simulated user are not in them. Best, median and worst go by the area under the curve."
+    "NoC@q is the mean number of clicks until IoU ≥ q, a failure counting as the most clicks; reaching q at the last "
+    "click is no failure. Unknown pixels are not counted. Boundary IoU compares bands of 2 % of the diagonal (Cheng et "
+    "al. 2021). Collateral change is the share of pixels that became wrong farther than 10 % of the diagonal from "
+    "every new click. The band around the curve is the middle half of the objects. Seconds are those of the refinement, "
+    "without reading the photo, the first prediction and the simulated user. Best, median and worst are chosen by the "
+    "area under the curve."
 )
 
 
-def _markdown(title: str, tables: Mapping[str, Table], kinds: Sequence[str], told: Table) -> str:
+def _markdown(title: str, tables: Mapping[str, Table], kinds: Sequence[str], settings: Table) -> str:
     parts = [f"# {title}", "![IoU against clicks](curves.svg)"]
     for name, table in tables.items():
         parts += [f"## {name}", _pipes(table)]
     for kind in kinds:
         parts += [f"## {kind.capitalize()}", f"![{kind} objects](sheets/{kind}.jpg)"]
-    return "\n\n".join([*parts, "## How it was run", _pipes(told), NOTES]) + "\n"
+    return "\n\n".join([*parts, "## How it was run", _pipes(settings), NOTES]) + "\n"
 
 
 def _pipes(table: Table) -> str:
@@ -144,29 +139,19 @@ def _pipes(table: Table) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]])
 
 
-def _html(title: str, tables: Mapping[str, Table], curves: str, pictures: Mapping[str, bytes], told: Table) -> str:
-    parts = [f"<h1>{escape(title)}</h1>", curves]
-    for name, table in tables.items():
-        parts += [f"<h2>{escape(name)}</h2>", _cells(table)]
-    for kind, picture in pictures.items():
-        coded = base64.b64encode(picture).decode()
-        image = f'<img alt="{kind} objects" src="data:image/jpeg;base64,{coded}">'
-        parts += [f"<h2>{kind.capitalize()}</h2>", image]
-    parts += ["<h2>How it was run</h2>", _cells(told, ' class="small"'), f'<p class="small">{escape(NOTES)}</p>']
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-    body = "\n".join(parts)
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n'
+def _html(title: str, tables: Mapping[str, Table], curves: str, sheets: Mapping[str, bytes], settings: Table) -> str:
+    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
+    return pages.get_template(PAGE).render(
+        title=title,
+        tables=tables,
+        curves=Markup(curves),
+        sheets={kind: base64.b64encode(jpeg).decode() for kind, jpeg in sheets.items()},
+        settings=settings,
+        notes=NOTES,
+    )
 
 
-def _cells(table: Table, attributes: str = "") -> str:
-    rows = [
-        "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>"
-        for row, tag in zip(table, ["th", *["td"] * (len(table) - 1)], strict=True)
-    ]
-    return f"<table{attributes}>" + "".join(rows) + "</table>"
-
-
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k}={v}" for k, v in value.items()) or "as chosen by default"
     return str(value)

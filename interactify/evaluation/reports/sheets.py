@@ -22,13 +22,13 @@ DETAIL = 800  # pixels of a photo's longest side on a sheet, before the sheet sh
 
 
 def ranked(outcome: Outcome) -> list[Record]:
-    """The records from best to worst: by the area under their curve of IoU; by name where it is equal."""
+    """The records from best to worst, by the area under their curve of IoU; equal ones by name."""
     run = outcome.evaluation
     return sorted(run.records, key=lambda record: (-area_under_curve(record.curve, run.clicks), record.name))
 
 
 def chosen(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Best, median and worst of ranked records, up to six each; where there are few, a record may be in two.
+    """Best, median and worst of ranked records, up to six each; with few records, one may be in two groups.
 
     >>> {kind: [r.name for r in some] for kind, some in chosen([Record(n, [0.5]) for n in "abcde"]).items()}
     {'best': ['a', 'b'], 'median': ['b', 'c'], 'worst': ['e', 'd']}
@@ -66,7 +66,10 @@ def _panel(outcome: Outcome, record: Record) -> draw.Picture:
     photo = Image.fromarray(to_uint8(read_photo(outcome.photos[record.name])))
     mask = _mask(outcome.campaign.mask_path(record.name))
     if mask.size != photo.size:
-        raise PhotoError(f"The mask {outcome.campaign.mask_path(record.name)} is not that of {record.name}.")
+        raise PhotoError(
+            f"Expected a mask of the size of {record.name}, got another in {outcome.campaign.mask_path(record.name)}. "
+            "Try to run its photo again."
+        )
     factor = DETAIL / max(photo.size)
     size = (max(1, round(photo.width * factor)), max(1, round(photo.height * factor)))
     clicks = [
@@ -74,9 +77,9 @@ def _panel(outcome: Outcome, record: Record) -> draw.Picture:
         for gesture in record.clicks
         for x, y, positive in gesture
     ]
-    shown = np.array(photo.resize(size, Image.Resampling.LANCZOS))
+    enlarged = np.array(photo.resize(size, Image.Resampling.LANCZOS))
     inside = np.array(mask.resize(size, Image.Resampling.NEAREST)) > 127
-    return draw.overlay(shown, inside, clicks=clicks)
+    return draw.overlay(enlarged, inside, clicks=clicks)
 
 
 def _mask(path: Path) -> Image.Image:
@@ -84,4 +87,4 @@ def _mask(path: Path) -> Image.Image:
         with Image.open(path) as image:
             return image.convert("L")
     except OSError as cause:
-        raise PhotoError(f"The final mask {path} can't be read ({cause}). Run its photo again.") from cause
+        raise PhotoError(f"Expected a mask in {path}, got none ({cause}). Try to run its photo again.") from cause
