@@ -69,7 +69,7 @@ def read_split(root: Path, split: str) -> Frames:
 def training_batch(
     frames: Frames, count: int, size: tuple[int, int], generator: torch.Generator, *, gentle: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Draw frames of `size` (h, w): images (count, 3, h, w) in [0, 1] and labels (count, h, w), -1 where none are known.
+    """Draw frames of `size` (h, w): images (count, 3, h, w) in [0, 1] and labels (count, h, w), -1 where unknown.
 
     Each is flipped, scaled, turned and recoloured at random; half of them lie around a pixel of a class that is drawn
     first, so that rare classes are seen. `gentle` stays near whole frames as they are, for the end of the training.

@@ -63,8 +63,8 @@ def run(given: argparse.Namespace) -> int:
     result = session.result
     if clicks:
         print(click_report.header())
-    for click, result in click_report.play(session, clicks):
-        print(click_report.row(click, result), flush=True)
+    for mark, result in click_report.play(session, clicks):
+        print(click_report.row(mark, result), flush=True)
     applied = [each for each in session.interactions if isinstance(each, Click)]
     drawn = draw.overlay(session.photo, result.mask, clicks=applied)
     for path in write_formats(formats, folder, Exported(result, photo, session.category(), tolerance)):

@@ -1,1 +1,1 @@
-"""What a network is, found by running it once: its stem, its output, its layers, what its images look like."""
+"""What a network is, found by running it once: its stem, its output, its layers, the images it expects."""

@@ -1,15 +1,14 @@
-"""ImageFlow the image through a running network, to the convolutions that read it.
+"""Follow the image through a running network, to the convolutions that read it: the stem.
 
-A stem is found by what happens, not by what it is called: while the network runs, every torch function is seen, and
-a tensor computed from nothing but the image stays *image-like* until a convolution reads it. Subclasses, weight
+The stem is found by what the network does, not by names: while the network runs, every torch function is intercepted,
+and a tensor computed from nothing but the image is *image-like* until a convolution reads it. Subclasses, weight
 standardisation, "same" padding, several parallel convolutions and bare `F.conv2d` calls all look alike from here.
-The same walk, made again later, is where interaction maps enter (see `stem.py`).
+Interaction maps enter a later pass in the same way (see `network/stem_branch.py`).
 """
 
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from interactify.inspection.weak_map import WeakTensorMap
+
 Function = Callable[..., Any]
 _running = threading.local()
 
@@ -28,8 +29,8 @@ _running = threading.local()
 class StemCall:
     """One convolution that reads the image: the `index`-th such call of a forward pass.
 
-    `weight` is (O, C / groups, kh, kw), `inputs` the (C, H, W) it was seen to read, `module` the name of the module
-    that made the call ("" for the network itself).
+    `weight` is its shape (O, C / groups, kh, kw), `inputs` the shape (C, H, W) of what it read, `module` the name of the
+    module that made the call ("" for the network itself).
     """
 
     index: int
@@ -51,36 +52,20 @@ class Convolution:
     groups: int = 1
 
 
-class _Marks:
-    """A set of tensors by identity that keeps none of them alive."""
-
-    def __init__(self) -> None:
-        self._references: dict[int, weakref.ref[Tensor]] = {}
-
-    def __contains__(self, value: object) -> bool:
-        reference = self._references.get(id(value))
-        return reference is not None and reference() is value  # an id may be used again after a tensor's death
-
-    def add_all(self, values: Any) -> None:
-        for leaf in tree_leaves(values):
-            if isinstance(leaf, Tensor):
-                self._references[id(leaf)] = weakref.ref(leaf)
-
-
 class ImageFlow(TorchFunctionMode):
-    """Runs a forward pass unchanged, knowing at every torch function what owes what to the image.
+    """Runs a forward pass unchanged, and knows at every torch function which tensors depend on the image, and how.
 
     Subclasses override what happens `before_stem` (a function of image-like tensors and constants), `at_stem` (a
     convolution of an image-like tensor) and where the image is `used_again` (together with later features).
-    With `named`, nothing counts as the image until a `mark_input` hook says so: the user has named the stem.
+    With `named`, nothing counts as the image until a `mark_input` hook marks it: the user has named the stem.
     """
 
     def __init__(self, image: Tensor, *, named: bool = False) -> None:
         super().__init__()
         self.calls = 0
-        self._image_like, self._features = _Marks(), _Marks()
+        self._image_like, self._features = WeakTensorMap[None](), WeakTensorMap[None]()
         if not named:
-            self._image_like.add_all(image)
+            self._image_like[image] = None
 
     def is_image(self, value: Any) -> bool:
         """Whether a value is computed from nothing but the image."""
@@ -88,7 +73,7 @@ class ImageFlow(TorchFunctionMode):
 
     def mark(self, tensor: Tensor) -> None:
         """From here on, `tensor` counts as the image."""
-        self._image_like.add_all(tensor)
+        self._image_like[tensor] = None
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -105,7 +90,9 @@ class ImageFlow(TorchFunctionMode):
             out, kind = self.before_stem(func, args, kwargs), self._image_like
         else:
             return func(*args, **kwargs)
-        kind.add_all(out)
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                kind[leaf] = None
         return out
 
     def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -134,15 +121,15 @@ def _largest(constant: Any) -> float:
 class StemSearch(ImageFlow):
     """Finds the stem calls, what else reads the image, and how many convolutions there are at all.
 
-    `arithmetic` is what was done to the image before a stem, with the largest constant. Set `module` to name where the
-    pass is.
+    `arithmetic` lists the operations on the image before the stem, each with its largest constant. Set `module` to the
+    name of the module that is running.
     """
 
     def __init__(self, image: Tensor, *, named: bool = False) -> None:
         super().__init__(image, named=named)
-        self.found: list[StemCall] = []
+        self.stem: list[StemCall] = []
         self.convolutions = 0
-        self.others: list[str] = []
+        self.other_readers: list[str] = []
         self.arithmetic: list[tuple[str, float]] = []
         self.module = ""
 
@@ -161,13 +148,13 @@ class StemSearch(ImageFlow):
 
     def at_stem(self, index: int, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = Convolution(*args, **kwargs)
-        self.found.append(StemCall(index, self.module, tuple(call.weight.shape), tuple(call.input.shape[1:])))
+        self.stem.append(StemCall(index, self.module, tuple(call.weight.shape), tuple(call.input.shape[1:])))
         return func(*args, **kwargs)
 
     def used_again(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         out = func(*args, **kwargs)
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(out)):  # reading a shape uses no pixel
-            self.others.append(f"{getattr(func, '__name__', func)} in {self.module or 'the network itself'}")
+            self.other_readers.append(f"{getattr(func, '__name__', func)} in {self.module or 'the network itself'}")
         return out
 
 
@@ -176,7 +163,7 @@ M = TypeVar("M", bound=ImageFlow)
 
 @contextmanager
 def followed(mode: M) -> Iterator[M]:
-    """Enter a mode, in this thread alone, and let `mark_input` hooks reach it."""
+    """Enter a mode in this thread, and let `mark_input` hooks find it."""
     before = getattr(_running, "mode", None)
     _running.mode = mode
     try:

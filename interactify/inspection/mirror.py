@@ -1,4 +1,4 @@
-"""Mirror averaging: the network sees the image and its mirror image at once, and answers with the mean of both."""
+"""Mirror averaging: the network runs on the image and its mirror image at once, and the mean of both is the output."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.utils._pytree import tree_map
 
 
 def mirrored(replica: nn.Module) -> nn.Module:
-    """Let a replica answer an image (N, C, H, W) with the mean of its maps and, mirrored back, of the mirror image's maps.
+    """Let a replica return the mean of the maps of an image (N, C, H, W) and of its mirror image, mirrored back.
 
-    Layers keep their names and run once, on a batch twice as large. What is no map is that of the image alone.
+    Layers keep their names and run once, on a batch twice as large. Outputs that are not maps are those of the image.
 
     >>> replica = mirrored(nn.Conv2d(1, 1, (1, 3), padding=(0, 1), bias=False))
     >>> maps = replica(torch.tensor([[[[1.0, 2.0, 1.0]]]]))

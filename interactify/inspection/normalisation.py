@@ -1,7 +1,7 @@
-"""Mean and deviation of the images a network reads, and who says so.
+"""Mean and standard deviation of the images a network reads, and where they come from.
 
-In this order: the user, what is stated for the network as a whole, arithmetic seen inside the network before its first
-convolution, its family's habit, ImageNet's.
+The first of these that is known: the user, the network's own configuration, arithmetic inside the network before its
+first convolution, what is usual in its family, ImageNet's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from interactify.inspection.image_flow import StemSearch
 from interactify.inspection.spec import Knowledge
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_BYTES = 50.0  # a constant above this, next to pixels, is one for pixels from 0 to 255
+_BYTES = 50.0  # arithmetic with a constant above this is for pixels from 0 to 255
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Normalisation:
     source: str
 
 
-def normalisation_of(channels: int, given: Knowledge, known: Knowledge, watching: StemSearch) -> Normalisation:
-    """Put together what user (`given`) and adapter (`known`) say, and what was seen.
+def normalisation_of(channels: int, given: Knowledge, known: Knowledge, search: StemSearch) -> Normalisation:
+    """Combine what the user (`given`) and the adapter (`known`) state with what the run (`search`) found.
 
     Raises:
-        OptionError: for a mean or std that can't be.
+        OptionError: for an invalid mean or std.
     """
-    mean, std, source = _default(channels, known, watching)
+    mean, std, source = _default(channels, known, search)
     if given.mean is not None or given.std is not None:
         source = "given"
     mean = _per_channel("mean", mean if given.mean is None else given.mean, channels)
@@ -43,22 +43,26 @@ def normalisation_of(channels: int, given: Knowledge, known: Knowledge, watching
 
 
 def _default(
-    channels: int, known: Knowledge, watching: StemSearch
+    channels: int, known: Knowledge, search: StemSearch
 ) -> tuple[Sequence[float] | float, Sequence[float] | float, str]:
     stated = None
     if known.mean is not None and known.std is not None and _fits(known.mean, channels) and _fits(known.std, channels):
         stated = known.mean, known.std, known.normalisation or f"{known.family}'s"
     if stated is not None and known.whole:
         return stated
-    inside = watching.arithmetic
+    inside = search.arithmetic
     scaled_down = [name for name, constant in inside if name.startswith("mul") and 0 < constant < 1 / _BYTES]
     if scaled_down or any(name.startswith(("sub", "div", "true_divide")) for name, _ in inside):
         first, constant = inside[0]
         scaled_up = first.startswith("mul") and constant > _BYTES
         bytes_ = not scaled_up and (bool(scaled_down) or any(constant > _BYTES for _, constant in inside))
-        seen = " and ".join(dict.fromkeys(name for name, _ in inside))
+        names = " and ".join(dict.fromkeys(name for name, _ in inside))
         reads = "pixels from 0 to 255" if bytes_ else "pixels in [0, 1]"
-        return 0.0, 1 / 255 if bytes_ else 1.0, f"it normalises inside: {seen} before its first convolution; {reads}"
+        return (
+            0.0,
+            1 / 255 if bytes_ else 1.0,
+            f"it normalises inside: {names} before its first convolution; {reads}",
+        )
     if stated is not None:
         return stated
     if channels == 3:
@@ -76,5 +80,5 @@ def _per_channel(name: str, value: Sequence[float] | float, channels: int) -> tu
     except (TypeError, ValueError):
         raise OptionError(f"Expected {name} to be a number or {channels} of them, got {value!r}.") from None
     if len(values) != channels or not all(abs(v) < float("inf") for v in values):
-        raise OptionError(f"Expected {name} to have {channels} finite values, one a channel; got {value!r}.")
+        raise OptionError(f"Expected {name} to have {channels} finite values, one for each channel; got {value!r}.")
     return values

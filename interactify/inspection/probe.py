@@ -1,4 +1,4 @@
-"""Running an unknown network once, on a small image, to learn what a `ModelSpec` holds."""
+"""Run an unknown network once, on a small image, to learn what `ModelSpec` describes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from interactify.inspection.outputs import locate_output
 from interactify.inspection.replica import replica_of
 from interactify.inspection.spec import Knowledge, Layer, ModelSpec
 
-# Not square, so that a map's sides can be told apart; the later ones for networks that insist on their own size.
+# Not square, so that a map's sides can be distinguished; the later ones for networks that require their own size.
 _SIZES = ((128, 160), (128, 192), (256, 256), (224, 224), (512, 512), (384, 384), (336, 336), (448, 448), (518, 518))
 _DIVISOR = 32
 
@@ -33,72 +33,77 @@ def probe(
 
     Args:
         model: the user's network. It is not run: its replica is (`replica`, or a new one).
-        known: what is known of it, as its adapter knows it. It goes before what is found.
-        given: what the user says; it goes before everything else.
-        replica: the one to run, `ready` already.
+        known: what its adapter knows of it. It takes precedence over what is found.
+        given: what the user states; it takes precedence over everything else.
+        replica: the one to run, already `ready`.
 
     Raises:
         ModelError: where the network can't be run on an image, returns no map, or has no module of a name given.
-        OptionError: for a resolution, divisor, mean, std or number of class names that can't be.
+        OptionError: for an invalid resolution, divisor, mean, std or number of class names.
     """
     given = given or Knowledge()
-    said = known.updated(given)
+    knowledge = known.updated(given)
     for name, value in (("resolution", given.resolution), ("divisor", given.divisor)):
         if value is not None:
             _check_positive(name, value)
-    replica = ready(replica_of(model), said) if replica is None else replica
-    for name in said.points.values():
+    replica = ready(replica_of(model), knowledge) if replica is None else replica
+    for name in knowledge.points.values():
         submodule(replica, name)
     like = next((t for t in (*replica.parameters(), *replica.buffers()) if t.is_floating_point()), torch.empty(0))
-    hook = mark_stem(replica, said.stem) if said.stem is not None else None
+    hook = mark_stem(replica, knowledge.stem) if knowledge.stem is not None else None
     before = torch.get_rng_state()
     try:
         with torch.inference_mode(False), torch.random.fork_rng(_cuda(like)):
-            run = _run(replica, like, said, known.resolution)
+            run = _run(replica, like, knowledge, known.resolution)
             draws = not torch.equal(before, torch.get_rng_state())
-            _check_convolutional(replica, run.watching)
+            _check_convolutional(replica, run.search)
             image, size = run.image, (run.image.shape[-2], run.image.shape[-1])
             found = locate_output(
-                run.raw, size, said.output, said.activation, run.seen, lambda: _more(replica, image.detach())
+                run.raw,
+                size,
+                knowledge.output,
+                knowledge.activation,
+                run.activations,
+                lambda: _more_outputs(replica, image.detach()),
             )
     finally:
         if hook is not None:
             hook.remove()
-    watching, channels = run.watching, image.shape[1]
-    normalisation = normalisation_of(channels, given, known, watching)
-    fixed = run.fixed if said.fixed is None else said.fixed
-    resolution = size[0] if run.fixed else said.resolution
-    if run.fixed and given.resolution and _up(given.resolution, said.divisor) != resolution:
+    search, channels = run.search, image.shape[1]
+    normalisation = normalisation_of(channels, given, known, search)
+    fixed = run.fixed if knowledge.fixed is None else knowledge.fixed
+    resolution = size[0] if run.fixed else knowledge.resolution
+    if run.fixed and given.resolution and _up(given.resolution, knowledge.divisor) != resolution:
         raise OptionError(
-            f"{type(model).__name__} takes images of {size[0]}×{size[1]} and no others: leave out "
-            f"resolution={given.resolution}."
+            f"Expected images of {size[0]}×{size[1]} only, which is all that {type(model).__name__} accepts, got "
+            f"resolution={given.resolution}. Try without resolution=."
         )
     return ModelSpec(
         channels=channels,
-        stem=tuple(watching.found),
-        used_again=tuple(dict.fromkeys(watching.others)),
+        stem=tuple(search.stem),
+        used_again=tuple(dict.fromkeys(search.other_readers)),
         output=found,
         layers=_reaching(run, found.pick(run.raw)[0]),
         mean=normalisation.mean,
         std=normalisation.std,
         normalisation=normalisation.source,
         resolution=resolution,
-        divisor=said.divisor or _DIVISOR if not fixed else 1,
+        divisor=knowledge.divisor or _DIVISOR if not fixed else 1,
         dtype=like.dtype,
         device=like.device,
         probed=size,
-        smallest=resolution if fixed and resolution else said.smallest or 1,
+        smallest=resolution if fixed and resolution else knowledge.smallest or 1,
         draws=draws,
-        bgr=bool(said.bgr),
-        family=said.family,
+        bgr=bool(knowledge.bgr),
+        family=knowledge.family,
         class_names=_names_for(found.classes, given, known),
-        points=said.points,
+        points=knowledge.points,
         classes_seen=tuple(dict.fromkeys(type(m).__name__ for m in nn.Module.modules(replica))),
     )
 
 
 def _reaching(run: _Run, output: Tensor) -> tuple[Layer, ...]:
-    """The layers, and whether they reach the output: they count as reaching it where no gradient tells."""
+    """The layers, and whether they reach the output; without an autograd graph all count as reaching it."""
     reached = ancestors_of(output)
     return tuple(
         replace(layer, reaches=any(node is None or node in reached for node in run.nodes[name]) or not reached)
@@ -106,19 +111,19 @@ def _reaching(run: _Run, output: Tensor) -> tuple[Layer, ...]:
     )
 
 
-def ready(replica: nn.Module, said: Knowledge) -> nn.Module:
-    """Let a replica run what is said to be run instead of its own forward."""
-    if said.forward is not None:
-        replica.forward = MethodType(said.forward, replica)
+def ready(replica: nn.Module, knowledge: Knowledge) -> nn.Module:
+    """Let a replica run `knowledge.forward` instead of its own forward, where there is one."""
+    if knowledge.forward is not None:
+        replica.forward = MethodType(knowledge.forward, replica)
     return replica
 
 
-def _check_convolutional(replica: nn.Module, watching: StemSearch) -> None:
+def _check_convolutional(replica: nn.Module, search: StemSearch) -> None:
     scripted = any(isinstance(module, torch.jit.ScriptModule) for module in nn.Module.modules(replica))
-    if not watching.convolutions and not scripted:  # inside a script module nothing is seen
+    if not search.convolutions and not scripted:  # inside a script module no call can be observed
         raise ModelError(
-            f"{type(replica).__name__} ran without a single 2-D convolution. Wrap a convolutional segmentation network, "
-            "trained and whole; a head or a transform alone has nothing for a click to move."
+            f"Expected a network with 2-D convolutions, got {type(replica).__name__}, which ran without. Try the whole "
+            "trained segmentation network; a head or a transform alone can't be refined."
         )
 
 
@@ -130,8 +135,8 @@ def _names_for(classes: int, given: Knowledge, known: Knowledge) -> tuple[str, .
     return tuple(known.class_names) if len(known.class_names) == classes else ()
 
 
-def _more(replica: nn.Module, image: Tensor) -> list[Any]:
-    """What the network returns for three more images: none, faint and loud."""
+def _more_outputs(replica: nn.Module, image: Tensor) -> list[Any]:
+    """What the network returns for three more images: black, of low contrast and of high contrast."""
     with torch.no_grad():
         return [replica(image * gain) for gain in (0.0, 0.1, 10.0)]
 
@@ -140,34 +145,35 @@ def submodule(model: nn.Module, name: str) -> nn.Module:
     """The module of that name.
 
     Raises:
-        ModelError: where there is none; names what comes close.
+        ModelError: where there is none; the error lists similar names.
     """
     names = dict(nn.Module.named_modules(model))
     if not isinstance(name, str) or name not in names:
         close = [known for known in names if isinstance(name, str) and known and (name in known or known in name)]
         top = [known for known in names if known and "." not in known]
         raise ModelError(
-            f"{type(model).__name__} has no module named {name!r}. Try: {', '.join((close or top)[:8]) or '(none)'}."
+            f"Expected the name of a module of {type(model).__name__}, got {name!r}. Try one of: "
+            f"{', '.join((close or top)[:8]) or '(none)'}."
         )
     return names[name]
 
 
 def mark_stem(replica: nn.Module, name: str) -> RemovableHandle:
-    """Make what the named module reads count as the image, wherever the image is followed.
+    """Let the input of the named module count as the image for every `ImageFlow`.
 
     Raises:
-        ModelError: no module of that name, or one that takes no hook.
+        ModelError: there is no module of that name, or it accepts no hook.
     """
     try:
         return submodule(replica, name).register_forward_pre_hook(mark_input)
     except RuntimeError as cause:
         raise ModelError(
-            f"Nothing can enter at {name!r}: {cause}. Script modules can only be refined at 'input'."
+            f"Expected a stem that accepts hooks, got {name!r}: {cause}. Try variables='input' for script modules."
         ) from cause
 
 
 def _cuda(like: Tensor) -> list[int]:
-    """The CUDA devices whose random state a pass may move."""
+    """The CUDA devices whose random state a pass may change."""
     return [like.device.index or 0] if like.device.type == "cuda" else []
 
 
@@ -175,84 +181,84 @@ def _cuda(like: Tensor) -> list[int]:
 class _Run:
     image: Tensor
     raw: Any
-    watching: StemSearch
-    seen: BeforeActivation
+    search: StemSearch
+    activations: BeforeActivation
     layers: dict[str, Layer]
     nodes: dict[str, list[Any]]
     fixed: bool = False
 
 
-def _run(replica: nn.Module, like: Tensor, said: Knowledge, known: int | None) -> _Run:
-    """Run the replica on the first kind of image it takes; the failure reported is the first, the likeliest one's."""
+def _run(replica: nn.Module, like: Tensor, knowledge: Knowledge, known: int | None) -> _Run:
+    """Run the replica on the first kind of image it accepts; where it accepts none, raise the first failure."""
     first: Exception | None = None
-    sizes = _sizes(said, known)
+    sizes = _sizes(knowledge, known)
     for channels in _channel_guesses(replica):
         for size in sizes:
             try:
-                run = _once(replica, like, channels, size, said.stem is not None)
-            except Exception as cause:  # whatever the user's own code raises on an image it does not take
+                run = _run_once(replica, like, channels, size, knowledge.stem is not None)
+            except Exception as cause:  # the user's own code decides what it raises on an image it does not accept
                 first = first or cause
                 continue
-            return replace(run, fixed=size[0] == size[1] and not _takes_others(replica, run.image))
+            return replace(run, fixed=size[0] == size[1] and not _takes_other_sizes(replica, run.image))
     raise ModelError(
-        f"{type(replica).__name__} could not be run on an image batch (1, {_channel_guesses(replica)[0]}, {sizes[0][0]}, "
-        f"{sizes[0][1]}): {type(first).__name__}: {first}. Wrap a module that takes one image tensor (N, C, H, W)."
+        f"Expected {type(replica).__name__} to run on an image (1, {_channel_guesses(replica)[0]}, {sizes[0][0]}, "
+        f"{sizes[0][1]}), got {type(first).__name__}: {first}. Try a module that takes one image tensor (N, C, H, W)."
     ) from first
 
 
-def _sizes(said: Knowledge, known: int | None) -> list[tuple[int, int]]:
-    """Sizes (H, W) to try: what is said first, then what is `known` of the network, in multiples of what is said."""
-    step, least = said.divisor, said.smallest or 1
-    own = [(_up(side, step), _up(side, step)) for side in (said.resolution, known) if side]
+def _sizes(knowledge: Knowledge, known: int | None) -> list[tuple[int, int]]:
+    """Sizes (H, W) to try, in multiples of the divisor: first the resolution stated, then the one that is `known`."""
+    step, least = knowledge.divisor, knowledge.smallest or 1
+    own = [(_up(side, step), _up(side, step)) for side in (knowledge.resolution, known) if side]
     general = [(_up(max(height, least), step), _up(max(width, least), step)) for height, width in _SIZES]
-    return list(dict.fromkeys([*own, *general] if said.fixed else [*general[:2], *own, *general[2:]]))
+    return list(dict.fromkeys([*own, *general] if knowledge.fixed else [*general[:2], *own, *general[2:]]))
 
 
 def _up(side: int, step: int | None) -> int:
     return -(-side // (step or 1)) * (step or 1)
 
 
-def _once(replica: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:
+def _run_once(replica: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn(1, channels, *size, generator=generator).to(like.device, like.dtype)
     with torch.enable_grad():
         image = pixels.requires_grad_(True).clone()  # not a leaf: some networks write over their input
-        watching, seen, layers = StemSearch(image, named=named), BeforeActivation(), dict[str, Layer]()
+        search, activations, layers = StemSearch(image, named=named), BeforeActivation(), dict[str, Layer]()
         nodes: dict[str, list[Any]] = {}
-        with _recorded(replica, watching, layers, nodes), followed(watching), seen:
+        with _layers_recorded(replica, search, layers, nodes), followed(search), activations:
             raw = replica(image)
-    return _Run(image, raw, watching, seen, layers, nodes)
+    return _Run(image, raw, search, activations, layers, nodes)
 
 
-def _takes_others(replica: nn.Module, image: Tensor) -> bool:
-    """Whether a network that refused the first sizes takes one other than the square it was run on."""
+def _takes_other_sizes(replica: nn.Module, image: Tensor) -> bool:
+    """Whether a network that refused the first sizes accepts a size other than the square it ran on."""
     height, width = image.shape[-2:]
     try:
         with torch.no_grad():
             replica(image.new_zeros(1, image.shape[1], height + 64, width + 96))
-    except Exception:  # the user's own code, on a size it may not take
+    except Exception:  # the user's own code, on a size it may not accept
         return False
     return True
 
 
 def _channel_guesses(replica: nn.Module) -> list[int]:
-    """Numbers of image channels to try: those the earliest weights read, then the usual ones."""
+    """Numbers of image channels to try: those that the first weights read, then the usual ones."""
     convolutions = [m.in_channels for m in nn.Module.modules(replica) if isinstance(m, nn.Conv2d)]
     weights = [p.shape[1] for p in replica.parameters() if p.ndim == 4]
     return list(dict.fromkeys([*convolutions[:1], *weights[:1], 3, 1, 4]))
 
 
 @contextmanager
-def _recorded(
-    replica: nn.Module, watching: StemSearch, layers: dict[str, Layer], nodes: dict[str, list[Any]]
+def _layers_recorded(
+    replica: nn.Module, search: StemSearch, layers: dict[str, Layer], nodes: dict[str, list[Any]]
 ) -> Iterator[None]:
-    """Note each module's map as it comes, and where it stands in the graph; tell `watching` where the pass is."""
+    """Note each module's map and its node in the autograd graph; tell `search` which module is running."""
     inside: list[str] = []
 
     def enter(name: str) -> Any:
         def hook(module: nn.Module, args: Any) -> None:
             inside.append(name)
-            watching.module = name
+            search.module = name
 
         return hook
 
@@ -260,11 +266,11 @@ def _recorded(
         def hook(module: nn.Module, args: Any, out: Any) -> None:
             if inside:
                 inside.pop()
-            watching.module = inside[-1] if inside else ""
+            search.module = inside[-1] if inside else ""
             layer = last_map(out)
             if layer is not None:
                 _, channels, h, w = layer.shape
-                earlier = layers.pop(name, None)  # a module called again counts where it ran last
+                earlier = layers.pop(name, None)  # of a module that runs several times, the last run counts
                 varies = earlier is not None and (earlier.varies or earlier.shape[0] != channels)
                 layers[name] = Layer(name, type(module).__name__, (channels, h, w), varies)
                 nodes.setdefault(name, []).append(layer.grad_fn)

@@ -1,7 +1,7 @@
-"""A private replica of the user's model: its own modules, mode and hooks over the same weights in memory.
+"""A private replica of the user's model: its own modules, mode and hooks, which share the model's weights.
 
-The library works on the replica alone, which is how the user's model stays as it was: nobody else's mode is switched,
-nobody else's `requires_grad` is cleared, and a hook that is needed sits where nobody looks.
+The library works on the replica alone, so the user's model stays unchanged: its mode, its `requires_grad` and its hooks
+are never touched.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from interactify.errors import ModelError
 
 
 def replica_of(model: nn.Module) -> nn.Module:
-    """Copy a model's structure, share its weights, in evaluation mode and without weight gradients.
+    """Copy a model's structure and share its weights, in evaluation mode and without weight gradients.
 
-    Parameters are shared (no second copy in memory, later training of the model is seen); buffers and tensors kept
-    as plain attributes are copied, since a forward pass may write to them.
+    Parameters are shared: no second copy in memory, and later training of the model takes effect. Buffers, and tensors
+    stored as plain attributes, are copied, since a forward pass may write to them.
 
     Args:
-        model: any `nn.Module`; it is read, never changed.
+        model: any `nn.Module`; it is never changed.
 
     Returns:
         The replica. Its parameters alias the model's memory and have `requires_grad=False`.
 
     Raises:
-        ModelError: where `model` is not an `nn.Module`, or can't be copied.
+        ModelError: `model` is not an `nn.Module`, or can't be copied.
 
     >>> conv = nn.Conv2d(3, 1, 1)
     >>> replica = replica_of(conv)
@@ -39,14 +39,14 @@ def replica_of(model: nn.Module) -> nn.Module:
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
     replica = _copied(unwrapped(model), memo)
-    replica.eval()  # whose return value is the model's own affair
-    for module in nn.Module.modules(replica):  # and so is what it reaches: smp's leaves a frozen encoder alone
+    replica.eval()  # not chained: the model's own eval() may return anything
+    for module in nn.Module.modules(replica):  # and may skip modules: smp's skips a frozen encoder
         module.training = False
     return replica
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network itself, out of the wrappers of torch.compile and data parallelism."""
+    """The network itself, without the wrappers of torch.compile and data parallelism."""
     while True:
         inner = getattr(model, "_orig_mod", None)
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -57,10 +57,10 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def independent_copy_of(model: nn.Module) -> nn.Module:
-    """Copy a model, weights and all: mode and `requires_grad` as they are, nothing shared; out of its wrappers.
+    """Copy a model with its weights, mode and `requires_grad`, without its wrappers; nothing is shared.
 
     Raises:
-        ModelError: where `model` is not an `nn.Module`, or can't be copied.
+        ModelError: `model` is not an `nn.Module`, or can't be copied.
     """
     _check(model)
     return _copied(unwrapped(model), {})
@@ -69,11 +69,12 @@ def independent_copy_of(model: nn.Module) -> nn.Module:
 def _check(model: object) -> None:
     if not isinstance(model, nn.Module):
         raise ModelError(
-            f"Expected a torch.nn.Module, got {type(model).__name__}. Build the network first, then wrap it."
+            f"Expected a torch.nn.Module, got {type(model).__name__}. Try to build the network first, then wrap it."
         )
     if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         raise ModelError(
-            f"{type(model).__name__} has lazy layers that have no weights yet. Run it once on an image, then wrap it."
+            f"Expected a network with weights, got {type(model).__name__}, whose lazy layers have none yet. Try to "
+            "run it once on an image, then wrap it."
         )
 
 
@@ -87,9 +88,9 @@ def _copied(model: nn.Module, memo: dict[int, object]) -> nn.Module:
                 memo[id(value)] = value.detach().clone()
     try:
         return copy.deepcopy(model, memo)
-    except Exception as cause:  # the model's own code decides what copying raises
+    except Exception as cause:  # the model's own code decides what it raises
         raise ModelError(
-            f"{type(model).__name__} can't be copied ({type(cause).__name__}: {cause}), but work goes on in a copy "
-            "so that yours stays untouched. Keep what can't be copied (locks, files, generators) out of the module's "
-            "attributes, or give it a __deepcopy__."
+            f"Expected a network that can be copied, since the library works on a copy, got {type(model).__name__}: "
+            f"{type(cause).__name__}: {cause}. Try to remove what can't be copied (locks, files, generators) from the "
+            "module's attributes, or give it a __deepcopy__."
         ) from cause

@@ -1,4 +1,4 @@
-"""What has to be known of a network before it can be clicked at."""
+"""What the library has to know of a network: stated by adapter or user (`Knowledge`), or found (`ModelSpec`)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from interactify.inspection.outputs import Output, OutputSpec
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What is known of a network before it runs, from an adapter or from the user; None or empty where nothing is.
+    """What an adapter or the user states of a network before it runs; None or empty for anything not stated.
 
     Attributes:
         family: what the network is, for `describe()`: "segmentation_models_pytorch, resnet34 encoder".
-        forward: what is run instead of the model's own forward, as `forward(model, image)`, image (N, C, H, W).
+        forward: runs instead of the model's own forward, as `forward(model, image)`, image (N, C, H, W).
         stem: name of the module that reads the image.
         output: key, index, dotted path or callable that leads to the map in what the network returns.
-        activation: what has been applied to the map: "none", "sigmoid" or "softmax".
+        activation: of the map: "none", "sigmoid" or "softmax".
         class_names: one for each class, in order.
         points: the usual insertion points "A", "B", "C", as names of modules.
         mean, std: per channel, of images in [0, 1].
         normalisation: where mean and std were taken from.
-        whole: whether mean and std are stated for the network as a whole, so that they hold even where it is seen to
-            normalise inside.
-        bgr: whether the network reads blue first.
+        whole: whether mean and std are for the network as a whole, so that they are used even where arithmetic inside
+            it looks like a normalisation.
+        bgr: whether the channels are in the order blue, green, red.
         resolution: longest side of a photo in network pixels.
-        fixed: whether the network takes squares of `resolution` pixels and nothing else.
+        fixed: whether the network accepts squares of `resolution` pixels only.
         divisor: what height and width must be divisible by.
         smallest: the least height and width, in network pixels.
     """
@@ -42,7 +42,7 @@ class Knowledge:
     stem: str | None = None
     output: Output = None
     activation: Activation | None = None
-    class_names: tuple[str, ...] = ()
+    class_names: Sequence[str] = ()
     points: Mapping[str, str] = field(default_factory=dict)
     mean: Sequence[float] | float | None = None
     std: Sequence[float] | float | None = None
@@ -55,28 +55,26 @@ class Knowledge:
     smallest: int | None = None
 
     def updated(self, other: Knowledge) -> Knowledge:
-        """This knowledge, with what `other` holds in its place.
+        """This knowledge, replaced by `other` wherever that states something.
 
         >>> Knowledge(divisor=32, resolution=224).updated(Knowledge(divisor=8)).divisor
         8
         """
-        empty = (str, tuple, Mapping)
-        held = {
-            name: value
-            for name, value in vars(other).items()
-            if value is not None and not (isinstance(value, empty) and not value)
-        }
-        held["whole"] = self.whole or other.whole
+        stated = {name: value for name, value in vars(other).items() if value is not None}
+        for name, value in list(stated.items()):
+            if (name == "class_names" or isinstance(value, (str, tuple, Mapping))) and not len(value):
+                del stated[name]
+        stated["whole"] = self.whole or other.whole
         points = {**self.points, **other.points}
-        return replace(self, **{**held, "points": points})
+        return replace(self, **{**stated, "points": points})
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A place inside the network where variables can be put: a module whose (last) output is a map (C, h, w).
+    """A module inside the network where variables can act: its (last) output is a map (C, h, w).
 
-    `varies`: it runs several times in a pass, with other numbers of channels. `reaches`: the output that is meant was
-    made of this map; a head beside it, for edges or for training, was not.
+    `varies`: it runs several times in a pass, with different numbers of channels. `reaches`: the segmentation output
+    depends on this map; it does not on a side head, for edges or for training.
     """
 
     name: str
@@ -88,27 +86,27 @@ class Layer:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A network as the library sees it.
+    """What the library found of a network.
 
     Attributes:
         channels: C of the images (N, C, H, W) it takes.
-        stem: the convolutions that read the image, in order; empty where none was seen.
+        stem: the convolutions that read the image, in order; empty where none was found.
         used_again: what else uses the image, after the stem.
-        output: which map is meant, and what it holds.
+        output: which map is the segmentation, and what it contains.
         layers: the modules whose output is a map, in the order they run.
         mean, std: per channel, of images in [0, 1].
         normalisation: where mean and std were taken from.
-        resolution: longest side of a photo in network pixels; None where photos go in as they are (up to 1024).
+        resolution: longest side of a photo in network pixels; None for photos at their own size (up to 1024).
         divisor: what height and width must be divisible by.
         dtype, device: of the network's weights.
-        probed: (H, W) of the image that was probed with; the layers' shapes are for it.
-        smallest: the least height and width, in network pixels; `resolution` itself where the network takes one size.
+        probed: (H, W) of the image it was probed with; the layers' shapes are for it.
+        smallest: the least height and width, in network pixels; `resolution` for a network of one size only.
         draws: whether a pass draws random numbers, even in evaluation mode.
-        bgr: whether the network reads blue first.
-        family: what the network's adapter calls it.
+        bgr: whether the channels are in the order blue, green, red.
+        family: the adapter's name for it.
         class_names: one for each class, or none.
-        points: insertion points A, B, C as adapter or user named them.
-        classes_seen: names of module classes, for messages.
+        points: insertion points A, B, C that adapter or user named.
+        classes_seen: names of its module classes, for messages.
     """
 
     channels: int
@@ -134,16 +132,16 @@ class ModelSpec:
 
     @property
     def stride(self) -> int | None:
-        """How many input pixels one of the deepest map is wide; None where no layer returns a map."""
+        """How many input pixels wide one pixel of the deepest map is; None where no layer returns a map."""
         deepest = self.insertion_points().get("A")
         return None if deepest is None else round(self.probed[1] / deepest.shape[2])
 
     def insertion_points(self) -> dict[str, Layer]:
-        """The usual three places of f-BRS (Sofiiuk et al., CVPR 2020, section 3.3), by its letters.
+        """The three usual insertion points of f-BRS (Sofiiuk et al., CVPR 2020, section 3.3), by letter.
 
-        A: the deepest map (coarsest, then last). C: the last map before the output's own layers that is as large as
-        any. B: the last map half-way between them in size. Fewer where a network has fewer; pooled vectors don't count.
-        What adapter or user named goes before what is found.
+        A: the deepest map (coarsest, then last). C: the last of the largest maps before the output's own layers. B: the
+        last map half-way between them in size. Some networks have fewer; pooled vectors don't count. Points that
+        adapter or user named take precedence over those found.
         """
         by_name = {layer.name: layer for layer in self.layers}
         stated = {letter: by_name[name] for letter, name in self.points.items() if name in by_name}

@@ -1,4 +1,4 @@
-"""What a person says about a photo: clicks and gestures, checked, combined, drawn."""
+"""Clicks and other interactions with a photo: checked, combined into constraints, rasterised."""
 
 from interactify.interactions.click import Click, Interaction, checked
 from interactify.interactions.click_maps import interaction_maps

@@ -1,43 +1,42 @@
-"""What a person says about a photo: an interaction, checked against the photo it is meant for. The first is the click.
+"""The click, and what all interactions with a photo have in common.
 
-The others are in `gestures.py`: scribbles, boxes, lassos, masks to begin from, and strokes that erase and restore.
+The others are in `gestures.py`: scribbles, boxes, lassos, initial masks, and strokes that erase and restore.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from interactify.errors import InteractionError, shown, text_of
-from interactify.interactions.validation import number, place, polarity
+from interactify.interactions.validation import number, pixel_at, polarity
 
-Any_ = TypeVar("Any_", bound="Interaction")
+Kind = TypeVar("Kind", bound="Interaction")
 
 
 class Interaction(ABC):
-    """One thing that is said about a photo, in its pixels: x to the right, y down, pixel centres at whole numbers.
+    """One interaction with a photo, in its pixels: x to the right, y down, pixel centres at whole numbers.
 
-    Made by hand it is unchecked; `checked` says whether it is one for a given photo.
+    The constructor checks nothing; `checked` does, against a given photo.
     """
 
     @abstractmethod
-    def within(self: Any_, photo_size: tuple[int, int]) -> Any_:
-        """The same, checked, in plain numbers of whole pixels; `photo_size` is (H, W). Raises InteractionError."""
+    def within(self: Kind, photo_size: tuple[int, int]) -> Kind:
+        """The same interaction, checked, in whole pixels; `photo_size` is (H, W). Raises InteractionError."""
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """A dict that `json.dumps` takes, with its "kind"; `gestures.interaction_from_json` takes it back."""
+        """A dict for `json.dumps`, with its "kind"; `gestures.interaction_from_json` reads it."""
 
 
 @dataclass(frozen=True, repr=False)
 class Click(Interaction):
     """One click: a pixel that belongs to the object (`positive`), or does not.
 
-    With a `label`, an index or a name of one of the network's classes, it speaks of that class instead: the pixel is of
-    it, or is not.
+    With a `label`, the index or name of one of the network's classes, the pixel belongs to that class, or does not.
 
     >>> Click(120, 80)
     Click(x=120, y=80, positive=True)
@@ -54,76 +53,76 @@ class Click(Interaction):
 
     def within(self, photo_size: tuple[int, int]) -> Click:
         positive = polarity(self.positive)
-        return Click(*place(self.x, self.y, photo_size), positive, checked_label(self.label))
+        return Click(*pixel_at(self.x, self.y, photo_size), positive, checked_label(self.label))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the click as a dict that `json.dumps` takes, and `Click.from_json` takes back.
+        """Return the click as a dict for `json.dumps`; `Click.from_json` reads it.
 
         Raises InteractionError where x or y is not a finite number or positive is not a bool.
 
         >>> Click(3, 4.5, False).to_json()
         {'kind': 'click', 'x': 3, 'y': 4.5, 'positive': False}
         """
-        stored = {
+        entry = {
             "kind": "click",
             "x": number("x", self.x),
             "y": number("y", self.y),
             "positive": polarity(self.positive),
         }
-        return stored if self.label is None else {**stored, "label": checked_label(self.label)}
+        return entry if self.label is None else {**entry, "label": checked_label(self.label)}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Click:
-        """Return the click that `to_json` wrote; "kind" and "label" may be left out.
+    def from_json(cls, entry: Mapping[str, Any]) -> Click:
+        """Return the click that `to_json` wrote; "kind" and "label" may be missing.
 
-        Raises InteractionError for anything else: no dict, another kind, a key missing or unknown, a value of another
-        type.
+        Raises InteractionError for anything else: not a dict, another kind, a missing or unknown key, a value of
+        another type.
 
         >>> Click.from_json({"kind": "click", "x": 3, "y": 4.5, "positive": False})
         Click(x=3, y=4.5, positive=False)
         """
         expected = 'Expected {"kind": "click", "x": number, "y": number, "positive": true or false}'
-        if not isinstance(stored, Mapping):
-            raise InteractionError(f"{expected}, a {type(stored).__name__} came.")
-        kind = stored.get("kind", "click")
+        if not isinstance(entry, Mapping):
+            raise InteractionError(f"{expected}, got a {type(entry).__name__}.")
+        kind = entry.get("kind", "click")
         if not isinstance(kind, str) or kind != "click":
-            raise InteractionError(f"{expected}, an interaction of kind {shown(kind)} came.")
-        keys_of(stored, ("x", "y", "positive"), ("kind", "label"), expected)
-        x, y, label = number("x", stored["x"]), number("y", stored["y"]), checked_label(stored.get("label"))
-        return cls(x, y, polarity(stored["positive"]), label)
+            raise InteractionError(f"{expected}, got an interaction of kind {shown(kind)}.")
+        check_keys(entry, ("x", "y", "positive"), ("kind", "label"), expected)
+        x, y, label = number("x", entry["x"]), number("y", entry["y"]), checked_label(entry.get("label"))
+        return cls(x, y, polarity(entry["positive"]), label)
 
 
-def checked(interaction: Any_, photo_size: tuple[int, int]) -> Any_:
-    """Return the interaction at its pixels, with x and y of type int, or raise; `photo_size` is (H, W).
+def checked(interaction: Kind, photo_size: tuple[int, int]) -> Kind:
+    """Return the interaction in whole pixels, with x and y of type int; `photo_size` is (H, W).
 
-    Coordinates may be ints, floats, NumPy scalars or 0-d tensors and are rounded to the nearest pixel, halves up: every
-    point of the photo's area, from -0.5 up to and without W - 0.5, has its pixel.
+    Coordinates may be ints, floats, NumPy scalars or 0-d tensors. They are rounded to the nearest pixel, halves up:
+    every point of the photo's area, from -0.5 to just below W - 0.5, is in one pixel.
 
-    Raises InteractionError for what is no interaction, what lies outside the photo, NaN, infinity, anything that is not
-    a number (a bool is not), and where positive is not a bool.
+    Raises InteractionError for anything but an interaction, for points outside the photo, NaN, infinity, what is not a
+    number (a bool is not one), and where positive is not a bool.
 
     >>> checked(Click(9.6, 0), (20, 30))
     Click(x=10, y=0, positive=True)
     """
     if not isinstance(interaction, Interaction):
         raise InteractionError(
-            f"A Click was expected, {type(interaction).__name__} came. Try Click(x=..., y=...), or another interaction."
+            f"Expected an interaction, got {type(interaction).__name__}. Try Click(x=..., y=...), or another one."
         )
     return interaction.within(photo_size)
 
 
-def keys_of(stored: Mapping[str, Any], needed: tuple[str, ...], allowed: tuple[str, ...], expected: str) -> None:
-    """Raise InteractionError for a stored interaction with a key too few or too many."""
-    missing = [key for key in needed if key not in stored]
-    unknown = [text_of(key) for key in stored if not isinstance(key, str) or key not in (*needed, *allowed)]
+def check_keys(entry: Mapping[str, Any], needed: Sequence[str], allowed: Sequence[str], expected: str) -> None:
+    """Raise InteractionError for an interaction in JSON with a missing or an unknown key."""
+    missing = [key for key in needed if key not in entry]
+    unknown = [text_of(key) for key in entry if not isinstance(key, str) or key not in (*needed, *allowed)]
     if missing or unknown:
         both = ("without", missing), ("with unknown", unknown)
         faults = [f"{word} {', '.join(keys)}" for word, keys in both if keys]
-        raise InteractionError(f"{expected}, one came {' and '.join(faults)}.")
+        raise InteractionError(f"{expected}, got one {' and '.join(faults)}.")
 
 
-def checked_label(label: Any, what: str = "A click's") -> int | str | None:
-    """A class's index or name, or None; whether the network has it is seen when it is said."""
+def checked_label(label: Any, what: str = "a click's") -> int | str | None:
+    """A class's index or name, or None. Whether the network has that class is checked later."""
     if label is None or isinstance(label, str):
         return label
     try:
@@ -131,5 +130,5 @@ def checked_label(label: Any, what: str = "A click's") -> int | str | None:
     except InteractionError:
         index = math.nan
     if not isinstance(index, int):
-        raise InteractionError(f"{what} label has to be a class's index or name, {shown(label)} came.")
+        raise InteractionError(f"Expected {what} label to be a class's index or name, got {shown(label)}.")
     return index

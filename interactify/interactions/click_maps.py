@@ -48,8 +48,8 @@ def interaction_maps(
 ) -> Tensor:
     """Draw clicks into two maps (2, h, w), float32 in [0, 1]: channel 0 the positive clicks, channel 1 the negative.
 
-    `size` is (h, w); the clicks' x and y are points in this very grid, whole pixels or between them (points outside
-    the grid count with their true distance). d is the Euclidean distance in pixels to the nearest click of a polarity:
+    `size` is (h, w); the clicks' x and y are points in this grid, at whole pixels or between them, also outside it. d is
+    the Euclidean distance in pixels to the nearest click of a polarity:
 
     kind        value                    default radius          no click  source
     "distance"  1 - min(d, r) / r        255                     0         Jang & Kim 2019 (BRS), section 3.1
@@ -57,7 +57,7 @@ def interaction_maps(
     "gaussian"  exp(-d² / (2 r²))        10 (r is the σ)         0         the maximum over the clicks
     "tanh"      tanh(2 d / r)            260                     1         Sofiiuk et al. 2020 (f-BRS), its code
 
-    Mind the direction: the first three are 1 at a click and fall with distance; "tanh" is **0 at a click and grows**.
+    Note the direction: the first three are 1 at a click and fall with distance; "tanh" is **0 at a click and grows**.
 
     Raises OptionError for an unknown kind, a size without pixels or a radius that is not positive, InteractionError for
     a coordinate that is not a finite number.
@@ -66,23 +66,21 @@ def interaction_maps(
     [[[1.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]]]
     """
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise OptionError(
-            f"There is no interaction map of kind {kind!r}; the kinds are {', '.join(map(repr, _KINDS))}."
-        )
+        raise OptionError(f"Expected kind to be one of {', '.join(map(repr, _KINDS))}, got {kind!r}.")
     default, draw = _KINDS[kind]
     radius = default if radius is None else radius
     if isinstance(radius, bool) or not isinstance(radius, numbers.Real) or not 0 < radius < math.inf:
         raise OptionError(
-            f"radius is {radius!r}; expected a positive number of pixels (default for {kind!r}: {default:g})."
+            f"Expected radius to be a number of pixels above 0 (default for {kind!r}: {default:g}), got {radius!r}."
         )
     height, width = size
     if height < 1 or width < 1:
-        raise OptionError(f"size is {tuple(size)}; expected (h, w), both at least 1.")
+        raise OptionError(f"Expected size as (h, w), both at least 1, got {tuple(size)}.")
     squared = torch.full((2, height, width), math.inf, dtype=torch.float32)
     if device is not None:
         squared = squared.to(device)
     rows, columns = (torch.arange(side, dtype=torch.float64) for side in (height, width))
-    for click in clicks:  # one at a time: the memory stays that of the result, however many there are
+    for click in clicks:  # one at a time, so that memory does not grow with their number
         _check(click)
         # Each axis in float64 on the CPU, then rounded once: whole-pixel distances stay exact in float32.
         down = (rows - float(click.y)).square_().to(squared)
@@ -94,5 +92,5 @@ def interaction_maps(
 
 def _check(click: Click) -> None:
     if not isinstance(click, Click):
-        raise InteractionError(f"A Click was expected, {type(click).__name__} came. Try Click(x=..., y=...).")
-    click.to_json()  # raises where a coordinate is no finite number
+        raise InteractionError(f"Expected a Click, got {type(click).__name__}. Try Click(x=..., y=...).")
+    click.to_json()  # raises where a coordinate is not a finite number

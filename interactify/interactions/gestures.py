@@ -1,4 +1,4 @@
-"""Gestures beyond the click: scribbles, boxes, lassos, a mask to begin from, and strokes that erase and restore."""
+"""Interactions beyond the click: scribbles, boxes, lassos, initial masks, and strokes that erase and restore."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify.errors import InteractionError, OptionError, shown
-from interactify.interactions.click import Click, Interaction, checked_label, keys_of
-from interactify.interactions.validation import number, place, polarity
+from interactify.interactions.click import Click, Interaction, check_keys, checked_label
+from interactify.interactions.validation import number, pixel_at, polarity
 from interactify.masks.run_lengths import mask_of_rle, run_lengths
 
 Points = tuple[tuple[float, float], ...]
-MAX_POINTS: Final = 100_000  # points of a stroke or outline: more is a mistake, and would take minutes
+MAX_POINTS: Final = 100_000  # of a stroke or outline: more is a mistake, and would take minutes
 
 
 @dataclass(frozen=True)
 class Scribble(Interaction):
-    """A stroke along which all belongs to the object (`positive`), or does not.
+    """A stroke whose pixels all belong to the object (`positive`), or do not.
 
-    It counts as much as `weight` clicks together, however long it is, so that it does not drown them.
+    Whatever its length, it counts as much as `weight` clicks, so that it does not outweigh them.
 
     Args:
         points: (x, y) of a polyline, in photo pixels, at least one.
-        positive: False for "not this".
+        positive: False for pixels that are not the object.
         width: of the stroke, in photo pixels.
         weight: in clicks, above 0.
-        label: a class, as for `Click`.
+        label: a class, as in `Click`.
 
     >>> Scribble([(10, 20), (40, 25)]).within((60, 80)).points
     ((10, 20), (40, 25))
@@ -43,7 +43,7 @@ class Scribble(Interaction):
     label: int | str | None = None
 
     def within(self, photo_size: tuple[int, int]) -> Scribble:
-        what = "A scribble's"
+        what = "a scribble's"
         return Scribble(
             _points(self.points, photo_size, "scribble", 1),
             polarity(self.positive, what),
@@ -53,19 +53,19 @@ class Scribble(Interaction):
         )
 
     def to_json(self) -> dict[str, Any]:
-        what = "A scribble's"
+        what = "a scribble's"
         weight = float(number("weight", self.weight, what, "number of clicks"))
-        stored = {"kind": "scribble", **_stroke(self.points, self.positive, self.width, "scribble"), "weight": weight}
-        return stored if self.label is None else {**stored, "label": checked_label(self.label, what)}
+        entry = {"kind": "scribble", **_stroke(self.points, self.positive, self.width, "scribble"), "weight": weight}
+        return entry if self.label is None else {**entry, "label": checked_label(self.label, what)}
 
 
 @dataclass(frozen=True)
 class Paint(Interaction):
-    """A stroke that sets pixels of the mask itself: restored (`positive`) or erased. The network is not asked.
+    """A stroke that restores (`positive`) or erases pixels of the mask itself, without the network.
 
     Args:
         points: (x, y) of a polyline, in photo pixels, at least one.
-        width: of the stroke, in photo pixels: all pixels whose centres are at most half of it away are set.
+        width: of the stroke, in photo pixels: it sets all pixels whose centres are at most half of it away.
         positive: True to restore, False to erase.
     """
 
@@ -75,7 +75,7 @@ class Paint(Interaction):
 
     def within(self, photo_size: tuple[int, int]) -> Paint:
         points = _points(self.points, photo_size, "stroke", 1)
-        return Paint(points, _above_zero("width", self.width, "A stroke's"), polarity(self.positive, "A stroke's"))
+        return Paint(points, _above_zero("width", self.width, "a stroke's"), polarity(self.positive, "a stroke's"))
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "paint", **_stroke(self.points, self.positive, self.width, "stroke")}
@@ -83,10 +83,10 @@ class Paint(Interaction):
 
 @dataclass(frozen=True)
 class Box(Interaction):
-    """The object lies inside, all of it: outside is background, inside is not said.
+    """The whole object is inside: all pixels outside are background, those inside are open.
 
     Args:
-        left, top, right, bottom: photo pixels, all of them inside the box.
+        left, top, right, bottom: photo pixels, inclusive.
 
     >>> Box(10, 10, 29, 19).within((60, 80))
     Box(left=10, top=10, right=29, bottom=19)
@@ -98,26 +98,26 @@ class Box(Interaction):
     bottom: float
 
     def within(self, photo_size: tuple[int, int]) -> Box:
-        left, top = place(self.left, self.top, photo_size, "box's corner")
-        right, bottom = place(self.right, self.bottom, photo_size, "box's corner")
+        left, top = pixel_at(self.left, self.top, photo_size, "box's corner")
+        right, bottom = pixel_at(self.right, self.bottom, photo_size, "box's corner")
         if right < left or bottom < top:
             raise InteractionError(
-                f"Expected a box as left, top, right, bottom; {self} has its right or bottom before its left or top."
+                f"Expected left, top, right, bottom; got {self}, with its right or bottom before its left or top."
             )
         return Box(left, top, right, bottom)
 
     def to_json(self) -> dict[str, Any]:
-        sides = {name: number(name, getattr(self, name), "A box's") for name in ("left", "top", "right", "bottom")}
+        sides = {name: number(name, getattr(self, name), "a box's") for name in ("left", "top", "right", "bottom")}
         return {"kind": "box", **sides}
 
 
 @dataclass(frozen=True)
 class Lasso(Interaction):
-    """The object lies inside a closed outline, all of it: outside is background, inside is not said.
+    """The whole object is inside a closed outline: all pixels outside are background, those inside are open.
 
     Args:
-        points: (x, y) of the outline's corners, in photo pixels, at least three; the last is joined to the first. What
-            the outline passes through is inside; where it crosses itself the even-odd rule says what is.
+        points: (x, y) of the outline's corners, in photo pixels, at least three; the last is joined to the first.
+            Pixels on the outline are inside; where it crosses itself, the even-odd rule decides.
     """
 
     points: Sequence[tuple[float, float]]
@@ -131,13 +131,13 @@ class Lasso(Interaction):
 
 @dataclass(frozen=True, eq=False)
 class Mask(Interaction):
-    """A mask to begin from: "refine this".
+    """An initial mask to refine.
 
-    The network is pulled towards it as far as it goes, and the mask itself is shown. Clicks that come after change
-    those pieces of it that they contradict, where the network has come to say otherwise; the rest stands.
+    The network is pulled towards it as far as possible, and the mask itself is the result. Later clicks change those
+    pieces of it that they contradict, where the network then predicts otherwise; the rest stays.
 
     Args:
-        mask: (H, W) bool, of the photo's size; other arrays are taken where they hold 0 and 1, or 0 and 255, alone.
+        mask: (H, W) bool, of the photo's size; or an array of only 0 and 1, or only 0 and 255.
     """
 
     mask: NDArray[np.bool_]
@@ -146,25 +146,25 @@ class Mask(Interaction):
         return isinstance(other, Mask) and np.array_equal(self.mask, other.mask)
 
     def __hash__(self) -> int:
-        return hash(np.asarray(self.mask, bool).tobytes())  # of equal masks the same, whatever their dtype
+        return hash(np.asarray(self.mask, bool).tobytes())  # equal masks of any dtype have the same hash
 
     def within(self, photo_size: tuple[int, int]) -> Mask:
         try:
             array = np.asarray(self.mask)
-        except Exception as cause:  # whatever an object does when it is asked for an array
-            raise InteractionError(f"A mask (H, W) of bool was expected, {shown(self.mask)} came.") from cause
+        except Exception as cause:  # the object's own code decides what it raises
+            raise InteractionError(f"Expected a mask as (H, W) bool array, got {shown(self.mask)}.") from cause
         if array.shape != tuple(photo_size):
             height, width = photo_size
             raise InteractionError(
-                f"A mask of the photo's size was expected, ({height}, {width}); one of shape {array.shape} came."
+                f"Expected a mask of the photo's size, ({height}, {width}), got one of shape {array.shape}."
             )
         if array.dtype != bool:
             two = array.dtype.kind in "iuf" and bool(np.isin(array, (0, 1)).all() or np.isin(array, (0, 255)).all())
             if not two:
                 raise InteractionError(
-                    f"A mask of bool was expected, or of 0 and 1; {array.dtype} with other values came. Try mask > 0."
+                    f"Expected a mask of bool, or of 0 and 1; got {array.dtype} with other values. Try mask > 0."
                 )
-        own = array.astype(bool)  # a copy: what the caller draws on later is not meant
+        own = array.astype(bool)  # a copy: the caller may change the array later
         own.setflags(write=False)
         return Mask(own)
 
@@ -172,29 +172,29 @@ class Mask(Interaction):
         try:
             return {"kind": "mask", "rle": run_lengths(np.asarray(self.mask))}
         except OptionError as cause:
-            raise InteractionError(f"{cause} It is one once it has been checked.") from cause
+            raise InteractionError(f"{cause} Try `checked` on it first.") from cause
 
 
-def interaction_from_json(stored: Mapping[str, Any]) -> Interaction:
-    """The interaction that its `to_json` wrote, unchecked as one made by hand.
+def interaction_from_json(entry: Mapping[str, Any]) -> Interaction:
+    """The interaction that its `to_json` wrote; not checked against any photo.
 
     Raises:
-        InteractionError: anything else: no dict, another kind, a key missing or unknown, a value of another type.
+        InteractionError: for anything else: no dict, another kind, a missing or unknown key, a value of another type.
 
     >>> interaction_from_json({"kind": "box", "left": 3, "top": 4, "right": 20, "bottom": 30})
     Box(left=3, top=4, right=20, bottom=30)
     """
-    if not isinstance(stored, Mapping):
-        raise InteractionError(f"Expected an interaction as a dict with its kind, a {type(stored).__name__} came.")
-    kind = stored.get("kind", "click")
+    if not isinstance(entry, Mapping):
+        raise InteractionError(f"Expected an interaction as a dict with its kind, got a {type(entry).__name__}.")
+    kind = entry.get("kind", "click")
     if isinstance(kind, str) and kind == "click":
-        return Click.from_json(stored)
+        return Click.from_json(entry)
     if not isinstance(kind, str) or kind not in _KINDS:
         known = ", ".join(("click", *_KINDS))
-        raise InteractionError(f"Expected an interaction of one of the kinds {known}; {shown(kind)} came.")
+        raise InteractionError(f"Expected an interaction of one of the kinds {known}; got {shown(kind)}.")
     needed, allowed, make = _KINDS[kind]
-    keys_of(stored, needed, ("kind", *allowed), f"Expected a {kind} with {', '.join(needed)}")
-    return make(**{key: value for key, value in stored.items() if key != "kind"})
+    check_keys(entry, needed, ("kind", *allowed), f"Expected a {kind} with {', '.join(needed)}")
+    return make(**{key: value for key, value in entry.items() if key != "kind"})
 
 
 def _mask_of(rle: Any) -> Mask:
@@ -214,33 +214,33 @@ _KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[..., Interact
 
 
 def _points(points: Any, photo_size: tuple[int, int], what: str, least: int) -> Points:
-    return tuple(place(x, y, photo_size, f"{what}'s point") for x, y in _pairs(points, what, least))
+    return tuple(pixel_at(x, y, photo_size, f"{what}'s point") for x, y in _pairs(points, what, least))
 
 
 def _pairs(points: Any, what: str, least: int = 1) -> list[tuple[Any, Any]]:
     try:
-        given = list(islice(points, MAX_POINTS + 1))  # some have no end
+        given = list(islice(points, MAX_POINTS + 1))  # an iterator may be endless
         pairs = [(each[0], each[1]) for each in given if len(each) == 2]
-    except Exception:  # no sequence, or one of things that are no pairs
+    except Exception:  # not a sequence, or not one of pairs
         given, pairs = [None], []
     if len(pairs) != len(given) or not least <= len(pairs) <= MAX_POINTS:
-        raise InteractionError(f"A {what} of {least} to {MAX_POINTS} points (x, y) was expected, {shown(points)} came.")
+        raise InteractionError(f"Expected a {what} of {least} to {MAX_POINTS} points (x, y), got {shown(points)}.")
     return pairs
 
 
 def _above_zero(name: str, value: Any, what: str, of: str = "number of pixels") -> float:
     found = number(name, value, what, of)
     if not 0 < found < 1e9:
-        raise InteractionError(f"{what} {name} has to be a {of} above 0, {shown(value)} came.")
+        raise InteractionError(f"Expected {what} {name} to be a {of} above 0, got {shown(value)}.")
     return float(found)
 
 
 def _stroke(points: Any, positive: bool, width: float, what: str) -> dict[str, Any]:
-    own = f"A {what}'s"
+    own = f"a {what}'s"
     width = float(number("width", width, own))
     return {"points": _written(points, what), "positive": polarity(positive, own), "width": width}
 
 
 def _written(points: Any, what: str) -> list[list[float]]:
-    own = f"A {what}'s"
+    own = f"a {what}'s"
     return [[number("x", x, own), number("y", y, own)] for x, y in _pairs(points, what)]

@@ -88,7 +88,7 @@ def mask_points(mask: Mask) -> tuple[Pixels, NDArray[np.bool_]]:
 
 
 def _evenly(scribble: Scribble, apart: float, most: int) -> NDArray[np.float64]:
-    """(n, 2) points from end to end of a scribble, `apart` pixels from each other, or farther: at most `most` points."""
+    """(n, 2) points from end to end of a scribble, `apart` pixels apart, or farther: at most `most` points."""
     points = np.array(scribble.points, float)
     travelled = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     total = float(travelled[-1])

@@ -61,7 +61,7 @@ def mask_of_polygons(outlines: Iterable[Any], size: Sequence[int]) -> Mask:
 
 
 def pixels_enclosed(ring: Points, pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which pixels have their centres inside a ring, by the even-odd rule; the same as `mask_of_polygons`, pixel by pixel.
+    """Which of some pixels have their centres inside a ring, by the even-odd rule; agrees with `mask_of_polygons`.
 
     Args:
         ring: (N, 2) x and y of its corners, counted from the upper left *corner* of the first pixel.

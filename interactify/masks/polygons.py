@@ -19,8 +19,8 @@ class Polygon(NamedTuple):
     """One component of a mask: its outline, and those of its holes.
 
     Points are (N, 2) float64, x to the right and y down in pixels, with (0, 0) at the upper left *corner* of the
-    photo's first pixel, as COCO counts: the centre of pixel (x, y), where a click at (x, y) is, lies at (x + 0.5, y + 0.5). A
-    ring's first point is not repeated at its end.
+    photo's first pixel, as COCO counts: a click at pixel (x, y) means its centre, (x + 0.5, y + 0.5).
+    A ring's first point is not repeated at its end.
 
     Attributes:
         outer: the outline, clockwise on the screen (a positive area, y pointing down).
@@ -144,7 +144,7 @@ def _to_the_left(ring: Points, point: Points) -> tuple[int, Points]:
     reached = np.flatnonzero((np.minimum(start[:, 1], end[:, 1]) <= y) & (y <= np.maximum(start[:, 1], end[:, 1])))
     (x1, y1), (x2, y2) = start[reached].T, end[reached].T
     rise = y2 - y1
-    share = np.divide(y - y1, rise, out=np.where(x1 > x2, 0.0, 1.0), where=rise != 0)  # of a horizontal edge, its right end
+    share = np.divide(y - y1, rise, out=np.where(x1 > x2, 0.0, 1.0), where=rise != 0)  # 0 or 1: right end
     crossing = x1 + share * (x2 - x1)
     left = np.flatnonzero(crossing <= x)
     if not len(left):  # a simplified hole can reach outside its outline: any point will do, take the nearest

@@ -146,5 +146,7 @@ def unpacked(text: str | bytes) -> list[int]:
             runs.append(value + runs[-2] if len(runs) > 2 else value)
             value = shift = 0
     if shift:
-        raise OptionError(f"Expected compressed run lengths that end with a number, got {text_of(text)}. It may be cut short.")
+        raise OptionError(
+            f"Expected compressed run lengths that end with a number, got {text_of(text)}. It may be cut short."
+        )
     return runs

@@ -1,8 +1,7 @@
-"""Where variables could act inside a network, and how much of the network's work lies behind each place."""
+"""Where variables can act inside a network, and how much of its work depends on each insertion point."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from interactify.inspection.probe import submodule
+from interactify.inspection.weak_map import WeakTensorMap
 from interactify.network.feature_hooks import with_last_map
 from interactify.network.network import Network
 
@@ -26,9 +26,9 @@ class InsertionPoint:
     Attributes:
         name: the module whose output it is; "input" for the image itself.
         kind: the module's class.
-        shape: (C, h, w) of the map, for an image of the size that was probed with.
-        share: of the network's floating-point operations, those that depend on it: what a click there has to run.
-        letter: "A", "B", "C" for the usual places of f-BRS (Sofiiuk et al., CVPR 2020, section 3.3), else "".
+        shape: (C, h, w) of the map, for an image of the size the network was probed with.
+        share: the part of the network's floating-point operations that depends on it, and runs for each click.
+        letter: "A", "B", "C" for the usual points of f-BRS (Sofiiuk et al., CVPR 2020, section 3.3), else "".
     """
 
     name: str
@@ -39,7 +39,7 @@ class InsertionPoint:
 
 
 class InsertionPoints(tuple[InsertionPoint, ...]):
-    """All candidates in the order they run, the input first; printed as a table."""
+    """All candidates in the order they run, the input first; `str` makes a table."""
 
     def __str__(self) -> str:
         rows = [("", "name", "kind", "shape", "run for a click")]
@@ -53,10 +53,10 @@ class InsertionPoints(tuple[InsertionPoint, ...]):
 
 
 def insertion_points(network: Network) -> InsertionPoints:
-    """Run the network once more, on an image of zeros, and see which operations depend on which layer's map.
+    """Run the network once more, on an image of zeros, and count the operations that depend on each layer's map.
 
-    A layer counts that returns a map (N, C, h, w) of more than one pixel, with the same channels each time it runs, of
-    which the output is made.
+    Candidates are layers that return a map (N, C, h, w) of more than one pixel, with the same channels each time they
+    run, on which the output depends.
     """
     spec = network.spec
     layers = [layer for layer in spec.layers if layer.name and layer.reaches and not layer.varies]
@@ -86,54 +86,51 @@ def _operations_after(network: Network, layers: list[str], image: Tensor) -> tup
         finally:
             for handle in handles:
                 handle.remove()
-    after = [sum(count for mask, count in mode.counted.items() if mask >> bit & 1) for bit in range(len(layers))]
+    after = [sum(count for bits, count in mode.counted.items() if bits >> bit & 1) for bit in range(len(layers))]
     return after, counter.get_total_flops()
 
 
 def _mark(mode: _Dependencies, bit: int, module: nn.Module, args: Any, out: Any) -> Any:
-    behind = mode.mask_of((args, out))  # what the module's own autograd functions hid
+    bits = bit | mode.bits_of((args, out))  # the module's own autograd functions may hide what its input depends on
 
     def marked(value: Tensor) -> Tensor:
-        own = value.view_as(value)  # another object: who holds the module's input does not depend on its output
-        mode.put(own, behind | bit)
+        own = value.view_as(value)  # another object: readers of the module's input do not depend on its output
+        mode.put(own, bits)
         return own
 
     return with_last_map(out, marked)
 
 
 class _Dependencies(TorchFunctionMode):
-    """Knows of every tensor which marked layers it was computed from, as bits, and counts operations by them."""
+    """Knows for every tensor, as bits, on which marked layers it depends, and counts operations by these bits."""
 
     def __init__(self, counter: FlopCounterMode) -> None:
         super().__init__()
         self.counted: dict[int, int] = {}
         self._counter = counter
-        self._masks: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._bits = WeakTensorMap[int]()
 
-    def mask_of(self, values: Any) -> int:
-        mask = 0
+    def bits_of(self, values: Any) -> int:
+        bits = 0
+        for leaf in tree_leaves(values):
+            bits |= self._bits.get(leaf) or 0
+        return bits
+
+    def put(self, values: Any, bits: int) -> None:
         for leaf in tree_leaves(values):
             if isinstance(leaf, Tensor):
-                reference, bits = self._masks.get(id(leaf), (None, 0))
-                if reference is not None and reference() is leaf:  # an id may be used again after a tensor's death
-                    mask |= bits
-        return mask
-
-    def put(self, values: Any, mask: int) -> None:
-        for leaf in tree_leaves(values):
-            if isinstance(leaf, Tensor):
-                self._masks[id(leaf)] = (weakref.ref(leaf), mask)
+                self._bits[leaf] = bits
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        mask = self.mask_of((args, kwargs))
+        bits = self.bits_of((args, kwargs))
         before = self._counter.get_total_flops()
         out = func(*args, **kwargs)
         done = self._counter.get_total_flops() - before
         if done:
-            self.counted[mask] = self.counted.get(mask, 0) + done
-        if mask:
-            self.put(out, mask)
+            self.counted[bits] = self.counted.get(bits, 0) + done
+        if bits:
+            self.put(out, bits)
         return out

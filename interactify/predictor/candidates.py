@@ -1,7 +1,7 @@
-"""One answer, three readings: the part, the object and the group around the clicks, nested, with a score for each.
+"""Three masks from one map: the part, the object and the group around the clicks, nested, with a score for each.
 
-What a click means is ambiguous, and a network's map holds more than its zero crossing: how deep inside it a pixel lies,
-and which pieces hang together.
+What a click means is ambiguous, and a network's map has more than its zero crossing: how deep inside it a pixel is, and
+which pieces are connected.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ STEP: Final = 0.5  # the outer thresholds, as a share of the median depth of the
 def candidates(logits: NDArray[np.float32], clicks: Sequence[Click]) -> NDArray[np.float32]:
     """Three maps of logits, part, object and group; where each is above 0 is its mask, which lies in the next one's.
 
-    The object is the mask's pieces that hold a positive click; all pieces where none does. The part is what is left of
-    them at a higher threshold, half as high as the median of the mask's logits, and the group is everything above a
-    threshold as far below 0, by the median outside. Both thresholds come closer to 0 where a click would change sides:
-    what holds in the mask holds in all three.
+    The object is the mask's pieces with a positive click in them, or all pieces where there is none. The part is what
+    is left of them at a higher threshold, half as high as the median of the mask's logits. The group is everything
+    above a threshold below 0, half the median outside. Both thresholds come closer to 0 where a click would change
+    sides: a click that is satisfied in the mask is satisfied in all three.
 
     Args:
         logits: (H, W) float32.
-        clicks: in its pixels; those that the mask contradicts have no say.
+        clicks: in its pixels; those that the mask contradicts are ignored.
 
     Returns:
         (3, H, W) float32, of growing extent.
@@ -41,12 +41,12 @@ def candidates(logits: NDArray[np.float32], clicks: Sequence[Click]) -> NDArray[
     depths = [(c.positive, float(logits[int(c.y), int(c.x)])) for c in clicks]
     above = _threshold(logits[mask], [depth for positive, depth in depths if positive and depth > 0])
     below = _threshold(-logits[~mask], [-depth for positive, depth in depths if not positive and depth <= 0])
-    held = [c for c in clicks if c.positive and mask[int(c.y), int(c.x)]]
-    return np.stack([_pieces(logits - above, held), _pieces(logits, held), logits + below])
+    satisfied = [c for c in clicks if c.positive and mask[int(c.y), int(c.x)]]
+    return np.stack([_pieces(logits - above, satisfied), _pieces(logits, satisfied), logits + below])
 
 
 def expected_iou(logits: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
-    """The IoU of a mask with the truth, as far as the network's own probabilities tell.
+    """The IoU of a mask with the truth that the network's own probabilities predict.
 
     The expected intersection over the expected union, in [0, 1]; 1 for an empty mask where no pixel is likely.
 
@@ -65,10 +65,10 @@ def _threshold(depths: NDArray[np.float32], clicked: list[float]) -> np.float32:
     return np.float32(STEP * max(0.0, min([median, *clicked])))
 
 
-def _pieces(logits: NDArray[np.float32], held: Sequence[Click]) -> NDArray[np.float32]:
-    """The logits, mirrored to below 0 in every connected piece that holds none of the clicks; all kept without any."""
-    if not held:
+def _pieces(logits: NDArray[np.float32], satisfied: Sequence[Click]) -> NDArray[np.float32]:
+    """The logits, mirrored to below 0 in every connected piece without a click; unchanged where there are no clicks."""
+    if not satisfied:
         return logits
     pieces, _ = ndimage.label(logits > 0)
-    kept = np.isin(pieces, [pieces[int(c.y), int(c.x)] for c in held])  # a held click's piece is never 0, the outside
-    return np.where(kept, logits, -np.abs(logits))
+    clicked = np.isin(pieces, [pieces[int(c.y), int(c.x)] for c in satisfied])  # none is 0, the outside
+    return np.where(clicked, logits, -np.abs(logits))

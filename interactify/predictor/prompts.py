@@ -1,7 +1,7 @@
-"""What Segment Anything's callers pass, checked: points, labels, boxes and masks become one `Prompt` for each object.
+"""The prompts of Segment Anything, checked: points, labels, boxes and masks become one `Prompt` for each object.
 
-Their conventions: x before y, in pixels of the photo or, unnormalised, as shares of its sides; label 1 is the object, 0
-is not, -1 is padding that makes the rows of a batch equally long; a box is left, top, right, bottom.
+Its conventions: x before y, in pixels of the photo or, unnormalised, as shares of its sides; label 1 is the object, 0
+is background, -1 is padding that makes the rows of a batch equally long; a box is left, top, right, bottom.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from interactify.errors import InteractionError
 from interactify.interactions.click import Click, Interaction, checked
 from interactify.interactions.gestures import Box, Mask
 
-LOW: Final = 256  # rows and columns of the masks that go from one call to the next
+LOW: Final = 256  # rows and columns of low-resolution masks
 _PADDING: Final = -1
 _MOST: Final = 1e30  # logits beyond tell no more, and single precision ends not far behind
 
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What is given of one object: clicks at their pixels, a box, and a mask (256, 256) of logits to begin from."""
+    """The prompts of one object: clicks at their pixels, a box, and a mask (256, 256) of logits to start from."""
 
     clicks: tuple[Click, ...] = ()
     box: Box | None = None
@@ -196,20 +196,20 @@ def mask_of(logits: NDArray[np.float32], size: tuple[int, int]) -> Mask:
 
 
 def _numbers(name: str, values: Any) -> NDArray[np.float64]:
-    """A new array of float64, whatever it came as."""
+    """Any array of numbers as a new one of float64."""
     try:
         if isinstance(values, torch.Tensor) and not values.is_complex():
             values = values.detach().cpu().double().numpy()
         plain = np.asarray(values)
         if plain.dtype.kind not in "biufO":
             raise TypeError(f"{plain.dtype} is no type of numbers")
-        with np.errstate(over="ignore"):  # what is beyond float64 becomes infinity, and is refused as that
+        with np.errstate(over="ignore"):  # numbers beyond float64 become infinity, and are refused as that
             return np.array(plain, dtype=np.float64)
-    except Exception as cause:  # whatever an object does when it is asked for an array
+    except Exception as cause:  # conversion to an array may raise anything
         raise InteractionError(f"Expected {name} to be an array of numbers, got {type(values).__name__}.") from cause
 
 
 def _scaled(points: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
-    """In pixels; what overflows is infinity, and is refused as that."""
+    """Points in pixels; an overflow becomes infinity, and is refused as that."""
     with np.errstate(over="ignore"):
         return points * scale

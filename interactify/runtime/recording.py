@@ -20,6 +20,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
 from interactify.inspection.activation import ancestors_of
+from interactify.inspection.weak_map import WeakTensorMap
 from interactify.runtime.tape import Function, Mode, Ref, Step, Tape, refs_in, tensors_in, with_refs
 
 # Functions whose result's shape depends on values.
@@ -115,9 +116,7 @@ class _Recorder(TorchFunctionMode):
         self._mode = Mode.now(self._device)._replace(gradients=True)
         self._steps: list[Step] = []
         self._calls = 0
-        self._slots: dict[
-            int, tuple[weakref.ref[Tensor], int, bool]
-        ] = {}  # by id: the tensor, its slot, whether it requires a gradient
+        self._slots = WeakTensorMap[tuple[int, bool]]()  # a tensor's slot, and whether it requires a gradient
         self._constants: dict[int, Tensor] = {}
         self._constant_slots: dict[int, int] = {}
         self._versions: dict[int, tuple[Tensor, int]] = {}
@@ -172,9 +171,9 @@ class _Recorder(TorchFunctionMode):
 
     def _known(self, tensor: Tensor) -> bool:
         """Whether a tensor depends on the variables. Raises Unrecordable if that can't be decided."""
-        reference, _, gradient = self._slots.get(id(tensor), (None, 0, False))
-        if reference is not None and reference() is tensor:  # an id may be reused once a tensor is freed
-            if tensor.requires_grad != gradient:
+        known = self._slots.get(tensor)
+        if known is not None:
+            if tensor.requires_grad != known[1]:
                 raise Unrecordable("it has an autograd function of its own")
             return True
         if self._overwritten and (pointer := _storage(tensor)) in self._overwritten:
@@ -230,7 +229,7 @@ class _Recorder(TorchFunctionMode):
         for slot in writes:  # tensors over the same memory may require a gradient from now on
             for tensor in [r() for r in self._sharing.get(self._storages[slot], ())]:
                 if tensor is not None and (known := self._known_slot(tensor)) is not None:
-                    self._slots[id(tensor)] = (self._slots[id(tensor)][0], known, tensor.requires_grad)
+                    self._slots[tensor] = known, tensor.requires_grad
 
     def _ref(self, tensor: Tensor) -> Ref:
         slot = self._known_slot(tensor)
@@ -241,17 +240,17 @@ class _Recorder(TorchFunctionMode):
         return self._new_slot(tensor) if slot is None else self._new_slot(tensor, slot)
 
     def _known_slot(self, tensor: Tensor) -> int | None:
-        reference, slot, _ = self._slots.get(id(tensor), (None, 0, False))
-        return slot if reference is not None and reference() is tensor else None
+        known = self._slots.get(tensor)
+        return None if known is None else known[0]
 
     def _new_slot(self, tensor: Tensor, slot: int | None = None) -> int:
         if slot is None:
             slot, self._size = self._size, self._size + 1
-        reference, pointer = weakref.ref(tensor), _storage(tensor)
+        pointer = _storage(tensor)
         self._bytes[slot] = tensor.numel() * tensor.element_size()
-        self._slots[id(tensor)] = (reference, slot, tensor.requires_grad)
+        self._slots[tensor] = slot, tensor.requires_grad
         self._storages[slot] = pointer
-        self._sharing.setdefault(pointer, []).append(reference)
+        self._sharing.setdefault(pointer, []).append(weakref.ref(tensor))
         return slot
 
     def _new_constant(self, tensor: Tensor) -> int:

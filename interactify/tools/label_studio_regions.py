@@ -20,7 +20,7 @@ from scipy import ndimage
 from interactify.errors import InteractionError, OptionError, text_of
 from interactify.interactions.click import Click
 from interactify.interactions.gestures import Box
-from interactify.interactions.rasterise import bounds, held
+from interactify.interactions.rasterise import bounds, points_inside
 from interactify.interactions.validation import number
 from interactify.predictor.prompts import Prompt
 from interactify.tools.label_studio_rle import decoded, encoded
@@ -221,7 +221,7 @@ def _objects(label: str | None, group: _Group) -> list[LabelledPrompt]:
     if len(group.boxes) < 2:
         return [LabelledPrompt(label, clicks, group.boxes[0] if group.boxes else None)]
     places = np.array([(c.x, c.y) for c in clicks], np.int64).reshape(-1, 2)
-    inside = np.array([held(box, places) for box in group.boxes])  # (boxes, clicks)
+    inside = np.array([points_inside(box, places) for box in group.boxes])  # (boxes, clicks)
     boxed = [
         LabelledPrompt(label, tuple(compress(clicks, row)), box) for box, row in zip(group.boxes, inside, strict=True)
     ]
@@ -256,7 +256,7 @@ def _box(value: Mapping[str, Any], size: tuple[int, int]) -> Box:
     height, width = size
     left, top = _share(value, "x") * width, _share(value, "y") * height
     across, down = _share(value, "width") * width, _share(value, "height") * height
-    turned = math.radians(float(number("rotation", value.get("rotation") or 0, "A rectangle's")))
+    turned = math.radians(float(number("rotation", value.get("rotation") or 0, "a rectangle's")))
     corners = [(x * math.cos(turned) - y * math.sin(turned), x * math.sin(turned) + y * math.cos(turned))
                for x in (0, across) for y in (0, down)]  # fmt: skip
     xs, ys = ([round(each, 6) for each in part] for part in zip(*corners, strict=True))
@@ -265,7 +265,7 @@ def _box(value: Mapping[str, Any], size: tuple[int, int]) -> Box:
 
 def _share(value: Mapping[str, Any], name: str) -> float:
     """Percent as a share of the photo's side; rounding errors beyond a border become the border."""
-    percent = float(number(name, value.get(name), "A region's"))
+    percent = float(number(name, value.get(name), "a region's"))
     if -0.01 <= percent <= 100.01:
         percent = min(max(percent, 0.0), 100.0)
     return percent / 100

@@ -116,7 +116,7 @@ def pixel_in(value: Any, side: int, what: str) -> int:
     >>> [pixel_in(x, 80, "x") for x in (0, 0.99, 1, 79.5, 80)]
     [0, 0, 1, 79, 79]
     """
-    coordinate = number(what, value, "A point's")
+    coordinate = number(what, value, "a point's")
     if not 0 <= coordinate <= side:
         raise InteractionError(f"Expected a point's {what} from 0 to {side}, the photo's border, got {text_of(value)}.")
     return min(math.floor(coordinate), side - 1)
@@ -136,7 +136,7 @@ def box_in(sides: Sequence[Any], size: tuple[int, int]) -> Box:
     Box(left=9, top=0, right=30, bottom=19)
     """
     height, width = size
-    x0, y0, x1, y1 = (number(name, value, "A box's") for name, value in zip("xyxy", sides, strict=True))
+    x0, y0, x1, y1 = (number(name, value, "a box's") for name, value in zip("xyxy", sides, strict=True))
     left, right = sorted((x0, x1))
     top, bottom = sorted((y0, y1))
     if right < 0 or bottom < 0 or left > width or top > height:

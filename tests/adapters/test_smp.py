@@ -94,9 +94,7 @@ def test_each_architecture(name: str):
 
     session = net.session(photo)
     padded = PADDED.get(name, (64, 96))
-    own = by_hand(
-        model, photo, padded, INCEPTION if name == "DPT" else IMAGENET
-    )  # as timm states
+    own = by_hand(model, photo, padded, INCEPTION if name == "DPT" else IMAGENET)  # as timm states
     image = session.initial_step.crop.image
     assert tuple(image.shape[-2:]) == padded
     torch.testing.assert_close(net.network.plain_logits(image)[..., : SIZE[0], : SIZE[1]], own, rtol=0, atol=1e-5)

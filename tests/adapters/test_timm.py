@@ -142,7 +142,8 @@ def test_one_of_each_module(module: str) -> None:
     model = with_statistics(build(SMALLEST[module], num_classes=CLASSES), side)
     before = state(model)
     net = interactify.wrap(model, resolution=side, target=TARGET, max_evaluations=evaluations, zoom=False)
-    session = net.session(networks.random_photo(61, 87))
+    photo = networks.random_photo(61, 87)
+    session = net.session(photo)
     crop, mine = session.initial_step.crop, session.result.logits
 
     # Before a click: the output of the unwrapped network, resized.
@@ -169,8 +170,9 @@ def test_one_of_each_module(module: str) -> None:
         return float(net.energy.corrective(here[:, None], torch.tensor(labels)))
 
     at_first = energy()
-    for net.max_evaluations in (evaluations, 40):
-        session.reset()
+    for budget in (evaluations, 40):
+        options = {"resolution": side, "target": TARGET, "max_evaluations": budget, "zoom": False}
+        session = interactify.wrap(model, **options).session(photo)
         for (x, y), label in zip(points, labels, strict=True):
             session.click(x, y, positive=label)
         if energy() < at_first:

@@ -1,4 +1,4 @@
-"""The command line: clicks as typed, files written, and one line for what goes wrong."""
+"""The command line: clicks as typed, files written, and one line for each error."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def several_lines():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with a network and a photo, dark on the left and bright on the right, in which the user stands."""
+    """A folder with a network and a photo, dark on the left and bright on the right, which is the current one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "network_for_cli.py").write_text(NETWORK)
     photo = np.full((40, 64, 3), 30, np.uint8)
@@ -73,13 +73,13 @@ def test_clicks_as_typed():
 
 
 def test_a_minus_before_y_is_a_coordinate():
-    assert parse_click("3,-4") == (3, -4, True)  # outside every photo: for the session to say
+    assert parse_click("3,-4") == (3, -4, True)  # outside every photo: the session raises
 
 
 @pytest.mark.parametrize(
     "text", ["", "3", "3,", ",4", "3,4,5", "a,b", "--3,4", "nan,4", "3,inf", "-nan,4", "3;4", "- 3,4"]
 )
-def test_what_is_no_click(text):
+def test_invalid_clicks(text):
     with pytest.raises(InteractionError, match="click"):
         parse_click(text)
 
@@ -147,7 +147,7 @@ def test_segment_writes_every_format(folder, capsys):
     assert {line.split()[0] for line in of(".txt").read_text().splitlines()} == {"0"}
 
 
-def test_segment_writes_no_mask_where_another_format_is_asked_for(folder, capsys):
+def test_segment_writes_no_mask_where_another_format_is_given(folder, capsys):
     assert cli.main(["segment", "photo.png", "--format", " YOLO", "--tolerance", "1.5", *BUILD]) == 0
     assert capsys.readouterr().out.splitlines() == ["photo.txt", "photo-overlay.png"]
     assert Path("photo.txt").read_text() == "0 0.5 0 1 0 1 1 0.5 1\n"
@@ -166,18 +166,16 @@ def test_an_empty_mask_in_every_format(folder, capsys):
 def test_a_category_has_its_class_name(folder, capsys, monkeypatch):
     (folder / "network_for_cli.py").write_text(NETWORK.replace("nn.Conv2d(3, 1, 1)", "nn.Conv2d(3, 2, 1)"))
     wrap = interactify.wrap
-    monkeypatch.setattr(
-        sys.modules["interactify.wrap"], "wrap", lambda *a, **k: wrap(*a, class_names=["ground", "cup"], **k)
-    )
+    monkeypatch.setattr("interactify.interactive.wrap", lambda *a, **k: wrap(*a, class_names=["ground", "cup"], **k))
     assert cli.main(["segment", "photo.png", "--click", "50,10", "--target", "cup", "--format", "coco", *BUILD]) == 0
     assert json.loads(Path("photo-coco.json").read_text())["categories"] == [{"id": 1, "name": "cup"}]
 
 
-def test_the_help_says_what_the_formats_hold(capsys):
+def test_the_help_describes_the_formats(capsys):
     assert cli.main(["segment", "--help"]) == 0
-    told = " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
     for name, form in FORMATS.items():
-        assert f"{name} (PHOTO{form.ending}: {form.holds})" in told.replace("- ", "-")
+        assert f"{name} (PHOTO{form.ending}: {form.holds})" in printed.replace("- ", "-")
 
 
 def test_segment_without_clicks_writes_the_networks_own_mask(folder, capsys):
@@ -221,7 +219,7 @@ def test_a_network_without_checkpoint_is_noted(folder, capsys):
         (["segment", "photo.png", "--mean", "a,b"], "a,b"),
         (["segment", "photo.png", "--click", "3,x"], "'x'"),
         (["segment", "photo.png", "--click", "-nan,3"], "nan"),
-        (["segment", "photo.png", "--click", "3,4", "--click", "64,3", *BUILD], "x=64, y=3 lies outside"),
+        (["segment", "photo.png", "--click", "3,4", "--click", "64,3", *BUILD], "x=64, y=3, outside"),
         (["segment", "nope.png", "--click", "3,4"], "nope.png"),
         (["segment", "network_for_cli.py", "--click", "3,4", *BUILD], "network_for_cli.py"),
         (["segment", "cut.png", "--click", "3,4", *BUILD], "cut.png"),
@@ -236,12 +234,12 @@ def test_a_network_without_checkpoint_is_noted(folder, capsys):
         (["inspect", "--model", "unett/resnet18"], "Did you mean unet"),
         (["inspect", "--model", "unet/resnet18@nope.pt"], "nope.pt"),
         (["inspect", "--model", "network_for_cli:several_lines"], "one two three"),
-        (["inspect", "--model", "torch.nn:Flatten"], "without a single 2-D convolution"),
+        (["inspect", "--model", "torch.nn:Flatten"], "Expected a network with 2-D convolutions"),
         (["inspect", "--model", "torchvision.models:squeezenet1_1"], "per-pixel map"),
         (["demo", "--out", "photo.png/below"], "photo.png"),
     ],
 )
-def test_what_goes_wrong_is_one_line_and_status_2(folder, capsys, words, message):
+def test_an_error_is_one_line_and_status_2(folder, capsys, words, message):
     whole = (folder / "photo.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     assert cli.main(words) == 2
@@ -259,7 +257,7 @@ def test_control_c(folder, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_the_unforeseen_keeps_its_traceback(folder):
+def test_an_unforeseen_exception_keeps_its_traceback(folder):
     with pytest.raises(RuntimeError, match="unforeseen"):
         cli.main(["inspect", "--model", "network_for_cli:broken"])
 
@@ -279,23 +277,30 @@ def test_a_real_process_ends_with_one_line_and_no_traceback(folder):
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("interactify: error: The click x=70, y=3 lies")
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("interactify: error: Expected a click")
 
 
-def test_the_command_line_itself_imports_nothing_heavy():
-    # The package is replaced by an empty one at the same place: only what cli.py asks for is imported.
+def test_help_and_version_import_nothing_heavy():
     program = (
-        "import sys, types\n"
-        "package = types.ModuleType('interactify')\n"
-        f"package.__path__ = {list(interactify.__path__)!r}\n"
-        "sys.modules['interactify'] = package\n"
+        "import sys\n"
         "from interactify import cli\n"
-        "assert not any(cli.main([name, '--help']) for name in cli.COMMANDS)\n"
+        "words = [['--version'], ['--help'], *([name, '--help'] for name in cli.COMMANDS)]\n"
+        "assert [cli.main(each) for each in words] == [0] * len(words)\n"
         "heavy = {'torch', 'numpy', 'PIL', 'scipy', 'timm'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", ["interactify", "interactify.cli"])
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_both_modules_are_the_command_line_and_load_no_torch(module, word):
+    command = [sys.executable, "-X", "importtime", "-m", module, word]
+    done = subprocess.run(command, capture_output=True, text=True, env=_environment(), timeout=60)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert done.returncode == 0 and "interactify" in done.stdout
+    assert "interactify.commands.segment" in imported and "torch" not in imported
 
 
 def _environment() -> dict[str, str]:

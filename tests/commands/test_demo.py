@@ -1,4 +1,4 @@
-"""The demo: clicks are played in order, tables line up, sheets show what happened."""
+"""The demo: clicks are played in order, tables line up, sheets show the results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 
 import interactify
 from interactify import cli
-from interactify.commands import demo
+from interactify.commands import click_report
 from interactify.interactions.click import Click
 
 CLICKS = (Click(10, 20), Click(50, 10, False), Click(50, 30))
@@ -22,7 +22,7 @@ CLICKS = (Click(10, 20), Click(50, 10, False), Click(50, 30))
 
 @pytest.fixture
 def session():
-    """A small photo, seen by a network that answers to brightness."""
+    """A small photo under a network that answers to brightness."""
     conv = nn.Conv2d(3, 1, 1)
     with torch.no_grad():
         conv.weight.fill_(4 / 3)
@@ -33,18 +33,18 @@ def session():
 
 
 def test_clicks_are_played_in_order(session):
-    played = list(demo.play(session, CLICKS))
+    played = list(click_report.play(session, CLICKS))
     assert [click for click, _ in played] == list(CLICKS)
     assert [(c.x, c.y, c.positive) for c in session.interactions] == [(c.x, c.y, c.positive) for c in CLICKS]
     assert played[-1][1] is session.result
 
 
-def test_rows_say_what_happened_and_line_up(session):
+def test_rows_have_the_results_and_line_up(session):
     masks = [session.result.mask]
-    lines = demo.header().splitlines()
-    for click, result in demo.play(session, CLICKS):
+    lines = click_report.header().splitlines()
+    for click, result in click_report.play(session, CLICKS):
         masks.append(result.mask)
-        line = demo.row(click, result)
+        line = click_report.row(click, result)
         fields = line.split(")")[1].split()
         assert fields[0] == ("yes" if result.satisfied else "no")
         assert int(fields[1].replace(",", "")) == (masks[-1] != masks[-2]).sum()
@@ -54,51 +54,51 @@ def test_rows_say_what_happened_and_line_up(session):
 
 
 def test_a_sheet_has_a_panel_for_the_photo_the_prediction_and_each_click(session, monkeypatch):
-    seen = []
-    original = demo.draw.contact_sheet
+    sheets = []
+    original = click_report.draw.contact_sheet
     monkeypatch.setattr(
-        demo.draw, "contact_sheet", lambda panels, **given: seen.append(panels) or original(panels, **given)
+        click_report.draw, "contact_sheet", lambda panels, **given: sheets.append(panels) or original(panels, **given)
     )
     before, photo = session.result, session.photo
-    results = [result for _, result in demo.play(session, CLICKS)]
-    sheet = demo.story(photo, before, CLICKS, results, title="Half")
+    results = [result for _, result in click_report.play(session, CLICKS)]
+    sheet = click_report.story(photo, before, CLICKS, results, title="Half")
     assert sheet.ndim == 3 and sheet.dtype == np.uint8
-    (panels,) = seen
+    (panels,) = sheets
     assert len(panels) == 2 + len(CLICKS)
     assert [caption.split(":")[0] for caption, _ in panels[2:]] == ["Click 1", "Click 2", "Click 3"]
-    shown = panels[2][1]
-    factor = shown.shape[0] // photo.shape[0]
-    assert shown.shape == (photo.shape[0] * factor, photo.shape[1] * factor, 3) and factor > 1
+    drawn = panels[2][1]
+    factor = drawn.shape[0] // photo.shape[0]
+    assert drawn.shape == (photo.shape[0] * factor, photo.shape[1] * factor, 3) and factor > 1
     middle = tuple(int((v + 0.5) * factor) for v in (CLICKS[0].y, CLICKS[0].x))
-    assert (shown[middle] == 255).all()  # the sign of the click, at the click
+    assert (drawn[middle] == 255).all()  # the sign of the click, at the click
     assert not np.array_equal(panels[1][1], panels[0][1])
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
-    """The whole demo, once, as a person types it."""
+    """The whole demo, once, as a user types it."""
     folder = tmp_path_factory.mktemp("demo") / "pictures"
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
         status = cli.main(["demo", "--out", str(folder)])
-    return status, folder, said.getvalue()
+    return status, folder, printed.getvalue()
 
 
-def test_the_demo_writes_one_sheet_for_each_photo_and_says_where(played):
-    status, folder, said = played
+def test_the_demo_writes_one_sheet_for_each_photo_and_prints_where(played):
+    status, folder, printed = played
     assert status == 0
     names = [photo.name for photo in interactify.zoo.photos()]
     assert sorted(os.listdir(folder)) == sorted(f"{name}.png" for name in names)
-    for line, name in zip(said.splitlines()[-len(names) :], names, strict=True):
+    for line, name in zip(printed.splitlines()[-len(names) :], names, strict=True):
         assert line.strip() == str((folder / f"{name}.png").resolve())
         with Image.open(line.strip()) as sheet:
             assert sheet.width > 1000
 
 
-def test_the_demo_describes_the_network_and_tells_of_every_click(played):
-    _, _, said = played
-    assert "stem" in said and "classes" in said
+def test_the_demo_describes_the_network_and_prints_every_click(played):
+    _, _, printed = played
+    assert "stem" in printed and "classes" in printed
     clicks = [click for photo in interactify.zoo.photos() for click in photo.clicks]
-    rows = [line for line in said.splitlines() if line.startswith(("  + (", "  - ("))]
-    assert [line.split(")")[0].strip() + ")" for line in rows] == [demo.name(click) for click in clicks]
-    assert all(line.split(")")[1].split()[0] == "yes" for line in rows), said
+    rows = [line for line in printed.splitlines() if line.startswith(("  + (", "  - ("))]
+    assert [line.split(")")[0].strip() + ")" for line in rows] == [click_report.name(click) for click in clicks]
+    assert all(line.split(")")[1].split()[0] == "yes" for line in rows), printed

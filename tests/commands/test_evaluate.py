@@ -59,11 +59,11 @@ def untimed(records) -> list[dict]:
     return [{**record.to_json(), "seconds": []} for record in records]
 
 
-def kept(out: Path) -> list[Record]:
+def stored(out: Path) -> list[Record]:
     return [Record.from_json(record) for record in json.loads((out / "report.json").read_text())["records"]]
 
 
-def test_the_report_says_what_was_measured(finished):
+def test_the_report_has_the_measured_figures(finished):
     report = json.loads((finished / "report.json").read_text())
     assert [record["name"] for record in report["records"]] == ["one#1", "two#1", "two#2"]
     assert report["summary"]["objects"] == 3 and report["summary"]["satisfied"] == 1.0
@@ -91,19 +91,19 @@ def test_the_report_says_what_was_measured(finished):
         assert all(mask[y, x] == positive for gesture in record["clicks"] for x, y, positive in gesture)
 
 
-def test_a_run_is_what_evaluate_gives(finished, data):
+def test_a_run_equals_evaluate(finished, data):
     net = interactify.wrap(interactify.zoo.load())
     alone = interactify.evaluate(net, interactify.evaluation.folder(data), clicks=3, progress=False)
-    for record, other in zip(kept(finished), alone.records, strict=True):
+    for record, other in zip(stored(finished), alone.records, strict=True):
         assert record.clicks == other.clicks
-        assert record.curve == pytest.approx(other.curve, abs=0.01)  # other numbers of threads may round otherwise
+        assert record.curve == pytest.approx(other.curve, abs=0.01)  # rounding differs with the number of threads
 
 
 class Killed(BaseException):
-    """What no `except` of ours catches."""
+    """An exception that the library never catches."""
 
 
-def test_an_interrupted_run_goes_on_to_the_same_report(finished, data, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes_to_the_same_report(finished, data, tmp_path, monkeypatch):
     add = ResultsFile.add
 
     def killed_after(self, photo, records):
@@ -117,12 +117,12 @@ def test_an_interrupted_run_goes_on_to_the_same_report(finished, data, tmp_path,
     results = tmp_path / "results.jsonl"
     first = results.read_text()
     assert first.count("\n") == 2 and '"photo": "one"' in first
-    results.write_text(first + '{"photo": "two", "records": [{"na')  # as when killed while writing
+    results.write_text(first + '{"photo": "two", "records": [{"na')  # as after a kill while writing
     ran = []
     monkeypatch.setattr("interactify.evaluation.campaign.click_through", counting(ran))
     outcome = run(campaign(data, tmp_path), progress=False)
     assert ran == ["two#1", "two#2"] and results.read_text().startswith(first)
-    assert untimed(outcome.evaluation.records) == untimed(kept(finished))
+    assert untimed(outcome.evaluation.records) == untimed(stored(finished))
     again = run(campaign(data, tmp_path), progress=False)
     assert again.evaluation == outcome.evaluation and len(ran) == 2
     write_report(outcome)
@@ -171,21 +171,21 @@ def test_damaged_results_are_refused(tmp_path):
     assert ResultsFile(path, {"a": 1}).done == {} and path.read_text().count("\n") == 1
 
 
-def test_two_processes_give_what_one_gives(finished, data, tmp_path):
-    """From a real command line, as a spawned process has to find its way back to the main module."""
+def test_two_processes_give_the_results_of_one(finished, data, tmp_path):
+    """From a real command line, since a spawned process imports the main module again."""
     words = ["evaluate", "--root", str(data), "--report", str(tmp_path), "--clicks", "3", "--workers", "2"]
     done = subprocess.run(
         [sys.executable, "-m", "interactify.cli", *words], capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     assert "NoC@85" in done.stdout and done.stdout.splitlines()[-1] == str(tmp_path / "report.html")
-    assert untimed(kept(tmp_path)) == untimed(kept(finished))
+    assert untimed(stored(tmp_path)) == untimed(stored(finished))
     for name in ("one#1", "two#2"):
         assert (tmp_path / f"masks/{name}.png").read_bytes() == (finished / f"masks/{name}.png").read_bytes()
 
 
 @pytest.mark.slow
-def test_killed_for_good_at_any_moment_the_run_goes_on(finished, data, tmp_path):
+def test_a_run_killed_at_any_moment_resumes(finished, data, tmp_path):
     words = ["evaluate", "--root", str(data), "--report", str(tmp_path), "--clicks", "3", "--workers", "2"]
     for moment in (0.5, 3.0, 5.0):
         process = subprocess.Popen([sys.executable, "-m", "interactify.cli", *words], stderr=subprocess.DEVNULL)
@@ -193,7 +193,7 @@ def test_killed_for_good_at_any_moment_the_run_goes_on(finished, data, tmp_path)
         process.kill()
         process.wait()
     assert cli.main([*words[:-1], "1"]) == 0
-    assert untimed(kept(tmp_path)) == untimed(kept(finished))
+    assert untimed(stored(tmp_path)) == untimed(stored(finished))
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_killed_for_good_at_any_moment_the_run_goes_on(finished, data, tmp_path)
         (["--strokes", "nowhere"], "no folder nowhere"),
     ],
 )
-def test_what_is_refused_is_refused_in_one_line(data, tmp_path, capsys, words, message):
+def test_invalid_arguments_are_refused_in_one_line(data, tmp_path, capsys, words, message):
     out = tmp_path / "out"
     assert cli.main(["evaluate", "--root", str(data), "--report", str(out), "--clicks", "1", *words]) == 2
     error = capsys.readouterr().err.splitlines()[-1]

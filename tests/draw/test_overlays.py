@@ -1,13 +1,13 @@
-"""Drawing: what is tinted, what stays, where clicks land, and how panels are laid out."""
+"""Drawing: tint, outline, the position of clicks, and the arrangement of panels."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 from interactify import draw
-from interactify.draw.overlays import contact_sheet, overlay
+from interactify.draw.overlays import _columns, _distance_to_edge, contact_sheet, overlay
 from interactify.errors import OptionError
 from interactify.interactions.click import Click
 
@@ -57,13 +57,15 @@ def test_a_mask_without_an_edge_has_no_outline(photo, fill):
     assert np.abs(overlay(photo, mask, opacity=0.5).astype(int) - expected).max() <= 1
 
 
-def test_distance_to_edge_is_scipys(mask):
+def test_the_distance_to_the_edge_is_exact_where_a_line_can_be(mask):
     mask = mask ^ (np.random.default_rng(1).random(mask.shape) < 0.01)
-    exact = np.where(mask, ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)) - 0.5
-    ours = draw._distance_to_edge(mask, 5)
+    here, there = np.argwhere(np.ones_like(mask)), [np.argwhere(mask), np.argwhere(~mask)]
+    nearest = [spatial.KDTree(pixels).query(here)[0].reshape(mask.shape) for pixels in there]
+    exact = np.where(mask, nearest[1], nearest[0]) - 0.5
+    distance = _distance_to_edge(mask, 5)
     near = exact < 5
-    np.testing.assert_allclose(ours[near], exact[near], atol=1e-5)
-    assert (ours[~near] >= 4.4).all()
+    np.testing.assert_allclose(distance[near], exact[near], atol=1e-5)
+    assert (distance[~near] >= 4.4).all()
 
 
 def test_clicks_are_discs_of_their_colour_centred_on_their_pixel(photo):
@@ -113,13 +115,13 @@ def test_the_smallest_pictures(shape):
         ({"opacity": 1.5}, "1.5"),
     ],
 )
-def test_what_is_no_picture_is_said(changes, message):
+def test_invalid_pictures_and_masks(changes, message):
     given = {"photo": np.zeros((5, 5, 3), np.uint8), "mask": np.zeros((5, 5), bool)} | changes
     with pytest.raises(OptionError, match=message):
         overlay(given.pop("photo"), given.pop("mask"), **given)
 
 
-def _where(sheet: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
+def _box_of(sheet: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
     rows, columns = np.nonzero((sheet == np.array(colour)).all(axis=2))
     return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
 
@@ -134,23 +136,23 @@ def _plain(colour: tuple[int, int, int], height: int = 60, width: int = 90) -> n
 def test_panels_are_equally_large_on_a_grid_in_reading_order():
     sheet = contact_sheet([(f"panel {i}\nmore", _plain(c)) for i, c in enumerate(COLOURS)], columns=2, width=640)
     assert sheet.shape[1] == 640 and sheet.dtype == np.uint8
-    places = [_where(sheet, colour) for colour in COLOURS]
-    sizes = {(bottom - top, right - left) for top, bottom, left, right in places}
+    boxes = [_box_of(sheet, colour) for colour in COLOURS]
+    sizes = {(bottom - top, right - left) for top, bottom, left, right in boxes}
     assert len(sizes) == 1
     height, width = sizes.pop()
     assert width / height == pytest.approx(90 / 60, rel=0.02)
-    tops, lefts = [p[0] for p in places], [p[2] for p in places]
+    tops, lefts = [box[0] for box in boxes], [box[2] for box in boxes]
     assert tops[0] == tops[1] < tops[2] == tops[3] < tops[4]
     assert lefts[0] == lefts[2] == lefts[4] < lefts[1] == lefts[3]
-    assert lefts[0] == 640 - places[1][3]  # the same margin left and right, to the pixel with these numbers
+    assert lefts[0] == 640 - boxes[1][3]  # the same margin left and right, to the pixel with these numbers
 
 
-def test_captions_stand_under_their_panels():
+def test_captions_are_under_their_panels():
     sheet = contact_sheet([("first", _plain(COLOURS[0])), ("second", _plain(COLOURS[1]))], width=640)
     silent = contact_sheet([("", _plain(COLOURS[0])), ("", _plain(COLOURS[1]))], width=640)
     assert sheet.shape == silent.shape
     rows, columns = np.nonzero((sheet != silent).any(axis=2))
-    _, bottom, left, _ = _where(sheet, COLOURS[0])
+    _, bottom, left, _ = _box_of(sheet, COLOURS[0])
     assert rows.min() >= bottom and columns.min() >= left
     inks = np.unique(sheet[rows, columns].sum(axis=1))
     assert len(inks) > 10  # anti-aliased
@@ -160,7 +162,7 @@ def test_a_long_caption_stays_in_its_column():
     panels = [("word " * 60, _plain(COLOURS[0])), ("", _plain(COLOURS[1]))]
     sheet, silent = (contact_sheet([(text, panels[0][1]), panels[1]], width=640) for text in (panels[0][0], ""))
     columns = np.nonzero((sheet != silent).any(axis=2))[1]
-    assert columns.max() < _where(sheet, COLOURS[1])[2]
+    assert columns.max() < _box_of(sheet, COLOURS[1])[2]
 
 
 def test_a_title_takes_room_above():
@@ -170,16 +172,16 @@ def test_a_title_takes_room_above():
 
 def test_a_picture_of_another_shape_is_whole_and_keeps_its_aspect():
     sheet = contact_sheet([("a", _plain(COLOURS[0])), ("b", _plain(COLOURS[1], 90, 30))], width=640)
-    top, bottom, left, right = _where(sheet, COLOURS[1])
+    top, bottom, left, right = _box_of(sheet, COLOURS[1])
     assert (bottom - top) / (right - left) == pytest.approx(3, rel=0.05)
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (5, 3), (6, 3), (7, 4), (8, 4), (9, 3), (10, 4)])
 def test_the_last_row_is_as_full_as_it_gets(count, columns):
-    assert draw._columns(count) == columns
+    assert _columns(count) == columns
 
 
-def test_sheets_that_cannot_be():
+def test_invalid_sheets():
     with pytest.raises(OptionError, match="at least one panel"):
         contact_sheet([])
     with pytest.raises(OptionError, match="'x'"):

@@ -1,4 +1,4 @@
-"""Data sets in their published layouts, each on a tiny tree as it is unpacked."""
+"""Data sets in their published layouts, each on a tiny copy of the unpacked folders."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def picture(path: Path, values: object = None) -> None:
 
 def labels(**regions: tuple[slice, slice]) -> np.ndarray:
     values = np.zeros(SIZE, np.uint8)
-    for value, place in regions.items():
-        values[place] = int(value[1:])
+    for value, region in regions.items():
+        values[region] = int(value[1:])
     return values
 
 
@@ -140,8 +140,8 @@ def coco_tree(root: Path) -> None:
         {"id": 4, "image_id": 25, "iscrowd": 0, "segmentation": {"counts": "6<T1", "size": [height, width]}},
     ]
     (root / "annotations").mkdir()
-    told = {"images": images, "annotations": annotations, "categories": []}
-    (root / "annotations/instances_val2017.json").write_text(json.dumps(told))
+    stored = {"images": images, "annotations": annotations, "categories": []}
+    (root / "annotations/instances_val2017.json").write_text(json.dumps(stored))
 
 
 def test_coco(tmp_path):
@@ -165,7 +165,7 @@ def test_coco(tmp_path):
 
 
 def pack(runs: list[int]) -> str:
-    """COCO's text, written here to have something to read: the inverse of `unpacked`."""
+    """Write COCO's text, independently of the library: the inverse of `unpacked`."""
     text = ""
     for index, run in enumerate(runs):
         value = run - runs[index - 2] if index > 2 else run
@@ -233,10 +233,10 @@ def test_a_folder_of_masks_label_maps_and_palettes(tmp_path):
     assert [p.name for p in folder(tmp_path).every(2).photos] == ["bits", "mask", "parts"]
     with pytest.raises(OptionError, match="from 1 up"):
         folder(tmp_path).every(0)
-    assert [s.name for s in pickle.loads(pickle.dumps(folder(tmp_path)))] == named  # workers are sent them
+    assert [s.name for s in pickle.loads(pickle.dumps(folder(tmp_path)))] == named  # data sets are sent to workers
 
 
-def test_masks_that_are_none(tmp_path):
+def test_invalid_masks(tmp_path):
     picture(tmp_path / "images/a.png")
     picture(tmp_path / "masks/a.jpg", TRIMAP)
     with pytest.raises(OptionError, match="with losses"):
@@ -248,7 +248,7 @@ def test_masks_that_are_none(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["grabcut", "berkeley", "davis", "sbd", "coco", "folder"])
-def test_a_folder_of_something_else_says_what_was_expected(tmp_path, name):
+def test_a_folder_of_another_layout_is_refused(tmp_path, name):
     with pytest.raises(OptionError, match="Expected"):
         dataset_named(name, tmp_path)
     with pytest.raises(OptionError, match="no folder"):

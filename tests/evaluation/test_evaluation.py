@@ -90,7 +90,7 @@ def test_number_of_clicks_at_its_edges():
     assert number_of_clicks([at_the_last, stops_early], 0.9) == pytest.approx(10.5)
 
 
-def test_failures_are_those_that_never_got_there():
+def test_failures_never_reach_the_threshold():
     solved_at_the_last, never, perfect_before = [0.1] * 20 + [0.9], [0.1] * 21, [1.0]
     assert failures([solved_at_the_last, never, perfect_before], 0.9) == 1
     assert failures([solved_at_the_last], 0.9, most=19) == 1
@@ -157,19 +157,19 @@ def test_jittered_clicks_stay_in_the_error_and_follow_their_seed():
     mask, clicked = np.zeros(truth.shape, bool), np.zeros(truth.shape, bool)
     centre = next_click(truth, mask, clicked)
     allowed = error_around(truth, mask, centre)
-    places = set()
+    pixels = set()
     for seed in range(200):
         ((click,),) = Jitter(spread=1.0, seed=seed).turn(sample(truth), mask, clicked, 20)
         assert allowed[click.y, click.x] and click.positive
-        places.add((click.x, click.y))
-    assert len(places) > 100
+        pixels.add((click.x, click.y))
+    assert len(pixels) > 100
     once, again = (Jitter(seed=3).turn(sample(truth), mask, clicked, 20) for _ in range(2))
     assert once == again != Jitter(seed=3).turn(sample(truth, "b"), mask, clicked, 20)
     with pytest.raises(OptionError, match="spread"):
         Jitter(spread=0)
 
 
-def test_a_jittered_click_hits_no_pixel_twice_and_gives_up_at_the_centre():
+def test_a_jittered_click_repeats_no_pixel_and_falls_back_to_the_centre():
     truth = grid("..#..")
     mask, clicked = np.zeros(truth.shape, bool), np.zeros(truth.shape, bool)
     assert Jitter().turn(sample(truth), mask, clicked, 1) == ((Click(2, 0, True),),)
@@ -216,12 +216,12 @@ def test_a_user_who_draws_first_clicks_afterwards(tmp_path):
     assert run.records[0].predictions == [2, 1]
     assert run.records[0].clicks == [[[1, 1, True]], [[3, 0, False]], [[2, 1, True]]]
     assert run.records[0].curve == [0.0, 0.0, 0.5, 1.0]
-    with pytest.raises(OptionError, match=r"expected b\.png"):
+    with pytest.raises(OptionError, match=r"Expected strokes b\.png"):
         evaluate(Painter(truth), [sample(truth, "b")], user=Strokes(tmp_path), progress=False)
 
 
 class Painter:
-    """Stands in for a wrapped network: each click sets its own column right, and says how it went."""
+    """Stands in for a wrapped network: each click corrects its own column."""
 
     def __init__(self, truth):
         self.truth = truth
@@ -251,7 +251,7 @@ class PainterSession:
         return self.result
 
 
-def test_a_run_keeps_every_click(tmp_path):
+def test_a_run_records_every_click(tmp_path):
     truth = grid("....", ".##.", "....")
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
@@ -306,9 +306,9 @@ def test_a_sample_may_name_its_class(photo):
 
     torch.manual_seed(0)
     net = interactify.wrap(torch.nn.Conv2d(3, 4, 3, padding=1), mean=0, std=1, target=0)
-    asked = net.session(photo, target=2).result.mask
+    chosen = net.session(photo, target=2).result.mask
     truth = np.zeros(photo.shape[:2], np.int8)
-    for target, mask in ((2, asked), (None, net.session(photo).result.mask)):
+    for target, mask in ((2, chosen), (None, net.session(photo).result.mask)):
         run = evaluate(net, [Sample("a", photo, truth, target)], clicks=0, progress=False)
         assert run.records[0].boundary == [boundary_iou(truth, mask)]
         run = evaluate(net, [Sample("a", photo, mask.astype(np.int8), target)], progress=False)
@@ -348,7 +348,7 @@ def test_several_clicks_before_one_prediction(photo, tmp_path):
     assert session.undo() is session.initial_step.result
 
 
-def test_a_folder_without_masks_says_so(tmp_path):
+def test_a_folder_without_masks_is_refused(tmp_path):
     with pytest.raises(OptionError, match="found none"):
         list(folder(tmp_path))
     (tmp_path / "images").mkdir()

@@ -17,8 +17,8 @@ from pycocotools.coco import COCO
 from interactify import evaluation
 from interactify.errors import OptionError
 from interactify.export import CocoPhoto, coco_annotation, coco_dataset, mask_of_rle, single_ring, write_coco, write_rle
-from interactify.masks import polygons, run_lengths
-from interactify.masks.run_lengths import packed, unpacked
+from interactify.masks.polygons import polygons
+from interactify.masks.run_lengths import packed, run_lengths, unpacked
 from tests.fixtures.masks import AWKWARD, drawn, masks
 
 awkward = pytest.mark.parametrize("mask", AWKWARD.values(), ids=AWKWARD)
@@ -30,8 +30,8 @@ def check_run_lengths(mask: np.ndarray) -> None:
     assert ours["counts"].encode() == theirs["counts"] and ours["size"] == theirs["size"]
     assert reference.frPyObjects(numbers, *mask.shape) == theirs
     assert np.array_equal(reference.decode(ours), mask)
-    for told in (ours, numbers, theirs):
-        back = mask_of_rle(told)
+    for rle in (ours, numbers, theirs):
+        back = mask_of_rle(rle)
         assert back.dtype == bool and np.array_equal(back, mask)
     json.dumps([ours, numbers])
 
@@ -80,10 +80,11 @@ def test_pycocotools_fills_polygons_of_any_mask_to_the_same_mask(mask):
 @given(mask=masks(40).filter(np.any))
 @settings(deadline=None, max_examples=60)
 def test_area_and_box_are_pycocotools(mask):
-    told = coco_annotation(mask)
+    annotation = coco_annotation(mask)
     theirs = reference.encode(np.asfortranarray(mask, dtype=np.uint8))
-    assert told["area"] == reference.area(theirs) and told["bbox"] == reference.toBbox(theirs).tolist()
-    assert told["iscrowd"] == 0
+    assert annotation["area"] == reference.area(theirs)
+    assert annotation["bbox"] == reference.toBbox(theirs).tolist()
+    assert annotation["iscrowd"] == 0
 
 
 CUP, SAUCER = AWKWARD["an island in a hole"], np.tri(5, dtype=bool)
@@ -125,28 +126,28 @@ def test_the_projects_own_loader_reads_the_data_set(tmp_path, photos, outline):
 def test_simplified_polygons_are_readable_too():
     mask = np.hypot(*(np.indices((60, 60)) - 30)) < 25
     mask &= np.hypot(*(np.indices((60, 60)) - 30)) > 8
-    told = coco_annotation(mask, tolerance=1)
-    assert len(told["segmentation"][0]) < 80
-    theirs = reference.decode(reference.merge(reference.frPyObjects(told["segmentation"], 60, 60))).astype(bool)
+    annotation = coco_annotation(mask, tolerance=1)
+    assert len(annotation["segmentation"][0]) < 80
+    theirs = reference.decode(reference.merge(reference.frPyObjects(annotation["segmentation"], 60, 60))).astype(bool)
     assert evaluation.iou(theirs, mask.astype(np.int8)) > 0.9
 
 
 def test_a_file_of_run_lengths(tmp_path):
     for compressed in (True, False):
-        told = json.loads(write_rle(tmp_path / "m.json", CUP, compressed=compressed).read_text())
-        assert isinstance(told["counts"], str if compressed else list)
-        assert np.array_equal(mask_of_rle(told), CUP)
+        rle = json.loads(write_rle(tmp_path / "m.json", CUP, compressed=compressed).read_text())
+        assert isinstance(rle["counts"], str if compressed else list)
+        assert np.array_equal(mask_of_rle(rle), CUP)
 
 
 @pytest.mark.parametrize("wrong", [None, [3, 4], {"size": [2, 2]}, {"size": [2, 2], "counts": [3]},
                                    {"size": [2, 2], "counts": "~~"}, {"size": [2], "counts": [4]},
                                    {"size": [2, 2], "counts": [-1, 5]}, {"size": [-2, -2], "counts": [4]}])  # fmt: skip
-def test_what_are_no_run_lengths(wrong):
+def test_invalid_run_lengths(wrong):
     with pytest.raises(OptionError, match="Expected"):
         mask_of_rle(wrong)
 
 
-def test_what_is_no_annotation():
+def test_invalid_annotations():
     with pytest.raises(OptionError, match="empty"):
         coco_annotation(np.zeros((3, 3), bool))
     with pytest.raises(OptionError, match="bezier"):
@@ -168,7 +169,7 @@ def test_what_is_no_annotation():
         (CocoPhoto("a.png", 3), "int"),
     ],
 )
-def test_what_is_no_data_set(tmp_path, photo, message):
+def test_invalid_data_sets(tmp_path, photo, message):
     with pytest.raises(OptionError, match=message):
         coco_dataset([photo])
     with pytest.raises(OptionError, match=message):

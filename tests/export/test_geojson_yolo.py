@@ -19,7 +19,7 @@ from tests.fixtures.masks import AWKWARD, masks
 
 awkward = pytest.mark.parametrize("mask", AWKWARD.values(), ids=AWKWARD)
 CUP = AWKWARD["an island in a hole"]
-# As they are, north up, turned by a quarter, sheared, mirrored.
+# Unchanged, north up, turned by a quarter, sheared, mirrored.
 TRANSFORMS = [
     *((1, 0, 0, 0, 1, 0), (0.5, 0, 440_000, 0, -0.5, 5_100_000), (0, -1, 3, 1, 0, 2), (2, 1, 0, 0.5, 3, -7)),
     *((-1, 0, 0, 0, 1, 0),),
@@ -59,10 +59,14 @@ def test_shapely_reads_features_of_any_mask(mask, transform):
 def test_features_carry_their_properties(tmp_path):
     masks = [CUP, np.zeros_like(CUP), ~CUP]
     path = write_geojson(tmp_path / "set.geojson", masks, [{"name": "cup"}, {}, {"name": "ß", "clicks": 3}])
-    told = json.loads(path.read_text(encoding="ascii"))
-    assert told["type"] == "FeatureCollection" and {feature["type"] for feature in told["features"]} == {"Feature"}
-    assert [feature["properties"] for feature in told["features"]] == [{"name": "cup"}, {}, {"name": "ß", "clicks": 3}]
-    assert told["features"][1]["geometry"] is None
+    stored = json.loads(path.read_text(encoding="ascii"))
+    assert stored["type"] == "FeatureCollection" and {feature["type"] for feature in stored["features"]} == {"Feature"}
+    assert [feature["properties"] for feature in stored["features"]] == [
+        {"name": "cup"},
+        {},
+        {"name": "ß", "clicks": 3},
+    ]
+    assert stored["features"][1]["geometry"] is None
 
 
 def test_a_transform_of_rasterio_has_nine_numbers():
@@ -80,12 +84,12 @@ def test_pixels_are_written_as_integers_and_a_turn_keeps_the_first_point():
 @pytest.mark.parametrize(
     "wrong", [(1, 0, 0, 0, 1), (1, 0, 0, 0, 1, 0, 7), (1, 2, 0, 2, 4, 0), (1, 0, float("nan"), 0, 1, 0), "abcdef", 3]
 )
-def test_what_is_no_transform(wrong):
+def test_invalid_transforms(wrong):
     with pytest.raises(OptionError, match="transform"):
         geojson(CUP, transform=wrong)
 
 
-def test_what_is_no_feature(tmp_path):
+def test_invalid_features(tmp_path):
     with pytest.raises(OptionError, match="properties for each of 1"):
         geojson(CUP, [{}, {}])
     for nothing in (np.float32(1), float("nan"), {1, 2}):
@@ -97,15 +101,15 @@ def test_what_is_no_feature(tmp_path):
 
 
 def read_yolo(text: str, size: tuple[int, int]) -> dict[int, np.ndarray]:
-    """As a trainer reads it: numbers in parts of the sides, each line filled by itself, one mask for each class."""
-    seen: dict[int, np.ndarray] = {}
+    """As a trainer reads it: coordinates relative to the sides, each line filled alone, one mask for each class."""
+    read: dict[int, np.ndarray] = {}
     for line in text.splitlines():
         number, *parts = line.split(" ")
         points = np.array(parts, float).reshape(-1, 2)
         assert len(points) >= 3 and ((points >= 0) & (points <= 1)).all()
         outline = mask_of_polygons([points * size[::-1]], size)
-        seen[int(number)] = seen.get(int(number), np.zeros(size, bool)) | outline
-    return seen
+        read[int(number)] = read.get(int(number), np.zeros(size, bool)) | outline
+    return read
 
 
 @awkward
@@ -136,7 +140,7 @@ def test_yolo_on_a_large_photo_is_exact():
     assert np.array_equal(read_yolo("\n".join(yolo_lines(mask)), mask.shape)[0], mask)
 
 
-def test_what_is_no_yolo_label(tmp_path):
+def test_invalid_yolo_labels(tmp_path):
     for classes in ([1, 2], [], [-1], [0.5], ["cup"], [True]):
         with pytest.raises(OptionError, match="class"):
             write_yolo(tmp_path / "a.txt", CUP, classes)

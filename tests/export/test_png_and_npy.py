@@ -1,8 +1,9 @@
-"""Files: what PNG and npy hold, and that a file is there whole or not at all."""
+"""Files: the contents of PNG and npy, and that a file is written whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import pkgutil
 
 import numpy as np
 import pytest
@@ -50,9 +51,9 @@ def test_the_palette_is_vocs():
     # The table of VOC's development kit: aeroplane, bicycle, …, tv monitor, and the void.
     voc = "000000 800000 008000 808000 000080 800080 008080 808080 400000 c00000 408000 c08000"
     voc += " 400080 c00080 408080 c08080 004000 804000 00c000 80c000 004080"
-    told = [colour.tobytes().hex() for colour in export.voc_palette()]
-    assert told[:21] == voc.split() and told[255] == "e0e0c0"
-    assert len(set(told)) == 256
+    colours = [colour.tobytes().hex() for colour in export.voc_palette()]
+    assert colours[:21] == voc.split() and colours[255] == "e0e0c0"
+    assert len(set(colours)) == 256
 
 
 def test_masks_become_labels(tmp_path):
@@ -88,7 +89,7 @@ def test_probabilities_as_npy(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("write", [export.write_probability_png, export.write_probability_npy])
-def test_what_are_no_probabilities(tmp_path, write):
+def test_invalid_probabilities(tmp_path, write):
     good = np.full((3, 3), 0.5)
     outside, nan = good.copy(), good.copy()
     outside[1, 1], nan[1, 1] = 1.5, np.nan
@@ -101,7 +102,7 @@ def test_what_are_no_probabilities(tmp_path, write):
 @pytest.mark.parametrize(
     "wrong", [np.eye(3), np.eye(3, dtype=bool), np.array([[-1]]), np.array([[65536]]), np.arange(3), [[1]]]
 )
-def test_what_are_no_labels(tmp_path, wrong):
+def test_invalid_labels(tmp_path, wrong):
     with pytest.raises(OptionError, match="Expected labels"):
         export.write_labels(tmp_path / "l.png", wrong)
     assert not os.listdir(tmp_path)
@@ -144,6 +145,12 @@ def test_every_public_name_is_there(name):
     assert getattr(export, name).__doc__
 
 
+def test_no_module_has_a_public_name():
+    """Importing it would put the module in the place of the function that is loaded at its first use."""
+    modules = {each.name for each in pkgutil.iter_modules(export.__path__)}
+    assert "coco" in modules and not modules & set(export.__all__)
+
+
 def test_an_existing_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
     path = tmp_path / "m.png"
     export.write_mask(path, np.zeros((4, 4), bool))
@@ -167,13 +174,13 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["m.png"]
 
 
-def test_others_may_read_the_file_as_far_as_the_umask_lets_them(tmp_path):
+def test_others_may_read_the_file_as_far_as_the_umask_allows(tmp_path):
     (tmp_path / "plain").touch()
     path = export.write_mask(tmp_path / "m.png", np.zeros((4, 4), bool))
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_folders_are_made(tmp_path):
+def test_folders_are_created(tmp_path):
     folder = export.prepare_folder(tmp_path / "a" / "b")
     assert folder.is_dir() and not os.listdir(folder)
 
@@ -197,12 +204,12 @@ def test_a_folder_without_the_right_to_write(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((3, 3)), np.zeros((3, 3), np.uint8), np.zeros((0, 3), bool), [[True]]])
-def test_what_is_no_mask_is_refused_before_a_file_is_touched(tmp_path, wrong):
+def test_an_invalid_mask_is_refused_before_a_file_is_touched(tmp_path, wrong):
     with pytest.raises(OptionError, match="Expected a mask"):
         export.write_mask(tmp_path / "m.png", wrong)
     assert not os.listdir(tmp_path)
 
 
-def test_what_is_no_picture_is_refused(tmp_path):
+def test_an_invalid_picture_is_refused(tmp_path):
     with pytest.raises(OptionError, match="Expected a picture"):
         export.write_picture(tmp_path / "p.png", np.zeros((3, 3), np.uint8))

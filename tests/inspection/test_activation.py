@@ -12,7 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from interactify.inspection.activation import BeforeActivation, applied, convolution_depths, activation_from_values, activation_from_graph
+from interactify.inspection.activation import (
+    BeforeActivation,
+    activation_from_graph,
+    activation_from_values,
+    convolution_depths,
+    probabilities,
+)
 from tests.fixtures import networks
 
 Z = networks.random_tensor(1, 3, 6, 8)
@@ -22,7 +28,7 @@ def seen(make: Callable[[Tensor], Tensor], z: Tensor = Z) -> tuple[Tensor, tuple
     """What is made of logits, and what is known of it."""
     with BeforeActivation() as mode:
         out = make(z.clone())
-    return out, mode.before(out)
+    return out, mode.logits_of(out)
 
 
 def others(z: Tensor, k: int) -> Tensor:
@@ -167,7 +173,7 @@ def test_a_resized_probability_keeps_logits_and_gradient(kind: Any, gain: float)
     """Against the mean of the four neighbours, in double precision with logarithms only."""
     z = (Z.double() * gain / Z.abs().max()).requires_grad_(True)
     single = z.detach().float().requires_grad_(True)
-    _, before = seen(lambda z: F.interpolate(applied(z, kind), scale_factor=0.5, mode="bilinear"), single)
+    _, before = seen(lambda z: F.interpolate(probabilities(z, kind), scale_factor=0.5, mode="bilinear"), single)
     assert before is not None and before[1] == kind
 
     def mean_of_four(log_p: Tensor) -> Tensor:
@@ -207,7 +213,7 @@ def test_attention_and_gates_are_forgotten_and_not_kept_alive() -> None:
             del logits, gate
         gc.collect()
         assert [reference() for reference in gone] == [None] * 4
-        assert mode._known == {} and mode.before(x) is None
+        assert not len(mode._activated) and mode.logits_of(x) is None
 
 
 def test_an_id_used_again_is_not_mistaken() -> None:
@@ -216,7 +222,7 @@ def test_an_id_used_again_is_not_mistaken() -> None:
             p = torch.sigmoid(Z)
             del p
             other = Z * 2
-            assert mode.before(other) is None
+            assert mode.logits_of(other) is None
             del other
 
 
@@ -265,7 +271,9 @@ def test_judged_by_values_of_several_images() -> None:
     assert activation_from_values([faint]) == "sigmoid" and activation_from_values([faint, faint * 100]) == "none"
     assert activation_from_values([torch.sigmoid(Z), Z]) == "none"
     assert activation_from_values([torch.zeros(1, 1, 4, 4)] * 3) == "none", "a constant says nothing"
-    assert activation_from_values([torch.softmax(Z, 1), torch.sigmoid(Z)]) == "sigmoid", "exclusive on all images or on none"
+    assert activation_from_values([torch.softmax(Z, 1), torch.sigmoid(Z)]) == "sigmoid", (
+        "exclusive on all images or on none"
+    )
     assert activation_from_values([torch.full((1, 1, 4, 4), float("nan"))]) == "none"
 
 

@@ -106,8 +106,8 @@ def test_ways_from_the_image_to_the_stem(before: Any) -> None:
             return self.then(self.conv(before(x)))
 
     mode = watched(Way())
-    assert [call.weight for call in mode.found] == [(4, 3, 3, 3)]
-    assert mode.others == []
+    assert [call.weight for call in mode.stem] == [(4, 3, 3, 3)]
+    assert mode.other_readers == []
 
 
 def test_sizes_read_from_the_image_are_no_use_of_it() -> None:
@@ -120,7 +120,7 @@ def test_sizes_read_from_the_image_are_no_use_of_it() -> None:
             return F.interpolate(self.head(self.conv(x)), size=x.shape[-2:]).reshape(x.shape[0], 1, *x.size()[2:])
 
     mode = watched(ResizesBack())
-    assert len(mode.found) == 1 and mode.others == []
+    assert len(mode.stem) == 1 and mode.other_readers == []
 
 
 def test_a_constant_convolved_is_no_stem() -> None:
@@ -132,7 +132,7 @@ def test_a_constant_convolved_is_no_stem() -> None:
         def read(self, x: Tensor) -> Tensor:
             return self.embed(self.grid) + self.stem(x)
 
-    assert [call.weight for call in watched(Positions()).found] == [(8, 3, 3, 3)]
+    assert [call.weight for call in watched(Positions()).stem] == [(8, 3, 3, 3)]
 
 
 def test_results_are_the_very_same() -> None:
@@ -155,7 +155,7 @@ def test_no_memory_is_kept_and_no_id_is_mistaken() -> None:
             _ = image * 2
             del _
             F.conv2d(torch.empty(1, 3, 4, 4), torch.empty(1, 3, 1, 1))
-    assert mode.found == []
+    assert mode.stem == []
 
 
 def test_the_mode_ends_with_its_block_and_thread() -> None:
@@ -165,13 +165,13 @@ def test_the_mode_ends_with_its_block_and_thread() -> None:
     with pytest.raises(RuntimeError, match="own"), followed(StemSearch(image)) as mode:
         raise RuntimeError("own")
     conv(image)
-    assert mode.found == []
+    assert mode.stem == []
     with followed(StemSearch(image)) as mode:
         other = torch.rand(1, 3, 8, 8)
         elsewhere = threading.Thread(target=lambda: conv(other))
         elsewhere.start()
         elsewhere.join()
         F.conv2d(other, torch.rand(4, 3, 3, 3))  # marked in the other thread at most, where no mode runs
-        assert mode.found == []
+        assert mode.stem == []
         conv(torch.rand(1, 3, 8, 8))
-    assert mode.found == [StemCall(0, "", (4, 3, 3, 3), (3, 8, 8))]
+    assert mode.stem == [StemCall(0, "", (4, 3, 3, 3), (3, 8, 8))]

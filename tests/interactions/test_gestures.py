@@ -98,41 +98,41 @@ def test_numbers_of_any_make_become_pixels() -> None:
         (Scribble([(1, 2), (3,)]), "points \\(x, y\\)"),  # type: ignore[list-item]
         (Scribble([(1, 2, 3)]), "points \\(x, y\\)"),  # type: ignore[list-item]
         (Scribble([(1, 2)] * 100_001), "1 to 100000"),
-        (Scribble([(1, 2), (30, 2)]), "scribble's point x=30, y=2 lies outside.*30 wide and 20 high"),
+        (Scribble([(1, 2), (30, 2)]), "scribble's point.*30 wide and 20 high.*x=30, y=2, outside"),
         (Scribble([(19, 29)]), "swapped"),
         (Scribble([(float("nan"), 2)]), "finite"),
         (Scribble([("1", 2)]), "number of pixels"),  # type: ignore[list-item]
-        (Scribble([(1, 2)], positive=1), "A scribble's positive has to be True or False"),  # type: ignore[arg-type]
-        (Scribble([(1, 2)], width=0), "width has to be a number of pixels above 0"),
-        (Scribble([(1, 2)], width=True), "width has to be a number of pixels"),
-        (Scribble([(1, 2)], weight=-1), "weight has to be a number of clicks above 0"),
-        (Scribble([(1, 2)], weight="2"), "weight has to be a number of clicks"),  # type: ignore[arg-type]
-        (Scribble([(1, 2)], weight=float("inf")), "weight has to be a finite number of clicks"),
-        (Scribble([(1, 2)], label=1.5), "scribble's label has to be a class's index or name"),  # type: ignore[arg-type]
-        (Click(1, 2, label=True), "click's label has to be a class's index or name"),
-        (Click(1, 2, label=float("nan")), "label has to be a class's index or name"),  # type: ignore[arg-type]
-        (Click(1, 2, label=[1]), "label has to be a class's index or name"),  # type: ignore[arg-type]
+        (Scribble([(1, 2)], positive=1), "a scribble's positive to be True or False"),  # type: ignore[arg-type]
+        (Scribble([(1, 2)], width=0), "width to be a number of pixels above 0"),
+        (Scribble([(1, 2)], width=True), "width to be a number of pixels"),
+        (Scribble([(1, 2)], weight=-1), "weight to be a number of clicks above 0"),
+        (Scribble([(1, 2)], weight="2"), "weight to be a number of clicks"),  # type: ignore[arg-type]
+        (Scribble([(1, 2)], weight=float("inf")), "weight to be a finite number of clicks"),
+        (Scribble([(1, 2)], label=1.5), "scribble's label to be a class's index or name"),  # type: ignore[arg-type]
+        (Click(1, 2, label=True), "click's label to be a class's index or name"),
+        (Click(1, 2, label=float("nan")), "label to be a class's index or name"),  # type: ignore[arg-type]
+        (Click(1, 2, label=[1]), "label to be a class's index or name"),  # type: ignore[arg-type]
         (Paint([]), "stroke of 1 to"),
-        (Paint([(1, 20)]), "stroke's point x=1, y=20 lies outside"),
-        (Paint([(1, 2)], width=-3), "A stroke's width has to be a number of pixels above 0"),
-        (Paint([(1, 2)], width=1e300), "width has to be"),
-        (Paint([(1, 2)], positive="yes"), "A stroke's positive has to be True or False"),  # type: ignore[arg-type]
+        (Paint([(1, 20)]), "stroke's point .*x=1, y=20, outside"),
+        (Paint([(1, 2)], width=-3), "a stroke's width to be a number of pixels above 0"),
+        (Paint([(1, 2)], width=1e300), "width to be"),
+        (Paint([(1, 2)], positive="yes"), "a stroke's positive to be True or False"),  # type: ignore[arg-type]
         (Box(9, 2, 3, 8), "right or bottom before its left or top"),
         (Box(1, 8, 3, 2), "right or bottom before its left or top"),
-        (Box(0, 0, 30, 5), "box's corner x=30, y=5 lies outside"),
-        (Box(0, None, 3, 5), "A box's corner's y has to be"),  # type: ignore[arg-type]
+        (Box(0, 0, 30, 5), "box's corner .*x=30, y=5, outside"),
+        (Box(0, None, 3, 5), "a box's corner's y to be"),  # type: ignore[arg-type]
         (Lasso([(1, 2), (3, 4)]), "lasso of 3 to"),
         (Lasso("abc"), "lasso of 3 to"),  # type: ignore[arg-type]
-        (Lasso([(1, 2), (3, 4), (-1, 4)]), "lasso's point x=-1, y=4 lies outside"),
-        (Mask(np.zeros((30, 20), bool)), "photo's size was expected, \\(20, 30\\); one of shape \\(30, 20\\)"),
+        (Lasso([(1, 2), (3, 4), (-1, 4)]), "lasso's point .*x=-1, y=4, outside"),
+        (Mask(np.zeros((30, 20), bool)), "photo's size, \\(20, 30\\), got one of shape \\(30, 20\\)"),
         (Mask(np.zeros((20, 30, 1), bool)), "shape \\(20, 30, 1\\)"),
         (Mask(np.full(SIZE, 3)), "Try mask > 0"),
         (Mask(np.full(SIZE, 0.5)), "Try mask > 0"),
         (Mask(np.full(SIZE, np.nan)), "Try mask > 0"),
         (Mask(np.full(SIZE, "x")), "of 0 and 1"),
         (Mask(np.full(SIZE, None)), "of 0 and 1"),
-        (Mask(None), "photo's size was expected"),  # type: ignore[arg-type]
-        (Mask([[1], [1, 2]]), "A mask"),  # type: ignore[arg-type]
+        (Mask(None), "mask of the photo's size"),  # type: ignore[arg-type]
+        (Mask([[1], [1, 2]]), "Expected a mask"),  # type: ignore[arg-type]
     ],
     ids=lambda each: type(each).__name__ if isinstance(each, Interaction) else each[:12],
 )

@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 from shapely import LinearRing, LineString, Point, Polygon
 
 from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
-from interactify.interactions.rasterise import bounds, points_inside, region_mask, stroke_mask, points_under
-from interactify.interactions.sampling import MASK_GRID, SCRIBBLE_POINTS, scribble_points, background_points, deepest_pixel, mask_points
+from interactify.interactions.rasterise import bounds, points_inside, points_under, region_mask, stroke_mask
+from interactify.interactions.sampling import (
+    MASK_GRID,
+    SCRIBBLE_POINTS,
+    background_points,
+    deepest_pixel,
+    mask_points,
+    scribble_points,
+)
 from interactify.pictures.window import Window, whole
 
 SIZE = (18, 26)

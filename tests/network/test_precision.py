@@ -43,7 +43,7 @@ def test_weights_are_cast_once() -> None:
     net = interactify.wrap(interactify.zoo.load(), precision="bfloat16")
     suffixes = [net.session(networks.random_photo(64, 64, seed)).initial_step.crop.suffix for seed in (1, 2)]
     frozen: FrozenWeights = net.runtime.suffixes.frozen
-    casts = [key for key in frozen.made if key[0][0] == ("cast", torch.bfloat16)]
+    casts = [key for key in frozen.derived if key[0][0] == ("cast", torch.bfloat16)]
     convolutions = sum(isinstance(module, nn.Conv2d) for module in interactify.zoo.load().modules())
     assert convolutions <= len(casts) <= 2 * convolutions  # weights, and biases where there are any
     for suffix in suffixes:

@@ -36,10 +36,9 @@ def operations_of_a_click() -> int:
     net = interactify.wrap(interactify.zoo.load())
     session = net.session(networks.random_photo())
     assert session.click(x=5, y=5).status == "done"
-    net.max_evaluations = 2
     with FlopCounterMode(display=False) as counter:
         result = session.click(x=40, y=30, positive=not session.result.mask[30, 40])
-    assert result.evaluations == 2
+    assert result.evaluations >= 2
     return int(counter.get_total_flops())
 
 

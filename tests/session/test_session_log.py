@@ -145,4 +145,4 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "grey cat-labels.png",
     }
     assert main(["replay", str(tmp_path / "nowhere"), str(photo)]) == 2
-    assert "No log at" in capsys.readouterr().err
+    assert "Expected a log at" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Label Studio: what its front end sends is answered by the real WSGI app, and the command serves it."""
+"""Label Studio: the real WSGI app responds to the front end's requests, and the command serves it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.fixtures.label_studio_regions import CONFIG, SIZE, box, keypoint, reg
 
 
 def network() -> nn.Module:
-    """A network of two classes, what is redder than blue and the rest: the photo's ellipse is of the first."""
+    """A network of two classes: more red than blue, as the photo's ellipse, and the rest."""
     conv = nn.Conv2d(3, 1, 3, padding=1)
     with torch.no_grad():
         conv.weight.copy_(torch.tensor([3.0, 0.0, -3.0])[None, :, None, None] / 9)
@@ -52,7 +52,7 @@ def uri(photo: np.ndarray) -> str:
 
 
 def asked(client: Any, image: str, regions: list[dict[str, Any]] | None, config: str = CONFIG) -> Any:
-    """What Label Studio's server sends when a smart tool was used, and with None when a task is opened."""
+    """Send what Label Studio's server sends when a smart tool was used, and with None when a task is opened."""
     context = None if regions is None else {"result": regions}
     return client.post(
         "/predict",
@@ -79,20 +79,20 @@ def masks(response: Any) -> list[tuple[str, np.ndarray]]:
     return found
 
 
-def test_it_is_up_and_is_set_up(client: Any):
+def test_health_and_setup(client: Any):
     assert client.get("/health").get_json()["status"] == "UP"
-    said = {"project": "3.1700000000", "schema": CONFIG, "hostname": "http://localhost:8080", "access_token": "t"}
-    assert client.post("/setup", json=said).status_code == 200
+    setup = {"project": "3.1700000000", "schema": CONFIG, "hostname": "http://localhost:8080", "access_token": "t"}
+    assert client.post("/setup", json=setup).status_code == 200
 
 
-def test_what_was_annotated_changes_nothing(client: Any, monkeypatch: pytest.MonkeyPatch):
-    """Label Studio tells of each annotation that is saved, and takes predictions of another version for old ones."""
+def test_annotations_change_nothing(client: Any, monkeypatch: pytest.MonkeyPatch):
+    """Label Studio reports each saved annotation, and takes predictions of another version for outdated ones."""
     from label_studio_ml import api, model
 
-    def begun(*_: Any, **__: Any) -> None:
-        raise AssertionError("a process was begun")
+    def started(*_: Any, **__: Any) -> None:
+        raise AssertionError("a process was started")
 
-    monkeypatch.setattr(model.mp, "Process", begun)
+    monkeypatch.setattr(model.mp, "Process", started)
     folder = Path(api._manager.model_dir)
     setup = {"project": "3.1700000000", "schema": CONFIG, "hostname": "", "access_token": ""}
     before, files = client.post("/setup", json=setup).get_json(), list(folder.rglob("*"))
@@ -103,20 +103,20 @@ def test_what_was_annotated_changes_nothing(client: Any, monkeypatch: pytest.Mon
         "PROJECT_UPDATED",
         "START_TRAINING",
     ):
-        told = {"action": event, "project": {"id": 3}, "annotation": {"id": 1, "result": []}}
-        assert client.post("/webhook", json=told).status_code == 201
+        report = {"action": event, "project": {"id": 3}, "annotation": {"id": 1, "result": []}}
+        assert client.post("/webhook", json=report).status_code == 201
     assert client.post("/train", json={"annotations": [{}], "project": "3.1"}).status_code == 201
     assert client.post("/setup", json=setup).get_json() == before and list(folder.rglob("*")) == files
 
 
-def test_nothing_said_is_answered_with_nothing(client: Any, photo: np.ndarray):
-    """As when the last region of a smart tool is deleted; a task that is opened comes without a context."""
+def test_a_context_without_regions_gets_an_empty_prediction(client: Any, photo: np.ndarray):
+    """As when the last region of a smart tool is deleted; an opened task comes without a context."""
     single = CONFIG.replace('<Label value="Leaf" background="green"/>', "")
     assert masks(asked(client, uri(photo), [], single)) == []
     assert len(masks(asked(client, uri(photo), None, single))) == 1
 
 
-def test_of_many_tasks_one_that_is_broken_fails_alone(client: Any, photo: np.ndarray, caplog):
+def test_of_many_tasks_a_broken_one_fails_alone(client: Any, photo: np.ndarray, caplog):
     single = CONFIG.replace('<Label value="Leaf" background="green"/>', "")
 
     def predictions(*images: str) -> Any:
@@ -128,7 +128,7 @@ def test_of_many_tasks_one_that_is_broken_fails_alone(client: Any, photo: np.nda
     assert [len(each["result"]) for each in found] == [1, 0, 1] and found[1]["score"] == 0
     assert "task 8" in caplog.text and "picture file" in caplog.text
     assert predictions(broken).status_code == 400
-    assert predictions(broken, broken).status_code == 400, "where none can be answered, it is an error"
+    assert predictions(broken, broken).status_code == 400, "where all fail, it is an error"
 
 
 def test_a_photo_is_opened_once_for_all_classes(photo: np.ndarray, client: Any, monkeypatch: pytest.MonkeyPatch):
@@ -137,28 +137,28 @@ def test_a_photo_is_opened_once_for_all_classes(photo: np.ndarray, client: Any, 
 
     names = tuple(f"class {k}" for k in range(6))
     model = nn.Conv2d(3, len(names), 3, padding=1).eval()
-    served, begun, begin = InteractifyBackend.served, [], Session.__init__
-    monkeypatch.setattr(Session, "__init__", lambda self, *a, **k: begun.append(1) or begin(self, *a, **k))
+    served, opened, original = InteractifyBackend.served, [], Session.__init__
+    monkeypatch.setattr(Session, "__init__", lambda self, *a, **k: opened.append(1) or original(self, *a, **k))
     InteractifyBackend.serve(interactify.wrap(model, class_names=names, activation="none", propagation="none"))
     labels = "".join(f'<Label value="{name}"/>' for name in names)
     config = CONFIG.replace('<Label value="Fruit"/><Label value="Leaf" background="green"/>', labels)
     try:
         for _ in range(2):
             assert masks(asked(client, uri(photo), None, config))
-        assert len(begun) == 1
+        assert len(opened) == 1
     finally:
         InteractifyBackend.served = served
 
 
 @pytest.fixture
 def cloud(photo: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A Label Studio that gives the photo of task 7 to who has the key; what it was asked."""
-    stored, asked_of = io.BytesIO(), []
+    """A Label Studio that gives the photo of task 7 to those with the key; the paths that were requested."""
+    stored, requested = io.BytesIO(), []
     Image.fromarray(photo).save(stored, "PNG")
 
-    class Answering(http.server.BaseHTTPRequestHandler):
+    class LabelStudio(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked_of.append(self.path)
+            requested.append(self.path)
             known = self.path.startswith("/tasks/7/") and self.headers["Authorization"] == "Token mine"
             self.send_response(200 if known else 404)
             self.end_headers()
@@ -167,23 +167,23 @@ def cloud(photo: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), LabelStudio)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("LABEL_STUDIO_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "mine")
-    yield asked_of
+    yield requested
     server.shutdown()
     server.server_close()
 
 
-def test_a_photo_in_the_cloud_is_asked_of_label_studio_by_its_task(client: Any, photo: np.ndarray, cloud: list[str]):
+def test_a_photo_in_the_cloud_comes_from_label_studio_by_its_task(client: Any, photo: np.ndarray, cloud: list[str]):
     ((_, mask),) = masks(asked(client, "s3://bucket/a.png", [keypoint(55, 42)]))
     assert np.array_equal(mask, masks(asked(client, uri(photo), [keypoint(55, 42)]))[0][1])
     assert cloud == ["/tasks/7/presign/?fileuri=s3://bucket/a.png"]
 
 
-def test_what_is_set_is_not_asked_for(client: Any, cloud: list[str], monkeypatch: pytest.MonkeyPatch):
+def test_the_advice_names_only_missing_variables(client: Any, cloud: list[str], monkeypatch: pytest.MonkeyPatch):
     def advice() -> str:
         response = asked(client, "s3://bucket/b.png", [keypoint(55, 42)])
         assert response.status_code == 400
@@ -195,7 +195,7 @@ def test_what_is_set_is_not_asked_for(client: Any, cloud: list[str], monkeypatch
     assert "Set LABEL_STUDIO_API_KEY," in advice()
 
 
-def test_keypoints_are_answered_as_by_the_library_alone(client: Any, photo: np.ndarray):
+def test_keypoints_give_the_sessions_mask(client: Any, photo: np.ndarray):
     regions = [keypoint(55.2, 41.9), keypoint(5.1, 90.3, positive=False)]
     ((label, mask),) = masks(asked(client, uri(photo), regions))
     session = interactify.wrap(network(), propagation="none").session(photo)
@@ -225,22 +225,24 @@ def test_photos_come_from_a_path_and_through_label_studio(client: Any, photo: np
     masks(asked(client, (tmp_path / "a photo.png").as_uri(), [keypoint(55, 42)]))
     from interactify.tools.label_studio import InteractifyBackend
 
-    wanted = []
+    urls = []
     monkeypatch.setattr(
         InteractifyBackend, "get_local_path",
-        lambda self, url, **_: wanted.append(url) or str(tmp_path / "a photo.png"),
+        lambda self, url, **_: urls.append(url) or str(tmp_path / "a photo.png"),
     )  # fmt: skip
     masks(asked(client, "/data/upload/3/photo.png", [keypoint(55, 42)]))
-    assert wanted == ["/data/upload/3/photo.png"]
+    assert urls == ["/data/upload/3/photo.png"]
 
 
-def test_a_photo_of_a_local_storage_is_found_by_its_own_lookup(client: Any, photo: np.ndarray, tmp_path, monkeypatch):
+def test_a_photo_of_a_local_storage_is_found_by_label_studios_own_lookup(
+    client: Any, photo: np.ndarray, tmp_path, monkeypatch
+):
     Image.fromarray(photo).save(tmp_path / "photo.png")
     path = (tmp_path / "photo.png").as_posix().lstrip("/")  # label-studio-ml's document root is / by default
     masks(asked(client, f"/data/local-files/?d={path}", [keypoint(55, 42)]))
 
 
-def test_an_opened_task_gets_the_networks_own_mask_where_it_is_clear_of_what(client: Any, photo: np.ndarray):
+def test_an_opened_task_gets_the_networks_own_mask_for_a_single_label(client: Any, photo: np.ndarray):
     assert masks(asked(client, uri(photo), None)) == []
     ((label, mask),) = masks(
         asked(client, uri(photo), None, CONFIG.replace('<Label value="Leaf" background="green"/>', ""))
@@ -249,7 +251,7 @@ def test_an_opened_task_gets_the_networks_own_mask_where_it_is_clear_of_what(cli
     assert label == "Fruit" and np.array_equal(mask, own)
 
 
-def test_labels_that_are_the_networks_classes_ask_for_those(photo: np.ndarray, client: Any):
+def test_labels_that_are_the_networks_classes_name_the_target(photo: np.ndarray, client: Any):
     from interactify.tools.label_studio import InteractifyBackend
 
     class Two(nn.Module):
@@ -275,7 +277,7 @@ def test_labels_that_are_the_networks_classes_ask_for_those(photo: np.ndarray, c
         InteractifyBackend.served = served
 
 
-def test_what_can_not_be_answered_is_a_400_with_the_reason(client: Any, photo: np.ndarray):
+def test_an_invalid_request_is_a_400_with_the_reason(client: Any, photo: np.ndarray):
     whole = uri(photo)
     for image, regions, config, reason in (
         (whole, [{**keypoint(5, 5), "image_rotation": 90}], CONFIG, "rotated by 90 degrees"),
@@ -291,7 +293,7 @@ def test_what_can_not_be_answered_is_a_400_with_the_reason(client: Any, photo: n
         assert response.status_code == 400 and reason in response.get_json()["detail"], response.get_data(as_text=True)
 
 
-def test_the_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_the_command_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     import sys
 
     monkeypatch.setitem(sys.modules, "interactify.tools.label_studio", None)
@@ -300,8 +302,8 @@ def test_the_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsy
     assert cli.main(["label-studio", "--port", "99999"]) == 2
 
 
-def test_the_network_runs_where_it_is_said_to(monkeypatch: pytest.MonkeyPatch, capsys):
-    """On a GPU where there is one, and else where --device says."""
+def test_the_network_runs_on_the_named_device(monkeypatch: pytest.MonkeyPatch, capsys):
+    """On a GPU where there is one, or on that of --device."""
     import argparse
 
     from interactify.commands import inspect, label_studio
@@ -323,7 +325,7 @@ def test_the_network_runs_where_it_is_said_to(monkeypatch: pytest.MonkeyPatch, c
     assert moved == ["cuda", "cuda:1", "cpu", "cpu", "cuda:1", "cpu"]
 
 
-def test_a_device_that_there_is_not_is_one_line(client: Any, capsys: pytest.CaptureFixture[str]):
+def test_a_missing_device_is_one_line(client: Any, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["label-studio", "--device", "none-such"]) == 2
     assert "device of this machine" in capsys.readouterr().err
 
@@ -331,24 +333,24 @@ def test_a_device_that_there_is_not_is_one_line(client: Any, capsys: pytest.Capt
 def test_the_command_serves_until_it_is_interrupted(
     client: Any, monkeypatch, capsys, photo: np.ndarray, tmp_path: Path
 ):
-    """The command as it is, its server one that ends after an answer over the network."""
+    """The command itself, with a server that ends after one response over the network."""
     from werkzeug import serving
 
-    answers: list[Any] = []
+    responses: list[Any] = []
 
     def served_once(host: str, port: int, app: Any, **options: Any) -> None:
         server = serving.make_server(host, 0, app, **options)
         worker = threading.Thread(target=server.serve_forever, daemon=True)
         worker.start()
-        said = {"tasks": [{"id": 1, "data": {"image": uri(photo)}}], "label_config": CONFIG,
+        body = {"tasks": [{"id": 1, "data": {"image": uri(photo)}}], "label_config": CONFIG,
                 "project": "1.2", "params": {"context": {"result": [keypoint(55, 42)]}}}  # fmt: skip
         sent = urllib.request.Request(
             f"http://{host}:{server.server_port}/predict",
-            json.dumps(said).encode(),
+            json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(sent, timeout=60) as response:
-            answers.append(json.load(response))
+            responses.append(json.load(response))
         server.shutdown()
         worker.join()
 
@@ -362,5 +364,5 @@ def test_the_command_serves_until_it_is_interrupted(
     finally:
         InteractifyBackend.served = served
     assert "http://127.0.0.1:9090" in capsys.readouterr().out
-    assert decoded(answers[0]["results"][0]["result"][0]["value"]["rle"], SIZE)[30, 55]
+    assert decoded(responses[0]["results"][0]["result"][0]["value"]["rle"], SIZE)[30, 55]
     assert not list(tmp_path.iterdir())

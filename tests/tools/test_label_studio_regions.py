@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interactify import Click
+from interactify import Box, Click
 from interactify.errors import InteractionError, OptionError
-from interactify.predictor.prompts import Rectangle
-from interactify.tools.label_studio_regions import Controls, controls_of, places, read_regions
+from interactify.tools.label_studio_regions import Controls, clicks_along, controls_of, read_regions
 from interactify.tools.label_studio_rle import decoded, encoded
 from tests.fixtures.label_studio_regions import CONFIG, SIZE, box, keypoint, region, stroke
 
 
-def test_run_lengths_of_label_studios_own_converter_read_alike():
+def test_run_lengths_equal_those_of_label_studios_own_converter():
     brush = pytest.importorskip("label_studio_converter.brush", reason="needs label-studio-converter")
     generator = np.random.default_rng(0)
     for shape, share in (
@@ -35,7 +34,7 @@ def test_run_lengths_of_label_studios_own_converter_read_alike():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (13, 7), (200, 500)])
-def test_run_lengths_come_back(shape: tuple[int, int]):
+def test_run_lengths_round_trip(shape: tuple[int, int]):
     generator = np.random.default_rng(1)
     for share in (0, 0.001, 0.3, 0.97, 1):
         mask = generator.random(shape) < share
@@ -43,7 +42,7 @@ def test_run_lengths_come_back(shape: tuple[int, int]):
 
 
 def test_single_values_and_colours_of_the_front_end_are_read():
-    """Two pixels in red, the first opaque, the second faint; the front end packs so what does not repeat."""
+    """Two pixels in red, the first opaque, the second faint; the front end packs values so that do not repeat."""
     values = [200, 0, 0, 255, 200, 0, 0, 60]
     bits = f"{8:032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in (3, 4, 8, 16))
     bits += "0" + "00" + f"{7:03b}" + "".join(f"{value:08b}" for value in values)
@@ -57,68 +56,68 @@ def test_broken_run_lengths_are_refused(rle: Any):
         decoded(rle, (1, 2))
 
 
-def test_percent_become_pixels_and_the_borders_are_the_last_pixels():
-    (said,) = read_regions([keypoint(0, 0), keypoint(100, 100), keypoint(55.5, 41.7, positive=False)], SIZE)
-    assert said.label == "Fruit" and said.box is None
-    assert said.clicks == (Click(0, 0), Click(99, 71), Click(55, 30, positive=False))
-    (said,) = read_regions([box(25, 12.5, 60, 50), keypoint(50, 50)], SIZE)
-    assert said.box == Rectangle(25, 9, 84, 44) and said.clicks == (Click(50, 36),)
+def test_percent_become_pixels_and_borders_the_last_pixels():
+    (prompt,) = read_regions([keypoint(0, 0), keypoint(100, 100), keypoint(55.5, 41.7, positive=False)], SIZE)
+    assert prompt.label == "Fruit" and prompt.box is None
+    assert prompt.clicks == (Click(0, 0), Click(99, 71), Click(55, 30, positive=False))
+    (prompt,) = read_regions([box(25, 12.5, 60, 50), keypoint(50, 50)], SIZE)
+    assert prompt.box == Box(25, 9, 84, 44) and prompt.clicks == (Click(50, 36),)
 
 
-def test_a_turned_rectangle_is_the_box_around_it():
-    (said,) = read_regions([box(50, 50, 10, 20, rotation=90)], SIZE)
-    # 10 pixels across and 14.4 down, turned about the corner (50, 36): to the left of it, and below.
-    assert said.box == Rectangle(35, 36, 49, 45)
+def test_a_rotated_rectangle_becomes_the_box_around_it():
+    (prompt,) = read_regions([box(50, 50, 10, 20, rotation=90)], SIZE)
+    # 10 pixels across and 14.4 down, rotated about the corner (50, 36): left of it and below.
+    assert prompt.box == Box(35, 36, 49, 45)
 
 
 def test_labels_are_objects_and_so_are_several_boxes():
     regions = [keypoint(10, 10), keypoint(20, 20, "Leaf"), box(50, 50, 10, 10, "Leaf"), box(70, 70, 20, 20, "Leaf")]
     found = read_regions([*regions, keypoint(75, 75, "Leaf", positive=False)], SIZE)
-    assert [(said.label, said.box is not None, len(said.clicks)) for said in found] == [
+    assert [(prompt.label, prompt.box is not None, len(prompt.clicks)) for prompt in found] == [
         ("Fruit", False, 1), ("Leaf", True, 0), ("Leaf", True, 1), ("Leaf", False, 1),
     ]  # fmt: skip
 
 
-def test_what_was_accepted_or_drawn_by_hand_is_not_asked_about():
-    """Regions of smart tools say whether they are positive, where any does."""
+def test_accepted_regions_and_those_drawn_by_hand_are_no_prompts():
+    """If any region has "is_positive", those of smart tools are the ones that have it."""
     by_hand = [keypoint(10, 10, positive=None), box(1, 1, 10, 10, positive=None)]
-    (said,) = read_regions([*by_hand, box(50, 50, 20, 20), keypoint(55, 55, positive=False)], SIZE)
-    assert said.box == Rectangle(50, 36, 69, 50) and said.clicks == (Click(55, 39, positive=False),)
+    (prompt,) = read_regions([*by_hand, box(50, 50, 20, 20), keypoint(55, 55, positive=False)], SIZE)
+    assert prompt.box == Box(50, 36, 69, 50) and prompt.clicks == (Click(55, 39, positive=False),)
     assert read_regions([keypoint(5, 5, "Leaf", positive=None), keypoint(50, 50)], SIZE)[0].label == "Fruit"
-    (said,) = read_regions([keypoint(10, 10, positive=None), keypoint(20, 20, positive=None)], SIZE)
-    assert len(said.clicks) == 2, "where none says so, all are read"
+    (prompt,) = read_regions([keypoint(10, 10, positive=None), keypoint(20, 20, positive=None)], SIZE)
+    assert len(prompt.clicks) == 2, "where none has it, all are read"
 
 
-def test_of_strokes_the_last_one_of_a_label_is_read():
-    """Those before are masks that were accepted, which nothing tells from strokes."""
+def test_only_the_last_stroke_of_a_label_is_read():
+    """The earlier ones are accepted masks, which look the same as strokes."""
     accepted, drawn = stroke(np.s_[5:60], np.s_[2:40]), stroke(np.s_[28:33], np.s_[60:90])
     leaf = stroke(np.s_[2:4], np.s_[90:95], label="Leaf")
     other, fruit = read_regions([accepted, leaf, drawn], SIZE)
     assert fruit.clicks == read_regions([drawn], SIZE)[0].clicks and all(click.x >= 60 for click in fruit.clicks)
     assert other.label == "Leaf" and other.clicks
     marked = [stroke(np.s_[5:9], np.s_[2:40], positive=True), stroke(np.s_[50:54], np.s_[2:40], positive=False)]
-    (said,) = read_regions([accepted, *marked, keypoint(50, 50)], SIZE)
-    ys = {positive: [click.y for click in said.clicks if click.positive is positive] for positive in (True, False)}
-    assert max(ys[True]) == 36 and sorted(ys[True])[-2] < 9 and min(ys[False]) >= 50, "those of the tool are all read"
+    (prompt,) = read_regions([accepted, *marked, keypoint(50, 50)], SIZE)
+    ys = {positive: [click.y for click in prompt.clicks if click.positive is positive] for positive in (True, False)}
+    assert max(ys[True]) == 36 and sorted(ys[True])[-2] < 9 and min(ys[False]) >= 50, "all of the tool's are read"
 
 
-def test_results_that_are_no_shapes_are_passed_over():
+def test_results_that_are_no_shapes_are_skipped():
     chosen = region("choices", x=50, y=50, width=20, height=20, choices=["big"])
-    spoken = {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"}
-    (said,) = read_regions([chosen, box(50, 50, 20, 20), spoken, region("textarea", text=["a leaf"])], SIZE)
-    assert said.box == Rectangle(50, 36, 69, 50)
+    relation = {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"}
+    (prompt,) = read_regions([chosen, box(50, 50, 20, 20), relation, region("textarea", text=["a leaf"])], SIZE)
+    assert prompt.box == Box(50, 36, 69, 50)
     assert read_regions([chosen], SIZE) == []
 
 
-def test_a_stroke_is_read_as_places_in_its_middle():
+def test_a_stroke_becomes_clicks_along_its_middle():
     stroke = np.zeros(SIZE, bool)
     stroke[28:33, 40:70] = True
-    (said,) = read_regions([region("brushlabels", format="rle", rle=encoded(stroke))], SIZE)
-    assert 4 <= len(said.clicks) <= 8 and all(click.positive and click.y == 30 for click in said.clicks)
-    assert max(c.x for c in said.clicks) - min(c.x for c in said.clicks) > 20
+    (prompt,) = read_regions([region("brushlabels", format="rle", rle=encoded(stroke))], SIZE)
+    assert 4 <= len(prompt.clicks) <= 8 and all(click.positive and click.y == 30 for click in prompt.clicks)
+    assert max(c.x for c in prompt.clicks) - min(c.x for c in prompt.clicks) > 20
     one = np.zeros(SIZE, bool)
     one[5, 7] = True
-    assert places(one, False) == [Click(7, 5, positive=False)] and places(np.zeros(SIZE, bool)) == []
+    assert clicks_along(one, False) == [Click(7, 5, positive=False)] and clicks_along(np.zeros(SIZE, bool)) == []
 
 
 REFUSED = {
@@ -133,7 +132,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_regions_that_are_refused(kind: str):
+def test_invalid_regions_are_refused(kind: str):
     with pytest.raises(InteractionError, match=re.escape(REFUSED[kind][1])):
         read_regions([REFUSED[kind][0]], SIZE)
 
@@ -154,6 +153,6 @@ def test_the_configuration_names_brush_image_and_labels():
             controls_of(config)
 
 
-def test_tasks_of_several_images_are_refused_by_name():
+def test_tasks_of_several_images_are_refused():
     with pytest.raises(OptionError, match=r"valueList.*not supported"):
         controls_of(CONFIG.replace('value="$image"', 'valueList="$images"'))

@@ -68,8 +68,8 @@ class Dataset:
         duplicates = [name for name, count in counts.items() if count > 1]
         if duplicates:  # their records would have the same name
             raise OptionError(
-                f"Expected photos of different names in the data set {self.name}, got two photos called {duplicates[0]}."
-                " Try to rename one, or to list it once."
+                f"Expected photos of different names in the data set {self.name}, got two photos called "
+                f"{duplicates[0]}. Try to rename one, or to list it once."
             )
 
     def __iter__(self) -> Iterator[Sample]:

@@ -119,9 +119,9 @@ NOTES = (
     "NoC@q is the mean number of clicks until IoU ≥ q, a failure counting as the most clicks; reaching q at the last "
     "click is no failure. Unknown pixels are not counted. Boundary IoU compares bands of 2 % of the diagonal (Cheng et "
     "al. 2021). Collateral change is the share of pixels that became wrong farther than 10 % of the diagonal from "
-    "every new click. The band around the curve is the middle half of the objects. Seconds are those of the refinement, "
-    "without reading the photo, the first prediction and the simulated user. Best, median and worst are chosen by the "
-    "area under the curve."
+    "every new click. The band around the curve is the middle half of the objects. Seconds are those of the "
+    "refinement, without reading the photo, the first prediction and the simulated user. Best, median and worst are "
+    "chosen by the area under the curve."
 )
 
 
