@@ -1,13 +1,13 @@
 """The training-free reconfiguration of the first convolution: interaction maps enter beside the image.
 
-Two conversions, both exact before the first interaction and neither trained:
+Two conversions, neither of them trained, and both exact before the first interaction:
 
 - zero kernels: each stem convolution gets a parallel branch over the maps whose kernels are all zero. The output
-  equals the original's for *any* maps; the kernels are what can then be moved, by refinement or by training.
+  equals the original's for *any* maps; refinement or training can then change the kernels.
 - image kernels (Jang & Kim, CVPR 2019, section 3.3): one map per image channel, read through the first
   convolution's own kernels. The output equals the original's for zero maps.
 
-How the maps enter a pass is in `network/stem_branch.py`.
+`network/stem_branch.py` adds the maps to a pass.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ Kernels = Literal["zero", "image"]
 
 
 class ReconfiguredStem(nn.Module):
-    """A network that takes (N, C + maps, H, W), image channels first; returns what the original returns.
+    """A network that takes (N, C + maps, H, W), image channels first, and returns what the original returns.
 
-    `model` is an independent copy: training it, or its `kernels`, leaves the original alone.
+    `model` is an independent copy: training it, or its `kernels`, does not change the original.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ReconfiguredStem(nn.Module):
         if x.ndim != 4 or x.shape[1] != expected:
             raise ModelError(
                 f"Expected (N, {expected}, H, W): {self.channels} image channels, then {self.maps} interaction maps; "
-                f"got {tuple(x.shape)}. Concatenate them along dim 1."
+                f"got {tuple(x.shape)}. Try torch.cat along dim 1."
             )
         image, maps = x[:, : self.channels], x[:, self.channels :]
         if len(self.kernels):
@@ -78,12 +78,12 @@ class ReconfiguredStem(nn.Module):
 def reconfigure_stem(
     model: nn.Module, maps: int | None = None, kernels: Kernels = "zero", *, stem: str | None = None
 ) -> ReconfiguredStem:
-    """Give a network interaction-map channels without training it, and without changing its answer.
+    """Give a network interaction-map channels without training it, and without changing its output.
 
     Args:
-        model: the network, image batches (N, C, H, W) in. It is copied; yours stays as it is.
-        maps: how many interaction-map channels are added; 2 (positive, negative) by default. With
-            `kernels="image"` it is the number of image channels, and need not be given.
+        model: a network of image batches (N, C, H, W). It is copied, and never changed.
+        maps: the number of interaction-map channels to add; 2 (positive, negative) by default. With
+            `kernels="image"` it is the number of image channels, and may be omitted.
         kernels: "zero" adds zero-weighted kernels, so that the output equals the original's exactly for any maps;
             "image" reuses the first convolution's own kernels for the maps, so that it does for zero maps
             (Jang & Kim, "Interactive Image Segmentation via Backpropagating Refinement Scheme", CVPR 2019, 3.3).
@@ -94,8 +94,8 @@ def reconfigure_stem(
         parameters (`.kernels`), ready for training.
 
     Raises:
-        ModelError: where the network can't be run, or no convolution reads the image.
-        OptionError: for other kernels than "zero" and "image", or a number of maps that does not go with them.
+        ModelError: the network can't be run, or no convolution reads the image.
+        OptionError: for kernels other than "zero" and "image", or a number of maps that does not fit them.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 1)).eval()
     >>> wider = interactify.reconfigure_stem(model, maps=2, kernels="zero")
@@ -113,8 +113,8 @@ def reconfigure_stem(
     if kernels == "image":
         if maps not in (None, found.channels):
             raise OptionError(
-                f"kernels='image' gives one map per image channel, here {found.channels}; got maps={maps}. "
-                "Leave `maps` out, or use kernels='zero'."
+                f"Expected maps={found.channels} with kernels='image', one map per image channel, got maps={maps}. "
+                "Try without maps=, or with kernels='zero'."
             )
         maps = found.channels
     independent = independent_copy_of(model)

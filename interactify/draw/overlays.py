@@ -128,9 +128,7 @@ def contact_sheet(
     400
     """
     if not panels:
-        raise OptionError(
-            "Expected at least one panel for a contact sheet, got none. Try one."
-        )
+        raise OptionError("Expected at least one panel for a contact sheet, got none. Try one.")
     for caption, picture in panels:
         _check_picture(picture, f"picture of panel {caption!r}")
     columns = _columns(len(panels)) if columns is None else columns

@@ -135,9 +135,7 @@ def write_picture(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> P
     """
     good = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     if not good or not picture.size:
-        raise OptionError(
-            f"Expected a picture as (H, W, 3) uint8 array with pixels in it, got {described(picture)}."
-        )
+        raise OptionError(f"Expected a picture as (H, W, 3) uint8 array with pixels in it, got {described(picture)}.")
     return _write_png(Path(path), Image.fromarray(picture))
 
 

@@ -29,8 +29,8 @@ _running = threading.local()
 class StemCall:
     """One convolution that reads the image: the `index`-th such call of a forward pass.
 
-    `weight` is its shape (O, C / groups, kh, kw), `inputs` the shape (C, H, W) of what it read, `module` the name of the
-    module that made the call ("" for the network itself).
+    `weight` is its shape (O, C / groups, kh, kw), `inputs` the shape (C, H, W) of what it read, `module` the name of
+    the calling module ("" for the network itself).
     """
 
     index: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -58,14 +59,8 @@ def probe(
             draws = not torch.equal(before, torch.get_rng_state())
             _check_convolutional(replica, run.search)
             image, size = run.image, (run.image.shape[-2], run.image.shape[-1])
-            found = locate_output(
-                run.raw,
-                size,
-                knowledge.output,
-                knowledge.activation,
-                run.activations,
-                lambda: _more_outputs(replica, image.detach()),
-            )
+            rerun = partial(_more_outputs, replica, image.detach())
+            found = locate_output(run.raw, size, knowledge.output, knowledge.activation, run.activations, rerun)
     finally:
         if hook is not None:
             hook.remove()

@@ -48,8 +48,8 @@ def interaction_maps(
 ) -> Tensor:
     """Draw clicks into two maps (2, h, w), float32 in [0, 1]: channel 0 the positive clicks, channel 1 the negative.
 
-    `size` is (h, w); the clicks' x and y are points in this grid, at whole pixels or between them, also outside it. d is
-    the Euclidean distance in pixels to the nearest click of a polarity:
+    `size` is (h, w); the clicks' x and y are points in this grid, at whole pixels or between them, also outside it. d
+    is the Euclidean distance in pixels to the nearest click of a polarity:
 
     kind        value                    default radius          no click  source
     "distance"  1 - min(d, r) / r        255                     0         Jang & Kim 2019 (BRS), section 3.1

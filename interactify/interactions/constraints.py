@@ -100,9 +100,7 @@ def combine(
         combination.add_older(index, interactions[index])
     if assume_centre:
         combination.add_centre()
-    owned = sorted(
-        ((index, p) for index, points in combination.points.items() for p in points), key=lambda each: each[0]
-    )
+    owned = [(index, p) for index, points in sorted(combination.points.items()) for p in points]
     return Constraints(
         tuple(interactions),
         tuple(each for i, each in enumerate(interactions) if i not in combination.overruled),

@@ -92,14 +92,12 @@ def checked_probability(probability: Any) -> NDArray[np.floating]:
             f"Expected probabilities as (H, W) array of floats with pixels in it, got {described(probability)}."
         )
     if not ((probability >= 0) & (probability <= 1)).all():  # NaN fails this too
-        raise OptionError(
-            "Expected probabilities from 0 to 1, got some outside or not finite. Try a sigmoid, if these are logits."
-        )
+        raise OptionError("Expected probabilities from 0 to 1, got others, or NaN. Try a sigmoid if these are logits.")
     return probability
 
 
 def label_map(masks: Sequence[Mask] | NDArray[np.bool_]) -> Labels:
-    """Combine the masks of objects into a label map: 0 for background, 1 for the first mask, 2 for the second, …
+    """Combine masks of objects into a label map: 0 for background, 1 for the first mask, 2 for the second, and so on.
 
     Args:
         masks: (H, W) bool each, at least one; where they overlap, the later one wins.

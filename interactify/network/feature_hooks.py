@@ -1,7 +1,7 @@
-"""Changing a map inside the network for the length of one forward pass, in one thread.
+"""Change a map inside the network during one forward pass, in one thread.
 
-A hook sits on the replica's layer for good and does nothing, unless this very thread is inside `changed_at`: two
-sessions on one network, in two threads, don't meet.
+The hook on the replica's layer is permanent. It does nothing unless its thread is inside `changed_at`, so two sessions
+on one network, in two threads, don't affect each other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _active = threading.local()
 
 
 def attach(replica: nn.Module, name: str) -> None:
-    """Make the layer of that name changeable. Once for each layer of a replica."""
+    """Put the hook on the layer of that name. Call it once for each layer of a replica."""
 
     def hook(module: nn.Module, args: Any, out: Any) -> Any:
         change = getattr(_active, "changes", {}).get((id(replica), name))
@@ -32,7 +32,7 @@ def attach(replica: nn.Module, name: str) -> None:
 
 @contextmanager
 def changed_at(replica: nn.Module, name: str, change: Change) -> Iterator[None]:
-    """Within this block and thread, the layer's map (the last one, where it returns several) is `change(map)`."""
+    """Within this block and thread, replace the layer's map (the last one, if it returns several) by `change(map)`."""
     before = getattr(_active, "changes", {})
     _active.changes = {**before, (id(replica), name): change}
     try:
@@ -42,9 +42,9 @@ def changed_at(replica: nn.Module, name: str, change: Change) -> Iterator[None]:
 
 
 def with_last_map(out: Any, change: Change) -> Any:
-    """A module's output with its last map changed, and everything else as it is."""
+    """A module's output with its last map changed, and everything else unchanged."""
     leaves, tree = tree_flatten(out)
-    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.ndim == 4 and leaf.shape[1] > 0]
-    if places:
-        leaves[places[-1]] = change(leaves[places[-1]])
+    maps = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.ndim == 4 and leaf.shape[1] > 0]
+    if maps:
+        leaves[maps[-1]] = change(leaves[maps[-1]])
     return tree_unflatten(leaves, tree)

@@ -1,4 +1,4 @@
-"""The user's network as the library runs it: its replica, its spec, and one way from an image to a class's logits."""
+"""The user's network as the library runs it: its replica, its spec, and the way from an image to a class's logits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _version_of = attrgetter("_version")
 
 
 class Network:
-    """A replica and what is known of it. Holds no state of any session."""
+    """A replica and its spec. It has no state of any session."""
 
     def __init__(
         self,
@@ -44,30 +44,30 @@ class Network:
         self._versioned = [tensor for tensor in self.weights if not tensor.is_inference()]
 
     def version(self) -> int:
-        """A number that changes whenever the weights are trained on, so that what was computed of them is not kept."""
+        """A number that changes when the weights do, so that results computed from old weights are dropped."""
         return sum(map(_version_of, self._versioned))
 
     def view(self, size: tuple[int, int]) -> View:
-        """How a photo, or a window of one, of (H, W) pixels lies in this network's input."""
+        """The view of a photo, or a window of one, of (H, W) pixels in this network's input."""
         spec = self.spec
         smallest = max(spec.smallest, SMALLEST if spec.smallest == 1 else 1)
         return View.fit(size, resolution=spec.resolution, divisor=spec.divisor, smallest=smallest)
 
     def target(self, target: int | str | None) -> int | None:
-        """The class index that is meant. Raises OptionError for a class the network hasn't."""
+        """The index of a class. Raises OptionError for a class the network doesn't have."""
         return class_index(target, self.spec.output.classes, self.spec.class_names)
 
     def checked(self, interaction: Interaction, photo_size: tuple[int, int]) -> Interaction:
-        """The interaction as it is taken for a photo (H, W): in whole pixels, a class as its index.
+        """The interaction checked against a photo (H, W): in whole pixels, a class as its index.
 
-        Raises InteractionError for what is none, OptionError for a class the network hasn't.
+        Raises InteractionError for an invalid one, OptionError for a class the network doesn't have.
         """
         own = checked(interaction, photo_size)
         label = getattr(own, "label", None)
         if label is None:
             return own
         index = self.target(label)
-        if index is None:  # "clicked" is a target, and no class
+        if index is None:  # "clicked" is a target, but not a class
             raise OptionError(f"Expected label to be a class's index or name, got {label!r}.")
         return replace(own, label=index)  # type: ignore[type-var]
 
@@ -76,41 +76,41 @@ class Network:
         return self.normalised(view.to_network(photo))
 
     def normalised(self, image: Tensor) -> Tensor:
-        """What is seen of a photo, (1, C, h', w') in [0, 1], as the network reads it, on its device."""
+        """An image (1, C, h', w') in [0, 1] as the network reads it: normalised, on its device."""
         mean = torch.tensor(self.spec.mean).view(-1, 1, 1)
         std = torch.tensor(self.spec.std).view(-1, 1, 1)
         image = ((image.flip(1) if self.spec.bgr else image) - mean) / std
         return image.to(self.spec.device, self.spec.dtype)
 
     def photo(self, image: Tensor) -> Tensor:
-        """The pixels (1, C, h', w'), in [0, 1], of which `image` made what the network reads."""
+        """The inverse of `normalised`, without `bgr`: (1, C, h', w') in [0, 1]."""
         mean, std = (torch.tensor(each).view(-1, 1, 1).to(image) for each in (self.spec.mean, self.spec.std))
         return image * std + mean
 
     @torch.no_grad()
     def plain_logits(self, image: Tensor) -> Tensor:
-        """The network's own answer to an image (1, C, h', w'): (1, K, h, w), on its own grid."""
+        """The network's own logits for an image (1, C, h', w'): (1, K, h, w), on its own grid."""
         try:
-            with self._own_random_state(), self._precision(), self._reading() as seen:
+            with self._own_random_state(), self._precision(), self._reading() as activations:
                 raw = self.replica(image.clone())  # some networks write over their input
-        except Exception as cause:  # the user's own code, on a size it may not take
+        except Exception as cause:  # the user's own code, on a size it may not accept
             if ran_out(cause):
                 raise
             raise ModelError(
-                f"The network failed on an image {tuple(image.shape)}: {type(cause).__name__}: {cause}. It may need "
-                "another size: try resolution=… or divisor=… in wrap()."
+                f"Expected the network to run on an image {tuple(image.shape)}, got {type(cause).__name__}: {cause}. "
+                "It may need another size. Try resolution=… or divisor=… in wrap()."
             ) from cause
-        return finite(self._logits(raw, seen))
+        return finite(self._logits(raw, activations))
 
     def class_logits(self, one_pass: Callable[[], Any]) -> Tensor:
-        """Logits (1, K, h, w), on the network's own grid, of what `one_pass` returns when it runs the replica."""
-        with self._own_random_state(), self._precision(), self._reading() as seen:
+        """Logits (1, K, h, w), on the network's own grid; `one_pass` runs the replica and returns its raw output."""
+        with self._own_random_state(), self._precision(), self._reading() as activations:
             raw = one_pass()
-        return self._logits(raw, seen)
+        return self._logits(raw, activations)
 
-    def _logits(self, raw: Any, seen: BeforeActivation | None) -> Tensor:
-        """The logits in the raw output, in the precision that the network's own weights have."""
-        logits = to_logits(self.spec.output, raw, seen)
+    def _logits(self, raw: Any, activations: BeforeActivation | None) -> Tensor:
+        """The logits in the raw output, in the precision of the network's weights."""
+        logits = to_logits(self.spec.output, raw, activations)
         return logits if self.autocast is None else logits.to(self.spec.dtype)
 
     def log_odds(self, logits: Tensor, target: int | None, image: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class Network:
         return resized(odds, (image.shape[-2], image.shape[-1]))
 
     def _reading(self) -> AbstractContextManager[BeforeActivation | None]:
-        """How a pass is seen where its logits are read before a sigmoid or softmax at its end."""
+        """The mode to run a pass under, if its logits are read before a sigmoid or softmax at its end."""
         return BeforeActivation() if self.spec.output.bypassed else nullcontext()
 
     def _precision(self) -> AbstractContextManager[object]:
@@ -129,12 +129,12 @@ class Network:
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:
-        """A network that draws numbers draws the same ones each time, and leaves the caller's as they were."""
+        """Let the network draw the same random numbers each time, and leave the caller's random state unchanged."""
         if not self.spec.draws:
             yield
             return
         devices = [self.spec.device.index or 0] if self.spec.device.type == "cuda" else []
-        with _drawing, torch.random.fork_rng(devices):  # the state is global: one at a time
+        with _random_state, torch.random.fork_rng(devices):  # the state is global: one pass at a time
             torch.manual_seed(0)
             yield
 
@@ -143,7 +143,7 @@ PRECISIONS: Final = {"float32": None, "bfloat16": torch.bfloat16, "float16": tor
 
 
 def autocast_named(precision: str, spec: ModelSpec) -> torch.dtype | None:
-    """What convolutions and matrix products are computed in under autocast; None for the network's own precision.
+    """The type of convolutions and matrix products under autocast; None for the network's own precision.
 
     Raises OptionError for another name, or where the network does not compute in float32.
     """
@@ -152,20 +152,20 @@ def autocast_named(precision: str, spec: ModelSpec) -> torch.dtype | None:
     dtype = PRECISIONS[precision]
     if dtype is not None and spec.dtype != torch.float32:
         raise OptionError(
-            f"precision={precision!r} is for networks in float32; this one is in {str(spec.dtype).split('.')[-1]}. "
-            "Leave precision out, or call model.float() first."
+            f"Expected a network in float32 for precision={precision!r}, got {str(spec.dtype).split('.')[-1]}. Try "
+            "without precision=, or call model.float() first."
         )
     return dtype
 
 
 def finite(logits: Tensor) -> Tensor:
-    """The logits of a photo before any click, where they are numbers. Raises NonFiniteError elsewhere."""
+    """The logits of a photo before any click. Raises NonFiniteError where they are not finite."""
     if not bool(torch.isfinite(logits).all()):
         raise NonFiniteError(
-            f"The network returned NaN or infinity for this photo, before any click ({logits.dtype}). Check its "
-            "weights and the mean= and std= it expects, or use float32."
+            f"Expected finite logits for this photo before any click, got NaN or infinity ({logits.dtype}). Try to "
+            "check the network's weights and the mean= and std= it expects, or use float32."
         )
     return logits
 
 
-_drawing = threading.Lock()
+_random_state = threading.Lock()

@@ -1,8 +1,8 @@
-"""Log-odds of one class against all the others, read in strips that stay in the processor's cache, both ways.
+"""Log-odds of one class against all others, computed in strips that fit into the processor's cache, as is the gradient.
 
-Of exclusive classes with logits z that is z_k − logsumexp of the others. The logits of 150 classes on 1024 × 192 pixels
-are 118 MB: the formula as it is written copies them five times, and its gradient five times more, though an energy
-looks at a few clicked pixels of them.
+For exclusive classes with logits z they are z_k − logsumexp of the others. The logits of 150 classes on 1024 × 192
+pixels are 118 MB: the plain formula copies them five times, and its gradient five times more, although an energy reads
+only a few clicked pixels.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-STRIP: Final = 2**19  # numbers that are read at a time
-FEW: Final = 16  # where at most one of so many pixels has a gradient, these are worked out by themselves
+STRIP: Final = 2**19  # numbers read at a time
+FEW: Final = 16  # if at most one in so many pixels has a gradient, compute those alone
 
 
 def against_rest(logits: Tensor, target: int) -> Tensor:
@@ -46,10 +46,10 @@ class _AgainstRest(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         logits, odds = ctx.saved_tensors
         slopes = torch.zeros_like(logits)
-        # A device that is asked where there is a gradient has to be waited for, and needs no strips.
-        places = gradient[:, 0].nonzero() if gradient.device.type == "cpu" else None
-        if places is not None and FEW * len(places) <= gradient.numel():
-            image, row, column = places.unbind(1)
+        # Not on a GPU: finding the pixels with a gradient would synchronise, and strips are not needed there.
+        pixels = gradient[:, 0].nonzero() if gradient.device.type == "cpu" else None
+        if pixels is not None and FEW * len(pixels) <= gradient.numel():
+            image, row, column = pixels.unbind(1)
             at = (image, slice(None), row, column)
             slopes[at] = _slopes(logits[at], odds[at], gradient[at], ctx.target)
         else:
@@ -60,7 +60,7 @@ class _AgainstRest(torch.autograd.Function):
 
 
 def _slopes(logits: Tensor, odds: Tensor, gradient: Tensor, target: int) -> Tensor:
-    """(n, K, …): by the class's own logit 1, by another one's less its share of all that is not the class."""
+    """(n, K, …): 1 by the class's own logit, and by another class's minus its share of all other classes."""
     own = slice(target, target + 1)
     rest = logits[:, own] - odds
     slopes = (logits - rest).exp_().mul_(-gradient)
@@ -69,7 +69,7 @@ def _slopes(logits: Tensor, odds: Tensor, gradient: Tensor, target: int) -> Tens
 
 
 def _strips(logits: Tensor) -> Iterator[slice]:
-    """Rows of the maps, so many at a time that a strip of all classes stays in the cache; on a device all at once."""
+    """Rows of the maps, as many at a time as fit into the cache with all classes; on a GPU all at once."""
     height, numbers = logits.shape[2], logits[:, :, :1].numel()
     step = max(1, STRIP // max(1, numbers)) if logits.device.type == "cpu" else height
     for top in range(0, height, step):

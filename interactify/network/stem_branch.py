@@ -1,7 +1,7 @@
-"""Interaction maps at the first convolution, for the length of one pass: a branch beside it, or a second image in it.
+"""Interaction maps at the stem, during one pass: a branch parallel to it, or a second image in it.
 
-The branch is added to the convolution's *output*: appending channels to the weight would be wrong wherever the
-weight is standardised (BiT, NFNet), and appending to the input wherever it is padded or folded first.
+The branch is added to the convolution's *output*: appending channels to the weight would be wrong where the weight is
+standardised (BiT, NFNet), and appending to the input would be wrong where it is padded or folded first.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from interactify.inspection.image_flow import Convolution, Function, ImageFlow, 
 
 
 class _ZeroBranch(ImageFlow):
-    """Adds conv(maps, kernels[i]) to the output of stem call i; the maps are padded wherever the image is."""
+    """Adds conv(maps, kernels[i]) to the output of stem call i; the maps are padded as the image is."""
 
     def __init__(self, image: Tensor, maps: Tensor, kernels: Sequence[Tensor], named: bool) -> None:
         super().__init__(image, named=named)
         self._kernels = kernels
         self._maps: dict[int, Tensor] = {id(image): maps}
-        self._kept: list[Tensor] = [image]  # as long as their ids stand for their maps
+        self._held: list[Tensor] = [image]  # alive, so that their ids stay valid
 
     def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         out = func(*args, **kwargs)
         source = args[0] if args else kwargs.get("input")
         maps = self._maps.get(id(source))
         if isinstance(out, Tensor) and out.ndim == 4 and maps is not None:
-            # Only what moves pixels moves the maps; normalising the image must not turn "no click" into a click.
+            # Only operations that move pixels apply to the maps: normalising them would turn "no click" into a click.
             moved = func(maps, *args[1:], **kwargs) if func is F.pad and args else maps
             self._maps[id(out)] = moved
-            self._kept.append(out)
+            self._held.append(out)
         return out
 
     def at_stem(self, index: int, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -50,7 +50,7 @@ class _ZeroBranch(ImageFlow):
 
 
 def _on_grid(maps: Tensor, size: Sequence[int], channels: int) -> Tensor:
-    """Maps on the grid a stem reads: folded where it reads space-to-depth, averaged or resized otherwise."""
+    """Maps on the grid that a stem reads: folded where it reads space-to-depth, resized otherwise."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     fold = maps.shape[-2] // size[0] if size[0] else 0
@@ -60,26 +60,26 @@ def _on_grid(maps: Tensor, size: Sequence[int], channels: int) -> Tensor:
 
 
 class _SecondImage(ImageFlow):
-    """Lets the stem read `image + maps`, and everything else that uses the image read the image."""
+    """Lets the stem read `image + maps`, and all other readers of the image the image itself."""
 
     def __init__(self, image: Tensor, maps: Tensor, named: bool) -> None:
         super().__init__(image, named=named)
         self._needs_gradient = maps.requires_grad and torch.is_grad_enabled()
         self._maps = maps
         self._second: dict[int, Tensor] = {id(image): image + maps}
-        self._kept: list[Tensor] = [image]
+        self._held: list[Tensor] = [image]
 
     def mark(self, tensor: Tensor) -> None:
         super().mark(tensor)
-        if id(tensor) not in self._second:  # a stem that the user named, since the image can't be followed to it
+        if id(tensor) not in self._second:  # a stem that the user named: the image can't be followed to it
             maps = _on_grid(self._maps, tensor.shape[-2:], tensor.shape[1])
             if maps.shape[1] != tensor.shape[1]:
                 raise ModelError(
-                    f"The named stem reads {tensor.shape[1]} channels, the image has {self._maps.shape[1]}: image "
-                    "kernels need as many. Use kernels='zero', or refine the input."
+                    f"Expected the named stem to read {self._maps.shape[1]} channels, as the image has, got "
+                    f"{tensor.shape[1]}. Try kernels='zero', or refine the input."
                 )
             self._second[id(tensor)] = tensor + maps.to(tensor.dtype)
-            self._kept.append(tensor)
+            self._held.append(tensor)
 
     def _swap(self, value: Any) -> Any:
         return self._second.get(id(value), value) if isinstance(value, Tensor) else value
@@ -87,15 +87,15 @@ class _SecondImage(ImageFlow):
     def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._needs_gradient and not torch.is_grad_enabled():
             raise ModelError(
-                "The image passes through an autograd function of the network's own before the stem, where no gradient "
-                "reaches the maps. Name the module that reads its result with stem='…', or use variables='input'."
+                "Expected a gradient from the stem to the maps, got an autograd function of the network in between. "
+                "Try stem='…' with the name of the module that reads its result, or variables='input'."
             )
         second = func(*tree_map(self._swap, args), **tree_map(self._swap, kwargs))
         out = func(*args, **kwargs)
         pairs = zip(_tensors(out), _tensors(second), strict=True)
-        for leaf, replica in pairs:
-            self._second[id(leaf)] = replica
-            self._kept.append(leaf)
+        for leaf, changed in pairs:
+            self._second[id(leaf)] = changed
+            self._held.append(leaf)
         return out
 
     def at_stem(self, index: int, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -117,7 +117,7 @@ def run_with_kernels(
 def run_with_second_image(model: nn.Module, image: Tensor, maps: Tensor, named: bool = False) -> Any:
     """Run `model(image)` with the stem reading `image + maps`, both (N, C, H, W).
 
-    At a `named` stem the maps are added to what it reads, whatever happened to the image before.
+    At a `named` stem the maps are added to its input, whatever happened to the image before.
     """
     with followed(_SecondImage(image, maps, named)):
         return model(image)
@@ -135,10 +135,9 @@ def kernel_shapes(stem: Sequence[StemCall], image_channels: int, maps: int) -> l
 
 
 def no_stem_message(model: nn.Module, classes: Sequence[str]) -> str:
-    """What to tell a user in whose network no convolution was seen to read the image."""
-    seen = f" Modules seen: {', '.join(classes[:8])}." if classes else ""
+    """The error text for a network in which no convolution reads the image."""
+    found = f" with modules {', '.join(classes[:8])}" if classes else ""
     return (
-        f"No convolution of {type(model).__name__} was seen to read the image, so interaction maps have nowhere to "
-        f"enter.{seen} Name the module that reads it with stem='…', or refine the input itself (variables='input'), "
-        "which needs no stem."
+        f"Expected a convolution of {type(model).__name__} that reads the image, where interaction maps can enter, got "
+        f"none{found}. Try stem='…' with the name of the module that reads it, or variables='input' without a stem."
     )

@@ -1,4 +1,4 @@
-"""Which class a positive click means, and that class's log-odds against the others."""
+"""The target class of positive clicks, and its log-odds against the others."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def target_logit(logits: Tensor, target: int | None, activation: Activation) -> 
 
 
 def class_index(target: object, classes: int, names: Sequence[str] = ()) -> int | None:
-    """The index of the class that is meant; None for None and "clicked", the class under the first click.
+    """The index of a class; None for None and "clicked", the class under the first click.
 
-    A name is one of `names`, or one of the synonyms in it, as in "tabby, tabby cat"; case does not matter.
+    A name is one of `names`, or one of its synonyms, as in "tabby, tabby cat"; case does not matter.
 
     Raises:
         OptionError: for anything else.
@@ -51,14 +51,17 @@ def class_index(target: object, classes: int, names: Sequence[str] = ()) -> int 
             return found[0]
         if not names:
             raise OptionError(
-                f"No class names are known of this network, so {target!r} can't be found: give an index from 0 to "
-                f"{classes - 1}, or class_names=…."
+                f"Expected a class index, since this network has no class names, got {target!r}. Try an index from 0 "
+                f"to {classes - 1}, or class_names=…."
             )
         if found:
-            raise OptionError(f"{target!r} names {len(found)} classes: {', '.join(map(str, found))}. Give the index.")
+            raise OptionError(
+                f"Expected the name of one class, got {target!r}, the name of {len(found)}. Try an index: "
+                f"{', '.join(map(str, found))}."
+            )
         close = [name for name in names if wanted in name.lower()]
         close = close or difflib.get_close_matches(wanted, [name.lower() for name in names], n=3)
-        raise OptionError(f"No class is called {target!r}. Near it: {', '.join(close[:5]) or ', '.join(names[:5])}.")
+        raise OptionError(f"Expected a class name, got {target!r}. Try {', '.join(close[:5]) or ', '.join(names[:5])}.")
     if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < max(classes, 1):
         raise OptionError(
             f"Expected target to be a class index from 0 to {classes - 1}, a class's name, 'clicked' or None; "

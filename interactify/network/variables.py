@@ -1,4 +1,4 @@
-"""What BRS may move. Each kind of variable is the identity at its start: at zero the network answers as ever.
+"""The variables that refinement changes. At zero, where they start, the network computes what it always did.
 
 To add one: a class with the members of `Variables`, and a line in `KINDS`. With `reads_clicks = False` it promises that
 its `run` does not look at the clicks, so that what the network computes ahead of it is kept from click to click.
@@ -23,34 +23,34 @@ from interactify.network.stem_branch import kernel_shapes, no_stem_message, run_
 
 
 class Variables(Protocol):
-    """A kind of variable: where it enters the network, what its values look like, what moving them costs."""
+    """A kind of variable: where it enters the network, the shape of its values, the cost of changing them."""
 
     @property
     def name(self) -> str:
-        """How `describe()` and `wrap(variables=…)` call it."""
+        """Its name in `describe()` and `wrap(variables=…)`."""
 
     @property
     def reads_clicks(self) -> bool:
         """Whether `run` looks at the clicks. If False, what the network computes ahead of it is kept between clicks."""
 
     def prepare(self, network: Network) -> None:
-        """Check that the network has room for these variables; make it ready. Raises ModelError where it hasn't."""
+        """Check that the network can take these variables, and prepare it. Raises ModelError where it can't."""
 
     def start(self, network: Network, image: Tensor) -> Tensor:
-        """The identity: zeros, shaped as the values are for `image` (1, C, h, w)."""
+        """The values that change nothing: zeros, in the shape for `image` (1, C, h, w)."""
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         """The network's raw output for `image` under `values`; `clicks` are in network pixels."""
 
     def inertia(self, values: Tensor) -> Tensor:
-        """The inertial energy E_I, 0-d: what it costs to be away from the identity."""
+        """The inertial energy E_I, 0-d: the cost of values other than zero."""
 
 
 @dataclass(frozen=True)
 class Input:
     """An additive change of the normalised image, (1, C, h, w).
 
-    BRS's own conversion, where the stem is the image's only reader; f-BRS calls it RGB-BRS.
+    Equal to BRS's interaction maps where only the stem reads the image; f-BRS calls it RGB-BRS.
     """
 
     name: str = "input"
@@ -131,7 +131,7 @@ class StemKernels:
 class ScaleBias:
     """Scale and bias of each channel at one layer: x' = (1 + s)·x + b, values (2, C) (f-BRS, CVPR 2020, section 3.2).
 
-    Where the layer returns several maps (an encoder), the last is meant; where it runs several times, each time.
+    If the layer returns several maps (an encoder), the last one is changed; if it runs several times, each time.
     """
 
     layer: str
@@ -146,10 +146,15 @@ class ScaleBias:
         module = submodule(network.replica, self.layer)
         if self.layer not in {layer.name for layer in network.spec.layers}:
             kind = type(module).__name__
-            places = ", ".join(layer.name for layer in network.spec.insertion_points().values())
-            raise ModelError(f"{self.layer!r} ({kind}) returns no map (N, C, h, w) to scale. Try one of: {places}.")
+            points = ", ".join(layer.name for layer in network.spec.insertion_points().values())
+            raise ModelError(
+                f"Expected a layer with a map (N, C, h, w) as output, got {self.layer!r} ({kind}). Try {points}."
+            )
         if any(layer.varies for layer in network.spec.layers if layer.name == self.layer):
-            raise ModelError(f"{self.layer!r} runs several times with other numbers of channels: name another layer.")
+            raise ModelError(
+                f"Expected a layer with one number of channels, got {self.layer!r}, which runs several times with "
+                "different ones. Try another layer."
+            )
         attach(network.replica, self.layer)
 
     def start(self, network: Network, image: Tensor) -> Tensor:
@@ -159,7 +164,7 @@ class ScaleBias:
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         def change(x: Tensor) -> Tensor:
             scale, bias = values.to(x.dtype)[:, None, :, None, None]
-            return x.clone() * (1 + scale) + bias  # kept for the gradient, while the network may write over its own
+            return x.clone() * (1 + scale) + bias  # the network may write over its map
 
         with changed_at(network.replica, self.layer, change):
             return network.replica(image.clone())  # some networks write over their input
@@ -183,7 +188,7 @@ def target_logits(
 
 
 def _zeros(shape: Sequence[int], image: Tensor) -> Tensor:
-    """Values are kept in single precision or better, whatever the network computes in."""
+    """Values are in single precision or better, whatever the network computes in."""
     dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
     return torch.zeros(tuple(shape), dtype=dtype, device=image.device)
 
@@ -192,7 +197,7 @@ KINDS: dict[str, Callable[[], Variables]] = {"input": Input, "maps": Maps, "kern
 
 
 def check_variables(text: object) -> None:
-    """Raise OptionError for what can't name variables in any network; needs none."""
+    """Raise OptionError for what is not a valid choice of variables for any network."""
     if isinstance(text, str):
         if text not in KINDS and not (text.startswith("scale_bias@") and text.removeprefix("scale_bias@").strip()):
             raise OptionError(f"Expected variables to be one of {', '.join(KINDS)} or scale_bias@LAYER, got {text!r}.")
@@ -203,11 +208,11 @@ def check_variables(text: object) -> None:
 
 
 def variables_named(text: str | Variables, network: Network) -> Variables:
-    """The variables meant by "input", "maps", "kernels", or "scale_bias@LAYER" (a module's name, or A, B, C).
+    """The variables named "input", "maps", "kernels", or "scale_bias@LAYER" (a module's name, or A, B, C).
 
     Raises:
         OptionError: for anything else.
-        ModelError: where the network has no such layer, or no stem.
+        ModelError: the network has no such layer, or no stem.
     """
     check_variables(text)
     if not isinstance(text, str):
@@ -218,7 +223,7 @@ def variables_named(text: str | Variables, network: Network) -> Variables:
         layer = text.removeprefix("scale_bias@")
         points = network.spec.insertion_points()
         if layer in ("A", "B", "C") and layer not in points:
-            raise ModelError(f"This network has no insertion point {layer}; it has {', '.join(points) or 'none'}.")
+            raise ModelError(f"Expected one of the insertion points {', '.join(points) or '(none)'}, got {layer}.")
         variables = ScaleBias(points[layer].name if layer in points else layer)
     variables.prepare(network)
     return variables

@@ -1,1 +1,1 @@
-"""Photos of any kind and size as tensors, and how a part of one lies in a network's input."""
+"""Photos of any kind and size as tensors, and their views in a network's input."""

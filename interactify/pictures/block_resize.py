@@ -1,7 +1,7 @@
-"""Antialiased bilinear resizing of a picture that comes in blocks: the same numbers, in the memory of the small one.
+"""Antialiased bilinear resizing of a picture block by block: the same result, in the memory of the small picture.
 
-Resizing is linear and goes along one axis after the other, so what each block adds to the result can be added up in any
-order, each pixel read once.
+Resizing is linear and separable into its two axes. So the contributions of the blocks can be added in any order, and
+each pixel is read once.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from interactify.pictures.window import Window
 
-_OUTPUTS = 16  # columns of the result worked out at a time: what lies between is mostly zeros beyond that
+_OUTPUTS = 16  # columns of the result computed at a time: with more, the weights are mostly zeros
 
 
 class BlockResize:
-    """A (C, h', w') picture in the making, of one of H × W pixels.
+    """Resizes a picture of `size` (H, W) to `content` (C, h', w').
 
-    `F.interpolate(mode="bilinear", antialias=True, align_corners=False)` gives the same to within rounding.
+    Equal to `F.interpolate(mode="bilinear", antialias=True, align_corners=False)` to within rounding.
 
     >>> shrinking = BlockResize((4, 6), (2, 3), channels=1)
     >>> shrinking.add(Window(0, 0, 2, 6), [torch.zeros(1, 2, 6)])
@@ -37,7 +37,7 @@ class BlockResize:
 
     def add(self, block: Window, strips: Iterable[Tensor]) -> None:
         """Add a block of the picture, given as strips (C, r, w), float32, of its rows from top to bottom."""
-        above, below = self.rows.seeing(block.top, block.top + block.height)
+        above, below = self.rows.targets_of(block.top, block.top + block.height)
         band = torch.zeros(len(self.content), below - above, block.width)
         row = block.top
         for strip in strips:
@@ -52,25 +52,25 @@ class BlockResize:
 
 
 class Axis:
-    """How `target` pixels along a side are weighted means of `side` pixels: by a triangle around each one's centre."""
+    """The weights of `side` pixels in `target` pixels along one axis: a triangle around each target's centre."""
 
     def __init__(self, side: int, target: int) -> None:
         self.side, self.target = side, target
         self.scale = side / target
-        self._reach = max(self.scale, 1.0)  # a picture that grows is interpolated between neighbours
+        self._reach = max(self.scale, 1.0)  # to enlarge is to interpolate between neighbours
 
-    def seeing(self, start: int, stop: int) -> tuple[int, int]:
-        """The range of target pixels, first to one past the last, that pixels start to stop weigh in."""
+    def targets_of(self, start: int, stop: int) -> tuple[int, int]:
+        """The range of target pixels, first to one past the last, to which pixels start to stop contribute."""
         first = np.ceil((start + 0.5 - self._reach) / self.scale - 0.5)
         last = np.floor((stop - 0.5 + self._reach) / self.scale - 0.5)
         return max(0, int(first)), min(self.target, int(last) + 1)
 
     def weights(self, start: int, stop: int) -> tuple[int, Tensor]:
-        """The first target pixel that pixels start to stop weigh in, and their weights (k, stop - start) in k of them.
+        """The first target pixel to which pixels start to stop contribute, and their weights (k, stop - start) in k of them.
 
         Over the whole side the weights of each target pixel add up to 1.
         """
-        first, end = self.seeing(start, stop)
+        first, end = self.targets_of(start, stop)
         raw = self._triangle(np.arange(first, end)[:, None], np.arange(start, stop))
         return first, torch.from_numpy((raw / self._sums[first:end, None]).astype(np.float32))
 
@@ -78,10 +78,10 @@ class Axis:
     def _sums(self) -> np.ndarray:
         targets = np.arange(self.target)[:, None]
         lowest = np.floor((targets + 0.5) * self.scale - self._reach)
-        places = lowest + np.arange(int(np.ceil(2 * self._reach)) + 2)
-        inside = (places >= 0) & (places < self.side)
-        return (self._triangle(targets, places) * inside).sum(axis=1)
+        pixels = lowest + np.arange(int(np.ceil(2 * self._reach)) + 2)
+        inside = (pixels >= 0) & (pixels < self.side)
+        return (self._triangle(targets, pixels) * inside).sum(axis=1)
 
-    def _triangle(self, targets: np.ndarray, places: np.ndarray) -> np.ndarray:
-        away = np.abs(places + 0.5 - (targets + 0.5) * self.scale) / self._reach
+    def _triangle(self, targets: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        away = np.abs(pixels + 0.5 - (targets + 0.5) * self.scale) / self._reach
         return np.maximum(0.0, 1 - away)

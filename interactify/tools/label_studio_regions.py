@@ -221,7 +221,7 @@ def _objects(label: str | None, group: _Group) -> list[LabelledPrompt]:
     if len(group.boxes) < 2:
         return [LabelledPrompt(label, clicks, group.boxes[0] if group.boxes else None)]
     places = np.array([(c.x, c.y) for c in clicks], np.int64).reshape(-1, 2)
-    inside = np.array([points_inside(box, places) for box in group.boxes])  # (boxes, clicks)
+    inside = np.stack([points_inside(box, places) for box in group.boxes])  # (boxes, clicks)
     boxed = [
         LabelledPrompt(label, tuple(compress(clicks, row)), box) for box, row in zip(group.boxes, inside, strict=True)
     ]

@@ -271,9 +271,7 @@ def test_judged_by_values_of_several_images() -> None:
     assert activation_from_values([faint]) == "sigmoid" and activation_from_values([faint, faint * 100]) == "none"
     assert activation_from_values([torch.sigmoid(Z), Z]) == "none"
     assert activation_from_values([torch.zeros(1, 1, 4, 4)] * 3) == "none", "a constant says nothing"
-    assert activation_from_values([torch.softmax(Z, 1), torch.sigmoid(Z)]) == "sigmoid", (
-        "exclusive on all images or on none"
-    )
+    assert activation_from_values([torch.softmax(Z, 1), torch.sigmoid(Z)]) == "sigmoid", "exclusive on all or on none"
     assert activation_from_values([torch.full((1, 1, 4, 4), float("nan"))]) == "none"
 
 

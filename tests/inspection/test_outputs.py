@@ -98,7 +98,7 @@ def test_naming_what_is_not_there(output: Any) -> None:
 
 
 def test_naming_what_is_no_map() -> None:
-    with pytest.raises(ModelError, match="not to a map"):
+    with pytest.raises(ModelError, match="to lead to a map"):
         locate_output((torch.rand(1, 1, *SIZE), torch.rand(1, 4)), SIZE, 1)
     with pytest.raises(ModelError, match="output="):
         locate_output(torch.rand(1, 1, *SIZE), SIZE, lambda raw: "text")

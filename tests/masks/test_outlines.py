@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from interactify.errors import OptionError
-from interactify.export import Polygon, filled, single_ring
-from interactify.masks import polygons
+from interactify.export import Polygon, filled, polygons, single_ring
 from interactify.masks.contours import signed_area
 from interactify.masks.fill import mask_of_polygons
 from tests.fixtures.masks import AWKWARD, drawn, masks

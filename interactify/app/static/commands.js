@@ -1,7 +1,7 @@
 // The commands of keys and buttons, by name.
 
 import * as api from "./api.js";
-import { openPhoto } from "./opening.js";
+import { openPhoto } from "./open_photo.js";
 import { $, act, announce, layers, marks, notice, page, session, stage, view } from "./page.js";
 import { drawOverlay, fit, redraw } from "./screen.js";
 import { clamp } from "./view.js";
