@@ -65,7 +65,7 @@ def _at_each(model: Any, maps: Tensor, form: _Form, window: int) -> Tensor:
     each = around.permute(0, 2, 3, 1, 4, 5).reshape(n * h * w, channels, window, window)
     if form.order == "NHWC":
         each = each.permute(0, 2, 3, 1)
-    elif form.order == "NLC":  # the position takes the place of class tokens, too
+    elif form.order == "NLC":  # the position is used as class token, too
         each = each.flatten(2).transpose(1, 2).expand(-1, form.prefix + 1, -1)
     out = model.forward_head(each)
     if not isinstance(out, Tensor) or out.ndim < 2 or out.shape[0] != len(each):

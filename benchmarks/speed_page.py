@@ -102,7 +102,11 @@ def summary(results: Results) -> str:
 
 def _device(results: Results) -> str:
     here = results["machine"]
-    return here.get("gpu") or f"{here['processor']}, {here['cores']} cores, {here['threads']} threads"
+    return here.get("gpu") or f"{here['processor']}, {here['cores']} cores, {_threads(here)}"
+
+
+def _threads(here: dict[str, Any]) -> str:
+    return f"{here['threads']} thread{'s' if here['threads'] > 1 else ''}"
 
 
 def _in_short(results: Results) -> str:
@@ -148,7 +152,9 @@ def _compared(ratios: list[float]) -> str:
 def _machine(results: Results) -> str:
     here = results["machine"]
     versions = ", ".join(f"{name} {here[name]}" for name in ("interactify", "torch", "scipy", "numpy"))
-    host = f" beside {here['processor']}, {here['cores']} cores, {here['threads']} threads" if here.get("gpu") else ""
+    host = ""
+    if here.get("gpu"):
+        host = f"; its processor is {here['processor']}, {here['cores']} cores, {_threads(here)}"
     cuda = f", CUDA {here['cuda']}" if here.get("cuda") else ""
     quick = " This is a quick run: it only shows that the benchmark works." if results["quick"] else ""
     return (

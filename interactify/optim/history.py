@@ -32,19 +32,19 @@ class History:
     """
 
     def __init__(self, memory: int, like: Tensor) -> None:
-        self._most = memory + 1  # one slot more than pairs: for the pair that is written and not yet kept
+        self._most = memory + 1  # one slot more than pairs: for the pair that is written and not yet stored
         self._dtype = like.dtype
         # The slots (k, 2, n), in pieces: when all are in use, their number doubles. Most clicks take few steps.
         self._pieces: list[Tensor] = []
-        self._order: list[int] = []  # slots of the kept pairs, oldest first
-        self._spare = 0  # the slot of the pair written last; it and the kept ones are the first `_written` slots
+        self._order: list[int] = []  # slots of the stored pairs, oldest first
+        self._spare = 0  # the slot of the pair written last; it and the stored ones are the first `_written` slots
         self._written = 0
         self._step_change = np.zeros((self._most, self._most))  # s_i · y_j for i no newer than j
         self._change_change = np.zeros((self._most, self._most))  # y_i · y_j
         self._resolution = torch.finfo(like.dtype).eps
 
     def __len__(self) -> int:
-        """How many pairs are kept."""
+        """How many pairs are stored."""
         return len(self._order)
 
     def forget(self) -> None:
@@ -85,14 +85,14 @@ class History:
             left -= len(piece)
 
     def direction(self, gradient: Tensor, square: float, products: Sequence[float]) -> tuple[Tensor, float]:
-        """Keep the written pair and give the direction (n,) from `gradient`, with its slope; no host synchronisation.
+        """Store the written pair and give the direction (n,) from `gradient`, with its slope; no host synchronisation.
 
         square is |gradient|², products the result of `products` for the written pair and this gradient. A pair without
         positive curvature is dropped. If rounding makes the direction an ascent, the history is forgotten and steepest
         descent is returned.
         """
         with_change, with_gradient = np.asarray(products).reshape(2, self._written, 2)
-        self._keep(with_change)
+        self._store(with_change)
         coefficients, own = self._coefficients(with_gradient)
         slope = float(np.vdot(coefficients, with_gradient)) + own * square
         if not (slope < 0.0 and np.isfinite(slope)):
@@ -106,8 +106,8 @@ class History:
             first += len(rows)
         return direction, slope
 
-    def _keep(self, with_change: np.ndarray) -> None:
-        """Keep the written pair if its curvature is positive beyond rounding, in place of the oldest if need be."""
+    def _store(self, with_change: np.ndarray) -> None:
+        """Store the written pair if its curvature is positive beyond rounding, in place of the oldest if need be."""
         slot = self._spare
         curvature, square = with_change[slot]
         if not (np.isfinite(with_change).all() and curvature > self._resolution * square):
@@ -132,8 +132,8 @@ class History:
             newest = self._order[-1]
             scale = float(step_change[newest, newest] / change_change[newest, newest])
             own, changes = own * scale, changes * scale
-        kept = np.zeros(self._written)
+        of_steps = np.zeros(self._written)
         for i in self._order:
-            product = own * gradient_changes[i] + change_change[i] @ changes + step_change[:, i] @ kept
-            kept[i] = steps[i] - product / step_change[i, i]
-        return np.stack([kept, changes], axis=1), own
+            product = own * gradient_changes[i] + change_change[i] @ changes + step_change[:, i] @ of_steps
+            of_steps[i] = steps[i] - product / step_change[i, i]
+        return np.stack([of_steps, changes], axis=1), own

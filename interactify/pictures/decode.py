@@ -31,8 +31,8 @@ def read_photo(photo: PhotoLike, channels: int = 3) -> Tensor:
     mode (a rotation in its EXIF data is *not* applied, since the caller may have drawn or clicked on it already); an
     array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, bool, or float in
     [0, 1]; a tensor (H, W), (1, H, W), (3, H, W) or (4, H, W) of the same types. Four channels are red, green, blue
-    and alpha, and transparency is blended with white. 16-bit pictures keep their depth: 65535 is 1; so do PIL images of mode
-    "I". The result shares no memory with `photo`.
+    and alpha, and transparency is blended with white. 16-bit pictures keep their depth: 65535 is 1; so do PIL images of
+    mode "I". The result shares no memory with `photo`.
 
     With `channels=3` grey photos are repeated; with `channels=1` colours become luminance (ITU-R 601-2). For any other
     number only arrays (H, W, channels) and tensors (channels, H, W) are accepted, unchanged.
@@ -72,8 +72,8 @@ def decoded(photo: PhotoLike, channels: int) -> tuple[np.ndarray | Tensor, int]:
         )
     if channels not in (1, 3):
         raise PhotoError(
-            f"Expected a photo of {channels} channels, which this network takes, got a picture file or PIL image, which "
-            f"has 1 or 3. Try an (H, W, {channels}) array or a ({channels}, H, W) tensor."
+            f"Expected a photo of {channels} channels, which this network takes, got a picture file or PIL image, "
+            f"which has 1 or 3. Try an (H, W, {channels}) array or a ({channels}, H, W) tensor."
         )
     return _from_image(photo, channels) if isinstance(photo, Image.Image) else _from_path(photo, channels)
 
@@ -130,14 +130,15 @@ def _from_path(path: str | os.PathLike, channels: int) -> tuple[np.ndarray, int]
         ) from problem
     # Decoders raise nearly any exception on broken files (OSError, SyntaxError, struct.error, zlib.error, ...).
     try:
-        with Image.open(name) as opened:
-            opened.load()
-            return _from_image(upright(opened), channels)
+        with Image.open(name) as image:
+            image.load()
+            return _from_image(upright(image), channels)
     except PhotoError as problem:
         raise PhotoError(f"{name!r}: {problem}") from problem
     except Image.UnidentifiedImageError as problem:
         raise PhotoError(
-            f"Expected a picture in a known format, got {name!r}, which is not a picture. Try to save it as PNG, JPEG or TIFF."
+            f"Expected a picture in a known format, got {name!r}, which is not a picture. "
+            "Try to save it as PNG, JPEG or TIFF."
         ) from problem
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
         raise PhotoError(

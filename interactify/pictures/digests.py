@@ -1,4 +1,4 @@
-"""What tells one photo, or one network's weights, from another: digests that a saved session keeps."""
+"""Digests that identify a photo or a network's weights in a saved session."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 from interactify.pictures.sources import Source
 from interactify.pictures.window import Window, whole
 
-_SAMPLED = 64_000_000  # pixels beyond which an array on disk is not read for this
+_SAMPLED = 64_000_000  # pixels: of larger arrays on disk only a sample is read
 _GRID, _SIDE = 8, 64  # of the sample: blocks along each side, and their own side in pixels
 
 
 def tensors_digest(tensors: Iterable[Tensor]) -> str:
-    """A digest of tensors' shapes, types and numbers."""
+    """A digest of tensors' shapes, types and values."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -24,21 +24,21 @@ def tensors_digest(tensors: Iterable[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def source_digest(stored: Source) -> str:
-    """A digest of a large picture: of its shape, its type and its numbers as they are stored, read strip by strip.
+def source_digest(source: Source) -> str:
+    """A digest of a large picture: of its shape, its type and its values in that type, read strip by strip.
 
     Of an array on disk of more than 64 megapixels only a sample is read, 64 blocks of 64 × 64 pixels on a regular grid
-    from corner to corner: two such pictures of one shape and type that differ elsewhere only count as the same.
+    from corner to corner: two such pictures of the same shape and type that differ only elsewhere have the same digest.
     """
-    height, width = stored.size
-    sampled = stored.changing and height * width > _SAMPLED
-    windows = _sample(stored.size) if sampled else stored.blocks(whole(stored.size), full_width=True)
+    height, width = source.size
+    sampled = source.may_change and height * width > _SAMPLED
+    windows = _sample(source.size) if sampled else source.blocks(whole(source.size), full_width=True)
     digest = hashlib.sha256()
-    for place, window in enumerate(windows):
-        raw = stored.raw(window)
-        if place == 0:
-            digest.update(f"{height} {width} {stored.depth} {raw.dtype} {'sampled' if sampled else 'all'}".encode())
-        # Channels last, row by row: the same however the photo came and wherever it was cut.
+    for index, window in enumerate(windows):
+        raw = source.raw(window)
+        if index == 0:
+            digest.update(f"{height} {width} {source.depth} {raw.dtype} {'sampled' if sampled else 'all'}".encode())
+        # Channels last, row by row: independent of the photo's memory order and of how it was cut.
         digest.update(raw.permute(1, 2, 0).contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -46,7 +46,7 @@ def source_digest(stored: Source) -> str:
 def _sample(size: tuple[int, int]) -> list[Window]:
     high, wide = (min(_SIDE, side) for side in size)
     tops, lefts = (
-        [place * (side - part) // (_GRID - 1) for place in range(_GRID)]
+        [index * (side - part) // (_GRID - 1) for index in range(_GRID)]
         for side, part in zip(size, (high, wide), strict=True)
     )
     return [Window(top, left, high, wide) for top in tops for left in lefts]

@@ -1,7 +1,7 @@
-"""A photo of any size, looked at through windows: what is looked at becomes floats, and only so large as it is seen.
+"""A photo of any size, read through windows: only the window becomes floats, and only at the size that is needed.
 
-A photo in memory is kept in its own type, a quarter of what floats would take; an array on disk (NumPy's memmap, Zarr,
-HDF5, or anything that slices as they do) stays there, and of 30000 × 30000 pixels no more is read at a time than 32 MB.
+A photo in memory keeps its own type, a quarter of the memory of floats. An array on disk (NumPy's memmap, Zarr, HDF5,
+or anything that slices as they do) stays there: even of 30000 × 30000 pixels at most 32 MB are read at a time.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from interactify.pictures.resize_pad import View
 from interactify.pictures.sources import LazyArray, PartSource, Source, source_of
 from interactify.pictures.window import Window, whole
 
-SMALL = 4_000_000  # pixels: up to here a window is simply read as floats
-_STRIP = 4 * 2**20  # bytes of floats made at a time: they stay in the processor's cache
+SMALL = 4_000_000  # pixels: a window up to this size is read as floats at once
+_STRIP = 4 * 2**20  # bytes of floats computed at a time, to fit into the processor's cache
 
 
 def open_picture(photo: PictureLike, channels: int = 3) -> Picture:
-    """Open a photo in any form that `read_photo` takes, or an array that is to be read where it is looked at.
+    """Open a photo in any form that `read_photo` takes, or an array that is read window by window.
 
     Such an array has `shape`, `dtype` and slicing `array[rows, columns]` or `array[rows, columns, channels]` to
     something that NumPy can read, and is (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (H, W, channels): a numpy.memmap or
-    a view of one, an array of Zarr, a dataset of HDF5, an array of Dask. It must not change while it is looked at. All
-    else is copied. A Picture of as many channels is returned as it is.
+    a view of one, an array of Zarr, a dataset of HDF5, an array of Dask. It must not change meanwhile. Everything
+    else is copied. A Picture of as many channels is returned unchanged.
 
     Args:
         photo: the photo, as in `read_photo`, or the array.
         channels: of the network; grey becomes colour and colour grey as in `read_photo`.
 
     Raises:
-        PhotoError: as `read_photo`, but an array's values are looked at only where they are read.
+        PhotoError: as `read_photo`, but an array's values are checked only where they are read.
         OptionError: for `channels` below 1.
 
     >>> picture = open_picture(np.full((600, 800, 3), 51, np.uint8))
@@ -49,72 +49,72 @@ def open_picture(photo: PictureLike, channels: int = 3) -> Picture:
     (Picture(800x600 pixels, 3 channels), torch.Size([3, 2, 3]))
     """
     if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-        raise OptionError(f"channels is {channels!r}; expected a whole number of at least 1, usually 3.")
+        raise OptionError(f"Expected channels as a whole number of at least 1, usually 3, got {channels!r}.")
     if not isinstance(photo, Picture):
         return Picture(source_of(photo, channels), channels)
     if photo.channels != channels:
-        raise OptionError(f"A picture of {channels} channels was expected, {photo} came. Open the photo again for it.")
+        raise OptionError(
+            f"Expected a picture of {channels} channels, got {photo}. Try open_picture(photo, {channels})."
+        )
     return photo
 
 
 class Picture:
-    """A photo of `size` (H, W) in `channels` channels. Made by `open_picture`."""
+    """A photo of `size` (H, W) in `channels` channels. Created by `open_picture`."""
 
-    def __init__(self, source_of: Source, channels: int) -> None:
+    def __init__(self, source: Source, channels: int) -> None:
         self.channels = channels
-        self._stored = source_of
+        self._source = source
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W), in pixels."""
-        return self._stored.size
+        return self._source.size
 
     def read(self, window: Window) -> Tensor:
-        """A window of the photo, (C, h, w) float32 in [0, 1], new memory: what `read_photo` gives there, to the bit.
+        """A window of the photo, (C, h, w) float32 in [0, 1], new memory: equal to `read_photo` there, to the bit.
 
-        Raises PhotoError for a window that is not within the photo, and for an array that can't be read there, or holds
-        NaN or what is no brightness.
+        Raises PhotoError for a window that is not within the photo, and for an array that can't be read there, or has
+        values that are NaN or out of range there.
         """
-        return self._floats(self._stored.raw(self._within(window)))
+        return self._floats(self._source.raw(self._within(window)))
 
-    def seen(self, window: Window, view: View) -> Tensor:
-        """A window as a network sees it through its view, (1, C, h', w') float32 in [0, 1]; raises as `read`.
+    def to_network(self, window: Window, view: View) -> Tensor:
+        """A window resized and padded to a network's input, (1, C, h', w') float32 in [0, 1]; raises as `read`.
 
-        The same as `view.to_network(picture.read(window))`: to the bit up to 4 megapixels, beyond to within rounding.
-        Every pixel is read, but no more than a block of them is held beside the view.
+        Equal to `view.to_network(picture.read(window))`: to the bit up to 4 megapixels, beyond to within rounding.
+        Every pixel is read, but only a block of them is in memory at a time.
 
         >>> picture = open_picture(np.full((3000, 2000), 51, np.uint8))
-        >>> seen = picture.seen(Window(0, 0, 3000, 2000), View.fit((3000, 2000), resolution=96, divisor=32))
-        >>> seen.shape, round(seen.mean().item(), 6)
+        >>> image = picture.to_network(Window(0, 0, 3000, 2000), View.fit((3000, 2000), resolution=96, divisor=32))
+        >>> image.shape, round(image.mean().item(), 6)
         (torch.Size([1, 3, 96, 64]), 0.2)
         """
-        pixels, shown = (high * wide for high, wide in ((window.height, window.width), view.content_size))
+        pixels, resized = (high * wide for high, wide in ((window.height, window.width), view.content_size))
         if view.photo_size != (window.height, window.width):
-            raise PhotoError(f"A view of {window} was expected, {view} came. Make a view for it with View.fit.")
-        if pixels <= max(SMALL, shown):
+            raise PhotoError(f"Expected a view of {window}, got {view}. Try View.fit for it.")
+        if pixels <= max(SMALL, resized):
             return view.to_network(self.read(window))
         shrinking = BlockResize(view.photo_size, view.content_size, self.channels)
-        for block in self._stored.blocks(self._within(window)):
-            place = replace(block, top=block.top - window.top, left=block.left - window.left)
-            shrinking.add(place, self._strips(block))
-        content = shrinking.content.clamp_(0, 1)  # rounding may lead a hair beyond white
+        for block in self._source.blocks(self._within(window)):
+            shrinking.add(block.relative_to(window), self._strips(block))
+        content = shrinking.content.clamp_(0, 1)  # rounding errors may exceed 1
         return replace(view, photo_size=view.content_size).to_network(content)
 
     def uint8(self, window: Window | None = None) -> NDArray[np.uint8]:
         """A window of the photo, or all of it, as a new (h, w, 3) uint8 array to draw on; raises as `read`.
 
-        One or two channels show the first as grey; of more than three the first three are shown.
+        Of one or two channels the first is used as grey; of more than three the first three are used.
         """
         window = self._within(whole(self.size) if window is None else window)
         drawn = np.empty((window.height, window.width, 3), np.uint8)
-        for block in self._stored.blocks(window):
-            place = replace(block, top=block.top - window.top, left=block.left - window.left)
-            self._draw(block, drawn[place.slices])
+        for block in self._source.blocks(window):
+            self._draw(block, drawn[block.relative_to(window).slices])
         return drawn
 
     def _draw(self, block: Window, drawn: NDArray[np.uint8]) -> None:
-        if self.channels == self._stored.depth == 3 and self._stored.scale == 255:  # it is what is source_of
-            drawn[...] = self._stored.raw(block).permute(1, 2, 0).numpy()
+        if self.channels == self._source.depth == 3 and self._source.scale == 255:  # the source's own values
+            drawn[...] = self._source.raw(block).permute(1, 2, 0).numpy()
             return
         row = 0
         for strip in self._strips(block):
@@ -122,23 +122,23 @@ class Picture:
             row += strip.shape[1]
 
     def part(self, window: Window) -> Picture:
-        """A window of this picture as a picture of its own; it shares what this one holds or reads from.
+        """A window of this picture as a picture of its own; it shares this one's memory or array.
 
         Raises PhotoError for a window that is not within the photo.
 
         >>> open_picture(np.full((600, 800, 3), 51, np.uint8)).part(Window(10, 20, 200, 300))
         Picture(300x200 pixels, 3 channels)
         """
-        return Picture(PartSource(self._stored, self._within(window)), self.channels)
+        return Picture(PartSource(self._source, self._within(window)), self.channels)
 
     def digest(self) -> str:
-        """What tells this photo from others, as text; raises as `read`.
+        """A text that identifies this photo; raises as `read`.
 
-        Up to 4 megapixels it is the digest of the photo as floats, whatever form it came in. Beyond, it is that of the
-        numbers as they are source_of: the same photo in another type (uint8, float32) is another. Of an array on disk of
-        more than 64 megapixels only 64 blocks are looked at, see `interactify.pictures.digests.source_digest`.
+        Up to 4 megapixels it is the digest of the photo as floats, whatever form it had. Beyond, it is that of the
+        source's own values: the same photo in another type (uint8, float32) has another digest. Of an array on disk of
+        more than 64 megapixels only 64 blocks are read, see `interactify.pictures.digests.source_digest`.
         """
-        return self._digested() if self._stored.changing else self._digest
+        return self._digested() if self._source.may_change else self._digest
 
     @cached_property
     def _digest(self) -> str:
@@ -147,7 +147,7 @@ class Picture:
     def _digested(self) -> str:
         if self.size[0] * self.size[1] <= SMALL:
             return tensors_digest([self.read(whole(self.size))])
-        return source_digest(self._stored)
+        return source_digest(self._source)
 
     def __repr__(self) -> str:
         return f"Picture({self.size[1]}x{self.size[0]} pixels, {self.channels} channels)"
@@ -156,16 +156,16 @@ class Picture:
         right, bottom = window.left + window.width, window.top + window.height
         inside = 0 <= window.top < bottom <= self.size[0] and 0 <= window.left < right <= self.size[1]
         if not inside:
-            raise PhotoError(f"A window within {self.size[1]} x {self.size[0]} pixels was expected, {window} came.")
+            raise PhotoError(f"Expected a window within {self.size[1]} x {self.size[0]} pixels, got {window}.")
         return window
 
     def _floats(self, raw: Tensor) -> Tensor:
         floats = raw.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-        return fit_channels(floats, self.channels, self._stored.scale)
+        return fit_channels(floats, self.channels, self._source.scale)
 
     def _strips(self, block: Window) -> Iterator[Tensor]:
         """A block of the photo as float strips (C, r, w), from top to bottom."""
-        raw = self._stored.raw(block)
+        raw = self._source.raw(block)
         for strip in raw.split(max(1, _STRIP // (4 * max(self.channels, raw.shape[0]) * block.width)), dim=1):
             yield self._floats(strip)
 

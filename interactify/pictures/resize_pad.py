@@ -1,7 +1,8 @@
-"""Photo coordinates to network coordinates and back: how a resized and padded photo keeps its clicks and masks."""
+"""Photo coordinates to network coordinates and back: clicks and masks of a resized and padded photo."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,22 +12,22 @@ from torch import Tensor
 
 from interactify.errors import InteractionError, OptionError, PhotoError
 
-LARGEST = 1024  # network pixels: the longest side a photo keeps where no resolution is asked for
+LARGEST = 1024  # network pixels: the longest side of a photo without a resolution
 SMALLEST = 64  # network pixels: the least padded side; deep encoders fail on less
-_STRIP = 2**17  # numbers interpolated at a time: what lies between stays in the processor's cache
+_STRIP = 2**17  # numbers interpolated at a time, to fit into the processor's cache
 
 
 @dataclass(frozen=True)
 class View:
-    """How one photo lies in the network's input: resized to `content_size`, then padded on the right and at the bottom.
+    """How a photo is placed in the network's input: resized to `content_size`, then padded right and below.
 
     All sizes are (height, width) in pixels. Pixel centres lie at whole numbers, so the photo covers x from -0.5 to
-    W - 0.5, and the photo's x and the network's x_n belong together by x_n + 0.5 = (x + 0.5) · w / W (bilinear
-    resizing with align_corners=False), held within the centres of the border pixels.
+    W - 0.5, and the photo's x corresponds to the network's x_n by x_n + 0.5 = (x + 0.5) · w / W (bilinear resizing
+    with align_corners=False), clamped to the centres of the border pixels.
 
-    The library stands on this: for a network map m and a photo pixel p = (x, y),
-    `view.to_photo(m)[..., y, x]` equals `sample(m, view.points_to_network([p]))[..., 0]`, to the last bit. So what the
-    energy sees at a click is what the mask shows there.
+    The library relies on this: for a network map m and a photo pixel p = (x, y),
+    `view.to_photo(m)[..., y, x]` equals `sample(m, view.points_to_network([p]))[..., 0]`, to the last bit. So the
+    energy at a click and the mask at its pixel always agree.
 
     >>> view = View.fit((300, 400), resolution=200, divisor=32)
     >>> view.content_size, view.network_size
@@ -47,7 +48,7 @@ class View:
 
         `resolution` is the length in network pixels that the photo's longest side is resized to, larger or smaller;
         None keeps the photo's size, up to 1024 on its longest side. The aspect ratio is kept to within the rounding to
-        whole pixels, and no side falls under 1. Padding then brings both sides to multiples of `divisor`, and to at
+        whole pixels, and no side falls under 1. Padding then extends both sides to multiples of `divisor`, and to at
         least `smallest`.
 
         Raises PhotoError for a photo without pixels, OptionError for a resolution, divisor or smallest below 1.
@@ -56,13 +57,13 @@ class View:
             if name == "resolution" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise OptionError(f"{name} is {value!r}; expected a whole number of at least 1 (network pixels).")
+                raise OptionError(f"Expected {name} as a whole number of at least 1 (network pixels), got {value!r}.")
         height, width = (int(side) for side in photo_size)
         if height < 1 or width < 1:
-            raise PhotoError(f"The photo has no pixels: it is {width} wide and {height} high.")
+            raise PhotoError(f"Expected a photo with pixels, got no pixels: {width} wide and {height} high.")
         longest = max(height, width)
         target = min(longest, LARGEST) if resolution is None else int(resolution)
-        # Whole-number arithmetic, halves up: the longest side arrives exactly.
+        # Integer arithmetic, halves up: the longest side is exact.
         high, wide = (max(1, (2 * side * target + longest) // (2 * longest)) for side in (height, width))
         padded_high, padded_wide = (
             -(-max(side, int(smallest)) // int(divisor)) * int(divisor) for side in (high, wide)
@@ -72,14 +73,14 @@ class View:
     def to_network(self, photo: Tensor) -> Tensor:
         """Resize and pad a photo (C, H, W), floating point, to the network's input (1, C, h', w').
 
-        Bilinear and antialiased; the padding repeats the border pixels, so that no edge appears that is not in the
-        photo. Raises PhotoError for a photo of another size.
+        Bilinear and antialiased; the padding repeats the border pixels, so that it adds no edge.
+        Raises PhotoError for a photo of another size.
         """
         if photo.ndim != 3 or tuple(photo.shape[1:]) != self.photo_size or not photo.is_floating_point():
             height, width = self.photo_size
             raise PhotoError(
-                f"This view is of floating-point photos (C, {height}, {width}); "
-                f"one of shape {tuple(photo.shape)} and type {photo.dtype} came. Make a view for it with View.fit."
+                f"Expected a floating-point photo (C, {height}, {width}) for this view, "
+                f"got one of shape {tuple(photo.shape)} and type {photo.dtype}. Try View.fit for it."
             )
         content = photo[None]
         if self.content_size != self.photo_size:
@@ -91,17 +92,17 @@ class View:
             content = F.pad(content, (0, right, 0, below), mode="replicate")
         return content.clone() if content.data_ptr() == photo.data_ptr() else content
 
-    def points_to_network(self, points: Tensor | np.ndarray | list) -> Tensor:
-        """Map photo points (n, 2), x then y, to network pixels: (n, 2) float64 on the CPU, held within the content.
+    def points_to_network(self, points: Tensor | np.ndarray | Sequence[Sequence[float]]) -> Tensor:
+        """Map photo points (n, 2), x then y, to network pixels: (n, 2) float64 on the CPU, clamped to the content.
 
         A photo's outermost pixels may lie beyond the centres of the network's outermost ones; they are moved onto
-        these, as bilinear resizing does. Raises InteractionError for another shape, NaN or infinity.
+        these, as in bilinear resizing. Raises InteractionError for another shape, NaN or infinity.
         """
         points = _points(points)
         return torch.stack([_along(points[:, 0], self._axis(1)), _along(points[:, 1], self._axis(0))], dim=1)
 
-    def points_to_photo(self, points: Tensor | np.ndarray | list) -> Tensor:
-        """Map network points (n, 2), x then y, to photo pixels: (n, 2) float64 on the CPU, held within the photo.
+    def points_to_photo(self, points: Tensor | np.ndarray | Sequence[Sequence[float]]) -> Tensor:
+        """Map network points (n, 2), x then y, to photo pixels: (n, 2) float64 on the CPU, clamped to the photo.
 
         The inverse of `points_to_network` except within half a network pixel of the border, where that one moves
         points inwards. Raises InteractionError for another shape, NaN or infinity.
@@ -114,23 +115,23 @@ class View:
     def to_photo(self, maps: Tensor, part: tuple[slice, slice] | None = None) -> Tensor:
         """Bring network maps (N, K, h', w') to the photo's size, (N, K, H, W): the padding cut off, then bilinear.
 
-        With `part`, rows and columns of the photo (slices, which may step), only those are made, with the same numbers.
-        Not antialiased, also where it shrinks: each photo pixel takes the value at its own centre. Same device and
+        With `part`, only those rows and columns of the photo (slices, which may step) are computed, to the same values.
+        Never antialiased: each photo pixel takes the value at its own centre. Same device and
         dtype, new memory, differentiable. Raises OptionError for maps of another size than the network's input.
         """
         if maps.ndim != 4 or tuple(maps.shape[2:]) != self.network_size:
             height, width = self.network_size
-            raise OptionError(f"Maps of (N, K, {height}, {width}) were expected, {tuple(maps.shape)} came.")
+            raise OptionError(f"Expected maps of (N, K, {height}, {width}), got {tuple(maps.shape)}.")
         maps = maps[..., : self.content_size[0], : self.content_size[1]]
         rows, columns = part or (slice(0, self.photo_size[0]), slice(0, self.photo_size[1]))
         if self.content_size == self.photo_size:
             return maps[..., rows, columns].clone(memory_format=torch.contiguous_format)
-        # Not F.interpolate: in single precision it knows a place at pixel 1000 only to 1e-4 of a pixel, so that a click
-        # could be satisfied where it is sampled and not in the mask. The same steps as in `sample` agree to the bit.
-        down_to = self._places(0, rows)
+        # Not F.interpolate: in single precision its positions near pixel 1000 are off by up to 1e-4 pixels, so that a
+        # click could be satisfied in the energy but not in the mask. The steps of `sample` agree to the bit.
+        down_to = self._positions(0, rows)
         first = int(down_to[0])
         dtype, maps = maps.dtype, maps[..., first : int(down_to[-1]) + 2, :].to(_working(maps.dtype))
-        left, right, across = _neighbours(self._places(1, columns), self.content_size[1], maps)
+        left, right, across = _neighbours(self._positions(1, columns), self.content_size[1], maps)
         maps = _mix(maps.index_select(-1, left), maps.index_select(-1, right), across)
         high = max(1, _STRIP // max(1, maps[..., 0, :].numel()))
         upper, lower, down = _neighbours(down_to, self.content_size[0], maps)
@@ -142,8 +143,8 @@ class View:
         ]
         return torch.cat(strips, dim=-2).to(dtype)
 
-    def _places(self, side: int, part: slice) -> Tensor:
-        """Where the photo's rows (side 0) or columns lie in the content, in its pixels."""
+    def _positions(self, side: int, part: slice) -> Tensor:
+        """The positions of the photo's rows (side 0) or columns in the content, in its pixels."""
         pixels = torch.arange(part.start, part.stop, part.step or 1, dtype=torch.float64)
         return _along(pixels, self._axis(side))
 
@@ -154,8 +155,8 @@ class View:
 def sample(maps: Tensor, points: Tensor) -> Tensor:
     """Read maps (N, K, h, w) at points (n, 2), x then y in their pixels, bilinearly: (N, K, n), same dtype and device.
 
-    Exact at whole numbers; points beyond the border pixels' centres count as on them. Differentiable, and only 4 n
-    pixels are touched, one gather in all. Points kept in float64 on the maps' device cost no transfer.
+    Exact at whole numbers; points beyond the border pixels' centres are moved onto them. Differentiable; one gather
+    reads only 4 n pixels. Points in float64 on the maps' device need no transfer.
 
     >>> maps = torch.arange(6.0).reshape(1, 1, 2, 3)
     >>> sample(maps, torch.tensor([[2.0, 1.0], [0.5, 0.5]])).tolist()
@@ -166,10 +167,10 @@ def sample(maps: Tensor, points: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Corners:
-    """Where `sample` reads for some points, worked out once for all maps of one size and kind.
+    """The pixels that `sample` reads for some points, computed once for all maps of one size and dtype.
 
-    `rows` (2, 1, n) and `columns` (1, 2, n) are the four pixels around each point, `across` and `down` (n,) how far it
-    lies towards the second ones.
+    `rows` (2, 1, n) and `columns` (1, 2, n) are the four pixels around each point, `across` and `down` (n,) the weights
+    of the second ones.
     """
 
     rows: Tensor
@@ -179,50 +180,50 @@ class Corners:
 
     @classmethod
     def around(cls, points: Tensor, maps: Tensor) -> Corners:
-        """Those of points (n, 2) in maps like these."""
+        """The corners of points (n, 2) in maps like these."""
         left, right, across = _neighbours(points[:, 0], maps.shape[-1], maps)
         upper, lower, down = _neighbours(points[:, 1], maps.shape[-2], maps)
         return cls(torch.stack([upper, lower])[:, None], torch.stack([left, right])[None], across, down)
 
     def __call__(self, maps: Tensor) -> Tensor:
         """The maps at the points, (N, K, n)."""
-        # One indexing for all four corners: its gradient fills one map, in a fixed order where clicks share pixels too.
+        # One indexing for all four corners: its gradient fills one map, in a fixed order, also where clicks share pixels.
         corners = maps[:, :, self.rows, self.columns].to(_working(maps.dtype))  # (N, K, 2, 2, n)
         beside = _mix(corners[..., 0, :], corners[..., 1, :], self.across)  # (N, K, 2, n)
         return _mix(beside[..., 0, :], beside[..., 1, :], self.down).to(maps.dtype)
 
 
-def _points(points: Tensor | np.ndarray | list) -> Tensor:
+def _points(points: Tensor | np.ndarray | Sequence[Sequence[float]]) -> Tensor:
     try:
         points = torch.as_tensor(points, dtype=torch.float64, device="cpu")
     except (TypeError, ValueError, RuntimeError) as problem:
-        raise InteractionError(f"Points (n, 2) of numbers were expected, x then y: {problem}.") from problem
+        raise InteractionError(f"Expected points (n, 2) of numbers, x then y, got others: {problem}.") from problem
     if points.numel() == 0:
         points = points.reshape(0, 2)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise InteractionError(f"Points (n, 2) were expected, x then y; shape {tuple(points.shape)} came.")
+        raise InteractionError(f"Expected points (n, 2), x then y, got shape {tuple(points.shape)}.")
     if not torch.isfinite(points).all():
-        raise InteractionError("A point is NaN or infinite; coordinates have to be finite numbers of pixels.")
+        raise InteractionError("Expected points with finite coordinates in pixels, got NaN or infinity.")
     return points
 
 
-def _along(places: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Pixels along a side of sides[0] pixels as places along the same side seen with sides[1] pixels."""
-    # Multiplied before divided: equal sides give the very same numbers back.
-    return ((places + 0.5) * sides[1] / sides[0] - 0.5).clamp(0, sides[1] - 1)
+def _along(positions: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Pixels along a side of sides[0] pixels as positions along the same side seen with sides[1] pixels."""
+    # Multiply before dividing: equal sides give exactly the same numbers.
+    return ((positions + 0.5) * sides[1] / sides[0] - 0.5).clamp(0, sides[1] - 1)
 
 
-def _neighbours(places: Tensor, side: int, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The two pixels beside each place, and the second one's share; on the device and in the precision of `maps`."""
-    places = places.clamp(0, side - 1)
-    first = places.detach().floor().long()
+def _neighbours(positions: Tensor, side: int, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The two pixels beside each position, and the second one's weight; on the device and in the dtype of `maps`."""
+    positions = positions.clamp(0, side - 1)
+    first = positions.detach().floor().long()
     second = (first + 1).clamp(max=side - 1)
-    share = (places - first).to(_working(maps.dtype))
+    share = (positions - first).to(_working(maps.dtype))
     return first.to(maps.device), second.to(maps.device), share.to(maps.device)
 
 
 def _mix(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    # Separate steps, where torch.lerp may or may not fuse them: the same numbers give the same bits everywhere.
+    # Separate steps, which torch.lerp may or may not fuse: the results are the same to the bit everywhere.
     return (second - first).mul_(share).add_(first)
 
 

@@ -1,4 +1,4 @@
-"""Where a picture's numbers lie: in memory in their own type, or in an array that is read where it is looked at."""
+"""Sources of a picture's values: memory, in their own type, or an array that is read window by window."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from interactify.errors import PhotoError
-from interactify.pictures.decode import array_scale, check_range, described, opened
+from interactify.pictures.decode import array_scale, check_range, decoded, described
 from interactify.pictures.window import Window
 
 BLOCK = 32 * 2**20  # bytes read at a time, in the array's own type
 
 
 class LazyArray(Protocol):
-    """What is read where it is looked at: an array of Zarr, HDF5 or Dask, or anything of one's own that slices so."""
+    """An array that is read window by window: of Zarr, HDF5 or Dask, or any object that slices as they do."""
 
     @property
     def shape(self) -> Any: ...
@@ -34,9 +34,9 @@ class LazyArray(Protocol):
 
 
 class Source(ABC):
-    """A picture of `size` (H, W) and `depth` channels whose number `scale` is 1, in pieces of its own type.
+    """A picture of `size` (H, W) and `depth` channels, read in pieces of its own type; its value `scale` is white.
 
-    `chunk` (rows, columns) is what can't be read in part: blocks are cut along its borders.
+    `chunk` (rows, columns) can't be read in part: blocks are cut along its borders.
     """
 
     size: tuple[int, int]
@@ -44,16 +44,16 @@ class Source(ABC):
     scale: int
     itemsize: int
     chunk: tuple[int, int]
-    changing = False  # whether someone else may write to it
+    may_change = False  # whether its values may change while it is open
 
     @abstractmethod
     def raw(self, window: Window) -> Tensor:
-        """The window's numbers, (depth, h, w), checked: uint8, uint16, bool, or floats in [0, 1] of 32 bits or less."""
+        """The window's values, (depth, h, w), checked: uint8, uint16, bool, or floats in [0, 1] of 32 bits or less."""
 
     def blocks(self, window: Window, *, full_width: bool = False) -> Iterator[Window]:
-        """Windows of at most 32 MB, from top left to bottom right, that make up this one; or strips from side to side.
+        """Windows of at most 32 MB, from top left to bottom right, that together cover this one; or full-width strips.
 
-        A chunk is cut only where it is larger than that.
+        A chunk is cut only if it is larger than that.
         """
         limit = max(1, BLOCK // (self.depth * self.itemsize))  # pixels
         high, wide = (min(part, side) for part, side in zip(self.chunk, self.size, strict=True))
@@ -71,15 +71,15 @@ class Source(ABC):
 
 
 class ArraySource(Source):
-    """A picture in memory: its own copy, (c, H, W), in whichever order the numbers came."""
+    """A picture in memory: its own copy, (c, H, W), in any memory order."""
 
     def __init__(self, photo: Any, channels: int) -> None:
-        pixels, self.scale = opened(photo, channels)
+        pixels, self.scale = decoded(photo, channels)
         if isinstance(pixels, Tensor):
             dtype = torch.float32 if pixels.dtype == torch.float64 else pixels.dtype
             self._pixels = pixels.to("cpu", dtype, copy=True)
         else:
-            self._pixels = torch.from_numpy(pixels.astype(_kept(pixels.dtype), order="C")).permute(2, 0, 1)
+            self._pixels = torch.from_numpy(pixels.astype(_storage_dtype(pixels.dtype), order="C")).permute(2, 0, 1)
         self.depth, *sides = self._pixels.shape
         self.size = (sides[0], sides[1])
         self.itemsize = self._pixels.element_size()
@@ -91,18 +91,18 @@ class ArraySource(Source):
 
 
 class LazySource(Source):
-    """An array (H, W) or (H, W, c) that is read by slicing, and never as a whole."""
+    """An array (H, W) or (H, W, c) that is read by slicing, never as a whole."""
 
-    changing = True
+    may_change = True
 
     def __init__(self, array: Any, channels: int) -> None:
         try:
             shape = tuple(operator.index(side) for side in array.shape)
             dtype = np.dtype(array.dtype)
-        except Exception as problem:  # someone else's properties
+        except Exception as problem:  # the array's own code
             raise PhotoError(
-                f"A photo was expected, {type(array).__name__} came, whose shape and dtype are not those of an array "
-                f"({problem}). Give an (H, W) or (H, W, C) array that slices as NumPy's do."
+                f"Expected a photo, got {type(array).__name__}, whose shape and dtype are not those of an array "
+                f"({problem}). Try an (H, W) or (H, W, C) array that slices as NumPy's do."
             ) from problem
         self.scale = array_scale(shape, dtype, channels)
         self.size = (shape[0], shape[1])
@@ -112,36 +112,38 @@ class LazySource(Source):
         self._array, self._shape, self._dtype = array, shape, dtype
 
     def raw(self, window: Window) -> Tensor:
-        (rows, columns), came = window.slices, described(self._shape, self._dtype)
-        where = f"Rows {rows.start} to {rows.stop} and columns {columns.start} to {columns.stop} of {came}"
+        (rows, columns), array = window.slices, described(self._shape, self._dtype)
+        where = f"Rows {rows.start} to {rows.stop} and columns {columns.start} to {columns.stop} of {array}"
         try:
             read = np.asarray(self._array[(rows, columns, slice(0, self.depth))[: len(self._shape)]])
         except MemoryError:
             raise
-        except Exception as problem:  # someone else's reader: a file, a store, a network
+        except Exception as problem:  # the array's own code: a file, a store, a network
             raise PhotoError(
-                f"{where} can't be read: {type(problem).__name__}: {problem}. Check what the array reads from."
+                f"{where}: expected values, got {type(problem).__name__}: {problem}. Try to open the array again."
             ) from problem
         expected = (window.height, window.width, self.depth)[: len(self._shape)]
         if read.shape != expected or (read.dtype.kind, read.dtype.itemsize) != (self._dtype.kind, self._dtype.itemsize):
             raise PhotoError(
-                f"{where} should have shape {expected} and type {self._dtype}; slicing gave {read.shape} and "
-                f"{read.dtype}. Give an array that slices as NumPy's do."
+                f"{where}: expected shape {expected} and type {self._dtype}, got {read.shape} and {read.dtype}. "
+                "Try an array that slices as NumPy's do."
             )
         if read.dtype.kind == "f":
-            check_range(float(read.min()), float(read.max()), came)
-        # A copy: what is mapped may be read-only, or change.
-        own = np.array(read, dtype=_kept(read.dtype), order="C").reshape(window.height, window.width, self.depth)
+            check_range(float(read.min()), float(read.max()), array)
+        # A copy: mapped memory may be read-only, or change.
+        own = np.array(read, dtype=_storage_dtype(read.dtype), order="C").reshape(
+            window.height, window.width, self.depth
+        )
         return torch.from_numpy(own).permute(2, 0, 1)
 
 
 class PartSource(Source):
-    """A window of another picture, which it shares."""
+    """A window of another source, whose values it shares."""
 
     def __init__(self, of: Source, window: Window) -> None:
         self.size = (window.height, window.width)
         self.depth, self.scale, self.itemsize, self.chunk = of.depth, of.scale, of.itemsize, of.chunk
-        self.changing = of.changing
+        self.may_change = of.may_change
         self._of, self._window = of, window
 
     def raw(self, window: Window) -> Tensor:
@@ -156,40 +158,40 @@ class PartSource(Source):
 
 
 def source_of(photo: Any, channels: int) -> Source:
-    """A photo of any form as it is best kept.
+    """The source of a photo of any form.
 
-    Raises PhotoError for what is neither a photo in the sense of `read_photo` nor has shape, dtype and slicing.
+    Raises PhotoError for anything but a photo in the sense of `read_photo` or an object with shape, dtype and slicing.
     """
-    return LazySource(photo, channels) if _lies_elsewhere(photo) else ArraySource(photo, channels)
+    return LazySource(photo, channels) if _is_lazy(photo) else ArraySource(photo, channels)
 
 
-def _lies_elsewhere(photo: Any) -> bool:
-    """Whether something is an array that is not in memory."""
+def _is_lazy(photo: Any) -> bool:
+    """Whether a photo is an array that is not in memory."""
     if isinstance(photo, (np.ndarray, Tensor)):
-        return _mapped(photo)
+        return _is_memory_mapped(photo)
     try:
         return all(hasattr(photo, name) for name in ("shape", "dtype", "__getitem__"))
-    except Exception:  # someone else's property: it has one, and what is wrong with it is told where it is read
+    except Exception:  # the property exists but fails: LazySource reports it
         return True
 
 
-def _mapped(array: object) -> bool:
+def _is_memory_mapped(array: object) -> bool:
     """Whether an array's memory is a file's: numpy.memmap, and any view of one."""
     while isinstance(array, (np.ndarray, memoryview)):
         array = array.base if isinstance(array, np.ndarray) else array.obj
     return isinstance(array, mmap.mmap)
 
 
-def _kept(dtype: np.dtype) -> np.dtype:
-    """The type that numbers are kept in: what is finer than a float32 is rounded to one in any case."""
+def _storage_dtype(dtype: np.dtype) -> np.dtype:
+    """The type to store values in: anything finer than a float32 is rounded to float32 later anyway."""
     return np.dtype(np.float32) if dtype.kind == "f" and dtype.itemsize > 4 else dtype.newbyteorder("=")
 
 
 def _chunk(array: Any, shape: tuple[int, ...]) -> tuple[int, int]:
-    """The rows and columns that an array says it reads at once: ints (Zarr, HDF5) or tuples of them (Dask)."""
+    """The rows and columns that an array reads at once, by its `chunks`: ints (Zarr, HDF5) or tuples of them (Dask)."""
     try:
         rows, columns = (operator.index(side[0] if isinstance(side, tuple) else side) for side in array.chunks[:2])
-    except Exception:  # it says nothing that we understand: rows from side to side suit most
+    except Exception:  # no chunks, or unknown ones: full rows suit most arrays
         return 1, shape[1]
     return max(1, rows), max(1, columns)
 

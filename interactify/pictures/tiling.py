@@ -1,8 +1,9 @@
-"""A picture in tiles for a network that can't see it whole: they overlap, and each pixel is asked of one of them."""
+"""Overlapping tiles of a picture that is too large for the network; each pixel belongs to the core of one tile."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,18 +13,18 @@ from interactify.pictures.window import Window
 
 @dataclass(frozen=True)
 class Tile:
-    """What the network looks at, `window`, and the pixels that are taken from it, `core`, which lies inside."""
+    """The network's input, `window`, and the pixels taken from its output, `core`, inside it."""
 
     window: Window
     core: Window
 
 
 def tiles(size: tuple[int, int], side: int, overlap: int) -> list[Tile]:
-    """Tiles that cover a picture of (H, W) pixels, row by row, as few as will do.
+    """The fewest tiles that cover a picture of (H, W) pixels, row by row.
 
-    All windows are of one size: `side` pixels high and wide, less only where the picture is. Neighbours share at least
-    `overlap` pixels, evenly spread. The cores make up the picture without overlap: inside it each ends in the middle of
-    what two neighbours share, so that a pixel is taken from the tile that sees more around it.
+    All windows have one size: `side` pixels high and wide, or the picture's where that is smaller. They are evenly
+    spaced, and neighbours share at least `overlap` pixels. The cores cover the picture without overlap: borders run
+    through the middle of what two neighbours share, so that a pixel is taken from the tile with more context.
 
     Raises OptionError for sides below 1, or an overlap that is not between 0 and side - 1.
 
@@ -33,9 +34,9 @@ def tiles(size: tuple[int, int], side: int, overlap: int) -> list[Tile]:
     for name, value in (("height", size[0]), ("width", size[1]), ("side", side), ("overlap", overlap)):
         least = 0 if name == "overlap" else 1
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise OptionError(f"{name} is {value!r}; expected a whole number of at least {least} (pixels).")
+            raise OptionError(f"Expected {name} as a whole number of at least {least} (pixels), got {value!r}.")
     if overlap >= side:
-        raise OptionError(f"overlap is {overlap} of tiles with a side of {side}; expected less than the side.")
+        raise OptionError(f"Expected overlap below the tiles' side of {side}, got {overlap}.")
     rows, columns = (_spans(length, side, overlap) for length in size)
     return [
         Tile(Window(top, left, high, wide), Window(core_top, core_left, core_high, core_wide))
@@ -48,26 +49,26 @@ def _spans(length: int, side: int, overlap: int) -> list[tuple[int, int, int, in
     """Start and length of each window along one side, and of its core."""
     side = min(side, length)
     count = 1 if side == length else -(-(length - overlap) // (side - overlap))
-    starts = [place * (length - side) // max(1, count - 1) for place in range(count)]
+    starts = [index * (length - side) // max(1, count - 1) for index in range(count)]
     borders = [0, *((before + side + after) // 2 for before, after in pairwise(starts)), length]
     return [(start, side, first, last - first) for start, (first, last) in zip(starts, pairwise(borders), strict=True)]
 
 
 class Tiling:
-    """Tiles in row order, and which of them a pixel is taken from."""
+    """Tiles in row order, with a lookup of the tile for a pixel."""
 
-    def __init__(self, tiles: list[Tile]) -> None:
+    def __init__(self, tiles: Sequence[Tile]) -> None:
         self.tiles = tiles
         self._tops = sorted({tile.core.top for tile in tiles})
         self._lefts = sorted({tile.core.left for tile in tiles})
 
     def at(self, x: int, y: int) -> int:
-        """The place of the tile in whose core a pixel lies."""
+        """The index of the tile whose core contains a pixel."""
         row, column = bisect_right(self._tops, y) - 1, bisect_right(self._lefts, x) - 1
         return row * len(self._lefts) + column
 
-    def meeting(self, window: Window) -> list[int]:
-        """The places of the tiles whose cores a window shares pixels with."""
+    def overlapping(self, window: Window) -> list[int]:
+        """The indices of the tiles whose cores a window overlaps."""
         first = self.at(window.left, window.top)
         last = self.at(window.left + window.width - 1, window.top + window.height - 1)
         wide = len(self._lefts)

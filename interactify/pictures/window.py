@@ -1,4 +1,4 @@
-"""A rectangle of a photo: what it shares with others, and what it holds."""
+"""A rectangle of a photo: its intersection and union with others, and the pixels inside."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ class Window:
         """Rows and columns, for indexing (..., H, W)."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
-    def contains(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(n,) bool: which of the pixels (n, 2), x then y, lie inside."""
-        x, y = places[:, 0], places[:, 1]
+    def contains(self, points: Pixels) -> NDArray[np.bool_]:
+        """(n,) bool: which of the pixels (n, 2), x then y, are inside."""
+        x, y = points[:, 0], points[:, 1]
         return (self.left <= x) & (x < self.left + self.width) & (self.top <= y) & (y < self.top + self.height)
 
     def common(self, other: Window) -> Window | None:
-        """The window that both share; None where they share no pixel."""
+        """The intersection with another window; None where they share no pixel."""
         top, left = max(self.top, other.top), max(self.left, other.left)
         height = min(self.top + self.height, other.top + other.height) - top
         width = min(self.left + self.width, other.left + other.width) - left
         return Window(top, left, height, width) if height > 0 and width > 0 else None
 
     def joined(self, other: Window) -> Window:
-        """The smallest window that holds both."""
+        """The smallest window that contains both."""
         top, left = min(self.top, other.top), min(self.left, other.left)
         bottom = max(self.top + self.height, other.top + other.height)
         return Window(top, left, bottom - top, max(self.left + self.width, other.left + other.width) - left)
 
     def relative_to(self, other: Window) -> Window:
-        """The same pixels, counted from the corner of another window."""
+        """The same pixels, relative to the corner of another window."""
         return Window(self.top - other.top, self.left - other.left, self.height, self.width)
 
     def slices_by(self, step: int) -> tuple[slice, slice]:
@@ -53,9 +53,9 @@ class Window:
         return slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step)
 
     def on_grid_of(self, other: Window, step: int) -> tuple[Window, tuple[slice, slice]] | None:
-        """What of this window is met by a reading of every `step`-th pixel of another one; None where nothing is.
+        """The part of this window that is on the grid of every `step`-th pixel of another one; None where it is empty.
 
-        Returns it, begun at the first pixel that is met, and its rows and columns in what is read.
+        Returns it, from its first grid pixel on, and its rows and columns on the grid.
 
         >>> Window(0, 3, 4, 4).on_grid_of(Window(0, 0, 10, 10), 2)
         (Window(top=0, left=4, height=4, width=3), (slice(0, 2, None), slice(2, 4, None)))
@@ -72,7 +72,7 @@ class Window:
         return Window(top, left, height, width), (rows, columns)
 
     def grown(self, share: float, size: tuple[int, int], least: int = 1) -> Window:
-        """The window with `share` of its sides added at each side, and at least `least` long, within a photo (H, W).
+        """The window enlarged by `share` of its sides at each side, to at least `least`, within a photo (H, W).
 
         >>> Window(10, 10, 10, 20).grown(0.5, (100, 32))
         Window(top=5, left=0, height=20, width=32)
@@ -90,7 +90,7 @@ class Window:
 
 
 def extent_of(mask: NDArray[np.bool_]) -> Window | None:
-    """The smallest window that holds a mask; None where it is empty."""
+    """The smallest window around a mask; None where it is empty."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         return None
@@ -99,5 +99,5 @@ def extent_of(mask: NDArray[np.bool_]) -> Window | None:
 
 
 def whole(size: tuple[int, int]) -> Window:
-    """The window that is the photo, (H, W)."""
+    """The window of a whole photo, (H, W)."""
     return Window(0, 0, *size)

@@ -1,4 +1,4 @@
-"""How the rest of a picture follows a correction: along edges, and to what has the object's colours."""
+"""Spread the correction of a click over the picture: along its edges, and to pixels of the object's colours."""
 
 from interactify.propagation.propagation import Propagation, Spread, propagation_named, usual_propagation
 

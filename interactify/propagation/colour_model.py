@@ -1,8 +1,8 @@
-"""What object and rest look like in one photo: colours, learnt from the mask so far and from the clicks.
+"""The colours of object and background in one photo, learnt from the mask so far and from the clicks.
 
-GrabCut's idea (Rother, Kolmogorov & Blake, SIGGRAPH 2004): a picture's own colours tell its object from the rest better
-than any network that has never seen it. Histograms stand here in place of mixtures of Gaussians: they are counted in
-one pass, have no beginning that would have to be drawn, and are the same each time.
+GrabCut's idea (Rother, Kolmogorov & Blake, SIGGRAPH 2004): a picture's own colours distinguish object and background
+better than any network that was not trained on it. Histograms replace the mixtures of Gaussians: they are computed in
+one pass, need no random initialisation, and are the same each time.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-BINS = {1: 64, 2: 32, 3: 16}  # along each channel of a guide, by how many it has
-LEAST = 20.0  # pixels: of a colour seen less often than this, little is believed
-FLOOR = 2e-6  # of a class's pixels: what a colour never seen there counts for
-MOST = 3.0  # log-odds: no colour says more
-NEAR = 1 / 75  # of the guide's shorter side: how far around a click its colour is taken for the click's
-CERTAIN = 0.01  # of the guide's pixels: what the surroundings of one click count for
+BINS = {1: 64, 2: 32, 3: 16}  # along each channel of a guide, by its number of channels
+LEAST = 20.0  # pixels: colours rarer than this have little effect
+FLOOR = 2e-6  # of a class's pixels: the share of a colour that does not occur there
+MOST = 3.0  # log-odds: the limit for any colour
+NEAR = 1 / 75  # of the guide's shorter side: the radius around a click that counts as its colour
+CERTAIN = 0.01  # of the guide's pixels: the weight of the surroundings of one click
 
 
 def evidence(logits: Tensor, guide: Tensor, content: tuple[int, int], points: Tensor, labels: Sequence[bool]) -> Tensor:
-    """What each pixel's colour says about object or rest.
+    """The log-odds that each pixel is the object, by its colour.
 
     Args:
-        logits: (1, 1, h, w) log-odds of the object as they are believed so far.
+        logits: (1, 1, h, w) log-odds of the object so far.
         guide: (1, C, h, w) in [0, 1], C from 1 to 3: the picture.
-        content: (h', w'): what lies below and to the right of it is padding, from which nothing is learnt.
+        content: (h', w') of the guide without padding.
         points: (n, 2) clicks in the guide's pixels, x then y.
         labels: of each click, True for the object.
 
     Returns:
         (1, 1, h, w) log-odds within ±3, of the guide's dtype and device: log p(colour | object) / p(colour | rest),
-        less the fewer pixels have a colour. Counted on the host, where sums have an order.
+        smaller for rare colours. Computed on the CPU, where sums have a fixed order.
 
     >>> guide = torch.zeros(1, 1, 40, 40); guide[..., 20:] = 1.0  # dark to the left, bright to the right
     >>> unsure = torch.full((1, 1, 40, 40), -0.5)
-    >>> said = evidence(unsure, guide, (40, 40), torch.tensor([[30.0, 10.0], [5.0, 30.0]]), [True, False])
-    >>> bool((said[..., 20:] > 0).all()), bool((said[..., :20] < 0).all())
+    >>> odds = evidence(unsure, guide, (40, 40), torch.tensor([[30.0, 10.0], [5.0, 30.0]]), [True, False])
+    >>> bool((odds[..., 20:] > 0).all()), bool((odds[..., :20] < 0).all())
     (True, True)
     """
     height, width = guide.shape[-2:]
@@ -47,30 +47,30 @@ def evidence(logits: Tensor, guide: Tensor, content: tuple[int, int], points: Te
     near = max(1.0, NEAR * min(height, width))
     certain = CERTAIN * height * width
     for (x, y), positive in zip(points.tolist(), labels, strict=True):
-        meant, other = (object_share, rest_share) if positive else (rest_share, object_share)
-        for share, spread in ((meant, near), (other, 3 * near)):
+        own, other = (object_share, rest_share) if positive else (rest_share, object_share)
+        for share, spread in ((own, near), (other, 3 * near)):
             rows, columns, bell = _bell(x, y, spread, (height, width))
-            if share is meant:
+            if share is own:
                 share[rows, columns] += bell * (certain / bell.sum())
             else:
                 share[rows, columns] *= 1 - bell
     for share in (object_share, rest_share):
         share[content[0] :], share[:, content[1] :] = 0, 0
-    bins, place = _places(host)
-    seen = torch.stack(
-        [_smoothed(torch.bincount(place, share.flatten().double(), bins.numel()).view(bins.shape))
+    bins, index = _bins_of(host)
+    counts = torch.stack(
+        [_smoothed(torch.bincount(index, share.flatten().double(), bins.numel()).view(bins.shape))
          for share in (object_share, rest_share)]
     )  # fmt: skip
-    share = seen / seen.flatten(1).sum(1).clamp(min=1e-12).view(2, *[1] * bins.ndim)
-    count = seen.sum(0)
-    said = torch.log((share[0] + FLOOR) / (share[1] + FLOOR)) * (count / (count + LEAST))
-    return said.clamp(-MOST, MOST).flatten()[place].view(1, 1, height, width).to(guide)
+    share = counts / counts.flatten(1).sum(1).clamp(min=1e-12).view(2, *[1] * bins.ndim)
+    count = counts.sum(0)
+    odds = torch.log((share[0] + FLOOR) / (share[1] + FLOOR)) * (count / (count + LEAST))
+    return odds.clamp(-MOST, MOST).flatten()[index].view(1, 1, height, width).to(guide)
 
 
 def _bell(x: float, y: float, spread: float, size: tuple[int, int]) -> tuple[slice, slice, Tensor]:
-    """A Gaussian of height 1 around a point, where it is more than 1e-5, and the rows and columns that it covers there.
+    """A Gaussian of height 1 around a point, where it is above 1e-5, and the rows and columns of that part.
 
-    Only there: people click often, and pictures are large.
+    Only that part, for speed on large pictures.
     """
     spans, sides = [], []
     for centre, side in ((y, size[0]), (x, size[1])):
@@ -80,19 +80,19 @@ def _bell(x: float, y: float, spread: float, size: tuple[int, int]) -> tuple[sli
     return spans[0], spans[1], sides[0][:, None] * sides[1]
 
 
-def _places(guide: Tensor) -> tuple[Tensor, Tensor]:
-    """A histogram's shape, as an empty tensor of it, and the bin (h·w,) of each pixel of a guide (C, h, w)."""
+def _bins_of(guide: Tensor) -> tuple[Tensor, Tensor]:
+    """An empty tensor in the histogram's shape, and the bin (h·w,) of each pixel of a guide (C, h, w)."""
     channels = len(guide)
     bins = BINS[channels]
     along = (guide * bins).long().clamp(0, bins - 1).flatten(1)
-    place = along[0]
+    index = along[0]
     for channel in along[1:]:
-        place = place * bins + channel
-    return torch.empty((bins,) * channels), place
+        index = index * bins + channel
+    return torch.empty((bins,) * channels), index
 
 
 def _smoothed(histogram: Tensor) -> Tensor:
-    """A histogram in which neighbouring colours count for each other, by [1/4, 1/2, 1/4] along each channel."""
+    """A histogram smoothed by [1/4, 1/2, 1/4] along each channel."""
     for axis in range(histogram.ndim):
         first, last = histogram.narrow(axis, 0, 1), histogram.narrow(axis, histogram.shape[axis] - 1, 1)
         lower = torch.cat([first, histogram.narrow(axis, 0, histogram.shape[axis] - 1)], axis)

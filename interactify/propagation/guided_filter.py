@@ -1,8 +1,8 @@
-"""The guided filter: a map follows the edges of a picture.
+"""The guided filter: smooths a map along the edges of a picture.
 
 He, Sun & Tang, "Guided Image Filtering", TPAMI 2013, with a guide of up to three channels (section 3.5). Within every
 box the output is an affine function of the guide's colours, fitted to the map; a pixel is the mean over the boxes that
-hold it.
+contain it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch import Tensor
 
 
 class GuidedFilter:
-    """Filters maps along the edges of a guide. At a border boxes are cut off: their means are of what is inside.
+    """Filters maps along the edges of a guide. At the border, boxes are clipped to the map.
 
     Args:
         guide: (n, C, h, w) with C from 1 to 3, in [0, 1], float32 or float64: in half precision variances vanish.
-        radius: in pixels; a box is 2·radius + 1 wide, and what a pixel shows comes from up to 2·radius away.
-        edge: about the square of the contrast that makes an edge: where the guide's variance in a box is far below it
-            the map is smoothed, where it is far above the guide's edges are taken over.
+        radius: in pixels; a box is 2·radius + 1 wide, and a pixel depends on others up to 2·radius away.
+        edge: about the square of the contrast of an edge: where the guide's variance in a box is far below it, the map
+            is smoothed; where it is far above, the map follows the guide's edges.
 
     >>> guide = torch.zeros(1, 1, 8, 8); guide[..., 4:] = 1.0
     >>> early = torch.full_like(guide, -1.0); early[..., 3:] = 1.0  # its step lies a pixel left of the guide's
@@ -61,7 +61,7 @@ class GuidedFilter:
         r, g, b = mean.unbind(1)
         rr, rg, rb, gg, gb, bb = (means[:, 3:] - torch.stack([r * r, r * g, r * b, g * g, g * b, b * b], 1)).unbind(1)
         rr, gg, bb = rr + self.edge, gg + self.edge, bb + self.edge
-        # By cofactors: 3 x 3 matrices as many as a picture has pixels are slow to invert as a batch.
+        # By cofactors: torch inverts a batch of 3 x 3 matrices, one for each pixel, slowly.
         of_red = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
         cofactors = torch.stack([*of_red, rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg], 1)
         determinant = rr * of_red[0] + rg * of_red[1] + rb * of_red[2]
@@ -72,22 +72,22 @@ class GuidedFilter:
 
 
 def _sums(maps: Tensor, radius: int) -> Tensor:
-    """The sums over each pixel's box, (n, C, h, w); beside the map there is nothing."""
+    """The sums over each pixel's box, (n, C, h, w); zero outside the map."""
     padded = F.pad(maps, (radius, radius, radius, radius))
     return _runs(_runs(padded, 2 * radius + 1, -1), 2 * radius + 1, -2)
 
 
 def _runs(maps: Tensor, length: int, along: int) -> Tensor:
     """The sums of all runs of `length` neighbours along a dimension."""
-    # By doubling: a few additions of whole maps are ten times as fast as pooling, and round less than a running sum.
+    # By doubling: a few additions of whole maps are ten times as fast as pooling, and more exact than a running sum.
     count = maps.shape[along] - length + 1
     total: Tensor | None = None
-    begun, width = 0, 1
+    start, width = 0, 1
     while True:
         if length & width:
-            part = maps.narrow(along, begun, count)
+            part = maps.narrow(along, start, count)
             total = part if total is None else total + part
-            begun += width
+            start += width
         if 2 * width > length:
             return maps if total is None else total
         left = maps.shape[along] - width

@@ -1,10 +1,10 @@
-"""How what a click says follows the picture: colours that belong to the object, and edges where it ends.
+"""Spread the correction of a click over the picture: to pixels of the object's colours, and up to the edges around it.
 
-A network never trained for clicks gives soft maps, and its answer to one pixel spreads as its own filters do, not as
-the object lies. So what is shown for its log-odds z is G(z + w·c): c is what each pixel's colour says (`colour.py`),
-learnt anew at each click from the mask before it, and G the guided filter (`guided_filter.py`), which moves borders to
-edges. Around the clicks it is z itself: there people have spoken, the network has been made to agree, and no colour is
-asked. So clicks hold in the mask. Before the first click nothing is added: the network's own prediction is shown.
+A network that was not trained for clicks returns soft maps, and the effect of one pixel spreads by its filters, not
+by the object's shape. So the result for its log-odds z is G(z + w·c). Here c are the log-odds of each pixel's colour
+(`colour_model.py`), learnt again at each click from the mask before it, and G is the guided filter (`guided_filter.py`),
+which moves borders to edges. Around the clicks the result is z itself, since refinement made the network satisfy them:
+so they are satisfied in the mask. Before the first click, the result is the network's own prediction.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from interactify.errors import OptionError
 from interactify.propagation.colour_model import evidence
 from interactify.propagation.guided_filter import GuidedFilter
 
-AT = 1.5  # network pixels around a click that are wholly the network's own: those that its pixel is read from
-NEAR = 3.0  # network pixels, the standard deviation with which that share falls off beyond
+AT = 1.5  # network pixels around a click where the result is z alone: its pixel is read from these
+NEAR = 3.0  # network pixels: the standard deviation of the decrease of z's share beyond
 
 
 def _number(value: object) -> bool:
@@ -36,10 +36,10 @@ class Propagation:
         name: "none", "edges" or "colour".
         colour: w, the weight of the colours' log-odds; 0 for none.
         radius: of the guided filter, in network pixels; 0 for none.
-        edge: of the guided filter: the square of the contrast, of photos in [0, 1], that makes an edge.
+        edge: of the guided filter: the square of the contrast of an edge, in photos in [0, 1].
 
     Raises:
-        OptionError: a weight below 0, a radius that is no whole number from 0 up, an edge that is not above 0.
+        OptionError: a weight below 0, a radius that is not a whole number of 0 or more, an edge that is not above 0.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Propagation:
 
     def __post_init__(self) -> None:
         if not _number(self.colour) or self.colour < 0:
-            raise OptionError(f"Expected colour to be a weight of 0 or more, such as 1.5; got {self.colour!r}.")
+            raise OptionError(f"Expected colour to be a weight of 0 or more, such as 1.5, got {self.colour!r}.")
         if isinstance(self.radius, bool) or not isinstance(self.radius, int) or self.radius < 0:
-            raise OptionError(f"Expected radius to be a whole number of pixels, 0 or more; got {self.radius!r}.")
+            raise OptionError(f"Expected radius to be a whole number of pixels, 0 or more, got {self.radius!r}.")
         if not _number(self.edge) or self.edge <= 0:
-            raise OptionError(f"Expected edge to be above 0, such as 1e-3; got {self.edge!r}.")
+            raise OptionError(f"Expected edge to be above 0, such as 1e-3, got {self.edge!r}.")
 
     def __str__(self) -> str:
         edges = f"edges (guided filter, radius {self.radius})" if self.radius else ""
@@ -66,7 +66,7 @@ class Propagation:
         return bool(self.colour or self.radius)
 
     def filter(self, guide: Tensor) -> GuidedFilter | None:
-        """The filter along the edges of a guide (1, C, h, w), the same for every click on it."""
+        """The filter along the edges of a guide (1, C, h, w); it does not depend on the clicks."""
         return GuidedFilter(guide, self.radius, self.edge) if self.radius else None
 
     def spread(
@@ -78,49 +78,49 @@ class Propagation:
         points: Tensor,
         labels: Sequence[bool],
     ) -> Spread:
-        """What holds while one click is refined.
+        """The `Spread` for the refinement of one click.
 
         Args:
             guide: (1, C, h, w).
-            content: (h', w') of it, what is not padding.
-            along: its filter.
+            content: (h', w') of the guide without padding.
+            along: the guide's filter.
             before: (1, 1, h, w) log-odds of the object before the click.
             points, labels: all clicks, the newest included, (n, 2) in the guide's pixels, and n.
         """
         if not self.active:
             return Spread()
-        said = self.colour * evidence(before, guide, content, points, labels) if self.colour else None
-        return Spread(along, said, around(points, guide))
+        colour_odds = self.colour * evidence(before, guide, content, points, labels) if self.colour else None
+        return Spread(along, colour_odds, own_share(points, guide))
 
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """What is shown for a network's log-odds z while one click is refined: (1 - own)·G(z + said) + own·z.
+    """The result for a network's log-odds z during the refinement of one click: (1 - own)·G(z + colour_odds) + own·z.
 
     Attributes:
         along: G; None for no filter.
-        said: (1, 1, h, w) log-odds; None for none.
+        colour_odds: (1, 1, h, w) log-odds of the colours; None for none.
         own: (1, 1, h, w) from 0 to 1, 1 at the clicks; None for 1 everywhere.
     """
 
     along: GuidedFilter | None = None
-    said: Tensor | None = None
+    colour_odds: Tensor | None = None
     own: Tensor | None = None
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """The map (1, 1, h, w) that is shown for a network's log-odds (1, 1, h, w)."""
+        """The resulting log-odds (1, 1, h, w) for a network's log-odds (1, 1, h, w)."""
         if self.own is None:
             return logits
-        spread = logits if self.said is None else logits + self.said.to(logits.dtype)
+        spread = logits if self.colour_odds is None else logits + self.colour_odds.to(logits.dtype)
         spread = spread if self.along is None else self.along(spread)
         return torch.lerp(spread, logits, self.own.to(logits.dtype))
 
 
-def around(points: Tensor, guide: Tensor) -> Tensor:
-    """How much of the network's own map is shown, (1, 1, h, w): all of it at the points (n, 2), less with distance."""
+def own_share(points: Tensor, guide: Tensor) -> Tensor:
+    """The share of the network's own map in the result, (1, 1, h, w): 1 at the points (n, 2), less with distance."""
     height, width = guide.shape[-2:]
     own = torch.zeros(height, width, dtype=guide.dtype)
-    reach = AT + 5 * NEAR  # beyond, next to nothing
+    reach = AT + 5 * NEAR  # beyond it is almost 0
     for x, y in points.tolist():
         rows = slice(max(0, int(y - reach)), min(height, int(y + reach) + 2))
         columns = slice(max(0, int(x - reach)), min(width, int(x + reach) + 2))
@@ -153,22 +153,22 @@ def propagation_named(propagation: str | Propagation) -> Propagation:
 
 
 def usual_propagation(classes: int) -> Propagation:
-    """What did best for networks of that many classes (docs/tried.md): of many, colours tell few apart."""
+    """The best one for networks of that many classes (docs/tried.md): colours distinguish few of many classes."""
     return PROPAGATIONS["colour" if classes <= 2 else "edges"]
 
 
 def guide_of(image: Tensor) -> Tensor:
-    """What a photo (1, C, h, w) in [0, 1] is followed by: itself up to three channels, of more what varies most.
+    """The guide for a photo (1, C, h, w) in [0, 1]: the photo itself up to three channels.
 
-    Of more than three channels (satellites, stains) the three first principal components are taken, each brought to
-    [0, 1]. In half precision the guide is float32.
+    For more channels (satellites, stains) it is the first three principal components, each scaled to [0, 1]. In half
+    precision the guide is float32.
     """
     image = image.to(torch.promote_types(image.dtype, torch.float32))
     if image.shape[1] <= 3:
         return image.clamp(0, 1)
     flat = image[0].flatten(1)
     centred = flat - flat.mean(1, keepdim=True)
-    # The eigenvectors of a small matrix: of C x C numbers, whatever the picture's size.
+    # Eigenvectors of a C x C matrix, small for a picture of any size.
     _, axes = torch.linalg.eigh(centred @ centred.T)
     parts = axes[:, -3:].T @ centred
     least, most = parts.amin(1, keepdim=True), parts.amax(1, keepdim=True)

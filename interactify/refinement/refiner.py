@@ -25,7 +25,7 @@ from interactify.optim.status import Status
 from interactify.pictures.picture import Picture
 from interactify.pictures.resize_pad import sample
 from interactify.pictures.window import Pixels, Window, whole
-from interactify.propagation.propagation import Spread, around
+from interactify.propagation.propagation import Spread, own_share
 from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.next_step import merged_mask, next_step
@@ -99,7 +99,7 @@ class Refiner:
     def _new_crop(self, window: Window) -> Crop:
         network = self.net.network
         view = network.view((window.height, window.width))
-        image = network.normalised(self.picture.seen(window, view))
+        image = network.normalised(self.picture.to_network(window, view))
         start = self.net.variables.start(network, image)
         suffix = Suffix(self.net.runtime, self.net.variables, image, start)
         return Crop(window, view, image, start, suffix, self.net.propagation)
@@ -251,7 +251,7 @@ class Refiner:
         before = self._log_odds_before(crop, last, target, t)
         spread = crop.propagation.spread(crop.guide, crop.view.content_size, crop.edge_filter, before, points, labels)
         # Around the points of all classes the network's own map is displayed.
-        return spread if informative.all() else replace(spread, own=around(problem.points, crop.guide))
+        return spread if informative.all() else replace(spread, own=own_share(problem.points, crop.guide))
 
     def _log_odds_before(self, crop: Crop, last: Step, target: int | None, t: int) -> Tensor:
         """Log-odds (1, 1, h', w') of a target in a crop, as they were before the newest interaction."""

@@ -159,7 +159,7 @@ class TiledLayer:
 
     def read(self, window: Window, step: int = 1) -> Tensor:
         log_odds: Tensor | None = None
-        for index in self.refiner.tiling.meeting(window):
+        for index in self.refiner.tiling.overlapping(window):
             shared = self.refiner.tiling.tiles[index].core.on_grid_of(window, step)
             if shared is None:
                 continue

@@ -225,7 +225,7 @@ def _objects(label: str | None, group: _Group) -> list[LabelledPrompt]:
     boxed = [
         LabelledPrompt(label, tuple(compress(clicks, row)), box) for box, row in zip(group.boxes, inside, strict=True)
     ]
-    rest = tuple(compress(clicks, ~inside.any(0)))
+    rest = tuple(click for click, boxes in zip(clicks, inside.T, strict=True) if not boxes.any())
     if any(c.positive for c in rest):
         return [*boxed, LabelledPrompt(label, rest)]
     return [replace(prompt, clicks=(*prompt.clicks, *rest)) for prompt in boxed]

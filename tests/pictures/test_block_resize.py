@@ -46,7 +46,7 @@ def test_seen_in_pieces_is_what_torch_makes_of_the_whole(little, size, resolutio
     lazy = Sliced(photo, chunks=(37, 50, 3))
     exact = view_of(open_picture(photo).read(window), view)
     for source in (photo, lazy):
-        seen = open_picture(source).seen(window, view)
+        seen = open_picture(source).to_network(window, view)
         assert seen.shape == exact.shape and seen.dtype == torch.float32
         assert (seen - exact).abs().max() < 2e-6
     read = lazy.counts()
@@ -56,16 +56,16 @@ def test_seen_in_pieces_is_what_torch_makes_of_the_whole(little, size, resolutio
 def test_what_is_small_is_seen_to_the_bit(monkeypatch):
     photo, view = np.random.default_rng(5).random((300, 400, 3)), View.fit((300, 400), resolution=100)
     window, expected = whole((300, 400)), view.to_network(read_photo(photo))
-    assert torch.equal(open_picture(photo).seen(window, view), expected)
+    assert torch.equal(open_picture(photo).to_network(window, view), expected)
     monkeypatch.setattr(picture, "SMALL", 300 * 400)
-    assert torch.equal(open_picture(photo).seen(window, view), expected)
+    assert torch.equal(open_picture(photo).to_network(window, view), expected)
     growing = View.fit((300, 400), resolution=500)  # nothing would be saved
     monkeypatch.setattr(picture, "SMALL", 0)
-    assert torch.equal(open_picture(photo).seen(window, growing), growing.to_network(read_photo(photo)))
+    assert torch.equal(open_picture(photo).to_network(window, growing), growing.to_network(read_photo(photo)))
 
 
 def test_a_large_white_photo_is_seen_white_and_no_whiter(little):
-    seen = open_picture(np.full((700, 500), 255, np.uint8)).seen(Window(0, 0, 700, 500), View.fit((700, 500)))
+    seen = open_picture(np.full((700, 500), 255, np.uint8)).to_network(Window(0, 0, 700, 500), View.fit((700, 500)))
     assert seen.max() <= 1 and seen.min() > 1 - 1e-6
 
 
@@ -102,7 +102,7 @@ view = View.fit(picture.size, resolution=288, divisor=32)
 torch.ones(3, 8, 8) @ torch.ones(8, 8)  # what a library sets up once is not the picture's
 used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData")) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (used + 200 * 2**20,) * 2)
-print(picture.seen(whole(picture.size), view).sum().item(), len(picture.digest()))
+print(picture.to_network(whole(picture.size), view).sum().item(), len(picture.digest()))
 try:
     picture.read(whole(picture.size))
 except (RuntimeError, MemoryError):

@@ -184,7 +184,7 @@ def test_what_is_no_picture_is_a_clear_error(photo, says):
 def test_a_window_has_to_lie_within_the_picture(window):
     opened, window = open_picture(COLOURS), Window(*window)
     view = View((window.height, window.width), (5, 5), (64, 64))
-    for ask in (opened.read, opened.uint8, opened.part, lambda asked: opened.seen(asked, view)):
+    for ask in (opened.read, opened.uint8, opened.part, lambda asked: opened.to_network(asked, view)):
         with pytest.raises(PhotoError, match="within 53 x 37"):
             ask(window)
 
@@ -197,4 +197,4 @@ def test_pictures_views_and_channels_have_to_fit():
     with pytest.raises(OptionError, match="channels is True"):
         open_picture(COLOURS, True)
     with pytest.raises(PhotoError, match=r"View\.fit"):
-        opened.seen(PART, View.fit((20, 30)))
+        opened.to_network(PART, View.fit((20, 30)))
