@@ -1,8 +1,8 @@
 """Clicks that the embedded network needs, by the simulated user: `python -m benchmarks.accuracy --data DIR`.
 
-Each row is one contestant over the same photos: the library in one of its configurations, or a baseline, all fed the
-clicks of the same simulated user. Results are kept as JSON in benchmarks/results/, with the machine and the versions
-that gave them; a table compares the rows at the end.
+Each row is one contestant over the same photos: the library in one of its configurations, or a baseline, with the
+clicks of the same simulated user. Results are saved as JSON in benchmarks/results/, with the machine and the versions;
+a table compares the rows at the end.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from interactify.evaluation import Evaluation, Record, evaluate, folder
 from interactify.models.build import build_model
 
 Contestant = Callable[[nn.Module], Any]
-"""Of a network that no one has wrapped yet, it makes what `evaluate` takes; a baseline may do without the network."""
+"""Wraps a bare network for `evaluate`; a baseline may ignore the network."""
 
 
-# BRS's table 2 asks the same questions: each row of the library's own changes one thing of the first.
+# The same comparisons as in BRS's table 2: each row of the library differs from the first in one option.
 OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "edges only": {"propagation": "edges"},
@@ -45,7 +45,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "scale and bias at B": {"variables": "scale_bias@B", "energy": "fbrs"},
     "scale and bias at C": {"variables": "scale_bias@C", "energy": "fbrs"},
     "SciPy's solver": {"solver": "scipy"},
-    # As their authors have them: on the network's own map, and what BRS looks at is the whole photo.
+    # As published: on the network's own map, and for BRS on the whole photo.
     "BRS": {"energy": "brs", "propagation": "none", "zoom": False},
     "f-BRS-A": {"variables": "scale_bias@A", "energy": "fbrs", "propagation": "none"},
     "f-BRS-B": {"variables": "scale_bias@B", "energy": "fbrs", "propagation": "none"},
@@ -69,7 +69,7 @@ ROWS: dict[str, Contestant] = {
 
 
 def summary(run: Evaluation) -> dict[str, Any]:
-    """The figures of a run, rounded to what they can bear."""
+    """The figures of a run, rounded to their precision."""
     return {
         "photos": len(run.records),
         "clicks": run.clicks,
@@ -86,15 +86,17 @@ def summary(run: Evaluation) -> dict[str, Any]:
 
 
 def recorded(record: Record) -> dict[str, Any]:
-    """A record for the file, its shares and seconds rounded to what they can bear: there are thousands."""
+    """A record for the file, its shares and seconds rounded, since there are thousands."""
     return {
-        key: [round(each, 5) if isinstance(each, float) else each for each in kept] if isinstance(kept, list) else kept
-        for key, kept in asdict(record).items()
+        key: [round(each, 5) if isinstance(each, float) else each for each in value]
+        if isinstance(value, list)
+        else value
+        for key, value in asdict(record).items()
     }
 
 
 def machine() -> dict[str, Any]:
-    """Where and with what the figures were measured."""
+    """The machine and the versions of a measurement."""
     return {
         "date": date.today().isoformat(),
         "processor": platform.processor() or platform.machine(),
@@ -106,7 +108,7 @@ def machine() -> dict[str, Any]:
 
 
 def table(runs: Mapping[str, Evaluation]) -> str:
-    """The rows side by side, as Markdown that can be read as it is.
+    """The rows as a Markdown table that is readable as plain text.
 
     >>> from interactify.evaluation import Record
     >>> run = Evaluation((Record("a", [0.5, 0.95], [True], [3], [0.1], [0.0], [0.4, 0.9], [1]),), 1)
@@ -136,12 +138,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=root, required=root is None, help="folder with GrabCut50/")
     parser.add_argument("--dataset", default="GrabCut50", help="folder below it with images/ and masks/")
     parser.add_argument("--clicks", type=int, default=20)
-    parser.add_argument("--between", nargs=2, metavar="NAME", help="of the photos those from one name to another")
+    parser.add_argument("--between", nargs=2, metavar="NAME", help="only photos from the first name to the second")
     parser.add_argument("--every", type=int, default=1, help="take every n-th photo")
     parser.add_argument("--user", default="centre", help="who clicks: centre, jitter, pairs")
     parser.add_argument("--rows", nargs="*", default=["default"], help=f"of: {'; '.join(ROWS)}; or: all")
     parser.add_argument("--network", default="zoo", help="as --model of `interactify evaluate`; the embedded one")
-    parser.add_argument("--threads", type=int, help="of torch and OpenCV; as they come where not given")
+    parser.add_argument("--threads", type=int, help="of torch and OpenCV; by default their own choice")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "accuracy.json")
     given = parser.parse_args()
     names = list(ROWS) if given.rows == ["all"] else given.rows
@@ -159,7 +161,7 @@ def main() -> None:
     key += f", every {given.every}, {given.clicks} clicks"
     key += "" if given.user == "centre" else f", user {given.user}"
     key += "" if given.network == "zoo" else f", network {given.network}"
-    try:  # all at once, so that what is not installed is missed now and not after hours
+    try:  # all at once, so that a missing package is found now and not after hours
         contestants = {name: ROWS[name](build_model(given.network)) for name in names}
     except interactify.InteractifyError as error:
         raise SystemExit(f"error: {error}") from None
@@ -170,7 +172,7 @@ def main() -> None:
         row = {"summary": summary(run), "machine": machine(), "records": [recorded(record) for record in run.records]}
         results.setdefault(key, {})[name] = row
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        # After each row, so that an interrupted run keeps the others.
+        # After each row, so that an interrupted run keeps the finished ones.
         given.out.write_text(json.dumps(results, indent=1) + "\n")
     print(table(runs))
 

@@ -1,9 +1,9 @@
-"""Which of timm's architectures are convolutional networks, and which are something else.
+"""Which of timm's architectures are convolutional networks, and which are not.
 
-A module of timm counts where its networks are made of convolutions: attention over positions, token mixing by matrices
-and state-space layers are out, and so is what calls itself a mixer. Gates on channels (squeeze-and-excitation and its
-relatives) and a pooling by attention in the head are not what makes a transformer. Where a module holds both kinds, the
-hybrids are named. timm 1.0.31: 1,371 architectures, 652 in 45 modules here, 719 others.
+A module of timm counts if its networks consist of convolutions. Attention over positions, token mixing by matrices and
+state-space layers exclude it, and so does the name mixer. Gates on channels (squeeze-and-excitation and its relatives)
+and attention pooling in the head don't. In modules with both kinds, the hybrids are listed. timm 1.0.31: 1,371
+architectures, 652 in 45 modules here, 719 others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NAMES = """
 """
 CNN_MODULES = tuple(_NAMES.split())
 
-# Networks of these modules that hold blocks of attention over positions.
+# Networks of these modules that have blocks of attention over positions.
 _HYBRIDS = re.compile(r"caformer_|fastvit_(sa|ma|mci)\d|lowformer_(b\d|e3)|mobilenetv4_hybrid_")
 
 

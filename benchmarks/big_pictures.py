@@ -1,9 +1,9 @@
-"""What a click costs on pictures of any size: `python -m benchmarks.big_pictures`.
+"""The cost of a click on pictures of different sizes: `python -m benchmarks.big_pictures`.
 
-The same picture of disks is drawn 1000 × 1000, 8000 × 6000, and into one corner of 30000 × 30000 pixels on disk. The
-same clicks are made on each, in turn, and every click is given the same number of evaluations, so that what is compared
-is the picture's size alone. Kept: medians over repetitions of a whole series of clicks, the spread, and the memory that
-is not file cache.
+The same picture of disks is drawn with 1000 × 1000 and 8000 × 6000 pixels, and into one corner of 30000 × 30000 pixels
+on disk. All get the same clicks, in turn, and every click takes the same number of evaluations, so that only the
+picture's size differs. The results are medians over repetitions of a whole series of clicks, the spread, and the memory
+that is not file cache.
 """
 
 from __future__ import annotations
@@ -23,19 +23,25 @@ from numpy.typing import NDArray
 import interactify
 from benchmarks.accuracy import machine
 
-PLACES = [(0.5, 0.5, True), (0.2, 0.2, False), (0.6, 0.55, True), (0.45, 0.62, False), (0.55, 0.4, True)]
+CLICKS = [  # x and y as shares of width and height, and whether positive
+    (0.5, 0.5, True),
+    (0.2, 0.2, False),
+    (0.6, 0.55, True),
+    (0.45, 0.62, False),
+    (0.55, 0.4, True),
+]
 EVALUATIONS = 4
 
 
 class Never(interactify.brs.energy.Margin):
-    """The margin energy, never content: every click takes all its evaluations."""
+    """The margin energy that never reaches its goal: every click takes all its evaluations."""
 
     def reached(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return torch.zeros((), dtype=torch.bool)
 
 
 def disks(height: int, width: int) -> NDArray[np.uint8]:
-    """A picture of some disks on a gradient; the same whatever its size."""
+    """A picture of some disks on a gradient; the same in any size."""
     ys, xs = np.ogrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     photo = np.empty((height, width, 3), np.uint8)
     for channel, slope in enumerate((60, 90, 40)):
@@ -46,27 +52,27 @@ def disks(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def series(net: interactify.Interactive, photo: Any, size: tuple[int, int]) -> tuple[float, float, list[float]]:
-    """Seconds to open a picture, to see the first mask where the first click falls, and of each click."""
-    begun = time.perf_counter()
+    """Seconds to open a picture, to compute the first mask around the first click, and of each click."""
+    start = time.perf_counter()
     session = net.session(photo)
-    opened = time.perf_counter() - begun
+    opened = time.perf_counter() - start
     height, width = size
-    begun = time.perf_counter()
+    start = time.perf_counter()
     y, x = round(0.5 * height) - 50, round(0.5 * width) - 50
     session.result.mask_in(interactify.Window(y, x, 100, 100))
-    seen = time.perf_counter() - begun
+    first_mask = time.perf_counter() - start
     took = []
-    for across, down, positive in PLACES:
-        begun = time.perf_counter()
+    for across, down, positive in CLICKS:
+        start = time.perf_counter()
         result = session.click(round(across * width), round(down * height), positive)
-        took.append(time.perf_counter() - begun)
+        took.append(time.perf_counter() - start)
         if result.evaluations != EVALUATIONS:
             raise SystemExit(f"a click ended early, so that times can't be compared: {result}")
-    return opened, seen, took
+    return opened, first_mask, took
 
 
 def own_memory() -> float:
-    """Megabytes of this process that are no file's: what the kernel calls RssAnon."""
+    """Megabytes of this process that belong to no file: the kernel's RssAnon."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("RssAnon"))
 
@@ -89,14 +95,14 @@ def main() -> None:
             "8000 x 6000": (disks(6000, 8000), (6000, 8000)),
             "30000 x 30000 on disk": (giant, (1000, 1000)),
         }
-        for name, (photo, size) in pictures.items():  # once unmeasured
+        for name, (photo, size) in pictures.items():  # one run without measuring
             before = own_memory()
             series(net, photo, size)
             found[name] = {"megabytes": round(own_memory() - before), "open": [], "first mask": [], "clicks": []}
         for _ in range(given.repetitions):
             for name, (photo, size) in pictures.items():
-                opened, seen, took = series(net, photo, size)
-                for key, value in (("open", opened), ("first mask", seen), ("clicks", took)):
+                opened, first_mask, took = series(net, photo, size)
+                for key, value in (("open", opened), ("first mask", first_mask), ("clicks", took)):
                     found[name][key].append(value)
     first = found["1000 x 1000"]["clicks"]
     rows = []
@@ -106,7 +112,7 @@ def main() -> None:
         rows.append(
             {
                 "picture": name,
-                "milliseconds a click": round(1000 * median(totals) / len(PLACES), 1),
+                "milliseconds a click": round(1000 * median(totals) / len(CLICKS), 1),
                 "ratio": round(median(ratios), 3),
                 "ratio from, to": [round(min(ratios), 3), round(max(ratios), 3)],
                 "seconds to open": round(median(each["open"]), 3),
@@ -115,8 +121,8 @@ def main() -> None:
             }
         )
         print(rows[-1])
-    kept = {"machine": machine(), "evaluations a click": EVALUATIONS, "clicks": len(PLACES), "rows": rows}
-    given.out.write_text(json.dumps(kept, indent=1) + "\n")
+    stored = {"machine": machine(), "evaluations a click": EVALUATIONS, "clicks": len(CLICKS), "rows": rows}
+    given.out.write_text(json.dumps(stored, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""CamVid as it is trained and measured on here: frames and label maps, augmented batches, and IoU for each class."""
+"""CamVid for training and validation: frames and label maps, augmented batches, and IoU for each class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLASSES = (
 )  # fmt: skip
 UNLABELLED = len(CLASSES)
 TRAINED = 180  # frames, the first by name; the others validate
-SCALE = 0.8  # network pixels for a pixel of a frame
+SCALE = 0.8  # network pixels per frame pixel
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Frames:
     def weights(self) -> Tensor:
         """(11,): for each class one over the root of its share of the pixels, with a mean of 1 over all pixels.
 
-        Between counting pixels, where a pole is nothing, and counting classes, where it is all.
+        A compromise between equal pixels, where poles hardly count, and equal classes, where they count too much.
         """
         counts = sum(np.bincount(labels.ravel(), minlength=UNLABELLED + 1)[:UNLABELLED] for labels in self.labels)
         share = torch.as_tensor(counts / np.sum(counts)).clamp(min=1e-4)
@@ -58,7 +58,9 @@ def read_split(root: Path, split: str) -> Frames:
     """All frames of a split, in memory."""
     names = frame_names(root, split)
     if not names:
-        raise FileNotFoundError(f"There are no frames of the {split} split in {root / 'CamVid' / 'images'}.")
+        raise FileNotFoundError(
+            f"Expected frames of the {split} split in {root / 'CamVid' / 'images'}, got none. Try another --data."
+        )
     photos = []
     for name in names:
         with Image.open(root / "CamVid" / "images" / f"{name}.jpg") as image:
@@ -71,8 +73,8 @@ def training_batch(
 ) -> tuple[Tensor, Tensor]:
     """Draw frames of `size` (h, w): images (count, 3, h, w) in [0, 1] and labels (count, h, w), -1 where unknown.
 
-    Each is flipped, scaled, turned and recoloured at random; half of them lie around a pixel of a class that is drawn
-    first, so that rare classes are seen. `gentle` stays near whole frames as they are, for the end of the training.
+    Each is flipped, scaled, rotated and recoloured at random; half of them are around a pixel of a randomly drawn
+    class, so that rare classes occur. `gentle` stays near whole, unchanged frames, for the end of the training.
     """
     images, labels = [], []
     for k in range(count):
@@ -87,7 +89,7 @@ def training_batch(
 
 
 def _around_a_class(frames: Frames, generator: torch.Generator) -> tuple[int, Tensor]:
-    """A frame and a pixel (x, y) in it, of a class that was drawn first; of any class where ten frames had none."""
+    """A frame and a pixel (x, y) in it, of a randomly drawn class; of any class if ten frames have none."""
     wanted = int(torch.randint(UNLABELLED, (), generator=generator))
     for _ in range(10):
         index = int(torch.randint(len(frames.names), (), generator=generator))
@@ -96,8 +98,8 @@ def _around_a_class(frames: Frames, generator: torch.Generator) -> tuple[int, Te
             break
     else:
         found = np.arange(frames.labels[index].size)
-    place = int(found[int(torch.randint(len(found), (), generator=generator))])
-    y, x = divmod(place, frames.labels[index].shape[1])
+    pixel = int(found[int(torch.randint(len(found), (), generator=generator))])
+    y, x = divmod(pixel, frames.labels[index].shape[1])
     return index, torch.tensor([float(x), float(y)])
 
 
@@ -114,32 +116,32 @@ def _crop(
 
     whole = torch.tensor([photo.shape[1], photo.shape[0]], dtype=torch.float)
     scale = SCALE * (draw(0.95, 1.25) if gentle else 0.7 * (2.2 ** draw(0, 1)))
-    seen = torch.tensor([size[1], size[0]]) / scale  # of the frame, in its pixels
-    room = (whole - seen).clamp(min=0) / 2
+    extent = torch.tensor([size[1], size[0]]) / scale  # of the crop, in frame pixels
+    room = (whole - extent).clamp(min=0) / 2
     if centre is None:
         centre = whole / 2 + room * torch.tensor([draw(-1, 1), draw(-1, 1)])
     else:
-        moved = centre + seen * torch.tensor([draw(-0.3, 0.3), draw(-0.3, 0.3)])
+        moved = centre + extent * torch.tensor([draw(-0.3, 0.3), draw(-0.3, 0.3)])
         centre = torch.minimum(torch.maximum(moved, whole / 2 - room), whole / 2 + room)
     angle = draw(-0.03, 0.03) if gentle else draw(-0.12, 0.12)
     turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=torch.float)
     flip = torch.diag(torch.tensor([-1.0 if draw(0, 1) < 0.5 else 1.0, 1.0]))
-    # From the frame's coordinates, -1 to 1, to the frame's.
-    matrix = torch.diag(2 / whole) @ turn @ torch.diag(seen / 2) @ flip
+    # From the crop's coordinates, -1 to 1, to the frame's.
+    matrix = torch.diag(2 / whole) @ turn @ torch.diag(extent / 2) @ flip
     affine = torch.cat([matrix, (centre * 2 / whole - 1)[:, None]], 1)[None]
     grid = F.affine_grid(affine, [1, 3, *size], align_corners=False)
     pixels = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255
-    if scale < 0.9:  # as the network's view does before it: no aliasing
+    if scale < 0.9:  # like the library's resizing: no aliasing
         pixels = F.interpolate(pixels, scale_factor=scale, mode="bilinear", antialias=True, align_corners=False)
     image = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
-    # One is added, so that the zeros beyond the frame are those of the unlabelled.
+    # One is added, so that zeros outside the frame mean unlabelled.
     known = torch.from_numpy(np.where(labels < UNLABELLED, labels + 1, 0)).float()
     truth = F.grid_sample(known[None, None], grid, mode="nearest", padding_mode="zeros", align_corners=False)
     return image, truth[:, 0].round().long() - 1
 
 
 def confusion(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
-    """How many pixels of each class (row) were given each class (column), the unlabelled left out: (11, 11).
+    """Counts of pixels by true class (row) and predicted class (column), without unlabelled ones: (11, 11).
 
     >>> confusion(np.array([[0, 1, 11]]), np.array([[0, 0, 0]]))[:2, :2]
     array([[1, 0],
@@ -151,7 +153,7 @@ def confusion(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDA
 
 
 def class_ious(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """IoU of each class of a confusion (11, 11); NaN for a class that is neither there nor predicted."""
+    """IoU of each class of a confusion (11, 11); NaN for a class that is neither present nor predicted."""
     right = np.diag(counts).astype(float)
     either = counts.sum(0) + counts.sum(1) - right
     with np.errstate(invalid="ignore"):

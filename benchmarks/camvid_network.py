@@ -55,14 +55,14 @@ def load(weights: Path) -> nn.Module:
     """The trained network, in evaluation mode.
 
     Raises:
-        CheckpointError: there is no such file, or it is of another network.
+        CheckpointError: there is no such file, or it has another network's weights.
     """
     return load_into(build(), read_weights(weights), weights).eval()
 
 
 @dataclass
 class Recipe:
-    """What a run is made of; written beside the weights."""
+    """The settings of a training run; written beside the weights."""
 
     minutes: float = 40.0
     batch: int = 8
@@ -72,28 +72,28 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     average: float = 0.998
-    save_every: int = 200  # steps, for a run that is interrupted
+    save_every: int = 200  # steps, for an interrupted run
     seed: int = 0
 
 
 def loss_of(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Weighted cross-entropy plus soft IoU of the classes that are there.
+    """Weighted cross-entropy plus soft IoU of the classes that are present.
 
-    Logits are (N, K, H, W), labels (N, H, W); where they are -1, pixels count in neither.
+    Logits are (N, K, H, W), labels (N, H, W); pixels with -1 count in neither.
     """
     known = labels >= 0
     entropy = F.cross_entropy(logits, labels, weights, ignore_index=-1)
     truth = F.one_hot(labels.clamp(min=0), logits.shape[1]).permute(0, 3, 1, 2) * known[:, None]
     p = logits.softmax(1) * known[:, None]
     both, either = (p * truth).sum((0, 2, 3)), (p + truth - p * truth).sum((0, 2, 3))
-    there = truth.sum((0, 2, 3)) > 0
-    return entropy + (1 - both[there] / either[there]).mean()
+    present = truth.sum((0, 2, 3)) > 0
+    return entropy + (1 - both[present] / either[present]).mean()
 
 
 def train(frames: Frames, out: Path, recipe: Recipe) -> int:
     """Train, average the weights, and write them to `out`; returns the number of steps.
 
-    What an interrupted run goes on from is beside `out` until it has ended.
+    The state from which an interrupted run resumes is beside `out` until the training has ended.
     """
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -101,24 +101,24 @@ def train(frames: Frames, out: Path, recipe: Recipe) -> int:
     averaged = copy.deepcopy(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
-    weights, held = frames.weights, out.with_suffix(".partial")
+    weights, partial = frames.weights, out.with_suffix(".partial")
     step, before, running = 0, 0.0, 0.0
-    if held.exists():
-        state = torch.load(held, weights_only=True)
+    if partial.exists():
+        state = torch.load(partial, weights_only=True)
         model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
         generator.set_state(state["generator"])
         step, before = state["step"], state["seconds"]
-    begun = time.monotonic() - before
+    start = time.monotonic() - before
     bar = tqdm(total=100, desc="training", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}", mininterval=10)
-    while (done := (time.monotonic() - begun) / (60 * recipe.minutes)) < 1:
+    while (done := (time.monotonic() - start) / (60 * recipe.minutes)) < 1:
         rate = recipe.learning_rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * done)) + 1e-3)
         for group in optimiser.param_groups:
             group["lr"] = rate
         if done < 1 - recipe.last_share:
             image, labels = training_batch(frames, recipe.batch, (recipe.side, recipe.side), generator)
-        else:  # at the end whole frames, as they are seen later
+        else:  # whole frames at the end, as in use later
             image, labels = training_batch(frames, recipe.last_batch, SIZE, generator, gentle=True)
         x = ((image - mean) / std).to(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -136,10 +136,10 @@ def train(frames: Frames, out: Path, recipe: Recipe) -> int:
         if step % recipe.save_every == 0:
             state = {"model": model.state_dict(), "averaged": averaged.state_dict()}
             state |= {"optimiser": optimiser.state_dict(), "generator": generator.get_state()}
-            _write(state | {"step": step, "seconds": time.monotonic() - begun}, held)
+            _write(state | {"step": step, "seconds": time.monotonic() - start}, partial)
     bar.close()
     _write({key: tensor.contiguous() for key, tensor in averaged.state_dict().items()}, out)
-    held.unlink(missing_ok=True)
+    partial.unlink(missing_ok=True)
     return step
 
 
@@ -161,7 +161,7 @@ def class_map(model: nn.Module, photo: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def validate(model: nn.Module, frames: Frames) -> dict[str, Any]:
-    """Mean IoU over the classes, and that of each, of all frames' pixels together, as CamVid's papers count it."""
+    """Mean IoU over the classes, and the IoU of each, over the pixels of all frames together, as in CamVid's papers."""
     counts = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
     for photo, labels in tqdm(
         zip(frames.photos, frames.labels, strict=True), desc="validation", total=len(frames.names)

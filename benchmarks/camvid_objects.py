@@ -1,4 +1,4 @@
-"""Objects of one class in CamVid's validation frames, as samples whose clicks mean that class."""
+"""Objects of one class in CamVid's validation frames, as samples whose clicks refer to that class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.camvid_frames import CLASSES, TRAINED, UNLABELLED, frame_names, 
 from interactify.evaluation import Sample
 from interactify.evaluation.data.dataset import Truth
 
-LEAST = 0.005  # of the frame's pixels: smaller ones are no objects that anybody would click at this size
+LEAST = 0.005  # of the frame's pixels: nobody would click a smaller object at this size
 
 
 def objects_of(labels: NDArray[np.integer]) -> Iterator[tuple[int, Truth]]:
@@ -23,9 +23,9 @@ def objects_of(labels: NDArray[np.integer]) -> Iterator[tuple[int, Truth]]:
         labels: (H, W), 0 to 10, 11 unlabelled.
 
     Returns:
-        Classes and truths (H, W) int8: 1 in the object, 0 in the other classes, -1 in what is unlabelled, and in all
-        else of the object's own class, small pieces included: a network's map of the class rightly has those, so
-        there they are neither right nor wrong, and nobody clicks them. Pixels that touch at a corner are connected.
+        Classes and truths (H, W) int8: 1 in the object, 0 in the other classes, -1 in unlabelled pixels and in the rest
+        of the object's class, small pieces included: a right map of the class contains those, so they count as
+        unknown and are never clicked. Pixels that touch at a corner are connected.
     """
     for k in range(UNLABELLED):
         pieces, count = label(labels == k, np.ones((3, 3)))
@@ -41,27 +41,27 @@ def class_objects(root: Path, every: int = 1, most: int | None = None, trained: 
     """Objects of the validation frames in `root`/CamVid, by class, then by frame; always the same for the same numbers.
 
     Args:
-        root: the folder that holds CamVid/.
-        every: take each n-th frame.
-        most: of each class, spread evenly over the frames, so that walls and pavements, which are most of all objects,
-            are not most of what is measured; None for all.
-        trained: how many frames, by name, are for training.
+        root: the folder with CamVid/.
+        every: take every n-th frame.
+        most: the most objects of each class, spread evenly over the frames, so that the frequent buildings and
+            pavements don't dominate the results; None for all.
+        trained: the number of training frames, the first by name.
 
     Returns:
         Samples called FRAME#CLASS or FRAME#CLASS2, FRAME#CLASS3, …, the `target` of each the index of its class.
     """
     by_class: dict[int, list[Sample]] = {k: [] for k in range(UNLABELLED)}
     for name in frame_names(root, "validation", trained)[::every]:
-        photo, seen = root / "CamVid" / "images" / f"{name}.jpg", dict.fromkeys(range(UNLABELLED), 0)
+        photo, counts = root / "CamVid" / "images" / f"{name}.jpg", dict.fromkeys(range(UNLABELLED), 0)
         for k, truth in objects_of(read_labels(root, name)):
-            seen[k] += 1
-            number = "" if seen[k] == 1 else str(seen[k])
+            counts[k] += 1
+            number = "" if counts[k] == 1 else str(counts[k])
             by_class[k].append(Sample(f"{name}#{CLASSES[k]}{number}", photo, truth, target=k))
     return [sample for samples in by_class.values() for sample in spread(samples, most)]
 
 
 def spread(samples: list[Sample], most: int | None) -> list[Sample]:
-    """At most so many of them, evenly spaced, the first one included."""
+    """At most `most` of the samples, evenly spaced, with the first one."""
     if most is None or len(samples) <= most:
         return samples
     return [samples[k * len(samples) // most] for k in range(most)]

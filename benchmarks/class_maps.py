@@ -1,4 +1,4 @@
-"""What a click on one class does to all others: a session's label map, before the first click and after each."""
+"""The effect of clicks on one class on all others: a session's label map before the first click and after each."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def label_maps(session: Session) -> list[LabelMap]:
 
 @dataclass(frozen=True)
 class Others:
-    """A frame's label map against its truth, on one object's way.
+    """A frame's label map compared with its truth, during the clicks on one object.
 
     Attributes:
-        all_classes: mean IoU over the classes that the frame has.
-        other_classes: the same without the class that is clicked.
+        all_classes: mean IoU over the classes in the frame.
+        other_classes: the same without the clicked class.
         kept: share of the pixels of other classes that have their class.
     """
 
@@ -38,15 +38,15 @@ class Others:
 
 
 def compared(labels: NDArray[np.integer], found: LabelMap, target: int) -> Others:
-    """Compare a label map (H, W) with the truth (H, W), 11 unlabelled, where class `target` is clicked."""
+    """Compare a label map (H, W) with the truth (H, W), 11 unlabelled, when class `target` is clicked."""
     counts = confusion(labels, found)
-    each, there = class_ious(counts), counts.sum(1) > 0
-    others = there.copy()
+    each, present = class_ious(counts), counts.sum(1) > 0
+    others = present.copy()
     others[target] = False
     right = np.diag(counts)[others].sum() / max(1, counts[others].sum())
-    # A frame of one class has no others to harm.
+    # In a frame of one class there are no others to change.
     mean_of_others = float(each[others].mean()) if others.any() else 1.0
-    return Others(float(each[there].mean()), mean_of_others, float(right) if others.any() else 1.0)
+    return Others(float(each[present].mean()), mean_of_others, float(right) if others.any() else 1.0)
 
 
 def colours(labels: NDArray[np.integer], palette: Sequence[tuple[int, int, int]]) -> NDArray[np.uint8]:

@@ -1,12 +1,12 @@
-"""Clicks that a network of eleven classes needs, and what they do to the other classes.
+"""Clicks that a network of eleven classes needs, and their effect on the other classes.
 
     python -m benchmarks.camvid_network --data DIR     # trains the network, once
     python -m benchmarks.classes --data DIR            # clicks through objects of CamVid's validation frames
 
-Each row is one configuration over the same objects, the class of each given (`net.session(photo, target=class)`).
-Besides what is counted everywhere, the whole frame's label map under the session's variables is compared with the truth
-before and after the clicks: the variables move all classes, though the clicks speak of one. Results are kept as JSON in
-benchmarks/results/, with the machine and the versions that gave them.
+Each row is one configuration over the same objects, each with its class (`net.session(photo, target=class)`). Besides
+the usual figures, the whole frame's label map under the session's variables is compared with the truth before and after
+the clicks: the variables change all classes, though the clicks are about one. Results are saved as JSON in
+benchmarks/results/, with the machine and the versions.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from interactify.session.session_file import fingerprint
 from interactify.zoo.train import MEAN, STD
 
 AFTER = (0, 1, 3, 5, 10)  # clicks
-# CamVid's own colours, as far as they are told apart on a small sheet; the last is black, for the unlabelled.
+# CamVid's own colours, changed where they are too similar on a small sheet; the last is black, for the unlabelled.
 PALETTE = (
     (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
     (64, 64, 128), (64, 0, 128), (64, 160, 0), (0, 128, 192), (0, 0, 0),
@@ -52,7 +52,7 @@ PALETTE = (
 
 @dataclass
 class Watched:
-    """A wrapped network that remembers the last session it began, so that its steps can be looked at afterwards."""
+    """A wrapped network that stores its last session, whose steps are read afterwards."""
 
     net: Interactive
     last: Session | None = None
@@ -64,7 +64,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class Clicked:
-    """One object's way: its record, what became of the other classes after 0, 1, 2, … clicks, and its label maps."""
+    """One object: its record, the other classes after 0, 1, 2, … clicks, and its label maps."""
 
     sample: Sample
     record: Record
@@ -81,22 +81,24 @@ def wrapped(weights: Path, **options: Any) -> Interactive:
 
 
 def clicked(net: Interactive, sample: Sample, labels: np.ndarray, clicks: int) -> Clicked:
-    """Let the simulated user click through one object, and look at all classes; `labels` (H, W) are the frame's."""
+    """Let the simulated user click on one object, and compare all classes; `labels` (H, W) are the frame's."""
     watched = Watched(net)
-    record, _ = click_through(watched, sample, clicks, user_named("centre"))  # type: ignore[arg-type]  # asks no more
+    record, _ = click_through(watched, sample, clicks, user_named("centre"))  # type: ignore[arg-type]  # needs only `session`
     assert watched.last is not None and isinstance(sample.target, int)
     maps = label_maps(watched.last)
     return Clicked(sample, record, [compared(labels, each, sample.target) for each in maps], (maps[0], maps[-1]))
 
 
-def figures(ways: Sequence[Clicked], clicks: int) -> dict[str, Any]:
-    """What `benchmarks.accuracy` counts, and the other classes', rounded to what they can bear."""
+def figures(objects: Sequence[Clicked], clicks: int) -> dict[str, Any]:
+    """The figures of `benchmarks.accuracy`, and those of the other classes, rounded to their precision."""
     steps = [k for k in AFTER if k <= clicks]
 
     def mean(field: str, k: int) -> float:
-        return round(float(np.mean([continued([getattr(o, field) for o in way.others], clicks)[k] for way in ways])), 4)
+        return round(
+            float(np.mean([continued([getattr(o, field) for o in each.others], clicks)[k] for each in objects])), 4
+        )
 
-    counted = summary(Evaluation(tuple(way.record for way in ways), clicks))
+    counted = summary(Evaluation(tuple(each.record for each in objects), clicks))
     counted["objects"] = counted.pop("photos")
     return counted | {
         "label_map_iou_after": {k: mean("all_classes", k) for k in steps},
@@ -105,11 +107,11 @@ def figures(ways: Sequence[Clicked], clicks: int) -> dict[str, Any]:
     }
 
 
-def by_class(ways: Sequence[Clicked], clicks: int) -> dict[str, Any]:
-    """IoU after k clicks and NoC@85 of each class that there were objects of."""
+def by_class(objects: Sequence[Clicked], clicks: int) -> dict[str, Any]:
+    """IoU after k clicks and NoC@85 of each class with objects."""
     found = {}
     for k, name in enumerate(CLASSES):
-        run = Evaluation(tuple(way.record for way in ways if way.sample.target == k), clicks)
+        run = Evaluation(tuple(each.record for each in objects if each.sample.target == k), clicks)
         if run.records:
             iou = {n: round(run.iou_after(n), 4) for n in AFTER if n <= clicks}
             found[name] = {"objects": len(run.records), "iou_after": iou, "noc_85": round(run.noc(0.85), 3)}
@@ -120,22 +122,22 @@ def _rounded(others: Others) -> dict[str, float]:
     return {name: round(value, 4) for name, value in asdict(others).items()}
 
 
-def sheet(ways: Sequence[Clicked], root: Path, title: str, most: int = 10) -> np.ndarray:
+def sheet(objects: Sequence[Clicked], root: Path, title: str, most: int = 10) -> np.ndarray:
     """A contact sheet of some objects: truth, clicks on the label map before, and the label map after."""
     panels = []
-    for way in ways[:: max(1, -(-len(ways) // most))]:
-        sample, record = way.sample, way.record
+    for chosen in objects[:: max(1, -(-len(objects) // most))]:
+        sample, record = chosen.sample, chosen.record
         with Image.open(str(sample.photo)) as image:
             photo = np.array(image.convert("RGB"))
-        said = [Click(x, y, positive) for gesture in record.clicks for x, y, positive in gesture]
-        before, after = ((photo * 0.4 + colours(each, PALETTE) * 0.6).astype(np.uint8) for each in way.maps)
+        clicks = [Click(x, y, positive) for gesture in record.clicks for x, y, positive in gesture]
+        before, after = ((photo * 0.4 + colours(each, PALETTE) * 0.6).astype(np.uint8) for each in chosen.maps)
         nowhere = np.zeros(photo.shape[:2], bool)
         iou = f"IoU {record.curve[0]:.3f} to {record.curve[-1]:.3f} in {len(record.clicks)} clicks"
-        others = f"others {way.others[0].other_classes:.3f} to {way.others[-1].other_classes:.3f}"
+        others = f"others {chosen.others[0].other_classes:.3f} to {chosen.others[-1].other_classes:.3f}"
         panels += [
             (f"{sample.name}\ntruth", draw.overlay(photo, sample.truth == 1)),
             (f"before\n{iou}", draw.overlay(before, nowhere)),
-            (f"after\n{others}", draw.overlay(after, nowhere, clicks=said)),
+            (f"after\n{others}", draw.overlay(after, nowhere, clicks=clicks)),
         ]
     return draw.contact_sheet(panels, columns=3, title=title)
 
@@ -146,7 +148,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=root, required=root is None, help="folder with CamVid/")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help=f"by default {WEIGHTS}")
     parser.add_argument("--every", type=int, default=1, help="take every n-th validation frame")
-    parser.add_argument("--objects", type=int, default=4, help="of each class at most, spread over the frames")
+    parser.add_argument("--objects", type=int, default=4, help="the most objects of each class, spread over the frames")
     parser.add_argument("--clicks", type=int, default=10)
     parser.add_argument("--rows", nargs="*", default=["default"], help=f"of: {'; '.join(OPTIONS)}; or: all")
     parser.add_argument("--threads", type=int, default=1)
@@ -162,27 +164,29 @@ def main() -> None:
     trained = given.weights.with_suffix(".json")
     for name in list(OPTIONS) if given.rows == ["all"] else given.rows:
         net = wrapped(given.weights, **OPTIONS[name])
-        ways = []
+        objects = []
         for sample in tqdm(samples, desc=name):
             labels = read_labels(data, sample.name.split("#")[0])
-            ways.append(clicked(net, sample, labels, given.clicks))
+            objects.append(clicked(net, sample, labels, given.clicks))
         row = {
-            "summary": figures(ways, given.clicks),
-            "by_class": by_class(ways, given.clicks),
+            "summary": figures(objects, given.clicks),
+            "by_class": by_class(objects, given.clicks),
             "network": {"weights": fingerprint(net.unwrap())[:16]}
             | (json.loads(trained.read_text()) if trained.exists() else {}),
             "machine": machine(),
-            "records": [recorded(way.record) | {"others": [_rounded(each) for each in way.others]} for way in ways],
+            "records": [
+                recorded(each.record) | {"others": [_rounded(others) for others in each.others]} for each in objects
+            ],
         }
         print(f"{name}\n{json.dumps(row['summary'], indent=1)}\n")
         key = f"CamVid validation, every {given.every}, {given.objects} objects a class, {given.clicks} clicks"
         results.setdefault(key, {})[name] = row
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        # After each row, so that an interrupted run keeps the others.
+        # After each row, so that an interrupted run keeps the finished ones.
         given.out.write_text(json.dumps(results, indent=1) + "\n")
         if given.sheets:
             given.sheets.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(sheet(ways, data, name)).save(given.sheets / f"{name.replace(' ', '-')}.jpg", quality=88)
+            Image.fromarray(sheet(objects, data, name)).save(given.sheets / f"{name.replace(' ', '-')}.jpg", quality=88)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pictures of docs/gestures.md, made anew: `python -m benchmarks.gesture_pictures`."""
+"""Draw the pictures of docs/gestures.md: `python -m benchmarks.gesture_pictures`."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def main() -> None:
     (coffee,) = (photo.path for photo in interactify.zoo.photos() if photo.name == "coffee")
     session = interactify.wrap(interactify.zoo.load()).session(coffee)
     panels = [("the network by itself", draw.overlay(session.photo, session.result.mask))]
-    for title, said in GESTURES.items():
+    for title, interactions in GESTURES.items():
         session.restart()
-        result = session.add(said)
-        panels.append((title, pictured(session.photo, result.mask, said)))
+        result = session.add(interactions)
+        panels.append((title, pictured(session.photo, result.mask, interactions)))
         print(f"{title}: {result}")
     sheet = Image.fromarray(draw.contact_sheet(panels, columns=3))
     sheet.save(IMAGES / "gestures.jpg", quality=86)

@@ -1,4 +1,4 @@
-"""What has to hold for every network: checked on one network, with random weights, in a second or so."""
+"""The invariants of every wrapped network, checked on one network with random weights, in about a second."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from interactify.network.feature_hooks import attach, changed_at
 from interactify.network.targets import target_logit
 from interactify.network.variables import target_logits
 
-SIZE = (45, 61)  # pixels: odd both ways, and no multiple of any stride
+SIZE = (45, 61)  # pixels: both odd, and no multiple of any stride
 LARGER = (161, 213)
 _BLOCK = 1 << 16
-# Photo, and least variance: which random weights come alive is found by trying.
+# Photo sizes and least variances: which of them revive a network with random weights is found by trying.
 _REVIVALS = (*((SIZE, least) for least in (0.1, 0.5, 0.01, 0.2)), *((LARGER, least) for least in (0.1, 0.01)))
 
 
 @dataclass
 class Finding:
-    """What came out for one network; `reason` is empty where everything holds."""
+    """The result for one network; `reason` is empty if all invariants hold."""
 
     reason: str = ""
     parameters: int = 0
@@ -45,7 +45,7 @@ class Unbuildable(Exception):
 
 
 class QuickInitialisation(TorchFunctionMode):
-    """Random weights of large tensors are one random block, repeated: drawing them all takes longer than the check."""
+    """Fill large tensors by repeating one random block: drawing all their weights takes longer than the check."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         tensor = args[0] if args else None
@@ -63,10 +63,10 @@ class QuickInitialisation(TorchFunctionMode):
 
 
 def built(build: Callable[[], nn.Module]) -> nn.Module:
-    """A network with random weights in which a gradient can flow: heads that start at zero are drawn too.
+    """A network with random weights through which gradients flow: heads that start at zero get random weights too.
 
     Raises:
-        Unbuildable: where its package fails.
+        Unbuildable: the network's package raised an error.
     """
     torch.manual_seed(0)
     try:
@@ -82,24 +82,24 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def checked(build: Callable[[], nn.Module]) -> Finding:
-    """Build a network, wrap it, and see whether every invariant holds."""
+    """Build a network, wrap it, and check every invariant."""
     started = time.perf_counter()
     finding = Finding()
     try:
         model = built(build)
         finding.parameters = sum(p.numel() for p in model.parameters())
         try:
-            finding.reason = _holds(model, finding.found)
+            finding.reason = _violation(model, finding.found)
         except NonFiniteError as cause:
             finding.reason = _short(cause)
         for size, least in _REVIVALS:
             if finding.reason:
                 _revive(model, least, size)
-                finding.reason = _holds(model, finding.found, size)
+                finding.reason = _violation(model, finding.found, size)
                 finding.found["revived"] = True
     except Unbuildable as cause:
         finding.reason = str(cause)
-    except Exception as cause:  # a sweep goes on, and keeps what happened
+    except Exception as cause:  # the sweep continues, with this as the reason
         finding.reason = f"{type(cause).__name__}: {_short(cause)}"
     finding.seconds = round(time.perf_counter() - started, 2)
     return finding
@@ -108,9 +108,9 @@ def checked(build: Callable[[], nn.Module]) -> Finding:
 def _revive(model: nn.Module, least: float, size: tuple[int, int]) -> None:
     """Give batch norms the statistics of the photo itself; where there are none, scale each layer's output to 1.
 
-    As they start, the signal of a deep random network can fade to nothing, or explode: then it is the weights that
-    fail, which no trained network has. No variance is taken to be below `least`: dividing by less than there is, layer
-    after layer, makes chaos of its own.
+    With random weights, a deep network's signal can fade or explode, which a trained network's doesn't: then the
+    weights fail, and not the library. Variances are at least `least`: divisions by tiny values, layer after layer,
+    would amplify noise.
     """
     norms = [module for module in nn.Module.modules(model) if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     norms = [module for module in norms if module.track_running_stats]
@@ -118,9 +118,9 @@ def _revive(model: nn.Module, least: float, size: tuple[int, int]) -> None:
     image = net.network.image(_photo(net.spec.channels, size), net.network.view(size))
 
     def take(norm: nn.Module, args: tuple[Any, ...]) -> None:
-        seen = args[0].transpose(0, 1).flatten(1)
-        norm.running_mean.copy_(seen.mean(1))  # type: ignore[union-attr, operator]
-        norm.running_var.copy_(seen.var(1, correction=0).clamp_min(least))  # type: ignore[union-attr, operator]
+        values = args[0].transpose(0, 1).flatten(1)
+        norm.running_mean.copy_(values.mean(1))  # type: ignore[union-attr, operator]
+        norm.running_var.copy_(values.var(1, correction=0).clamp_min(least))  # type: ignore[union-attr, operator]
 
     def scale(layer: nn.Module, args: Any, out: Tensor) -> Tensor:
         deviation = out.std().clamp_min(1e-6)
@@ -145,7 +145,7 @@ def _photo(channels: int, size: tuple[int, int]) -> Tensor:
     return (0.8 * coarse + 0.2 * torch.rand(channels, *size, generator=generator)).clamp(0, 1)
 
 
-def _holds(model: nn.Module, found: dict[str, Any], photo_size: tuple[int, int] = SIZE) -> str:
+def _violation(model: nn.Module, found: dict[str, Any], photo_size: tuple[int, int] = SIZE) -> str:
     before = _state(model)
     net = _wrapped(model, photo_size)
     classes = net.spec.output.classes
@@ -167,16 +167,16 @@ def _holds(model: nn.Module, found: dict[str, Any], photo_size: tuple[int, int] 
         return "the model is not as it was after wrapping"
     own = target_logit(to_logits(net.spec.output, _run(model, image)), target, net.spec.output.activation)
     own = resized(own, size)
-    before = _state(model)  # some models hook themselves when they are run
+    before = _state(model)  # some models register hooks on themselves when they run
     scale = float(own.abs().max())
     if not torch.allclose(mine, own, rtol=0, atol=1e-4 * scale if net.spec.output.activation != "none" else 0):
         return f"before a click: differs by {float((mine - own).abs().max()):.3g} of {scale:.3g}"
     points = torch.tensor([[5.0, 4.0], [size[1] * 0.55, size[0] * 0.6]]).floor()
     columns, rows = points.long().unbind(1)
-    labels = mine[0, 0, rows, columns] < 0  # each click asks for the other label
-    if reason := _gradients(net, image, target, rows, columns):
+    labels = mine[0, 0, rows, columns] < 0  # each click gives the pixel the other label
+    if reason := _gradient_error(net, image, target, rows, columns):
         return reason
-    if reason := _refines(net, image, target, points, labels, mine[0, 0, rows, columns]):
+    if reason := _refinement_error(net, image, target, points, labels, mine[0, 0, rows, columns]):
         return reason
     if net.unwrap() is not model or _state(model) != before:
         return "the model is not as it was"
@@ -184,7 +184,7 @@ def _holds(model: nn.Module, found: dict[str, Any], photo_size: tuple[int, int] 
 
 
 def _wrapped(model: nn.Module, size: tuple[int, int]) -> Interactive:
-    """At the photo's own size; networks that insist on another keep theirs."""
+    """Wrapped at the photo's own size; networks that require another size use theirs."""
     try:
         return interactify.wrap(model, resolution=max(size), max_evaluations=1, zoom=False)
     except OptionError:
@@ -192,22 +192,22 @@ def _wrapped(model: nn.Module, size: tuple[int, int]) -> Interactive:
 
 
 def _run(model: nn.Module, image: Tensor) -> Any:
-    """The unwrapped network, or what its adapter says is run instead (a classifier's dense form)."""
+    """Run the unwrapped network, or its adapter's own forward pass (a classifier's dense form)."""
     forward = knowledge_of(model).forward
     with torch.no_grad():
         return model(image.clone()) if forward is None else forward(model, image.clone())
 
 
-def _gradients(net: Interactive, image: Tensor, target: int, rows: Tensor, columns: Tensor) -> str:
-    """One pass for all places: the input, and an addition at each default insertion point."""
+def _gradient_error(net: Interactive, image: Tensor, target: int, rows: Tensor, columns: Tensor) -> str:
+    """One pass for all variables: the input, and an addition at each default insertion point."""
     network = net.network
     delta = torch.zeros_like(image, requires_grad=True)
-    places: dict[str, Tensor] = {}
+    additions: dict[str, Tensor] = {}
 
     def at(layer: str) -> Callable[[Tensor], Tensor]:
         def change(x: Tensor) -> Tensor:
-            places[layer] = x.new_zeros(1, x.shape[1], 1, 1, requires_grad=True)
-            return x + places[layer]
+            additions[layer] = x.new_zeros(1, x.shape[1], 1, 1, requires_grad=True)
+            return x + additions[layer]
 
         return change
 
@@ -219,46 +219,48 @@ def _gradients(net: Interactive, image: Tensor, target: int, rows: Tensor, colum
             inside.enter_context(changed_at(network.replica, layer, at(layer)))
         logits = target_logits(network, _Added(), image, delta, [], target)
         clicked = logits[0, 0, rows, columns].double()
-        wanted = {"input": delta, **places}
+        variables = {"input": delta, **additions}
         gradients = torch.autograd.grad(
-            (clicked * torch.tensor([1.0, -0.7])).sum(), list(wanted.values()), allow_unused=True
+            (clicked * torch.tensor([1.0, -0.7])).sum(), list(variables.values()), allow_unused=True
         )
-    for place, gradient in zip(wanted, gradients, strict=True):
+    for name, gradient in zip(variables, gradients, strict=True):
         if gradient is None or not bool(torch.isfinite(gradient).all()) or not bool(gradient.any()):
-            return f"gradient at {place}: {'none' if gradient is None else 'zero or not finite'}"
+            return f"gradient at {name}: {'none' if gradient is None else 'zero or not finite'}"
     return ""
 
 
-def _refines(net: Interactive, image: Tensor, target: int, points: Tensor, labels: Tensor, start: Tensor) -> str:
-    """Two clicks at once lower the energy, and the same way twice."""
+def _refinement_error(
+    net: Interactive, image: Tensor, target: int, points: Tensor, labels: Tensor, start: Tensor
+) -> str:
+    """Two clicks together lower the energy, and a second refinement gives the same values."""
 
     def forward(values: Tensor) -> Tensor:
         return target_logits(net.network, net.variables, image, values, [], target)
 
     identity = net.variables.start(net.network, image)
-    at_first = float(net.energy.corrective(start[:, None].to(identity.dtype), labels))
+    energy_before = float(net.energy.corrective(start[:, None].to(identity.dtype), labels))
     ends = [
         brs.refine(
             forward, identity, points, labels, energy=net.energy, inertia=net.variables.inertia, max_evaluations=4
         )
         for _ in range(2)
     ]
-    if not ends[0].energy < at_first:
-        return f"energy {at_first:.4g} before, {ends[0].energy:.4g} after a refinement"
+    if not ends[0].energy < energy_before:
+        return f"energy {energy_before:.4g} before, {ends[0].energy:.4g} after a refinement"
     if not torch.equal(ends[0].values, ends[1].values):
         return "two refinements differ"
     return ""
 
 
 class _Added:
-    """The input variable, spelt out: what `Network.logits` asks of variables."""
+    """The input variable, written out: what `target_logits` needs of variables."""
 
     def run(self, network: Any, image: Tensor, values: Tensor, clicks: Any) -> Any:
         return network.replica(image + values)
 
 
 def _state(model: nn.Module) -> list[tuple[Any, ...]]:
-    """What of a model must not change: a tensor written to has another version."""
+    """What must not change in a model; a tensor that was written to has another version."""
     tensors = [(t._version, t.requires_grad, t.data_ptr()) for t in (*model.parameters(), *model.buffers())]
     modules = [
         (m.training, len(m._forward_hooks), len(m._forward_pre_hooks), "forward" in vars(m))

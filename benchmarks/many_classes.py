@@ -1,9 +1,9 @@
-"""What many classes cost a click: `python -m benchmarks.many_classes [--out FILE]`.
+"""The cost of many classes for a click: `python -m benchmarks.many_classes [--out FILE]`.
 
 Log-odds of one class against the rest and their gradient at five pixels, in strips (`interactify.network.one_vs_rest`)
-and as the formula is written; and whole clicks on a small FPN with so many classes, with one and with the other. The
-two are run in turn; kept are medians, quartiles and the ratio of the medians. One thread: how much is computed is
-compared, not how it is shared out.
+and by the plain formula; and whole clicks on a small FPN with the same number of classes, by both methods. The two run
+in turn; the results are medians, quartiles and the ratio of the medians. One thread, so that the amount of computation
+is compared, and not its distribution.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 
 import interactify
 from benchmarks.accuracy import machine
-from benchmarks.big_pictures import PLACES, Never, disks
+from benchmarks.big_pictures import CLICKS, Never, disks
 from interactify.network import targets as classes
 from interactify.network.one_vs_rest import against_rest
 
@@ -39,7 +39,7 @@ def as_written(logits: Tensor, target: int) -> Tensor:
     return logits[:, target : target + 1] - logits[:, others].logsumexp(1, keepdim=True)
 
 
-WAYS: Final[dict[str, Callable[[Tensor, int], Tensor]]] = {"in strips": against_rest, "as written": as_written}
+METHODS: Final[dict[str, Callable[[Tensor, int], Tensor]]] = {"in strips": against_rest, "as written": as_written}
 
 
 def main() -> None:
@@ -61,13 +61,15 @@ def main() -> None:
 
 
 def compared(run: Callable[[str], list[float]], repetitions: int) -> dict[str, Any]:
-    """Milliseconds in both ways, run in turn: quartiles, and the ratio of the medians."""
-    took: dict[str, list[float]] = {way: [] for way in WAYS}
+    """Milliseconds of both methods, run in turn: quartiles, and the ratio of the medians."""
+    took: dict[str, list[float]] = {method: [] for method in METHODS}
     for repetition in range(repetitions + 1):
-        for way in WAYS:
-            seconds = run(way)
-            took[way] += seconds if repetition else []  # the first warms up
-    rounded: dict[str, Any] = {way: [round(1000 * q, 2) for q in quantiles(all_, n=4)] for way, all_ in took.items()}
+        for method in METHODS:
+            seconds = run(method)
+            took[method] += seconds if repetition else []  # the first warms up
+    rounded: dict[str, Any] = {
+        method: [round(1000 * q, 2) for q in quantiles(all_, n=4)] for method, all_ in took.items()
+    }
     return {**rounded, "ratio": round(median(took["as written"]) / median(took["in strips"]), 2)}
 
 
@@ -76,11 +78,11 @@ def log_odds(count: int) -> Callable[[str], list[float]]:
     logits = torch.randn(1, count, *SIZE, generator=generator) * 3
     rows, columns = torch.randint(min(SIZE), (2, 5), generator=generator)
 
-    def run(way: str) -> list[float]:
-        begun = time.perf_counter()
+    def run(method: str) -> list[float]:
+        start = time.perf_counter()
         at = logits.detach().requires_grad_()
-        torch.autograd.grad(WAYS[way](at, 1)[0, 0, rows, columns].sum(), at)
-        return [time.perf_counter() - begun]
+        torch.autograd.grad(METHODS[method](at, 1)[0, 0, rows, columns].sum(), at)
+        return [time.perf_counter() - start]
 
     return run
 
@@ -91,27 +93,27 @@ def clicks(count: int) -> Callable[[str], list[float]]:
     net = interactify.wrap(model, energy=Never(), max_evaluations=EVALUATIONS, zoom=False)
     photo = disks(*SIZE)
 
-    def run(way: str) -> list[float]:
-        with formula(WAYS[way]):
+    def run(method: str) -> list[float]:
+        with formula(METHODS[method]):
             session, took = net.session(photo, target=1), []
-            for across, down, positive in PLACES[:2]:
-                begun = time.perf_counter()
+            for across, down, positive in CLICKS[:2]:
+                start = time.perf_counter()
                 session.click(int(across * SIZE[1]), int(down * SIZE[0]), positive)
-                took.append(time.perf_counter() - begun)
+                took.append(time.perf_counter() - start)
         return [float(np.median(took))]
 
     return run
 
 
 @contextmanager
-def formula(way: Callable[[Tensor, int], Tensor]) -> Iterator[None]:
-    """Have log-odds made so."""
-    usual = classes.against_rest
-    classes.against_rest = way  # type: ignore[assignment]
+def formula(method: Callable[[Tensor, int], Tensor]) -> Iterator[None]:
+    """Use one of the methods for log-odds."""
+    original = classes.against_rest
+    classes.against_rest = method  # type: ignore[assignment]
     try:
         yield
     finally:
-        classes.against_rest = usual
+        classes.against_rest = original
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""A click's time, against the published way and torch's own L-BFGS: `python -m benchmarks.speed`.
+"""A click's time, compared with the published method and torch's own L-BFGS: `python -m benchmarks.speed`.
 
     python -m benchmarks.speed                     the whole table; the results go to benchmarks/results/
     python -m benchmarks.speed --only "embedded B"    only cases whose names contain one of these texts
-    python -m benchmarks.speed --quick             small and few, nothing is kept: does it run, and about how fast
+    python -m benchmarks.speed --quick             few small cases, nothing is saved: a check that it runs
     python -m benchmarks.speed --page              write docs/speed.md from the newest results
 
-The method is told in docs/speed.md; who is timed in speed_contestants.py, what they run in speed_cuts.py, how a case
-is measured in speed_cases.py and speed_more.py.
+The method is in docs/speed.md; the contestants are in speed_contestants.py, the parts they run in speed_cuts.py, and the
+measurement of a case in speed_cases.py and speed_more.py.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Case = Clicks | First | Objects
 
 
 def table(device: str = "cpu") -> list[Case]:
-    """Not the full cross product, which takes two cores a day, but every axis: pixels, places, clicks, objects."""
+    """Not the full cross product, which takes a day on two cores, but every axis: pixels, points, clicks, objects."""
     pixels = [
         *(Clicks(n, point, size) for size in (256, 512) for n in BUILDERS for point in ("input", "A", "B", "C")),
         *(Clicks(n, "B", 1024) for n in BUILDERS),
@@ -77,23 +77,26 @@ def kind_of(case: Case) -> str:
     return {Clicks: "clicks", First: "first", Objects: "objects"}[type(case)]
 
 
-def begun(path: Path | None, device: str, quick: bool) -> dict[str, Any]:
-    """What `path` holds of this machine, to be added to; or nothing yet, and the machine.
+def earlier_results(path: Path | None, device: str, quick: bool) -> dict[str, Any]:
+    """The results in `path` so far; empty ones with this machine's description where there are none.
 
-    Raises ValueError where it holds another machine's, or other versions'.
+    Raises ValueError if they are from another machine or other versions.
     """
     here: dict[str, Any] = {"machine": machine(device), "quick": quick}
     if path is None or not path.exists():
         return {**here, "peak": peak_operations(device), "clicks": {}, "first": {}, "objects": {}}
-    there = json.loads(path.read_text(encoding="utf-8"))
+    stored = json.loads(path.read_text(encoding="utf-8"))
     differing = [
         key
-        for key in {*here["machine"], *there["machine"]} - {"date"}
-        if here["machine"].get(key) != there["machine"].get(key)
+        for key in {*here["machine"], *stored["machine"]} - {"date"}
+        if here["machine"].get(key) != stored["machine"].get(key)
     ]
-    if differing or there["quick"] != quick:
-        raise ValueError(f"{path} was measured otherwise ({', '.join(differing) or 'quick'}): name another --out.")
-    return {**there, **here}
+    if differing or stored["quick"] != quick:
+        raise ValueError(
+            f"Expected results of this machine and these versions in {path}, got others "
+            f"({', '.join(differing) or 'quick'}). Try another --out."
+        )
+    return {**stored, **here}
 
 
 def default_path(device: str) -> Path:
@@ -111,14 +114,14 @@ def run(
     report: Callable[[str], None],
     seconds: float = 20.0,
 ) -> dict[str, Any]:
-    """Measure the cases and keep each as soon as it is done."""
-    results = begun(path, device, quick)
+    """Measure the cases and save each as soon as it is done."""
+    results = earlier_results(path, device, quick)
     with tqdm(cases, unit="case") as progress:
         for case in progress:
             progress.set_postfix_str(case.name)
-            began = time.perf_counter()
+            start = time.perf_counter()
             found = measured(case, effort_for(case, quick, seconds), results["peak"], device)
-            found["measuring_seconds"] = round(time.perf_counter() - began, 1)
+            found["measuring_seconds"] = round(time.perf_counter() - start, 1)
             results[kind_of(case)][case.name] = found
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,10 +132,10 @@ def run(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small table; kept only where --out says")
+    parser.add_argument("--quick", action="store_true", help="a small table; saved only with --out")
     parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="only cases that contain one of these")
-    parser.add_argument("--out", type=Path, help="JSON; cases measured anew replace what it has, others stay")
-    parser.add_argument("--missing", action="store_true", help="only cases that --out has not")
+    parser.add_argument("--out", type=Path, help="JSON; measured cases replace those in the file, others stay")
+    parser.add_argument("--missing", action="store_true", help="only cases that are not in --out")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="processor threads; torch's own choice by default")
     parser.add_argument(
@@ -150,14 +153,14 @@ def main() -> None:
     cases = [case for case in cases if not given.only or any(text in case.name for text in given.only)]
     path = given.out or (None if given.quick else default_path(given.device))
     if given.missing and path is not None and path.exists():
-        there = json.loads(path.read_text(encoding="utf-8"))
-        cases = [case for case in cases if case.name not in there[kind_of(case)]]
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        cases = [case for case in cases if case.name not in stored[kind_of(case)]]
     if given.list:
         print("\n".join(case.name for case in cases))
         return
     run(cases, path, given.device, given.quick, print, given.seconds)
     if path is not None:
-        print(f"Kept in {path}; `python -m benchmarks.speed --page` writes docs/speed.md.")
+        print(f"Saved in {path}; `python -m benchmarks.speed --page` writes docs/speed.md.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Clicks on one network at one place and size, everyone in turn: seconds, evaluations, operations, memory."""
+"""Clicks on one network, point and size, all contestants in turn: seconds, evaluations, operations, memory."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from interactify.evaluation import next_click
 
 @dataclass(frozen=True)
 class Effort:
-    """How often a case is repeated: at least and at most so often, and not again after so many seconds."""
+    """How often a case is repeated: from `least` to `most` times, and not again after `seconds`."""
 
     least: int = 5
     most: int = 25
     seconds: float = 20.0
 
     def repetitions(self) -> Iterator[int]:
-        began = time.perf_counter()
+        start = time.perf_counter()
         for repetition in range(self.most):
-            if repetition >= self.least and time.perf_counter() - began > self.seconds:
+            if repetition >= self.least and time.perf_counter() - start > self.seconds:
                 return
             yield repetition
 
@@ -51,7 +51,7 @@ class Clicks:
 
 @dataclass
 class Played:
-    """A script of clicks played once: seconds to open the photo, of each click, and what came of it."""
+    """A script of clicks played once: seconds to open the photo, seconds of each click, and its outcome."""
 
     opening: float
     seconds: list[float]
@@ -59,34 +59,34 @@ class Played:
 
     @property
     def passes(self) -> tuple[int, int]:
-        """How many forward passes, how many backward passes."""
+        """The numbers of forward and backward passes."""
         forward = sum(outcome.evaluations for outcome in self.outcomes)
         return forward, forward - sum(outcome.settled for outcome in self.outcomes)
 
 
 def script(user_of: Contestant, photo: Tensor, clicks: int) -> list[interactify.Click]:
-    """Clicks of the literature's simulated user, who wants an ellipse in the middle; fewer where nothing is wrong.
+    """Clicks of the literature's simulated user, whose object is an ellipse in the middle; fewer without errors.
 
-    They answer to the masks of one contestant, not the library, and are the same for everyone.
+    The user sees the masks of one contestant, not the library, and all contestants get the same clicks.
     """
     rows, columns = np.mgrid[: photo.shape[1], : photo.shape[2]]
     height, width = photo.shape[1:]
     truth = (((rows / height - 0.5) / 0.3) ** 2 + ((columns / width - 0.5) / 0.35) ** 2 < 1).astype(np.int8)
     clicked = np.zeros(truth.shape, bool)
     user_of.open(photo)
-    mask, made = user_of.plain, []
+    mask, chosen = user_of.plain, []
     for _ in range(clicks):
         click = next_click(truth, mask, clicked)
         if click is None:
             break
-        made.append(click)
+        chosen.append(click)
         clicked[int(click.y), int(click.x)] = True
         mask = user_of.click(click).mask
-    return made
+    return chosen
 
 
 def play(contestant: Contestant, photo: Tensor, clicks: Sequence[interactify.Click], clock: Clock) -> Played:
-    """Open the photo and make the clicks, each timed until its mask is there."""
+    """Open the photo and apply the clicks, each timed until its mask is computed."""
     opening, _ = clock(lambda: contestant.open(photo))
     played = Played(opening, [], [])
     for click in clicks:
@@ -98,24 +98,24 @@ def play(contestant: Contestant, photo: Tensor, clicks: Sequence[interactify.Cli
 
 @dataclass
 class Bare:
-    """The part that depends on the variables, run as plainly as can be: what an evaluation costs at the least."""
+    """The part that depends on the variables, run alone: the least cost of an evaluation."""
 
     cut: Cut
-    kept: Any
+    cached: Any
     start: Tensor
     ones: Tensor
 
     @classmethod
     def of(cls, cut: Cut, image: Tensor) -> Bare:
-        kept = cut.kept(image)
-        return cls(cut, kept, cut.start(kept), torch.ones(1, 1, *image.shape[2:], device=image.device))
+        cached = cut.cached(image)
+        return cls(cut, cached, cut.start(cached), torch.ones(1, 1, *image.shape[2:], device=image.device))
 
     def forward(self) -> Tensor:
-        return self.cut.logits(self.kept, self.start.clone().requires_grad_(True))
+        return self.cut.logits(self.cached, self.start.clone().requires_grad_(True))
 
     def both(self) -> Tensor:
         values = self.start.clone().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(self.cut.logits(self.kept, values), values, self.ones)
+        (gradient,) = torch.autograd.grad(self.cut.logits(self.cached, values), values, self.ones)
         return gradient
 
     def seconds(self, clock: Clock, times: int = 5) -> tuple[float, float]:
@@ -131,7 +131,7 @@ def measure_clicks(case: Clicks, effort: Effort, peak: float, device: str = "cpu
     everyone = contestants(model, case.network, case.point, case.size, device)
     bare = Bare.of(part_of(model, case.point), normalised(photo, device))
     clicks = script(everyone[-1], photo, case.clicks)
-    first = {each.name: play(each, photo, clicks, clock) for each in everyone}  # also warms everyone up
+    first = {each.name: play(each, photo, clicks, clock) for each in everyone}  # also warms all of them up
     for each in everyone:
         play(each, photo, clicks[:1], clock)
     bare.seconds(clock)
@@ -194,24 +194,24 @@ def _operations(
     forward, backward = Played(0.0, [], outcomes).passes
     once, both = operations(bare.forward), operations(bare.both)
     dependent = forward * once + backward * (both - once)
-    # What a CUDA graph replays, no counter in Python sees.
-    seen = not device.startswith("cuda")
-    return {"run": run if seen else None, "dependent": dependent, "ratio": run / dependent if seen else None}
+    # A counter in Python doesn't see the operations of a replayed CUDA graph.
+    counted = not device.startswith("cuda")
+    return {"run": run if counted else None, "dependent": dependent, "ratio": run / dependent if counted else None}
 
 
 def measure_memory(
     case: Clicks, photo: Tensor, click: interactify.Click, model: torch.nn.Module, device: str
 ) -> dict[str, Any]:
-    """Bytes kept for a network and a photo, and the most that a click, or one bare evaluation, needs beyond that."""
+    """Bytes kept for a network and a photo, and the most that a click, or one bare evaluation, needs in addition."""
 
-    def begun() -> Ours:
+    def opened() -> Ours:
         net = Ours(model, "input" if case.point == "input" else f"scale_bias@{case.point}", case.size)
         net.open(photo)
         net.click(click)
         return net
 
     image = normalised(photo, device)
-    _, kept, ours = allocation(begun, device)
+    _, kept, ours = allocation(opened, device)
     ours.open(photo)
     working, _, _ = allocation(lambda: ours.click(click), device)
     _, kept_bare, bare = allocation(lambda: Bare.of(part_of(model, case.point), image), device)

@@ -1,8 +1,8 @@
-"""Who is timed: this library by its public API, the published way, and torch's own L-BFGS.
+"""The timed contestants: this library by its public API, the published method, and torch's own L-BFGS.
 
-All minimise the same energy of the same clicks from where the last click left the variables, end at the evaluation at
-which every clicked logit is past the margin, without its backward pass, or after 40, and return a mask. What differs
-is what they run for an evaluation and what drives them.
+All minimise the same energy of the same clicks, from the variables of the last click. They end at the evaluation at
+which every clicked logit is past the margin, without its backward pass, or after 40, and return a mask. They differ in
+the part of the network they run for an evaluation, and in their solver.
 """
 
 from __future__ import annotations
@@ -26,9 +26,14 @@ OURS = "interactify"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a click gave: how many evaluations it took, whether the last one reached the goal (and so had no backward
-    pass), the mask (H, W), and which clicks have their label in it.
-    """  # noqa: D205
+    """The result of a click.
+
+    Attributes:
+        evaluations: how many it took.
+        settled: whether the last one reached the goal, and so had no backward pass.
+        mask: (H, W) bool.
+        satisfied: for each click whether it has its label in the mask.
+    """
 
     evaluations: int
     settled: bool
@@ -37,25 +42,25 @@ class Outcome:
 
 
 class Contestant(Protocol):
-    """Someone who answers to clicks on one photo at a time."""
+    """A program that follows clicks on one photo at a time."""
 
     name: str
 
     def open(self, photo: Tensor) -> None:
-        """Begin on a photo (3, H, W) in [0, 1]: all that can be run before a click, the plain mask included."""
+        """Open a photo (3, H, W) in [0, 1]: run all that is possible before a click, with the plain mask."""
 
     def click(self, click: interactify.Click) -> Outcome:
-        """Take one more click into account, with all before."""
+        """Add a click to all earlier ones."""
 
 
 class Ours:
-    """The library, by its public API; one network for all photos, as a user has it."""
+    """The library, by its public API; one wrapped network for all photos, as in normal use."""
 
     name = OURS
 
     def __init__(self, model: nn.Module, variables: str, size: int) -> None:
-        # The photo is as large as the network's input, and looked at as a whole, and the network's map is taken as it
-        # is: the others know nothing else.
+        # The photo has the size of the network's input, is used as a whole, and the network's map is not changed
+        # afterwards: the other contestants work like that.
         self.net = interactify.wrap(
             model,
             variables=variables,
@@ -77,18 +82,18 @@ class Ours:
 
 
 class Settled(Exception):
-    """Every click is past the margin; what the minimisation is left by."""
+    """Every clicked logit is past the margin; raised to end the minimisation."""
 
 
 class Exhausted(Exception):
-    """As many evaluations were made as are allowed."""
+    """The maximum number of evaluations is reached."""
 
 
 class Problem:
-    """The energy of some clicks over the variables of a cut, and the best point seen."""
+    """The energy of some clicks over the variables of a cut, and the best point so far."""
 
-    def __init__(self, cut: Cut, kept: Any, clicks: list[interactify.Click], device: torch.device) -> None:
-        self.cut, self.kept = cut, kept
+    def __init__(self, cut: Cut, cached: Any, clicks: list[interactify.Click], device: torch.device) -> None:
+        self.cut, self.cached = cut, cached
         self.rows = torch.tensor([int(click.y) for click in clicks], device=device)
         self.columns = torch.tensor([int(click.x) for click in clicks], device=device)
         self.signs = torch.tensor([1.0 if click.positive else -1.0 for click in clicks], device=device)
@@ -99,10 +104,10 @@ class Problem:
     def energy(self, values: Tensor) -> Tensor:
         """E of values that require a gradient, 0-d. Raises Settled at the goal."""
         self.evaluations += 1
-        logits = self.cut.logits(self.kept, values)
+        logits = self.cut.logits(self.cached, values)
         signed = self.signs * logits[0, 0, self.rows, self.columns]
         energy = (AIM - signed).relu().square().sum() + INERTIA * inertia(values)
-        # One transfer for both: a careful user waits for the device once.
+        # One transfer for both, so that the host waits for the device once.
         self.value, past = torch.stack([energy.detach(), (signed.detach() >= MARGIN).all().to(energy.dtype)]).tolist()
         if past or self.best is None or self.value < self.best[0]:
             self.best = self.value, values.detach().clone(), logits.detach()
@@ -113,7 +118,7 @@ class Problem:
         return energy
 
 
-Driver = Callable[[Problem, Tensor], None]
+Solve = Callable[[Problem, Tensor], None]
 
 
 def with_scipy(problem: Problem, start: Tensor) -> None:
@@ -153,24 +158,24 @@ def with_torch(problem: Problem, start: Tensor) -> None:
 
 
 class Others:
-    """A cut of the network, and a driver."""
+    """A cut of the network with a solver."""
 
-    def __init__(self, name: str, cut: Cut, drive: Driver, device: str = "cpu") -> None:
-        self.name, self.cut, self.drive, self.device = name, cut, drive, torch.device(device)
+    def __init__(self, name: str, cut: Cut, solve: Solve, device: str = "cpu") -> None:
+        self.name, self.cut, self.solve, self.device = name, cut, solve, torch.device(device)
 
     def open(self, photo: Tensor) -> None:
-        self.kept = self.cut.kept(normalised(photo, self.device))
-        self.values = self.cut.start(self.kept)
+        self.cached = self.cut.cached(normalised(photo, self.device))
+        self.values = self.cut.start(self.cached)
         self.clicks: list[interactify.Click] = []
         with torch.no_grad():
-            self.plain = (self.cut.logits(self.kept, self.values)[0, 0] > 0).cpu().numpy()
+            self.plain = (self.cut.logits(self.cached, self.values)[0, 0] > 0).cpu().numpy()
 
     def click(self, click: interactify.Click) -> Outcome:
         self.clicks.append(click)
-        problem = Problem(self.cut, self.kept, self.clicks, self.device)
+        problem = Problem(self.cut, self.cached, self.clicks, self.device)
         settled = False
         try:
-            self.drive(problem, self.values)
+            self.solve(problem, self.values)
         except Settled:
             settled = True
         except Exhausted:
@@ -183,17 +188,17 @@ class Others:
 
 
 def contestants(model: nn.Module, network: str, point: str, size: int, device: str = "cpu") -> list[Contestant]:
-    """Everyone for a network and a place of the variables ("input", "A", "B", "C"), the library first."""
+    """All contestants for a network and a point of the variables ("input", "A", "B", "C"), the library first."""
     variables = "input" if point == "input" else f"scale_bias@{point}"
     layer = None if point == "input" else points_of(network)[point]
     forms: list[Cut] = [Whole(model, layer)]
-    if point != "input":  # behind the input lies the whole network
+    if point != "input":  # at the input, the head is the whole network
         forms.append(Head(model, point))
-    drivers: list[tuple[str, Driver]] = [("SciPy", with_scipy), ("torch.optim", with_torch)]
-    rest = [Others(f"{driver}, {cut.form}", cut, drive, device) for driver, drive in drivers for cut in forms]
+    solvers: list[tuple[str, Solve]] = [("SciPy", with_scipy), ("torch.optim", with_torch)]
+    rest = [Others(f"{solver}, {cut.form}", cut, solve, device) for solver, solve in solvers for cut in forms]
     return [Ours(model, variables, size), *rest]
 
 
 def part_of(model: nn.Module, point: str) -> Cut:
-    """The part that depends on the variables, as plainly as it can be run."""
+    """The part that depends on the variables, run without solver and energy."""
     return Whole(model, None) if point == "input" else Head(model, point)

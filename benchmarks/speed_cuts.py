@@ -1,8 +1,8 @@
-"""The networks of the speed benchmark, and what others than the library run of them for one evaluation.
+"""The networks of the speed benchmark, and the parts of them that other contestants run for one evaluation.
 
-A cut has two halves: `kept(image)`, run once for a photo, and `logits(kept, values)`, run for each evaluation. `Whole`
-keeps nothing and puts the variables in place by a hook; `Head` keeps the features up to the variables, and all that
-does not depend on them, and is written by hand for each network, as f-BRS's code is for its own.
+A cut has two halves: `cached(image)`, run once for a photo, and `logits(cached, values)`, run for each evaluation.
+`Whole` caches only the image and inserts the variables by a hook; `Head` caches the features before the variables, and
+all that does not depend on them. It is written by hand for each network, like f-BRS's code.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -22,20 +23,16 @@ import interactify
 Tail = Callable[[Tensor], Tensor]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-# Where `interactify.wrap(…).describe()` says that A, B and C are; the tests hold these against it.
+# The layers of A, B and C according to `interactify.wrap(…).describe()`; the tests compare them.
 UNET_POINTS = {"A": "encoder", "B": "decoder.blocks.2", "C": "decoder"}
 DEEPLAB_POINTS = {"A": "encoder", "B": "decoder.block2.0.0", "C": "decoder"}
 
 
 def unet() -> nn.Module:
-    import segmentation_models_pytorch as smp
-
     return smp.Unet("resnet34", encoder_weights=None)
 
 
 def deeplab() -> nn.Module:
-    import segmentation_models_pytorch as smp
-
     return smp.DeepLabV3Plus("resnet50", encoder_weights=None)
 
 
@@ -48,7 +45,7 @@ RANDOM_WEIGHTS = ("Unet/ResNet-34", "DeepLabV3+/ResNet-50")
 
 
 def photo_of(size: tuple[int, int]) -> Tensor:
-    """The library's photo of a cat, (3, H, W) in [0, 1], without regard to its proportions."""
+    """The library's photo of a cat, (3, H, W) in [0, 1], stretched to the size."""
     (path,) = (photo.path for photo in interactify.zoo.photos() if photo.name == "cat")
     with Image.open(path) as picture:
         pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None] / 255
@@ -58,7 +55,7 @@ def photo_of(size: tuple[int, int]) -> Tensor:
 def built(name: str, size: int, device: str = "cpu") -> nn.Module:
     """The network of that name for photos of size × size, in evaluation mode, without gradients for its weights.
 
-    The weights are the same each time, but for the scale of random ones' last layer, which depends on the size.
+    The weights are always the same, except for the scale of the last layer of random ones, which depends on the size.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -70,7 +67,7 @@ def built(name: str, size: int, device: str = "cpu") -> nn.Module:
 
 @torch.no_grad()
 def spread_logits(model: nn.Module, photo: Tensor) -> None:
-    """Give random weights logits of mean 0 and deviation 2, so that clicks are wrong, and can be put right."""
+    """Give random weights logits of mean 0 and deviation 2, so that clicks have errors to correct."""
     last = [module for module in model.segmentation_head.modules() if isinstance(module, nn.Conv2d)][-1]
     logits = model(normalised(photo))
     last.weight.mul_(2 / logits.std())
@@ -78,12 +75,12 @@ def spread_logits(model: nn.Module, photo: Tensor) -> None:
 
 
 def points_of(name: str) -> dict[str, str]:
-    """The layers that A, B and C mean in the network of that name."""
+    """The layers of A, B and C in the network of that name."""
     return DEEPLAB_POINTS if name.startswith("DeepLab") else UNET_POINTS
 
 
 def normalised(photo: Tensor, device: str | torch.device = "cpu") -> Tensor:
-    """A photo (3, H, W) in [0, 1] as all three networks read it: (1, 3, H, W)."""
+    """A photo (3, H, W) in [0, 1] as the input of all three networks: (1, 3, H, W)."""
     mean, std = torch.tensor(MEAN).view(-1, 1, 1), torch.tensor(STD).view(-1, 1, 1)
     return ((photo - mean) / std)[None].to(device)
 
@@ -95,22 +92,22 @@ def scaled(x: Tensor, values: Tensor) -> Tensor:
 
 
 def inertia(values: Tensor) -> Tensor:
-    """What the library charges: Σδ² for a change of the image, Σs² + 10·Σb² for scale and bias."""
+    """The library's inertial energy: Σδ² for a change of the image, Σs² + 10·Σb² for scale and bias."""
     return values.square().sum() if values.ndim == 4 else values[0].square().sum() + 10 * values[1].square().sum()
 
 
 class Cut(Protocol):
-    """What is run once for a photo, and what for each evaluation."""
+    """A network in two halves: one run once for a photo, one for each evaluation."""
 
     form: str
 
-    def kept(self, image: Tensor) -> Any:
-        """What is run once for a photo; also what the variables' start is shaped like."""
+    def cached(self, image: Tensor) -> Any:
+        """The half that is run once for a photo; the shape of the variables depends on it."""
 
-    def start(self, kept: Any) -> Tensor:
-        """The identity."""
+    def start(self, cached: Any) -> Tensor:
+        """The variables' values that change nothing."""
 
-    def logits(self, kept: Any, values: Tensor) -> Tensor:
+    def logits(self, cached: Any, values: Tensor) -> Tensor:
         """The network's logits (1, 1, H, W) under the values, differentiable in them."""
 
 
@@ -125,27 +122,27 @@ class Whole:
         self._channels: dict[torch.Size, int] = {}
 
     @torch.no_grad()
-    def kept(self, image: Tensor) -> Tensor:
+    def cached(self, image: Tensor) -> Tensor:
         return image
 
-    def start(self, kept: Tensor) -> Tensor:
+    def start(self, cached: Tensor) -> Tensor:
         if self.layer is None:
-            return torch.zeros_like(kept)
-        if kept.shape not in self._channels:
-            self._channels[kept.shape] = self._seen(kept)
-        return kept.new_zeros(2, self._channels[kept.shape])
+            return torch.zeros_like(cached)
+        if cached.shape not in self._channels:
+            self._channels[cached.shape] = self._channels_at(cached)
+        return cached.new_zeros(2, self._channels[cached.shape])
 
-    def logits(self, kept: Tensor, values: Tensor) -> Tensor:
+    def logits(self, cached: Tensor, values: Tensor) -> Tensor:
         if self.layer is None:
-            return self.model(kept + values)
+            return self.model(cached + values)
         handle = self.layer.register_forward_hook(lambda _module, _args, out: _with_last(out, values))
         try:
-            return self.model(kept)
+            return self.model(cached)
         finally:
             handle.remove()
 
     @torch.no_grad()
-    def _seen(self, image: Tensor) -> int:
+    def _channels_at(self, image: Tensor) -> int:
         assert self.layer is not None
         shapes: list[torch.Size] = []
         handle = self.layer.register_forward_hook(lambda _module, _args, out: shapes.append(_last(out).shape))
@@ -158,14 +155,14 @@ class Whole:
 
 @dataclass
 class Features:
-    """What a head keeps of a photo: the map that the variables change, and the rest of the network behind it."""
+    """A head's cache for a photo: the map that the variables change, and the rest of the network after it."""
 
     changed: Tensor
     tail: Tail
 
 
 class Head:
-    """The network's end behind the variables, cut by hand; everything before is run once for a photo."""
+    """The network's end after the variables, cut by hand; everything before is run once for a photo."""
 
     form = "head"
 
@@ -174,18 +171,18 @@ class Head:
         self._cut = deeplab_features if hasattr(model.decoder, "block2") else unet_features
 
     @torch.no_grad()
-    def kept(self, image: Tensor) -> Features:
+    def cached(self, image: Tensor) -> Features:
         return self._cut(self.model, image, self.letter)
 
-    def start(self, kept: Features) -> Tensor:
-        return kept.changed.new_zeros(2, kept.changed.shape[1])
+    def start(self, cached: Features) -> Tensor:
+        return cached.changed.new_zeros(2, cached.changed.shape[1])
 
-    def logits(self, kept: Features, values: Tensor) -> Tensor:
-        return kept.tail(scaled(kept.changed, values))
+    def logits(self, cached: Features, values: Tensor) -> Tensor:
+        return cached.tail(scaled(cached.changed, values))
 
 
 def unet_features(model: Any, image: Tensor, letter: str) -> Features:
-    """A U-Net of smp behind its encoder's last map (A), its third decoder block (B), its decoder (C)."""
+    """A U-Net of smp after its encoder's last map (A), its third decoder block (B), its decoder (C)."""
     features = model.encoder(image)
     blocks, head = model.decoder.blocks, model.segmentation_head
     sizes = [feature.shape[2:] for feature in features][::-1][1:]
@@ -200,14 +197,14 @@ def unet_features(model: Any, image: Tensor, letter: str) -> Features:
         return Features(features[-1], lambda x: head(through(model.decoder.center(x), 0, len(blocks))))
     x = through(model.decoder.center(features[-1]), 0, 3 if letter == "B" else len(blocks))
     if letter == "B":
-        # No longer needed: what is kept is what the last two blocks read.
+        # Only the skips of the last two blocks are still needed.
         skips[:3] = [None] * 3
         return Features(x, lambda x: head(through(x, 3, len(blocks))))
     return Features(x, head)
 
 
 def deeplab_features(model: Any, image: Tensor, letter: str) -> Features:
-    """A DeepLabV3+ of smp behind its encoder's last map (A), the decoder's depthwise convolution (B), all of it (C)."""
+    """A DeepLabV3+ of smp after its encoder's last map (A), the decoder's depthwise convolution (B), all of it (C)."""
     decoder, head = model.decoder, model.segmentation_head
     features = model.encoder(image)
     skip, deepest = decoder.block1(features[2]), features[-1]

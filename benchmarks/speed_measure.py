@@ -1,4 +1,4 @@
-"""How things are measured: the clock, paired statistics, operations, memory, and the machine they were measured on."""
+"""Measurement: the clock, paired statistics, operations, memory, and the description of the machine."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ LIBRARIES = ("torch", "numpy", "scipy", "timm", "segmentation-models-pytorch")
 
 
 class Clock:
-    """Seconds of a call; on a GPU, until all that it began there has ended."""
+    """Seconds of a call; on a GPU, until all its work there has ended."""
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
 
     def __call__(self, action: Callable[[], T]) -> tuple[float, T]:
         self._wait()
-        began = time.perf_counter()
+        start = time.perf_counter()
         result = action()
         self._wait()
-        return time.perf_counter() - began, result
+        return time.perf_counter() - start, result
 
     def _wait(self) -> None:
         if self.device.startswith("cuda"):
@@ -43,7 +43,7 @@ class Clock:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median and quartiles, of however many values (linear between them)."""
+    """Median and quartiles of any number of values, by linear interpolation."""
     if len(values) == 1:
         return {"median": values[0], "q1": values[0], "q3": values[0]}
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -51,7 +51,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def paired(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
-    """The spread of the ratios within each repetition: what slows a whole repetition down cancels out.
+    """The spread of the ratios within each repetition, so that a slowdown of a whole repetition cancels out.
 
     >>> paired([2.0, 30.0, 6.0], [1.0, 10.0, 1.5])["median"]
     3.0
@@ -60,14 +60,14 @@ def paired(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
 
 
 def operations(action: Callable[[], object]) -> int:
-    """Floating-point operations of a call, backward passes included, as torch's own counter sees them."""
+    """Floating-point operations of a call, with backward passes, by torch's own counter."""
     with FlopCounterMode(display=False) as counter:
         action()
     return int(counter.get_total_flops())
 
 
 def allocation(action: Callable[[], T], device: str = "cpu") -> tuple[int, int, T]:
-    """What a call allocates: at most at one time, and still at its end, in bytes above what there was; and its result.
+    """The memory of a call in additional bytes: the peak, and the rest at its end; and the call's result.
 
     On a GPU the allocator's own counters; on the CPU, its record of every allocation and release, by the profiler.
     """
@@ -84,7 +84,7 @@ def allocation(action: Callable[[], T], device: str = "cpu") -> tuple[int, int, 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         result = action()
         gc.collect()
-    # Not record.events(): there, what is allocated within an operation is not in the order of time.
+    # Not record.events(): there, allocations within an operation are not in the order of time.
     results: Any = record.profiler.kineto_results  # type: ignore[union-attr]
     changes = sorted((e.start_ns(), e.nbytes()) for e in results.events() if e.name() == "[memory]")
     now = most = 0
@@ -95,7 +95,7 @@ def allocation(action: Callable[[], T], device: str = "cpu") -> tuple[int, int, 
 
 
 def peak_operations(device: str = "cpu") -> float:
-    """Floating-point operations a second of the fastest float32 matrix product seen on this device."""
+    """Floating-point operations a second of the fastest measured float32 matrix product on this device."""
     best, clock = 0.0, Clock(device)
     for side in (2048, 4096):
         a, b = torch.rand(side, side, device=device), torch.rand(side, side, device=device)
@@ -107,7 +107,7 @@ def peak_operations(device: str = "cpu") -> float:
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """Where and with what the figures were measured."""
+    """The machine and the versions of a measurement."""
     found: dict[str, Any] = {
         "date": date.today().isoformat(),
         "device": device,

@@ -1,4 +1,4 @@
-"""What a single click does not show: the first click on a new network or shape, and many objects in one photo."""
+"""Cases beyond a single click: the first click on a new network or shape, and many objects in one photo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONE_BY_ONE = "one by one"
 
 @dataclass(frozen=True)
 class First:
-    """A case: the photo opened and clicked, by a network just wrapped, and then by it on another shape."""
+    """A case: the first click with a new network, and then with the same network on a photo of another shape."""
 
     network: str
     point: str
@@ -33,7 +33,7 @@ class First:
 
 @dataclass(frozen=True)
 class Objects:
-    """A case: one click on each of `objects` objects of one photo, all apart: in one batch, and one by one."""
+    """A case: one click on each of `objects` separate objects of one photo, in one batch and one by one."""
 
     network: str
     point: str
@@ -46,7 +46,7 @@ class Objects:
 
 
 def measure_first(case: First, effort: Effort, device: str = "cpu") -> dict[str, Any]:
-    """Opening and first click, which no warm-up has made ready, against SciPy on the whole network."""
+    """Opening and first click without a warm-up, compared with SciPy on the whole network."""
     clock, model = Clock(device), built(case.network, case.size, device)
     photos = {
         "new network": photo_of((case.size, case.size)),
@@ -54,7 +54,7 @@ def measure_first(case: First, effort: Effort, device: str = "cpu") -> dict[str,
     }
     ours, whole, *_ = contestants(model, case.network, case.point, case.size, device)
     clicks = {shape: script(whole, photo, 1) for shape, photo in photos.items()}
-    # The processor's own libraries prepare each shape once for everyone; that is not what is asked here.
+    # The processor's libraries prepare each shape once for all contestants, which is not measured here.
     for shape, photo in photos.items():
         play(ours, photo, clicks[shape], clock)
         play(whole, photo, clicks[shape], clock)
@@ -91,21 +91,21 @@ def measure_first(case: First, effort: Effort, device: str = "cpu") -> dict[str,
 
 
 def untraced(whole: Played, evaluations: int) -> float:
-    """Seconds that the whole network would have taken to open the photo and make so many evaluations."""
+    """Seconds that the whole network would take to open the photo and for the given number of evaluations."""
     return whole.opening + whole.seconds[0] * evaluations / whole.outcomes[0].evaluations
 
 
 def object_clicks(plain: np.ndarray, objects: int) -> list[interactify.Click]:
-    """One click for each object, on a grid, each with the label that the plain mask has not there."""
+    """One click for each object, on a grid, each with the other label than the plain mask."""
     height, width = plain.shape
     columns = -(-objects // max(1, int(objects**0.5)))
     rows = -(-objects // columns)
-    made = []
+    clicks = []
     for index in range(objects):
         x = int((index % columns + 0.5) * width / columns)
         y = int((index // columns + 0.5) * height / rows)
-        made.append(interactify.Click(x, y, not bool(plain[y, x])))
-    return made
+        clicks.append(interactify.Click(x, y, not bool(plain[y, x])))
+    return clicks
 
 
 def in_one_batch(ours: Ours, photo: Tensor, clicks: Sequence[interactify.Click]) -> list[np.ndarray]:
@@ -114,7 +114,7 @@ def in_one_batch(ours: Ours, photo: Tensor, clicks: Sequence[interactify.Click])
 
 
 def one_by_one(ours: Ours, photo: Tensor, clicks: Sequence[interactify.Click]) -> list[np.ndarray]:
-    """The photo opened once, each object clicked and forgotten."""
+    """The photo opened once, each object clicked in a session that is reset after it."""
     session, masks = ours.net.session(photo), []
     for click in clicks:
         masks.append(session.click(x=click.x, y=click.y, positive=click.positive).mask)
@@ -123,7 +123,7 @@ def one_by_one(ours: Ours, photo: Tensor, clicks: Sequence[interactify.Click]) -
 
 
 def others_one_by_one(other: Any, photo: Tensor, clicks: Sequence[interactify.Click]) -> list[np.ndarray]:
-    """The same for the published way: features once, each object from the identity."""
+    """The same for the published method: features once, each object from the identity."""
     other.open(photo)
     identity, masks = other.values, []
     for click in clicks:
@@ -133,28 +133,28 @@ def others_one_by_one(other: Any, photo: Tensor, clicks: Sequence[interactify.Cl
 
 
 def measure_objects(case: Objects, effort: Effort, device: str = "cpu") -> dict[str, Any]:
-    """Seconds for all objects: one batch, one by one, and the published way one by one."""
+    """Seconds for all objects: one batch, one by one, and the published method one by one."""
     clock, model, photo = Clock(device), built(case.network, case.size, device), photo_of((case.size, case.size))
     ours, *rest = contestants(model, case.network, case.point, case.size, device)
     published = next(each for each in rest if each.name == f"SciPy, {'whole' if case.point == 'input' else 'head'}")
     assert isinstance(ours, Ours)
     ours.open(photo)
     clicks = object_clicks(ours.plain, case.objects)
-    ways = {
+    methods = {
         OURS: lambda: in_one_batch(ours, photo, clicks),
         f"{OURS}, {ONE_BY_ONE}": lambda: one_by_one(ours, photo, clicks),
         f"{published.name}, {ONE_BY_ONE}": lambda: others_one_by_one(published, photo, clicks),
     }
-    masks = {name: way() for name, way in ways.items()}  # also warms everyone up
-    ways[OURS]()
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    masks = {name: method() for name, method in methods.items()}  # also warms all of them up
+    methods[OURS]()
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
     repetitions = 0
     for repetition in effort.repetitions():
         repetitions += 1
-        names = list(ways)
+        names = list(methods)
         turn = repetition % len(names)
         for name in names[turn:] + names[:turn]:
-            seconds[name].append(clock(ways[name])[0])
+            seconds[name].append(clock(methods[name])[0])
     alone = masks[f"{OURS}, {ONE_BY_ONE}"]
     return {
         "case": {**asdict(case), "name": case.name},

@@ -1,8 +1,8 @@
-"""Every architecture through the invariants, resumable: `python -m benchmarks.support` writes docs/support.md and JSON.
+"""Check the invariants of every architecture: `python -m benchmarks.support` writes docs/support.md and JSON.
 
-Random weights: what is seen is whether the library works with a network's structure, not how good the network is.
-Each is checked in a process of one thread, with a limit of seconds and of parameters. What was checked before is kept,
-unless `--again` asks for it anew.
+With random weights: the check shows whether the library works with a network's structure, not the network's quality.
+Each is checked in a process of one thread, with a limit of seconds and of parameters. A stopped run resumes, and
+earlier results are kept, unless `--again` repeats them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -20,11 +21,19 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+import segmentation_models_pytorch as smp
+import timm
 import torch
+from timm.models import model_entrypoint
 from torch import nn
+from torchvision.models import segmentation
 from tqdm import tqdm
 
+from benchmarks.architectures import timm_cnns, timm_others
 from benchmarks.invariants import Finding, checked
+from benchmarks.smp_architectures import smp_pairs
+from benchmarks.support_report import write
+from benchmarks.transformers_architectures import transformers_architectures
 
 RESULTS = Path(__file__).parent / "results" / "support.jsonl"
 KINDS = ("torchvision", "transformers", "smp", "timm", "tu", "timm-others")
@@ -33,7 +42,7 @@ TORCHVISION = (
     "lraspp_mobilenet_v3_large",
 )
 _ABOVE = "above the limit"
-_JOBS_PER_PROCESS = 40  # memory that packages keep is given back
+_JOBS_PER_PROCESS = 40  # a new process frees memory that packages keep
 
 
 @dataclass(frozen=True)
@@ -50,22 +59,14 @@ class Job:
 
 
 def jobs(kind: str) -> Iterator[Job]:
-    """All networks of a kind, in an order that does not change."""
+    """All networks of a kind, always in the same order."""
     if kind == "torchvision":
         yield from (Job(kind, name, name.partition("_")[0]) for name in TORCHVISION)
     elif kind == "transformers":
-        from benchmarks.transformers_architectures import transformers_architectures
-
         yield from (Job(kind, name, "transformers") for name in transformers_architectures())
     elif kind == "smp":
-        from benchmarks.smp_architectures import smp_pairs
-
         yield from (Job(kind, f"{architecture}/{encoder}", architecture) for architecture, encoder in smp_pairs())
     else:
-        from timm.models import model_entrypoint
-
-        from benchmarks.architectures import timm_cnns, timm_others
-
         names = timm_others() if kind == "timm-others" else timm_cnns()
         prefix = "unet/tu-" if kind == "tu" else ""
         modules = {name: model_entrypoint(name).__module__.rpartition(".")[2] for name in names}
@@ -73,28 +74,18 @@ def jobs(kind: str) -> Iterator[Job]:
 
 
 def build(job: Job) -> Callable[[], nn.Module]:
-    """How a job's network is made, with random weights."""
+    """A function that builds a job's network with random weights."""
     if job.kind == "torchvision":
-        from torchvision.models import segmentation
-
         return lambda: getattr(segmentation, job.name)(weights=None, weights_backbone=None)
     if job.kind == "transformers":
-        from benchmarks.transformers_architectures import transformers_architectures
-
         return transformers_architectures()[job.name]
     if job.kind in ("smp", "tu"):
-        import segmentation_models_pytorch as smp
-
         architecture, _, encoder = job.name.partition("/")
         return lambda: smp.create_model(architecture, encoder, encoder_weights=None)
-    import timm
-
     return lambda: timm.create_model(job.name, pretrained=False)
 
 
 def _work(connection: Connection, limit: float) -> None:
-    import warnings
-
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     while (job := connection.recv()) is not None:
@@ -106,7 +97,7 @@ def _work(connection: Connection, limit: float) -> None:
 
 
 def _parameters(job: Job) -> int:
-    """How many weights, without making them; 0 where that can't be told, or is known to be few."""
+    """The number of weights, without allocating them; 0 if it is unknown, or known to be small."""
     if job.kind != "timm-others":
         return 0
     try:
@@ -118,7 +109,7 @@ def _parameters(job: Job) -> int:
 
 @dataclass
 class _Worker:
-    """A process with at most one job; `since` is when it got it."""
+    """A process with at most one job, which it got at the time `since`."""
 
     process: Any
     connection: Connection
@@ -129,11 +120,11 @@ class _Worker:
     @classmethod
     def started(cls, limit: float) -> _Worker:
         context = multiprocessing.get_context("spawn")
-        mine, theirs = context.Pipe()
+        ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, limit), daemon=True)
         process.start()
         theirs.close()
-        return cls(process, mine)
+        return cls(process, ours)
 
     def stop(self) -> None:
         self.process.kill()
@@ -142,19 +133,19 @@ class _Worker:
 
 
 def sweep(waiting: list[Job], workers: int, seconds: float, parameters: float) -> Iterator[tuple[Job, Finding]]:
-    """Check all jobs; those that take longer, or whose process dies, come back with that as the reason."""
+    """Check all jobs; one that takes longer, or whose process dies, is yielded with that as its reason."""
     waiting = list(reversed(waiting))
     pool = [_Worker.started(parameters) for _ in range(min(workers, len(waiting)))]
     while waiting or any(worker.job for worker in pool):
-        for place, worker in enumerate(pool):
+        for index, worker in enumerate(pool):
             if worker.job is None and waiting:
                 if worker.done >= _JOBS_PER_PROCESS:
                     worker.stop()
-                    pool[place] = worker = _Worker.started(parameters)
+                    pool[index] = worker = _Worker.started(parameters)
                 worker.job, worker.since = waiting.pop(), time.monotonic()
                 worker.connection.send(worker.job)
         wait([worker.connection for worker in pool if worker.job], timeout=1.0)
-        for place, worker in enumerate(pool):
+        for index, worker in enumerate(pool):
             if worker.job is None:
                 continue
             late = time.monotonic() - worker.since > seconds
@@ -163,20 +154,20 @@ def sweep(waiting: list[Job], workers: int, seconds: float, parameters: float) -
             try:
                 finding = worker.connection.recv() if worker.connection.poll() else None
             except EOFError:
-                finding = Finding("the process died, for want of memory most likely")
+                finding = Finding("the process died, probably without memory")
             job, worker.job, worker.done = worker.job, None, worker.done + 1
             if finding is None:
                 finding = Finding(f"took longer than {seconds:.0f} s on one core", seconds=seconds)
             if finding.seconds == 0.0 or late:
                 worker.stop()
-                pool[place] = _Worker.started(parameters)
+                pool[index] = _Worker.started(parameters)
             yield job, finding
     for worker in pool:
         worker.stop()
 
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
-    """What was found so far, by job: what is recorded in support.json, and this file's lines, the later the better."""
+    """The results so far, by job: those in support.json, and this file's lines; the last one counts."""
     summary = path.with_suffix(".json")
     entries = json.loads(summary.read_text(encoding="utf-8"))["networks"] if summary.exists() else []
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -185,7 +176,7 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that decides the outcome."""
+    """The versions of all packages that the results depend on."""
     packages = ("interactify", "torch", "torchvision", "timm", "segmentation-models-pytorch", "transformers")
     found = {}
     for package in packages:
@@ -197,17 +188,17 @@ def versions() -> dict[str, str]:
 
 
 def main() -> None:
-    """Run what is asked for, and write the pages anew."""
+    """Check the chosen networks, and write the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--kinds", nargs="+", default=list(KINDS[:-1]), choices=KINDS, metavar="KIND", help=", ".join(KINDS)
     )
     parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="only names that contain one of these")
-    parser.add_argument("--again", choices=("failures", "all"), help="check anew what was checked before")
+    parser.add_argument("--again", choices=("failures", "all"), help="repeat earlier checks")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
-    parser.add_argument("--parameters", type=float, default=1.5e9, help="limit for one network, where that can be told")
+    parser.add_argument("--parameters", type=float, default=1.5e9, help="limit for one network, where it is known")
     parser.add_argument("--seconds", type=float, default=240, help="limit for one network")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines, appended to as it goes")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines; each result is appended at once")
     parser.add_argument("--report", action="store_true", help="only write the pages from the results")
     given = parser.parse_args()
     if not given.report:
@@ -222,15 +213,13 @@ def main() -> None:
         with given.results.open("a", encoding="utf-8") as file, tqdm(total=len(wanted), unit="network") as progress:
             for job, finding in sweep(wanted, given.workers, given.seconds, given.parameters):
                 progress.update()
-                if _ABOVE in finding.reason:  # not run is neither works nor fails
+                if _ABOVE in finding.reason:  # a network that was not run neither works nor fails
                     continue
                 entry = {**asdict(job), **asdict(finding), "date": date.today().isoformat()}
                 file.write(json.dumps(entry) + "\n")
                 file.flush()
                 if finding.reason:
                     progress.write(f"{job.key}: {finding.reason}")
-    from benchmarks.support_report import write
-
     write(list(read(given.results).values()), versions())
 
 

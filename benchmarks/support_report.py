@@ -1,4 +1,4 @@
-"""The support table as pages and JSON, from the results of a sweep: nothing in them is written by hand."""
+"""The support table as pages and JSON, generated from the results of a sweep."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write(entries: list[Entry], versions: dict[str, str]) -> None:
 
 
 def works(entries: list[Entry]) -> int:
-    """How many pass every check."""
+    """The number of networks that pass every check."""
     return sum(not entry["reason"] for entry in entries)
 
 

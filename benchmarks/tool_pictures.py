@@ -1,7 +1,8 @@
 """The pictures of docs/napari.md, docs/label-studio.md and docs/cvat.md: `python -m benchmarks.tool_pictures [TOOL …]`.
 
-napari's is its window, which needs a display (`xvfb-run python -m benchmarks.tool_pictures napari`); the others show
-what comes back for requests as those tools send them. Tools that are not installed are left out, and named.
+napari's picture is its window, which needs a display (`xvfb-run python -m benchmarks.tool_pictures napari`); the others
+show the answers to requests of these tools. Tools that are not installed are skipped, with a note, so each is
+imported only for its own picture.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def coffee() -> Path:
 
 
 def cvat() -> Path:
-    """What CVAT's function answers to clicks, to a box, and to a box with a click in it."""
+    """The answers of CVAT's function to clicks, to a box, and to a box with a click in it."""
     from interactify.tools.cvat import Function
 
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +52,7 @@ def cvat() -> Path:
         settings.write_text(json.dumps({"model": "zoo"}))
         function = Function(settings)
         context = SimpleNamespace(
-            logger=SimpleNamespace(info=print, warn=print), Response=lambda **said: SimpleNamespace(**said)
+            logger=SimpleNamespace(info=print, warn=print), Response=lambda **fields: SimpleNamespace(**fields)
         )
         image = base64.b64encode(coffee().read_bytes()).decode()
         left, top, right, bottom = CUP
@@ -64,14 +65,15 @@ def cvat() -> Path:
         ):
             body = {"image": image, "pos_points": pos, "neg_points": neg, "obj_bbox": corners}
             mask = np.array(json.loads(function.handler(context, SimpleNamespace(body=body)).body)["mask"], bool)
-            said: list[Interaction] = [Box(left, top, right - 1, bottom - 1)] if corners else []
-            said += [Click(int(x), int(y)) for x, y in pos] + [Click(int(x), int(y), False) for x, y in neg]
-            panels.append((title, pictured(_photo(), mask, said)))
+            interactions: list[Interaction] = [Box(left, top, right - 1, bottom - 1)] if corners else []
+            interactions += [Click(int(x), int(y)) for x, y in pos]
+            interactions += [Click(int(x), int(y), False) for x, y in neg]
+            panels.append((title, pictured(_photo(), mask, interactions)))
     return _sheet(panels, "cvat.jpg")
 
 
 def label_studio() -> Path:
-    """What the backend answers, through label-studio-ml's own application, to keypoints, a rectangle and a stroke."""
+    """The backend's answers, by label-studio-ml's own application, to keypoints, a rectangle and a stroke."""
     from interactify.commands.label_studio import application
     from interactify.tools.label_studio import InteractifyBackend
     from interactify.tools.label_studio_rle import decoded, encoded
@@ -92,7 +94,7 @@ def label_studio() -> Path:
     def percent(x: float, y: float) -> dict[str, float]:
         return {"x": 100 * x / width, "y": 100 * y / height}
 
-    asked: dict[str, tuple[list[dict[str, Any]], list[Interaction]]] = {
+    requests: dict[str, tuple[list[dict[str, Any]], list[Interaction]]] = {
         "keypoints": (
             [
                 region("keypointlabels", **percent(250.5, 230.5), width=0.5),
@@ -121,20 +123,22 @@ def label_studio() -> Path:
     panels = []
     with tempfile.TemporaryDirectory() as folder:
         client = application(InteractifyBackend, folder).test_client()
-        for title, (regions, said) in asked.items():
+        for title, (regions, interactions) in requests.items():
             request = {
                 "tasks": [{"id": 1, "data": {"image": str(coffee())}}], "project": "1.0", "label_config": LABELS,
                 "params": {"context": {"result": regions}},
             }  # fmt: skip
             found = client.post("/predict", json=request).get_json()["results"][0]["result"][0]
             mask = decoded(found["value"]["rle"], (height, width))
-            panels.append((f"{title}\nscore {found['score']:.2f}", pictured(photo, mask, said)))
+            panels.append((f"{title}\nscore {found['score']:.2f}", pictured(photo, mask, interactions)))
     return _sheet(panels, "label-studio.jpg")
 
 
 def napari() -> Path:
     """The window, after some clicks."""
-    os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp(), "settings.yaml"))  # napari's own look, on any machine
+    os.environ["NAPARI_CONFIG"] = str(
+        Path(tempfile.mkdtemp(), "settings.yaml")
+    )  # napari's default look, on any machine
     import napari
     from qtpy.QtWidgets import QApplication
 
@@ -160,10 +164,10 @@ def napari() -> Path:
     for x, y, positive in CLICKS:
         click(x, y, positive)
     QApplication.processEvents()
-    seen = viewer.screenshot(canvas_only=False, flash=False)
+    screenshot = viewer.screenshot(canvas_only=False, flash=False)
     viewer.close()
     path = IMAGES / "napari.jpg"
-    Image.fromarray(seen).convert("RGB").save(path, quality=90)
+    Image.fromarray(screenshot).convert("RGB").save(path, quality=90)
     return path
 
 
@@ -186,7 +190,7 @@ def _sheet(panels: list[tuple[str, np.ndarray]], name: str) -> Path:
 def main(names: list[str]) -> None:
     for name in names or list(TOOLS):
         picture, needed = TOOLS[name]
-        print(picture() if find_spec(needed) else f"{name}: left out, since {needed} is not installed", flush=True)
+        print(picture() if find_spec(needed) else f"{name}: skipped, since {needed} is not installed", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Hugging Face transformers' segmentation networks, small and with random weights: what the support table runs.
+"""Small segmentation networks of Hugging Face transformers with random weights, for the support table.
 
-Each is the family's own class over a small configuration of it; nothing is read from a hub. Widths and depths are
-small, kinds of block, strides and heads are the real ones'.
+Each is the family's own class with a small configuration; nothing is read from a hub. Widths and depths are small;
+kinds of block, strides and heads are those of the published networks. transformers is an optional dependency, so it is
+imported only where a network is built.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import nn
 CLASSES = 7
 _STAGES = ["stage1", "stage2", "stage3", "stage4"]
 _WIDTHS = [16, 24, 32, 48]
-_ALIVE = 0.1  # deviation of random weights: with the default, the signal fades on its way through so narrow networks
+_ALIVE = 0.1  # deviation of random weights: with the default, the signal fades in such narrow networks
 _VIT: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 4,

@@ -48,7 +48,7 @@ class AdapterError(InteractifyError, RuntimeError):
     """An adapter for a family of networks that can't be loaded, or that fails."""
 
 
-def shown(value: Any) -> str:
+def with_type(value: Any) -> str:
     """A value for an error: its text, cut where it is long, and its type."""
     return f"{text_of(value)} ({type(value).__name__})"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from interactify.errors import InteractionError, shown
+from interactify.errors import InteractionError, with_type
 from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import interaction_from_json
 from interactify.session.session import Session
@@ -57,12 +57,14 @@ def read_action(content: Any) -> Action:
     (True, False)
     """
     if not isinstance(content, dict) or not isinstance(content.get("do"), str) or content["do"] not in ACTIONS:
-        raise InteractionError(f'Expected an action {{"do": one of {", ".join(ACTIONS)}}}, got {shown(content)}.')
+        raise InteractionError(f'Expected an action {{"do": one of {", ".join(ACTIONS)}}}, got {with_type(content)}.')
     keys, refines, bind = ACTIONS[content["do"]]
     unknown = [key for key in content if key not in (*keys, "do")]
     missing = [key for key in keys if key not in content]
     if unknown or missing:
-        raise InteractionError(f"Expected the action {content['do']!r} with {list(keys)}, got {shown(list(content))}.")
+        raise InteractionError(
+            f"Expected the action {content['do']!r} with {list(keys)}, got {with_type(list(content))}."
+        )
     return Action(content, refines, bind(content))
 
 
@@ -73,21 +75,23 @@ def read_interactions(content: Any) -> list[Interaction]:
         InteractionError: the list is empty or too long, or an interaction is of a kind that pages don't send.
     """
     if not isinstance(content, list) or not 1 <= len(content) <= MAX_INTERACTIONS:
-        raise InteractionError(f"Expected a list of 1 to {MAX_INTERACTIONS} interactions, got {shown(content)}.")
+        raise InteractionError(f"Expected a list of 1 to {MAX_INTERACTIONS} interactions, got {with_type(content)}.")
     for each in content:
         if not isinstance(each, dict) or each.get("kind") not in KINDS:
-            raise InteractionError(f"Expected interactions of the kinds {', '.join(KINDS)}, got {shown(each)}.")
+            raise InteractionError(f"Expected interactions of the kinds {', '.join(KINDS)}, got {with_type(each)}.")
         points = each.get("points", [])
         if not isinstance(points, list) or len(points) > MAX_POINTS:
-            raise InteractionError(f"Expected at most {MAX_POINTS} points as a list, got {shown(points)}.")
+            raise InteractionError(f"Expected at most {MAX_POINTS} points as a list, got {with_type(points)}.")
         width = each.get("width", 1.0)
         if not _is_number_up_to(width, MAX_WIDTH):
             raise InteractionError(
-                f"Expected a stroke's width above 0 and up to {MAX_WIDTH:g} pixels, got {shown(width)}."
+                f"Expected a stroke's width above 0 and up to {MAX_WIDTH:g} pixels, got {with_type(width)}."
             )
         weight = each.get("weight", 1.0)
         if not _is_number_up_to(weight, MAX_WEIGHT):
-            raise InteractionError(f"Expected a weight above 0 and up to {MAX_WEIGHT:g} clicks, got {shown(weight)}.")
+            raise InteractionError(
+                f"Expected a weight above 0 and up to {MAX_WEIGHT:g} clicks, got {with_type(weight)}."
+            )
     return [interaction_from_json(each) for each in content]
 
 
@@ -120,13 +124,15 @@ def _move(content: Mapping[str, Any]) -> Callable[[Session], object]:
 def _add_object(content: Mapping[str, Any]) -> Callable[[Session], object]:
     name, target = content["name"], content["target"]
     if not isinstance(name, (str, type(None))) or not (target is None or isinstance(target, int)):
-        raise InteractionError(f"Expected an object's name or null, and a class's index or null; got {shown(content)}.")
+        raise InteractionError(
+            f"Expected an object's name or null, and a class's index or null; got {with_type(content)}."
+        )
     return lambda session: session.add_object(name, target)
 
 
 def _read_index(index: Any) -> int:
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < 2**31:
-        raise InteractionError(f"Expected the index of an interaction, 0 or more, got {shown(index)}.")
+        raise InteractionError(f"Expected the index of an interaction, 0 or more, got {with_type(index)}.")
     return index
 
 

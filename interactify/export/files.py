@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from interactify.errors import OptionError, shown
+from interactify.errors import OptionError, with_type
 
 try:
     import fcntl
@@ -133,7 +133,7 @@ def write_whole(path: str | Path, content: bytes) -> Path:
     except OptionError:
         raise
     except Exception as cause:  # any object may come as a path, and its own code decides what it raises
-        raise OptionError(f"Expected a path to write to, got {shown(path)}. Try a file's name as text.") from cause
+        raise OptionError(f"Expected a path to write to, got {with_type(path)}. Try a file's name as text.") from cause
     return path
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from interactify.errors import InteractionError, shown, text_of
+from interactify.errors import InteractionError, text_of, with_type
 from interactify.interactions.validation import number, pixel_at, polarity
 
 Kind = TypeVar("Kind", bound="Interaction")
@@ -86,7 +86,7 @@ class Click(Interaction):
             raise InteractionError(f"{expected}, got a {type(entry).__name__}.")
         kind = entry.get("kind", "click")
         if not isinstance(kind, str) or kind != "click":
-            raise InteractionError(f"{expected}, got an interaction of kind {shown(kind)}.")
+            raise InteractionError(f"{expected}, got an interaction of kind {with_type(kind)}.")
         check_keys(entry, ("x", "y", "positive"), ("kind", "label"), expected)
         x, y, label = number("x", entry["x"]), number("y", entry["y"]), checked_label(entry.get("label"))
         return cls(x, y, polarity(entry["positive"]), label)
@@ -130,5 +130,5 @@ def checked_label(label: Any, what: str = "a click's") -> int | str | None:
     except InteractionError:
         index = math.nan
     if not isinstance(index, int):
-        raise InteractionError(f"Expected {what} label to be a class's index or name, got {shown(label)}.")
+        raise InteractionError(f"Expected {what} label to be a class's index or name, got {with_type(label)}.")
     return index

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from interactify.errors import InteractionError, OptionError, shown
+from interactify.errors import InteractionError, OptionError, with_type
 from interactify.interactions.click import Click, Interaction, check_keys, checked_label
 from interactify.interactions.validation import number, pixel_at, polarity
 from interactify.masks.run_lengths import mask_of_rle, run_lengths
@@ -152,7 +152,7 @@ class Mask(Interaction):
         try:
             array = np.asarray(self.mask)
         except Exception as cause:  # the object's own code decides what it raises
-            raise InteractionError(f"Expected a mask as (H, W) bool array, got {shown(self.mask)}.") from cause
+            raise InteractionError(f"Expected a mask as (H, W) bool array, got {with_type(self.mask)}.") from cause
         if array.shape != tuple(photo_size):
             height, width = photo_size
             raise InteractionError(
@@ -191,7 +191,7 @@ def interaction_from_json(entry: Mapping[str, Any]) -> Interaction:
         return Click.from_json(entry)
     if not isinstance(kind, str) or kind not in _KINDS:
         known = ", ".join(("click", *_KINDS))
-        raise InteractionError(f"Expected an interaction of one of the kinds {known}; got {shown(kind)}.")
+        raise InteractionError(f"Expected an interaction of one of the kinds {known}; got {with_type(kind)}.")
     needed, allowed, make = _KINDS[kind]
     check_keys(entry, needed, ("kind", *allowed), f"Expected a {kind} with {', '.join(needed)}")
     return make(**{key: value for key, value in entry.items() if key != "kind"})
@@ -224,14 +224,14 @@ def _pairs(points: Any, what: str, least: int = 1) -> list[tuple[Any, Any]]:
     except Exception:  # not a sequence, or not one of pairs
         given, pairs = [None], []
     if len(pairs) != len(given) or not least <= len(pairs) <= MAX_POINTS:
-        raise InteractionError(f"Expected a {what} of {least} to {MAX_POINTS} points (x, y), got {shown(points)}.")
+        raise InteractionError(f"Expected a {what} of {least} to {MAX_POINTS} points (x, y), got {with_type(points)}.")
     return pairs
 
 
 def _above_zero(name: str, value: Any, what: str, of: str = "number of pixels") -> float:
     found = number(name, value, what, of)
     if not 0 < found < 1e9:
-        raise InteractionError(f"Expected {what} {name} to be a {of} above 0, got {shown(value)}.")
+        raise InteractionError(f"Expected {what} {name} to be a {of} above 0, got {with_type(value)}.")
     return float(found)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from interactify.errors import InteractionError, shown, text_of
+from interactify.errors import InteractionError, text_of, with_type
 
 
 def pixel_at(x: Any, y: Any, photo_size: tuple[int, int], what: str = "click") -> tuple[int, int]:
@@ -43,7 +43,7 @@ def number(name: str, value: Any, what: str = "a click's", of: str = "number of 
     """A finite number as int or float. In errors, `what` and `name` tell whose value it is, `of` what was expected."""
     plain = _scalar(value)
     if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
-        raise InteractionError(f"Expected {what} {name} to be a {of}, got {shown(value)}.")
+        raise InteractionError(f"Expected {what} {name} to be a {of}, got {with_type(value)}.")
     if isinstance(plain, numbers.Integral):
         return int(plain)
     try:
@@ -51,7 +51,7 @@ def number(name: str, value: Any, what: str = "a click's", of: str = "number of 
     except OverflowError:
         plain = math.inf
     if not math.isfinite(plain):
-        raise InteractionError(f"Expected {what} {name} to be a finite {of}, got {shown(value)}.")
+        raise InteractionError(f"Expected {what} {name} to be a finite {of}, got {with_type(value)}.")
     return plain
 
 
@@ -65,5 +65,5 @@ def polarity(value: Any, what: str = "a click's") -> bool:
     """A bool from a bool of Python, NumPy or torch."""
     plain = _scalar(value)
     if not isinstance(plain, bool):
-        raise InteractionError(f"Expected {what} positive to be True or False, got {shown(value)}.")
+        raise InteractionError(f"Expected {what} positive to be True or False, got {with_type(value)}.")
     return plain

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from interactify.errors import OptionError, shown
+from interactify.errors import OptionError, with_type
 from interactify.inspection.activation import Activation
 from interactify.network.one_vs_rest import against_rest
 
@@ -65,6 +65,6 @@ def class_index(target: object, classes: int, names: Sequence[str] = ()) -> int 
     if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < max(classes, 1):
         raise OptionError(
             f"Expected target to be a class index from 0 to {classes - 1}, a class's name, 'clicked' or None; "
-            f"got {shown(target)}."
+            f"got {with_type(target)}."
         )
     return target

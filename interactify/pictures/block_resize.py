@@ -66,7 +66,7 @@ class Axis:
         return max(0, int(first)), min(self.target, int(last) + 1)
 
     def weights(self, start: int, stop: int) -> tuple[int, Tensor]:
-        """The first target pixel to which pixels start to stop contribute, and their weights (k, stop - start) in k targets.
+        """The first target pixel that pixels start to stop contribute to, and their weights (k, stop - start).
 
         Over the whole side the weights of each target pixel add up to 1.
         """

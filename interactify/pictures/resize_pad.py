@@ -187,7 +187,7 @@ class Corners:
 
     def __call__(self, maps: Tensor) -> Tensor:
         """The maps at the points, (N, K, n)."""
-        # One indexing for all four corners: its gradient fills one map, in a fixed order, also where clicks share pixels.
+        # One indexing for all four corners: its gradient fills one map in a fixed order, also for shared pixels.
         corners = maps[:, :, self.rows, self.columns].to(_working(maps.dtype))  # (N, K, 2, 2, n)
         beside = _mix(corners[..., 0, :], corners[..., 1, :], self.across)  # (N, K, 2, n)
         return _mix(beside[..., 0, :], beside[..., 1, :], self.down).to(maps.dtype)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from interactify.errors import InteractionError, ModelError, NoPhotoError, OptionError, PhotoError, shown
+from interactify.errors import InteractionError, ModelError, NoPhotoError, OptionError, PhotoError, with_type
 from interactify.interactive import Interactive
 from interactify.pictures.picture import PictureLike
 from interactify.predictor.candidates import candidates, expected_iou
@@ -243,4 +243,4 @@ def _check_switches(multimask_output: bool, return_logits: bool, normalize_coord
         ("normalize_coords", normalize_coords),
     ):
         if not isinstance(switch, (bool, np.bool_)):
-            raise OptionError(f"Expected {name} to be True or False, got {shown(switch)}.")
+            raise OptionError(f"Expected {name} to be True or False, got {with_type(switch)}.")

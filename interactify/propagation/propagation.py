@@ -2,7 +2,7 @@
 
 A network that was not trained for clicks returns soft maps, and the effect of one pixel spreads by its filters, not
 by the object's shape. So the result for its log-odds z is G(z + w·c). Here c are the log-odds of each pixel's colour
-(`colour_model.py`), learnt again at each click from the mask before it, and G is the guided filter (`guided_filter.py`),
+(`colour_model.py`), learnt at each click from the mask before it, and G is the guided filter (`guided_filter.py`),
 which moves borders to edges. Around the clicks the result is z itself, since refinement made the network satisfy them:
 so they are satisfied in the mask. Before the first click, the result is the network's own prediction.
 """

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interactify.errors import InteractionError, shown
+from interactify.errors import InteractionError, with_type
 from interactify.interactions.click import Interaction
 from interactify.refinement.problem import Crop
 from interactify.refinement.result import Result
@@ -85,7 +85,7 @@ class Snapshot:
         index = next((i for i, track in enumerate(self.tracks) if track.name == name), None)
         if index is None:
             known = ", ".join(repr(track.name) for track in self.tracks[:10])
-            raise InteractionError(f"Expected the name of an object, one of {known}; got {shown(name)}.")
+            raise InteractionError(f"Expected the name of an object, one of {known}; got {with_type(name)}.")
         return index
 
     def with_steps(self, steps: Steps) -> Snapshot:
@@ -182,13 +182,15 @@ def checked_index(index: Any, count: int) -> int:
     whole = isinstance(index, (int, np.integer)) and not isinstance(index, (bool, np.timedelta64))
     if not whole or not -count <= index < count:
         expected = f"an index from 0 to {count - 1}" if count else "no index: there are none"
-        raise InteractionError(f"Expected {expected} of the session's interactions, got {shown(index)}.")
+        raise InteractionError(f"Expected {expected} of the session's interactions, got {with_type(index)}.")
     return int(index) % count
 
 
 def check_name(name: Any, taken: Sequence[str]) -> None:
     """Raise InteractionError for an invalid name of a new object, and for one of those that are `taken`."""
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise InteractionError(f"Expected an object's name of 1 to {MAX_NAME_LENGTH} characters, got {shown(name)}.")
+        raise InteractionError(
+            f"Expected an object's name of 1 to {MAX_NAME_LENGTH} characters, got {with_type(name)}."
+        )
     if name in taken:
         raise InteractionError(f"Expected a new name, got {name!r}, which another object has. Try another name.")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from interactify import brs
-from interactify.errors import InteractionError, shown, within_memory
+from interactify.errors import InteractionError, with_type, within_memory
 from interactify.interactions.click import Click, Interaction
 from interactify.pictures.picture import Picture, PictureLike, open_picture
 from interactify.refinement.problem import Problem, Run, minimise
@@ -29,7 +29,7 @@ def refine(
     """See `Interactive.refine`."""
     if not is_list(interactions):
         raise InteractionError(
-            f"Expected a list of interactions for each object, [[Click(…), …], …], got {shown(interactions)}."
+            f"Expected a list of interactions for each object, [[Click(…), …], …], got {with_type(interactions)}."
         )
     photos = _photos(images, len(interactions))
     by_photo: dict[int, list[int]] = {}  # indices of each photo, so that it is opened once

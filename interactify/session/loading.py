@@ -12,7 +12,14 @@ import torch
 from tqdm import tqdm
 
 from interactify import brs
-from interactify.errors import CheckpointError, InteractifyError, InteractionError, OptionError, shown, within_memory
+from interactify.errors import (
+    CheckpointError,
+    InteractifyError,
+    InteractionError,
+    OptionError,
+    with_type,
+    within_memory,
+)
 from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
@@ -139,9 +146,10 @@ def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, pro
     session = Session(net, photo, tile=header.get("tile"))
     height, width = session.size
     if (header.get("height"), header.get("width")) != (height, width):
+        expected = f"{with_type(header.get('width'))} wide and {with_type(header.get('height'))} high"
         raise InteractionError(
-            f"Expected a photo {shown(header.get('width'))} wide and {shown(header.get('height'))} high, as the log "
-            f"has it, got one {width} wide and {height} high. Try the photo that the log is of."
+            f"Expected a photo {expected}, as in the log, got one {width} wide and {height} high. Try the photo that the "
+            "log is of."
         )
     tracks = [Track(FIRST_OBJECT, session.target)]
     if header["objects"]:

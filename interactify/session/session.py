@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from interactify import brs
-from interactify.errors import InteractionError, shown, within_memory
+from interactify.errors import InteractionError, with_type, within_memory
 from interactify.interactions.click import Click, Interaction
 from interactify.optim.status import Status
 from interactify.pictures.picture import PictureLike, open_picture
@@ -142,7 +142,7 @@ class Session:
         (True, 2, ())
         """
         if not is_list(interactions):
-            raise InteractionError(f"Expected a list of interactions, [Click(…), …], got {shown(interactions)}.")
+            raise InteractionError(f"Expected a list of interactions, [Click(…), …], got {with_type(interactions)}.")
         added = tuple(self.checked(each) for each in interactions)
         if not added:
             return self.result

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interactify.errors import CheckpointError, shown
+from interactify.errors import CheckpointError, with_type
 from interactify.export.files import write_whole
 from interactify.interactions.click import checked
 from interactify.interactions.gestures import interaction_from_json
@@ -121,9 +121,10 @@ def read_session(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     except FileNotFoundError:
         raise CheckpointError(f"Expected a session file, got {path}, which does not exist. Try another path.") from None
     except Exception as cause:  # zip, zlib, NumPy's header parser and JSON each have their own errors
+        given = path if isinstance(path, Path) else with_type(path)
         raise CheckpointError(
-            f"Expected a session saved by interactify, got {path if isinstance(path, Path) else shown(path)}, which is "
-            f"not one ({type(cause).__name__}: {cause}). Try another file."
+            f"Expected a session saved by interactify, got {given}, which is not one ({type(cause).__name__}: {cause}). "
+            "Try another file."
         ) from None
     if version != FORMAT:
         raise CheckpointError(

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from interactify.errors import InteractionError, shown
+from interactify.errors import InteractionError, with_type
 from interactify.optim.status import Status
 from interactify.refinement.history import FIRST_OBJECT, History, groups_of
 from interactify.refinement.refiner import Refiner
@@ -45,16 +45,15 @@ def read_log(log: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict[str
     if header.get("interactify") != FORMAT or not isinstance(objects, list):
         raise InteractionError(
             f'Expected a log to begin with {{"interactify": {FORMAT}, "width": …, "height": …, "objects": […]}}, got '
-            f"{shown(header)}. Try the text that session.log() returned."
+            f"{with_type(header)}. Try the text that session.log() returned."
         )
     if not all(isinstance(stored, dict) for stored in objects):
-        raise InteractionError(f'Expected the log\'s objects as {{"name": …}}, got {shown(objects)}.')
+        raise InteractionError(f'Expected the log\'s objects as {{"name": …}}, got {with_type(objects)}.')
     names = [stored.get("name") for stored in objects] or [FIRST_OBJECT]
     for entry in lines[1:]:
         if entry.get("object", FIRST_OBJECT) not in names:
             raise InteractionError(
-                f"Expected one of the objects in the log's first line, got {shown(entry.get('object'))}. Try to add it "
-                "there."
+                f"Expected an object of the log's first line, got {with_type(entry.get('object'))}. Try to add it there."
             )
     return header, lines[1:]
 
@@ -63,12 +62,12 @@ def _text_of_log(log: str | os.PathLike[str]) -> str:
     if isinstance(log, str) and log.lstrip().startswith("{"):
         return log
     if not isinstance(log, (str, os.PathLike)):
-        raise InteractionError(f"Expected a log as text or the path of a file, got {shown(log)}.")
+        raise InteractionError(f"Expected a log as text or the path of a file, got {with_type(log)}.")
     try:
         return Path(log).read_text()
     except (OSError, ValueError) as cause:
         raise InteractionError(
-            f"Expected a log as text or the path of a file, got {shown(log)}, which can't be read: {cause}."
+            f"Expected a log as text or the path of a file, got {with_type(log)}, which can't be read: {cause}."
         ) from cause
 
 
@@ -85,7 +84,7 @@ def _json_lines(text: str) -> list[dict[str, Any]]:
             if not isinstance(entry, dict):
                 raise InteractionError(
                     f'Expected a JSON object such as {{"kind": "click", …}} in line {number} of the log, got '
-                    f"{shown(entry)}."
+                    f"{with_type(entry)}."
                 )
             lines.append(entry)
     return lines

@@ -1,4 +1,4 @@
-"""The baselines answer to the clicks that the library answers to: satisfied, repeatable, and right where it is easy."""
+"""The baselines follow the same clicks as the library: satisfied, repeatable, and right in easy cases."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def test_either_kind_may_come_first(
         answer = session.click(click.x, click.y, click.positive)
         assert answer.satisfied
         assert answer.mask[click.y, click.x] == click.positive
-    # From the clicks alone the walker takes the bar's end, at the border, for background at first. Begun with the
-    # network's guess, how good the mask is hangs on that: two clicks have to make it better.
+    # From the clicks alone the walker takes the bar's end, at the border, for background at first. Started from the
+    # network's prediction, the mask depends on that: two clicks have to improve it.
     assert iou(truth, answer.mask) > (0.8 if classical.net is None else before)
 
 
-def test_it_begins_with_nothing_or_with_what_the_network_says(
+def test_it_starts_empty_or_from_the_networks_prediction(
     classical: Any, net: interactify.Interactive, picture: NDArray
 ) -> None:
     first = classical.session(picture).result.mask
@@ -82,12 +82,12 @@ def test_it_begins_with_nothing_or_with_what_the_network_says(
 
 def test_negative_clicks_alone_leave_an_empty_mask_empty(classical: Any, picture: NDArray) -> None:
     if classical.net is not None:
-        pytest.skip("begins with a mask")
+        pytest.skip("starts from a mask")
     answer = classical.session(picture).click(12, 100, positive=False)
     assert answer.satisfied and not answer.mask.any()
 
 
-def test_clicks_in_the_corners_and_next_to_each_other_hold(classical: Any, picture: NDArray) -> None:
+def test_clicks_in_the_corners_and_next_to_each_other_are_satisfied(classical: Any, picture: NDArray) -> None:
     session = classical.session(picture)
     clicks = [
         Click(0, 0),
@@ -104,7 +104,7 @@ def test_clicks_in_the_corners_and_next_to_each_other_hold(classical: Any, pictu
     assert answer.mask.shape == picture.shape[:2] and answer.mask.dtype == bool
 
 
-def test_of_two_clicks_on_one_pixel_the_later_holds(classical: Any, picture: NDArray) -> None:
+def test_of_two_clicks_on_one_pixel_the_later_is_in_effect(classical: Any, picture: NDArray) -> None:
     session = classical.session(picture)
     session.click(70, 60)
     answer = session.click(70, 60, positive=False)
@@ -112,7 +112,7 @@ def test_of_two_clicks_on_one_pixel_the_later_holds(classical: Any, picture: NDA
 
 
 @pytest.mark.parametrize("network", [False, True], ids=["alone", "with a prior"])
-def test_clicks_hold_although_the_photo_is_reduced(
+def test_clicks_are_satisfied_although_the_photo_is_reduced(
     net: interactify.Interactive, picture: NDArray, network: bool
 ) -> None:
     if not network:
@@ -176,19 +176,19 @@ def test_without_a_prior_the_system_is_that_of_scikit_image(picture: NDArray) ->
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
-def test_a_strong_prior_is_what_the_network_says_where_no_one_clicked(picture: NDArray) -> None:
+def test_a_strong_prior_is_the_networks_prediction_except_at_clicks(picture: NDArray) -> None:
     small = picture[::4, ::4] / 255.0
-    said = np.random.default_rng(0).random(small.shape[:2])
+    predicted = np.random.default_rng(0).random(small.shape[:2])
     seeds = np.zeros(small.shape[:2], np.int8)
     seeds[3, 3] = 1
     walker = RandomWalker(interactify.wrap(torch.nn.Conv2d(3, 1, 1)), prior=1e6)
-    got = walker._with_prior(laplacian_of(small, 90), said, seeds)
-    said[3, 3] = 1
-    np.testing.assert_allclose(got, said, atol=1e-4)
+    got = walker._with_prior(laplacian_of(small, 90), predicted, seeds)
+    predicted[3, 3] = 1
+    np.testing.assert_allclose(got, predicted, atol=1e-4)
 
 
 @pytest.mark.parametrize(("module", "make"), [("cv2", GrabCut), ("skimage.segmentation", RandomWalker)])
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, module: str, make: Callable[[], Any]) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, module: str, make: Callable[[], Any]) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(OptionError, match=r"interactify\[baselines\]"):
         make()
@@ -219,7 +219,7 @@ def test_a_run_writes_each_row_and_prints_a_table(
     assert "no row 'nobody'" in capsys.readouterr().err
 
 
-def test_rows_that_miss_the_extra_end_the_run_before_it_begins(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_rows_without_their_extra_end_the_run_at_its_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(baselines, "required", lambda *_: (_ for _ in ()).throw(OptionError("install the extra")))
     monkeypatch.setattr(accuracy, "folder", lambda _: [])
     monkeypatch.setattr(sys, "argv", ["accuracy", "--data", str(tmp_path), "--rows", "no BRS", "GrabCut"])

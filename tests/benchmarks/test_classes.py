@@ -1,4 +1,4 @@
-"""The benchmark of classes: what an object's truth is, which are taken, and what is said of the other classes."""
+"""The benchmark of classes: an object's truth, the choice of objects, and the figures of the other classes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_object_is_right_in_itself_wrong_elsewhere_and_open_in_its_class() -> None:
+def test_a_truth_is_unknown_in_the_rest_of_its_class() -> None:
     labels = street()
     found = list(objects_of(labels))
     assert [k for k, _ in found] == [SKY, ROAD, CAR, CAR]  # no object of the speck
@@ -133,7 +133,7 @@ def test_an_interrupted_training_is_taken_up(tree: Path, monkeypatch: pytest.Mon
         camvid_network.train(frames, out, recipe)
     held = torch.load(tmp_path / "w.partial", weights_only=True)
     assert held["step"] == 3 and not out.exists()
-    # So little time that the steps made before have used it up: what was held is written.
+    # So little time that the earlier steps have used it up: the saved state is written.
     assert camvid_network.train(frames, out, replace(recipe, minutes=1e-6)) == 3
     assert [path.name for path in tmp_path.glob("w.*")] == ["w.pt"]
     for key, tensor in camvid_network.load(out).state_dict().items():

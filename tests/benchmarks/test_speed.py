@@ -37,18 +37,18 @@ def test_cuts_give_the_whole_network(name: str) -> None:
         cuts = [Whole(model, None if point == "input" else points_of(name)[point])]
         cuts += [] if point == "input" else [Head(model, point)]
         for cut in cuts:
-            kept = cut.kept(image)
-            start = cut.start(kept)
-            torch.testing.assert_close(cut.logits(kept, start), plain)
+            cached = cut.cached(image)
+            start = cut.start(cached)
+            torch.testing.assert_close(cut.logits(cached, start), plain)
             values = (0.1 * torch.randn(start.shape)).requires_grad_(True)
-            logits = cut.logits(kept, values)
+            logits = cut.logits(cached, values)
             (gradient,) = torch.autograd.grad(logits[0, 0, 20, 30], values)
             theirs = target_logits(net.network, net.variables, image, values, [], None)
             (expected,) = torch.autograd.grad(theirs[0, 0, 20, 30], values)
             torch.testing.assert_close(logits, theirs, rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
             torch.testing.assert_close(inertia(values), net.variables.inertia(values))
-            torch.testing.assert_close(cut.logits(kept, start), plain)  # what is kept was not written over
+            torch.testing.assert_close(cut.logits(cached, start), plain)  # the cache was not overwritten
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -69,24 +69,24 @@ def test_random_weights_have_something_to_put_right(name: str) -> None:
 
 def test_the_energy_is_the_librarys() -> None:
     cut = Head(built("embedded", SIZE), "B")
-    kept = cut.kept(normalised(photo_of((SIZE, SIZE))))
-    values = (0.1 * torch.randn(cut.start(kept).shape)).requires_grad_(True)
+    cached = cut.cached(normalised(photo_of((SIZE, SIZE))))
+    values = (0.1 * torch.randn(cut.start(cached).shape)).requires_grad_(True)
     clicks = [interactify.Click(10, 20, True), interactify.Click(40, 5, False)]
-    problem = Problem(cut, kept, clicks, torch.device("cpu"))
+    problem = Problem(cut, cached, clicks, torch.device("cpu"))
     energy = problem.energy(values)
-    clicked = cut.logits(kept, values)[0, 0, [20, 5], [10, 40]][:, None]
+    clicked = cut.logits(cached, values)[0, 0, [20, 5], [10, 40]][:, None]
     corrective = Margin().corrective(clicked, torch.tensor([True, False]))
     expected = corrective + Margin().inertia * (values[0].square().sum() + 10 * values[1].square().sum())
     torch.testing.assert_close(energy, expected)
     assert (Margin().margin, Margin().aim) == (speed_contestants.MARGIN, speed_contestants.AIM)
-    certain = [interactify.Click(10, 20, bool(cut.logits(kept, values)[0, 0, 20, 10] > 0))]
-    settled = Problem(cut, type(kept)(kept.changed, lambda x: 1e3 * kept.tail(x)), certain, torch.device("cpu"))
+    certain = [interactify.Click(10, 20, bool(cut.logits(cached, values)[0, 0, 20, 10] > 0))]
+    settled = Problem(cut, type(cached)(cached.changed, lambda x: 1e3 * cached.tail(x)), certain, torch.device("cpu"))
     with pytest.raises(Settled):
         settled.energy(values)
 
 
 @pytest.mark.parametrize("point", ["input", "B"])
-def test_everyone_answers_to_the_clicks(point: str) -> None:
+def test_all_contestants_follow_the_clicks(point: str) -> None:
     model, photo = built("embedded", SIZE), photo_of((SIZE, SIZE))
     everyone = speed_contestants.contestants(model, "embedded", point, SIZE)
     assert everyone[0].name == OURS and len(everyone) == (3 if point == "input" else 5)
@@ -99,7 +99,7 @@ def test_everyone_answers_to_the_clicks(point: str) -> None:
         assert one.passes[0] - one.passes[1] == len(clicks)
         for click, outcome in zip(clicks, one.outcomes, strict=True):
             assert outcome.mask[int(click.y), int(click.x)] == click.positive
-    if point == "B":  # the same driver takes the same way, whatever of the network it runs
+    if point == "B":  # the same solver takes the same steps on the whole network and on its head
         assert (played["SciPy, whole"].outcomes[0].mask == played["SciPy, head"].outcomes[0].mask).mean() > 0.999
 
 
@@ -175,12 +175,12 @@ def run_once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A run of the smallest cases."""
     path = tmp_path_factory.mktemp("speed") / "speed-tiny.json"
     cases = [speed_cases.Clicks("embedded", "C", SIZE, 2), speed_more.First("embedded", "C", SIZE)]
-    said: list[str] = []
+    reports: list[str] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(speed, "peak_operations", lambda device: 1e11)
         patched.setattr(speed, "effort_for", lambda case, quick, seconds: speed_cases.Effort(2, 2))
-        found = speed.run(cases, path, "cpu", False, said.append)
-    assert "embedded C 64, 2 clicks" in said[0] and json.loads(path.read_text()) == found
+        found = speed.run(cases, path, "cpu", False, reports.append)
+    assert "embedded C 64, 2 clicks" in reports[0] and json.loads(path.read_text()) == found
     return found
 
 
@@ -190,7 +190,7 @@ def results(run_once: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(run_once)
 
 
-def test_a_run_is_kept_and_the_page_is_made_of_it(results: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_is_saved_and_the_page_is_written_from_it(results: dict[str, Any], tmp_path: Path) -> None:
     (row,) = results["clicks"].values()
     assert results["machine"]["torch"] and results["machine"]["threads"] == torch.get_num_threads()
     assert row["repetitions"] == 2 and len(row["contestants"]) == 5
@@ -216,32 +216,32 @@ def test_a_run_is_kept_and_the_page_is_made_of_it(results: dict[str, Any], tmp_p
 def test_results_of_another_machine_are_not_mixed_in(results: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "speed-tiny.json"
     path.write_text(json.dumps(results))
-    assert set(speed.begun(path, "cpu", False)["clicks"]) == set(results["clicks"])
+    assert set(speed.earlier_results(path, "cpu", False)["clicks"]) == set(results["clicks"])
     results["machine"]["threads"] += 1
     path.write_text(json.dumps(results))
     with pytest.raises(ValueError, match="threads"):
-        speed.begun(path, "cpu", False)
+        speed.earlier_results(path, "cpu", False)
 
 
-def test_the_page_without_results_says_so(tmp_path: Path) -> None:
+def test_the_page_without_results(tmp_path: Path) -> None:
     speed_page.write_page(tmp_path, tmp_path / "speed.md")
     assert (tmp_path / "speed.md").read_text().endswith("measures them on your machine.\n")
 
 
-def test_the_kept_page_is_the_newest_results() -> None:
-    """Nobody types a number into docs/speed.md, nor forgets to write it anew."""
+def test_the_stored_page_shows_the_newest_results() -> None:
+    """No number in docs/speed.md is typed by hand, and the page is up to date."""
     parts = [speed_page.summary(results) for results in speed_page.newest()]
     text = speed_page.PAGE.read_text(encoding="utf-8")
     assert all(part in text for part in parts) and bool(parts) == ("There are no results here yet" not in text)
 
 
-def test_objects_in_one_batch_are_those_one_by_one() -> None:
+def test_objects_in_one_batch_equal_those_one_by_one() -> None:
     case = speed_more.Objects("embedded", "B", SIZE, 3)
     found = speed_more.measure_objects(case, speed_cases.Effort(1, 1))
     assert found["pixels_unlike_alone"] <= 3 and len(found["seconds"]) == 3
 
 
-def test_objects_one_by_one_forget_each_other() -> None:
+def test_objects_one_by_one_are_independent() -> None:
     model, photo = built("embedded", SIZE), photo_of((SIZE, SIZE))
     ours, published = (speed_contestants.contestants(model, "embedded", "B", SIZE)[index] for index in (0, 2))
     assert isinstance(ours, Ours) and published.name == "SciPy, head"

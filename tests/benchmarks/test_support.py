@@ -1,4 +1,4 @@
-"""The sweep behind the support table finds what it claims to find, goes on where it was, and reports what it found."""
+"""The sweep behind the support table finds each kind of failure, resumes, and reports its results."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class Infinite(networks.Plain):
         (lambda: 1 / 0, "can't be built: ZeroDivisionError"),
     ],
 )
-def test_what_does_not_hold_is_found(build: Any, reason: str) -> None:
+def test_a_violated_invariant_is_found(build: Any, reason: str) -> None:
     assert reason in checked(lambda: networks.seeded(build)).reason
 
 
 def test_a_faded_signal_is_revived() -> None:
-    """Weights through which nothing comes are no fault of the structure."""
+    """Weights in which the signal fades are no fault of the structure."""
 
     def faded() -> nn.Module:
         model = networks.seeded(networks.Plain)
@@ -78,7 +78,7 @@ def test_a_faded_signal_is_revived() -> None:
     assert finding.reason == "" and finding.found["revived"]
 
 
-def test_a_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_sweep_resumes(tmp_path: Path) -> None:
     known = support.Job("timm", "test_resnet", "resnet")
     entry = {"kind": "timm", "name": "test_resnet", "family": "resnet", "reason": "", "date": "2026-01-01", "found": {}}
     path = tmp_path / "support.jsonl"
@@ -103,7 +103,7 @@ def test_every_kind_has_jobs() -> None:
     assert counts["smp"] == 779 and counts["torchvision"] == 6 and counts["transformers"] >= 10
 
 
-def test_the_report_says_what_was_found() -> None:
+def test_the_report_shows_the_results() -> None:
     entries = [
         {
             "kind": "smp",
