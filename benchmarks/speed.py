@@ -5,8 +5,8 @@
     python -m benchmarks.speed --quick             few small cases, nothing is saved: a check that it runs
     python -m benchmarks.speed --page              write docs/speed.md from the newest results
 
-The method is in docs/speed.md; the contestants are in speed_contestants.py, the parts they run in speed_cuts.py, and the
-measurement of a case in speed_cases.py and speed_more.py.
+The method is in docs/speed.md; the contestants are in speed_contestants.py, the parts they run in speed_cuts.py,
+and the measurement of a case in speed_cases.py and speed_more.py.
 """
 
 from __future__ import annotations

@@ -148,8 +148,8 @@ def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, pro
     if (header.get("height"), header.get("width")) != (height, width):
         expected = f"{with_type(header.get('width'))} wide and {with_type(header.get('height'))} high"
         raise InteractionError(
-            f"Expected a photo {expected}, as in the log, got one {width} wide and {height} high. Try the photo that the "
-            "log is of."
+            f"Expected a photo {expected}, as in the log, got one {width} wide and {height} high. Try the photo "
+            "that the log is of."
         )
     tracks = [Track(FIRST_OBJECT, session.target)]
     if header["objects"]:

@@ -123,8 +123,8 @@ def read_session(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     except Exception as cause:  # zip, zlib, NumPy's header parser and JSON each have their own errors
         given = path if isinstance(path, Path) else with_type(path)
         raise CheckpointError(
-            f"Expected a session saved by interactify, got {given}, which is not one ({type(cause).__name__}: {cause}). "
-            "Try another file."
+            f"Expected a session saved by interactify, got {given}, which is not one ({type(cause).__name__}: {cause})."
+            " Try another file."
         ) from None
     if version != FORMAT:
         raise CheckpointError(

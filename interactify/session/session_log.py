@@ -53,7 +53,7 @@ def read_log(log: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict[str
     for entry in lines[1:]:
         if entry.get("object", FIRST_OBJECT) not in names:
             raise InteractionError(
-                f"Expected an object of the log's first line, got {with_type(entry.get('object'))}. Try to add it there."
+                f"Expected an object of the log's first line, got {with_type(entry.get('object'))}. Add it there."
             )
     return header, lines[1:]
 
