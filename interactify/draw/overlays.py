@@ -186,7 +186,8 @@ def _surroundings(mask: NDArray[np.bool_], reach: int) -> tuple[slice, slice]:
 
 def _distance_to_edge(mask: NDArray[np.bool_], reach: int) -> NDArray[np.float32]:
     """Euclidean distance in pixels from each pixel's centre to the mask's edge, (H, W), cut off beyond `reach`."""
-    # Each pixel is outside one of the two regions, where its distance is 0.
+    # Each pixel is outside one of the two regions, where its distance is 0. On one core this takes 20 to 50 ms more
+    # than shifted minima up to `reach` on 500 x 400 pixels, and 0.5 to 0.9 s less on an ellipse of 3000 x 2000.
     distance = distance_transform_edt(mask)
     distance += distance_transform_edt(~mask)
     return np.minimum(distance, reach + 1).astype(np.float32) - np.float32(0.5)

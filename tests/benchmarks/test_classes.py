@@ -213,7 +213,7 @@ def test_outside_a_window_the_label_map_is_that_of_before(small_net, photo, monk
         outside[window.slices] = False
         assert (maps[k][outside] == maps[opened_on][outside]).all()
         assert (maps[k] != maps[opened_on]).any()
-    assert (maps[4][outside] != maps[3][outside]).any()  # the whole photo is seen anew
+    assert (maps[4][outside] != maps[3][outside]).any()  # the whole photo is computed again
 
 
 def test_the_benchmark_writes_its_figures(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -222,9 +222,9 @@ def test_the_benchmark_writes_its_figures(tree: Path, monkeypatch: pytest.Monkey
     torch.save(camvid_network.build().state_dict(), weights)
     monkeypatch.setattr(classes, "class_objects", lambda *given: class_objects(*given, trained=3))
     monkeypatch.setattr(classes, "SIZE", (48, 64))
-    told = f"x --data {tree} --weights {weights} --objects 1 --clicks 2 --out {out} --sheets {sheets}".split()
-    told += ["--threads", str(torch.get_num_threads())]  # as it is, since a test changes no setting
-    monkeypatch.setattr("sys.argv", told)
+    words = f"x --data {tree} --weights {weights} --objects 1 --clicks 2 --out {out} --sheets {sheets}".split()
+    words += ["--threads", str(torch.get_num_threads())]  # unchanged, since a test changes no setting
+    monkeypatch.setattr("sys.argv", words)
     classes.main()
     ((key, rows),) = json.loads(out.read_text()).items()
     assert "2 clicks" in key and list(rows) == ["default"]
