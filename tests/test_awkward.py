@@ -271,7 +271,7 @@ def test_saturated_probabilities_still_follow_clicks(name: str) -> None:
             assert fresh.click(x=x, y=y, positive=extreme == 0.0).satisfied
 
 
-def test_what_a_map_holds_can_be_said() -> None:
+def test_the_activation_can_be_given() -> None:
     """Logits that all lie in [0, 1], and probabilities that don't look like it."""
 
     def flat(z: Tensor) -> Tensor:
@@ -290,7 +290,7 @@ def test_what_a_map_holds_can_be_said() -> None:
     assert interactify.wrap(logits, activation="sigmoid").spec.output.sure == "as given"
 
 
-def test_a_function_that_picks_the_map_is_seen_through() -> None:
+def test_the_activation_is_found_through_a_function_that_picks_the_map() -> None:
     model = networks.seeded(shaped(lambda z: {"p": torch.softmax(z * 60, 1)}, 2))
     net = interactify.wrap(model, output=lambda raw: raw["p"][:, 1])
     assert net.spec.output.bypassed and net.spec.output.classes == 1
@@ -349,7 +349,7 @@ def test_wrappers_of_torch(wrapping: Callable[[nn.Module], nn.Module]) -> None:
     with torch.no_grad():
         assert torch.equal(wider(torch.cat([image, torch.zeros(1, 2, 64, 96)], 1)), inner(image))
     assert same(before, snapshot(inner))
-    with pytest.raises(ModelError, match="Try: deep"):
+    with pytest.raises(ModelError, match="Try one of: deep"):
         interactify.wrap(model, variables="scale_bias@module.deep")
 
 

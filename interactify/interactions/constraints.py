@@ -175,10 +175,10 @@ class _Combination:
         # A scribble labels all pixels along its line, not only the points that the network is given.
         self._marked += self._in_effect([_Point(x, y, each.positive, label) for x, y in traced_pixels(each).tolist()])
         points = scribble_points(each, self.size).tolist()
-        kept = self._keep(index, [_Point(x, y, each.positive, label, each.weight / len(points)) for x, y in points])
-        if kept:
-            self._scribbles.append((each, kept[0]))
-        return bool(kept)
+        left = self._keep(index, [_Point(x, y, each.positive, label, each.weight / len(points)) for x, y in points])
+        if left:
+            self._scribbles.append((each, left[0]))
+        return bool(left)
 
     def _add_region(self, index: int, region: Box | Lasso) -> bool:
         if self.region is not None or self.mask is not None:

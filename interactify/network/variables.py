@@ -1,7 +1,7 @@
 """The variables that refinement changes. At zero, where they start, the network computes what it always did.
 
 To add one: a class with the members of `Variables`, and a line in `KINDS`. With `reads_clicks = False` it promises that
-its `run` does not look at the clicks, so that what the network computes ahead of it is kept from click to click.
+its `run` does not read the clicks, so that what the network computes before it is cached between clicks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Variables(Protocol):
 
     @property
     def reads_clicks(self) -> bool:
-        """Whether `run` looks at the clicks. If False, what the network computes ahead of it is kept between clicks."""
+        """Whether `run` reads the clicks. If False, what the network computes before it is cached between clicks."""
 
     def prepare(self, network: Network) -> None:
         """Check that the network can take these variables, and prepare it. Raises ModelError where it can't."""

@@ -33,7 +33,7 @@ def open_picture(photo: PictureLike, channels: int = 3) -> Picture:
 
     Such an array has `shape`, `dtype` and slicing `array[rows, columns]` or `array[rows, columns, channels]` to
     something that NumPy can read, and is (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (H, W, channels): a numpy.memmap or
-    a view of one, an array of Zarr, a dataset of HDF5, an array of Dask. It must not change meanwhile. Everything
+    a view of one, an array of Zarr, a dataset of HDF5, an array of Dask. It must not change while open. Everything
     else is copied. A Picture of as many channels is returned unchanged.
 
     Args:

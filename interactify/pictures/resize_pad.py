@@ -208,7 +208,7 @@ def _points(points: Tensor | np.ndarray | Sequence[Sequence[float]]) -> Tensor:
 
 
 def _along(positions: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Pixels along a side of sides[0] pixels as positions along the same side seen with sides[1] pixels."""
+    """Positions along a side of sides[0] pixels, converted to the same side of sides[1] pixels."""
     # Multiply before dividing: equal sides give exactly the same numbers.
     return ((positions + 0.5) * sides[1] / sides[0] - 0.5).clamp(0, sides[1] - 1)
 

@@ -82,7 +82,7 @@ class Snapshot:
 
     def index_of(self, name: Any) -> int:
         """The index of the object with a name. Raises InteractionError where there is none."""
-        index = next((i for i, track in enumerate(self.tracks) if track.name == name), None)
+        index = next((i for i, track in enumerate(self.tracks) if isinstance(name, str) and track.name == name), None)
         if index is None:
             known = ", ".join(repr(track.name) for track in self.tracks[:10])
             raise InteractionError(f"Expected the name of an object, one of {known}; got {with_type(name)}.")

@@ -103,7 +103,7 @@ def test_size_and_normalisation_are_those_of_its_weights():
 def test_names_apply_to_as_many_classes_only():
     net = interactify.wrap(built("lraspp_mobilenet_v3_large", num_classes=5), resolution=64)
     assert net.spec.class_names == ()
-    with pytest.raises(interactify.OptionError, match="No class names"):
+    with pytest.raises(interactify.OptionError, match="has no class names"):
         net.session(PHOTO, target="cat")
     assert interactify.wrap(built("lraspp_mobilenet_v3_large"), resolution=64, target="Cat").target == 8
 

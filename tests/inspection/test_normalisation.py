@@ -31,7 +31,7 @@ USER = Knowledge(mean=0.7, std=0.8)
 
 
 @pytest.mark.parametrize(
-    ("given", "known", "watching", "expected", "said"),
+    ("given", "known", "search", "expected", "source"),
     [
         (USER, WHOLE, INSIDE, (0.7, 0.8), "given"),
         (Knowledge(), WHOLE, INSIDE, (0.3, 0.4), "the network's own"),
@@ -45,10 +45,10 @@ USER = Knowledge(mean=0.7, std=0.8)
         (Knowledge(), Knowledge(mean=0.1), NOTHING, (0.485, 0.229), "assumed"),
     ],
 )
-def test_who_goes_before_whom(given: Any, known: Any, watching: Any, expected: tuple[float, float], said: str) -> None:
-    found = normalisation_of(3, given, known, watching)
+def test_order_of_precedence(given: Any, known: Any, search: Any, expected: tuple[float, float], source: str) -> None:
+    found = normalisation_of(3, given, known, search)
     assert (found.mean[0], found.std[0]) == expected and len(found.mean) == len(found.std) == 3
-    assert said in found.source
+    assert source in found.source
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,6 @@ def test_blue_first() -> None:
     assert "in the order blue, green, red, mean 0.1/0.2/0.3" in net.describe()
 
 
-def test_describe_says_what_was_seen() -> None:
+def test_describe_names_the_arithmetic_found() -> None:
     net = interactify.wrap(networks.seeded(lambda: awkward.Preparing(lambda x: (x - 123.7) / 58.4)))
     assert "it normalises inside: sub and div before its first convolution; pixels from 0 to 255" in net.describe()

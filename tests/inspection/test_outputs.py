@@ -131,7 +131,7 @@ ACTIVATIONS: list[tuple[str, Any, str]] = [
     ("activate", "expected"),
     [pytest.param(*a[1:], id=a[0]) for a in ACTIVATIONS],
 )
-def test_recognising_what_the_map_holds(activate: Any, expected: str) -> None:
+def test_recognising_the_activation(activate: Any, expected: str) -> None:
     assert locate_output(activate(leaf(1, 3, *SIZE)), SIZE).activation == expected
 
 
@@ -217,7 +217,7 @@ def test_targets_by_name() -> None:
     assert class_index("clicked", 5, names) is None
     with pytest.raises(OptionError, match="tiger cat, tabby, tabby cat"):
         class_index("cat", 5, names)
-    with pytest.raises(OptionError, match="names 2 classes: 0, 1"):
+    with pytest.raises(OptionError, match=r"the name of 2\. Try an index: 0, 1"):
         class_index("cat", 2, ["cat, kitten", "cat, lion"])
 
 

@@ -169,7 +169,7 @@ def test_the_network_is_run_on_one_small_image_only() -> None:
 def test_submodules_by_name() -> None:
     model = networks.seeded(networks.Plain)
     assert submodule(model, "down") is model.down
-    with pytest.raises(ModelError, match=r"Try: .*down"):
+    with pytest.raises(ModelError, match=r"Try one of: .*down"):
         submodule(model, "downs")
     for wrong in (None, 3, ("down",), ""):
         if wrong != "":

@@ -166,7 +166,7 @@ def test_a_network_that_draws_numbers_leaves_the_random_state() -> None:
     assert np.array_equal(*masks)
 
 
-def test_twin_shares_weights_and_copies_buffers() -> None:
+def test_replica_shares_weights_and_copies_buffers() -> None:
     model = stateful()
     replica = replica_of(model)
     for own, other in zip(replica.parameters(), model.parameters(), strict=True):
@@ -189,7 +189,7 @@ def test_tied_weights_stay_tied() -> None:
         assert copied.also.weight is copied.deep.weight
 
 
-def test_later_training_is_seen_by_the_next_click() -> None:
+def test_later_training_affects_the_next_click() -> None:
     model = networks.seeded(networks.Plain)
     net = interactify.wrap(model)
     photo = networks.random_photo()

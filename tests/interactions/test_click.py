@@ -19,7 +19,7 @@ from interactify.interactions.click import Click, checked
 SIZE = (20, 30)  # 30 wide, 20 high
 
 
-def test_a_click_is_positive_unless_said_and_never_changes():
+def test_a_click_is_positive_by_default_and_immutable():
     click = Click(3, 4)
     assert click.positive is True
     assert click == Click(3, 4, True) != Click(3, 4, False)
@@ -87,7 +87,7 @@ def test_only_a_click_is_checked(value):
         checked(value, SIZE)
 
 
-def test_a_long_value_is_shown_short():
+def test_a_long_value_is_shortened_in_errors():
     with pytest.raises(InteractionError) as caught:
         checked(Click("x" * 5000, 1), SIZE)
     assert len(str(caught.value)) < 200

@@ -68,7 +68,7 @@ def test_clicks_alone(clicks: list[Click], own: int | None, exclusive: bool) -> 
     assert found.region is found.mask is None and found.strokes == ()
 
 
-def test_nothing_said() -> None:
+def test_no_interactions() -> None:
     found = combined()
     assert found.points.shape == (0, 2) and found.points.dtype == np.int64 and found.in_effect == ()
 
@@ -112,7 +112,7 @@ def test_a_scribble_over_a_click_and_back() -> None:
     assert combined(scribble, Scribble(scribble.points, True)).overruled == (scribble,)
 
 
-def test_a_scribble_speaks_all_along_and_not_only_where_the_network_is_told() -> None:
+def test_a_scribble_labels_all_its_pixels_and_not_only_its_points() -> None:
     across = Scribble(((0, 5), (59, 5)), False)
     between = next(x for x in range(60) if [x, 5] not in scribble_points(across, SIZE).tolist())
     assert combined(Click(between, 5), across).overruled == (Click(between, 5),)
@@ -191,12 +191,12 @@ def test_strokes_and_boxes() -> None:
     assert combined(BOX, restore).strokes == (restore,) and combined(BOX, restore).region == BOX
 
 
-def test_the_middle_of_a_box_is_supposed_and_not_said() -> None:
+def test_the_centre_of_a_box_is_assumed_and_not_required() -> None:
     middle = (24, 19)
-    assert labels(combined(BOX, in_centre=True))[0] == (*middle, True)
+    assert labels(combined(BOX, assume_centre=True))[0] == (*middle, True)
     for other in (Click(*middle, False), Scribble(((12, 19), (36, 19)), False), Paint((middle,), 3)):
         for order in ((other, BOX), (BOX, other)):
-            found = combined(*order, in_centre=True)
+            found = combined(*order, assume_centre=True)
             assert (*middle, True) not in labels(found) and found.overruled == (), "nothing gives way to it"
 
 

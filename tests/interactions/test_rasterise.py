@@ -113,7 +113,7 @@ def test_along(points: tuple, width: float) -> None:
         assert np.hypot(places[:, 0] - at.x, places[:, 1] - at.y).min() <= apart + 1
 
 
-def test_a_wide_scribble_speaks_of_its_sides_too() -> None:
+def test_a_wide_scribble_has_points_at_its_sides() -> None:
     fine, wide = (scribble_points(Scribble(((3, 9), (20, 9)), width=width), SIZE) for width in (1, 12))
     assert set(fine[:, 1]) == {9} and {5, 9, 13} == set(wide[:, 1])
     assert len(scribble_points(Scribble(((0, 0), (4000, 3000))), (6000, 8000))) == SCRIBBLE_POINTS
@@ -127,7 +127,7 @@ def test_beside(region: Box | Lasso) -> None:
     assert not pixels[places[:, 1], places[:, 0]].any()
     box = bounds(region)
     if box.top > 0:
-        assert (places[:, 1] < box.top).any(), "where the photo goes on, something is said there"
+        assert (places[:, 1] < box.top).any(), "background points where the photo extends beyond the box"
     if box.left + box.width < 26:
         assert (places[:, 0] >= box.left + box.width).any()
 
@@ -167,4 +167,4 @@ def test_grid(box: Box, seed: int) -> None:
     assert labels.tolist() == [bool(mask[y, x]) for x, y in places]
     assert not mask.all() and (~labels).any()
     if mask.any():
-        assert labels.any() or mask.sum() <= 2, "an object is told of, however small it is"
+        assert labels.any() or mask.sum() <= 2, "even a small object has a point"

@@ -242,7 +242,7 @@ def test_clicks_through_a_named_stem(build: Any, variables: str) -> None:
     assert moved > 0.1, "a random network need not give in, but it has to hear"
 
 
-def test_no_gradient_through_an_autograd_function_is_said() -> None:
+def test_no_gradient_through_an_autograd_function_is_an_error() -> None:
     """The maps enter before it and get no gradient; behind it, at the named stem, they do (see above)."""
     session = interactify.wrap(networks.seeded(networks.OwnFunctionFirst), variables="maps").session(
         networks.random_photo()

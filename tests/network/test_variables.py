@@ -321,7 +321,7 @@ def test_two_variables_on_one_layer_do_not_add_up() -> None:
 
 
 def test_a_shared_module_that_sees_different_shapes() -> None:
-    """One ReLU for maps of 8 and of 12 channels: either it works or it is said before the first click."""
+    """One ReLU for maps of 8 and of 12 channels: either it works or an error comes before the first click."""
     model = networks.seeded(networks.Plain)
     try:
         net = interactify.wrap(model, variables="scale_bias@act")
@@ -345,7 +345,7 @@ def test_unknown_variables(wrong: Any) -> None:
 def test_unknown_layers() -> None:
     with pytest.raises(ModelError, match="deep"):
         interactify.wrap(smooth(), variables="scale_bias@deeper")
-    with pytest.raises(ModelError, match="no insertion point A"):
+    with pytest.raises(ModelError, match=r"insertion points .none., got A"):
         interactify.wrap(nn.Conv2d(3, 1, 1), variables="scale_bias@A")
 
     class Pooled(networks.Plain):
@@ -356,7 +356,7 @@ def test_unknown_layers() -> None:
         def read(self, x: Tensor) -> Tensor:
             return self.stem(x) + 0 * self.flat(x).mean()
 
-    with pytest.raises(ModelError, match="no map"):
+    with pytest.raises(ModelError, match="a layer with a map"):
         interactify.wrap(networks.seeded(Pooled), variables="scale_bias@flat")
 
 

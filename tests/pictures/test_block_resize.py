@@ -40,7 +40,7 @@ def view_of(photo, view):
 
 @pytest.mark.parametrize("size", [(300, 400), (257, 1000), (90, 1), (1, 333), (130, 64)])
 @pytest.mark.parametrize("resolution", [17, 64, 130, 350])
-def test_seen_in_pieces_is_what_torch_makes_of_the_whole(little, size, resolution):
+def test_resizing_in_blocks_equals_resizing_the_whole(little, size, resolution):
     photo = np.random.default_rng(4).integers(0, 256, (size[0] + 9, size[1] + 5, 3), dtype=np.uint8)
     window, view = Window(7, 4, *size), View.fit(size, resolution=min(resolution, max(size) - 1), divisor=32)
     lazy = Sliced(photo, chunks=(37, 50, 3))
@@ -53,7 +53,7 @@ def test_seen_in_pieces_is_what_torch_makes_of_the_whole(little, size, resolutio
     assert read[window.slices].min() == read.max() == 1 and read.sum() == size[0] * size[1]
 
 
-def test_what_is_small_is_seen_to_the_bit(monkeypatch):
+def test_a_small_window_is_exact_to_the_bit(monkeypatch):
     photo, view = np.random.default_rng(5).random((300, 400, 3)), View.fit((300, 400), resolution=100)
     window, expected = whole((300, 400)), view.to_network(read_photo(photo))
     assert torch.equal(open_picture(photo).to_network(window, view), expected)
@@ -64,7 +64,7 @@ def test_what_is_small_is_seen_to_the_bit(monkeypatch):
     assert torch.equal(open_picture(photo).to_network(window, growing), growing.to_network(read_photo(photo)))
 
 
-def test_a_large_white_photo_is_seen_white_and_no_whiter(little):
+def test_a_large_white_photo_stays_white_and_within_range(little):
     seen = open_picture(np.full((700, 500), 255, np.uint8)).to_network(Window(0, 0, 700, 500), View.fit((700, 500)))
     assert seen.max() <= 1 and seen.min() > 1 - 1e-6
 

@@ -1,4 +1,4 @@
-"""Every usual form of a photo becomes the same tensor, and what is no photo is said to be none."""
+"""Every usual form of a photo becomes the same tensor, and anything else is refused with an error."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_other_numbers_of_channels_are_taken_as_they_are(channels, colours):
         (torch.full((3, 5, 6), torch.inf), "infinity"),
         (np.full((5, 6, 3), 200.0), "photo / 255"),
         (torch.full((3, 5, 6), 60000.0), "photo / 65535"),
-        (np.full((5, 6, 3), 1e9), "Scale it"),
+        (np.full((5, 6, 3), 1e9), "scale it"),
         (np.full((5, 6, 3), -1.5), "normalised"),
         (Image.new("F", (5, 6), 77.0), "photo / 255"),
         (Image.new("I", (5, 6), 70000), "16 bits"),
@@ -213,9 +213,9 @@ def test_other_numbers_of_channels_are_taken_as_they_are(channels, colours):
         ([[0.0, 1.0]], "list"),
         (b"\x89PNG", "BytesIO"),
         (io.BytesIO(b""), "BytesIO"),
-        ("https://example.org/a.jpg", "Download"),
-        ("", "folder|no file"),
-        ("nul\0byte.png", "no file|looked at"),
+        ("https://example.org/a.jpg", "download it"),
+        ("", "folder|does not exist"),
+        ("nul\0byte.png", "does not exist"),
     ],
 )
 def test_what_is_no_photo_is_a_clear_error(photo, says):
@@ -240,7 +240,7 @@ def test_missing_and_odd_paths(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "words.png").write_text("no picture")
     for name, says in (
-        ("absent.png", "no file"),
+        ("absent.png", "does not exist"),
         ("", "folder"),
         ("empty.png", "empty"),
         ("words.png", "not a picture"),

@@ -32,7 +32,7 @@ def little(monkeypatch):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_window_holds_what_the_whole_photo_does(tmp_path, little, form, channels):
+def test_a_window_equals_that_part_of_the_photo(tmp_path, little, form, channels):
     make, same = FORMS[form]
     opened, expected = open_picture(make(tmp_path), channels), read_photo(same, channels)
     assert opened.size == expected.shape[1:] and opened.channels == channels
@@ -131,7 +131,7 @@ def test_values_are_checked_where_they_are_read():
         open_picture(Sliced(np.full((4, 4), 1e300))).read(Window(0, 0, 4, 4))
 
 
-def test_what_an_array_does_wrong_is_told_with_its_cause():
+def test_an_arrays_own_error_is_reported_with_its_cause():
     class Broken(Sliced):
         def __getitem__(self, index):
             raise self.problem
@@ -171,7 +171,7 @@ def test_an_array_that_slices_otherwise_is_refused(gives):
         (type("Closed", (), {"shape": property(lambda self: 1 / 0)})(), "division by zero"),
         ([[0.0]], "list"),
         (None, "NoneType"),
-        ("absent.png", "no file"),
+        ("absent.png", "does not exist"),
     ],
 )
 def test_what_is_no_picture_is_a_clear_error(photo, says):
@@ -192,9 +192,9 @@ def test_a_window_has_to_lie_within_the_picture(window):
 def test_pictures_views_and_channels_have_to_fit():
     opened = open_picture(COLOURS)
     assert open_picture(opened) is opened
-    with pytest.raises(OptionError, match="1 channels was expected"):
+    with pytest.raises(OptionError, match="Expected a picture of 1 channels"):
         open_picture(opened, 1)
-    with pytest.raises(OptionError, match="channels is True"):
+    with pytest.raises(OptionError, match="channels as a whole number"):
         open_picture(COLOURS, True)
     with pytest.raises(PhotoError, match=r"View\.fit"):
         opened.to_network(PART, View.fit((20, 30)))

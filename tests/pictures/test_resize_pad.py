@@ -79,7 +79,7 @@ def test_sample_is_grid_sample_between_pixels_too(view, seed):
 @given(view=views)
 @example(view=View.fit((1, 1), divisor=32))
 @example(view=View.fit((2000, 21), resolution=384, divisor=32))
-def test_sizes_are_what_was_asked_for(view):
+def test_sizes_fit_the_options(view):
     (height, width), (high, wide), (padded_high, padded_wide) = view.photo_size, view.content_size, view.network_size
     scale = max(high, wide) / max(height, width)
     assert abs(high - height * scale) <= 0.5 or high == 1
@@ -215,7 +215,7 @@ def test_nothing_is_shared_with_what_came():
     assert torch.equal(photo, before)
 
 
-def test_sample_is_exact_at_whole_pixels_and_holds_at_the_border():
+def test_sample_is_exact_at_whole_pixels_and_constant_beyond_the_border():
     maps = torch.randn(2, 3, 4, 5)
     y, x = torch.meshgrid(torch.arange(4), torch.arange(5), indexing="ij")
     points = torch.stack([x.flatten(), y.flatten()], dim=1).double()

@@ -35,5 +35,5 @@ def test_tiles_cover_a_picture_and_their_cores_make_it_up(size, side, data):
 def test_tiles_are_as_few_as_will_do_and_refuse_what_can_not_be():
     assert len(tiles((100, 180), 100, 20)) == 2 and len(tiles((100, 181), 100, 20)) == 3
     for size, side, overlap in (((0, 5), 5, 1), ((5, 5), 0, 0), ((5, 5), 5, 5), ((5, 5), 5, -1), ((5, 5), 5.0, 1)):
-        with pytest.raises(OptionError, match="expected"):
+        with pytest.raises(OptionError, match="Expected"):
             tiles(size, side, overlap)

@@ -43,7 +43,7 @@ def test_nothing_is_learnt_from_padding() -> None:
     assert torch.equal(one, other)
 
 
-def test_a_colour_seen_by_few_pixels_says_little() -> None:
+def test_a_rare_colour_has_little_evidence() -> None:
     guide = torch.zeros(1, 1, 60, 60)
     guide[0, 0, 5, 5] = 0.99
     believed = torch.where(guide > 0.5, 50.0, -50.0)
@@ -53,7 +53,7 @@ def test_a_colour_seen_by_few_pixels_says_little() -> None:
 
 @pytest.mark.parametrize("name", list(PROPAGATIONS))
 @pytest.mark.parametrize("energy", ["margin", "brs", "fbrs"])
-def test_clicks_hold_in_the_mask_that_is_shown(name: str, energy: str) -> None:
+def test_clicks_are_satisfied_in_the_mask(name: str, energy: str) -> None:
     net = interactify.wrap(interactify.zoo.load(), propagation=name, energy=energy)
     session = net.session(networks.random_photo(70, 90))
     for x, y, positive in ((0, 0, True), (89, 69, False), (40, 30, True), (60, 20, False), (45, 33, False)):
@@ -62,7 +62,7 @@ def test_clicks_hold_in_the_mask_that_is_shown(name: str, energy: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(PROPAGATIONS))
-def test_before_the_first_click_the_networks_own_answer_is_shown(name: str) -> None:
+def test_before_the_first_click_the_result_is_the_networks_own(name: str) -> None:
     model = interactify.zoo.load()
     photo = networks.random_photo(64, 96)
     session = interactify.wrap(model, propagation=name, resolution=96).session(photo)
@@ -95,7 +95,7 @@ def test_a_click_takes_what_looks_alike_along() -> None:
     assert found["colour"] > found["none"], found
 
 
-def test_around_a_click_the_networks_own_map_is_shown() -> None:
+def test_around_a_click_the_result_is_the_networks_own_map() -> None:
     net = interactify.wrap(interactify.zoo.load())
     session = net.session(networks.random_photo(64, 96))
     result = session.click(20, 20)

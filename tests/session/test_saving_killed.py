@@ -160,7 +160,7 @@ def test_a_file_that_is_removed_before_its_lock_is_written_again(
         if not cleared:  # here another writer comes first
             cleared.extend(rests_in(tmp_path))
             monkeypatch.setattr(whole_file.fcntl, "flock", lock)
-            whole_file._clear(path)
+            whole_file._remove_abandoned(path)
             assert not rests_in(tmp_path)
         lock(handle, kind)
 
