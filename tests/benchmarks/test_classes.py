@@ -187,8 +187,8 @@ def test_label_maps_follow_the_clicks_and_keep_what_lies_outside_a_window(small_
         session.click(x, y, positive)
     maps = label_maps(session)
     assert len(maps) == 6 and all(m.shape == photo.shape[:2] for m in maps)
-    image = session.initial_step.frame.image
-    own = session.initial_step.frame.view.to_photo(session.net.network.plain_logits(image).float())[0].argmax(0).numpy()
+    image = session.initial_step.crop.image
+    own = session.initial_step.crop.view.to_photo(session.net.network.plain_logits(image).float())[0].argmax(0).numpy()
     assert (maps[0] == own).mean() > 0.999
     for k, step in enumerate(session.steps, 1):
         # In the mask the class is more likely than all others together, so it is the most likely.

@@ -174,7 +174,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path in (pipe, tmp_path):
-        with pytest.raises(interactify.errors.OptionError, match="no file"):
+        with pytest.raises(interactify.errors.OptionError, match="which is neither"):
             write_whole(path, b"whole")
     assert pipe.is_fifo()
     with pytest.raises(interactify.CheckpointError, match="no file"):
