@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,6 +47,11 @@ class OptionError(InteractifyError, ValueError):
 
 class AdapterError(InteractifyError, RuntimeError):
     """An adapter for a family of networks that can't be loaded, or that fails."""
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warn the caller's caller that a public name has a new one; the old name is kept for one release."""
+    warnings.warn(f"{old} is {new} now", DeprecationWarning, stacklevel=3)
 
 
 def with_type(value: Any) -> str:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interactify.errors import OptionError, PhotoError
+from interactify.errors import OptionError, PhotoError, warn_renamed
 from interactify.pictures.block_resize import BlockResize
 from interactify.pictures.decode import PhotoLike, fit_channels, to_uint8
 from interactify.pictures.digests import source_digest, tensors_digest
@@ -100,6 +100,11 @@ class Picture:
             shrinking.add(block.relative_to(window), self._strips(block))
         content = shrinking.content.clamp_(0, 1)  # rounding errors may exceed 1
         return replace(view, photo_size=view.content_size).to_network(content)
+
+    def seen(self, window: Window, view: View) -> Tensor:
+        """The old name of `to_network`."""
+        warn_renamed("Picture.seen", "Picture.to_network")
+        return self.to_network(window, view)
 
     def uint8(self, window: Window | None = None) -> NDArray[np.uint8]:
         """A window of the photo, or all of it, as a new (h, w, 3) uint8 array to draw on; raises as `read`.

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from interactify.errors import warn_renamed
+
 Pixels = NDArray[np.int64]
 """(n, 2) photo pixels, x then y."""
 
@@ -46,6 +48,16 @@ class Window:
     def relative_to(self, other: Window) -> Window:
         """The same pixels, relative to the corner of another window."""
         return Window(self.top - other.top, self.left - other.left, self.height, self.width)
+
+    def holds_places(self, places: Pixels) -> NDArray[np.bool_]:
+        """The old name of `contains`."""
+        warn_renamed("Window.holds_places", "Window.contains")
+        return self.contains(places)
+
+    def seen_from(self, other: Window) -> Window:
+        """The old name of `relative_to`."""
+        warn_renamed("Window.seen_from", "Window.relative_to")
+        return self.relative_to(other)
 
     def slices_by(self, step: int) -> tuple[slice, slice]:
         """Every `step`-th of its rows and columns, from its corner on."""

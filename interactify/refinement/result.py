@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interactify.errors import OptionError, text_of
+from interactify.errors import OptionError, text_of, warn_renamed
 from interactify.interactions.click import Click, Interaction
 from interactify.interactions.constraints import Constraints
 from interactify.optim.status import Status
@@ -219,27 +218,26 @@ class Result:
     @property
     def said(self) -> Constraints:
         """The old name of `constraints`."""
-        return _renamed("said", "constraints", self.constraints)
+        warn_renamed("Result.said", "Result.constraints")
+        return self.constraints
 
     @property
     def met(self) -> NDArray[np.float64]:
         """The old name of `class_probabilities`."""
-        return _renamed("met", "class_probabilities", self.class_probabilities)
+        warn_renamed("Result.met", "Result.class_probabilities")
+        return self.class_probabilities
 
     @property
     def shown(self) -> Layer:
         """The old name of `displayed`."""
-        return _renamed("shown", "displayed", self.displayed)
+        warn_renamed("Result.shown", "Result.displayed")
+        return self.displayed
 
     @property
     def chances(self) -> NDArray[np.float64]:
         """The old name of `point_probabilities`."""
-        return _renamed("chances", "point_probabilities", self.point_probabilities)
-
-
-def _renamed(old: str, new: str, value: T) -> T:
-    warnings.warn(f"Result.{old} is Result.{new} now", DeprecationWarning, stacklevel=3)
-    return value
+        warn_renamed("Result.chances", "Result.point_probabilities")
+        return self.point_probabilities
 
 
 def _read_only(array: NDArray) -> NDArray:

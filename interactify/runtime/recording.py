@@ -106,6 +106,9 @@ def record(
     raise Unrecordable("it keeps writing over tensors that other layers read")
 
 
+_GRAD_FN = vars(torch._C.TensorBase)["grad_fn"].__get__
+
+
 class _Recorder(TorchFunctionMode):
     """Runs a pass unchanged and records the calls that depend on `start`."""
 
@@ -123,9 +126,8 @@ class _Recorder(TorchFunctionMode):
         self._storages: dict[int, int] = {}
         self._sharing: dict[int, list[weakref.ref[Tensor]]] = {}  # by storage: tensors that depend on the variables
         self._makers: dict[int, int] = {}  # by storage: the number of the call that created this constant
-        self._overwritten: dict[
-            int, Any
-        ] = {}  # storages of constants that were copied and written over; held so that no address is reused
+        # Storages of constants that were copied and written over; held so that no address is reused.
+        self._overwritten: dict[int, Any] = {}
         self._bytes: dict[int, int] = {}  # by slot
         self._size = 0
         self.recomputes = False
@@ -137,6 +139,8 @@ class _Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         number, self._calls = self._calls, self._calls + 1
         name = getattr(func, "__name__", "")
+        if func == _GRAD_FN:  # checkpoint() of torch 2.5 reads it from the result of an autograd function of its own
+            return func(*args, **kwargs)
         tensors = list(tensors_in((args, kwargs)))
         depends = number in self._writes.forced
         for tensor in tensors:  # all of them, since each is checked
@@ -300,5 +304,9 @@ def _version(tensor: Tensor) -> int:
 
 def _recomputes() -> bool:
     """Whether saved tensors are being replaced right now, as activation checkpointing does."""
-    top: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
-    return top is not None and top(False) is not None
+    # There is no public way to ask; but where hooks are in place, they can't be forbidden.
+    try:
+        with torch.autograd.graph.disable_saved_tensors_hooks("interactify asks whether there are any"):
+            return False
+    except RuntimeError:
+        return True

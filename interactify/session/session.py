@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from interactify import brs
-from interactify.errors import InteractionError, with_type, within_memory
+from interactify.errors import InteractionError, warn_renamed, with_type, within_memory
 from interactify.interactions.click import Click, Interaction
 from interactify.optim.status import Status
 from interactify.pictures.picture import PictureLike, open_picture
@@ -92,6 +92,12 @@ class Session:
     def initial_step(self) -> Step:
         """The state of the active object before its first interaction."""
         return self.refiner.initial_step(self.track.target)
+
+    @property
+    def first(self) -> Step:
+        """The old name of `initial_step`."""
+        warn_renamed("Session.first", "Session.initial_step")
+        return self.initial_step
 
     @property
     def photo(self) -> NDArray[np.uint8]:

@@ -374,6 +374,8 @@ def test_a_frozen_encoder_is_run_in_evaluation_mode():
     model = network("FPN")
     photo = picture()
     expected = by_hand(model, photo, (64, 96))
+    if not hasattr(model, "freeze_encoder"):
+        pytest.skip("this version of smp freezes no encoder")
     model.train()
     model.freeze_encoder()
     model.encoder.train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import scipy
 import torch
 from torch import Tensor
 
@@ -17,7 +18,9 @@ def test_as_low_and_as_quick_as_scipy(problem: Problem) -> None:
     theirs, their_run = measured(objective, problem.start, "scipy", max_evaluations=2000)
     ours, our_run = measured(objective, problem.start, "lbfgs", max_evaluations=2000)
     target = 1.001 * theirs.value + 1e-12 * max(1.0, their_run.values[0])
-    assert theirs.status == "converged"
+    # Before 1.15 SciPy's own line search gives up a rounding error before the tolerance, at the same value.
+    old = tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 15)
+    assert theirs.status == "converged" or (old and theirs.status == "stalled")
     assert ours.value <= target
     assert ours.evaluations <= 1.2 * theirs.evaluations
     assert our_run.until(target) <= 1.2 * their_run.until(target)
