@@ -1,6 +1,6 @@
 """Sessions are played and everything they give is recorded, so that a later run shows whether anything changed.
 
-`python -m benchmarks.recorded_sessions record DIR` plays the sessions of `recorded_cases.py` and `recorded_calls.py`
+`python -m benchmarks.recorded_sessions record DIR` plays the sessions of `recorded_*.py`
 and writes what they gave; `python -m benchmarks.recorded_sessions compare DIR` plays them again and compares every
 value to the last bit. It ends with 1, and a list of what differs, where anything does. `--only TEXT` takes the sessions
 whose names contain the text, `--without TEXT` leaves those out.
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import interactify
-from benchmarks import recorded_calls, recorded_cases  # noqa: F401 - they add the sessions to CASES
+from benchmarks import recorded_calls, recorded_cases, recorded_histories  # noqa: F401 - they add the sessions to CASES
 from benchmarks.recorded_photos import CASES, Case
 
 Values = dict[str, NDArray[Any]]

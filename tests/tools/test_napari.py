@@ -1,20 +1,12 @@
-"""napari's widget: points are clicks and labels are masks, on a viewer's model and, if possible, in a real window.
-
-A window needs OpenGL and Qt's libraries of X: a display, or Xvfb, which is started here. Without them everything but
-the window is tested.
-"""
+"""napari's widget on the model of a viewer: points are clicks and labels are masks."""
 
 from __future__ import annotations
 
 import gc
-import os
-import shutil
-import subprocess
-import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,111 +19,6 @@ from interactify.errors import InteractifyError
 
 pytest.importorskip("napari", reason="needs napari: pip install 'interactify[napari]'")
 pytest.importorskip("qtpy", reason="needs Qt: pip install 'interactify[napari]'")
-
-NETWORK = """
-import torch
-from torch import nn
-
-def build():
-    conv = nn.Conv2d(3, 1, 3, padding=1)
-    with torch.no_grad():
-        conv.weight.copy_(torch.tensor([3.0, 0.0, -3.0])[None, :, None, None] / 9)
-        conv.bias.zero_()
-    return conv
-"""
-
-
-WINDOW = "xvfb, libgl1-mesa-dri, libxcb-cursor0 and the other libraries of X that .ci/run names"
-
-
-def qt_fails(platform: str, display: str) -> str:
-    """Why Qt does not start on a platform, "" where it does. Tried in another process, since Qt ends it."""
-    environment = {**os.environ, "QT_QPA_PLATFORM": platform, "DISPLAY": display}
-    start = [sys.executable, "-c", "from qtpy.QtWidgets import QApplication; QApplication([])"]
-    tried = subprocess.run(start, env=environment, capture_output=True, text=True)
-    return (tried.stderr.strip() or f"it ends with {tried.returncode}").splitlines()[-1] if tried.returncode else ""
-
-
-@pytest.fixture(scope="module")
-def display() -> Iterator[str]:
-    """An X display on which Qt starts, the user's or Xvfb's; "" where there is none."""
-    if os.environ.get("DISPLAY"):
-        yield "" if qt_fails("xcb", os.environ["DISPLAY"]) else os.environ["DISPLAY"]
-        return
-    if shutil.which("Xvfb") is None:
-        yield ""
-        return
-    there, here = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(here), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"],
-        pass_fds=[here], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    os.close(here)
-    with os.fdopen(there) as output:
-        number = output.readline().strip()
-    try:
-        yield f":{number}" if number and not qt_fails("xcb", f":{number}") else ""
-    finally:
-        server.terminate()
-        server.wait()
-
-
-@pytest.fixture(scope="module")
-def application(display: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if not display and (why := qt_fails("offscreen", "")):
-        pytest.skip(f"Qt needs more of this system, such as libegl1 and libgl1: {why}")
-    with pytest.MonkeyPatch.context() as patched:
-        # The user's settings, where napari stores the size of its window, are neither read nor written.
-        patched.setenv("NAPARI_CONFIG", str(tmp_path_factory.mktemp("napari") / "settings.yaml"))
-        patched.setenv("DISPLAY", display)
-        patched.setenv("QT_QPA_PLATFORM", "xcb" if display else "offscreen")
-        from napari.qt import get_qapp
-
-        yield get_qapp()
-
-
-@pytest.fixture
-def settled(application: Any) -> Callable[[Any], None]:
-    """Let a widget's worker finish its jobs and their callbacks."""
-
-    def settle(widget: Any) -> None:
-        end = time.monotonic() + 60
-        while True:
-            application.processEvents()
-            if widget.worker.idle and not widget._rest.isActive():
-                application.processEvents()  # what waits until napari is done
-                return
-            assert time.monotonic() < end, "the worker did not finish"
-            time.sleep(0.002)
-
-    return settle
-
-
-@pytest.fixture
-def widget(application: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The widget on the model of a viewer, with a quick network named."""
-    from napari.components import ViewerModel
-
-    from interactify.tools.napari_plugin.widget import ClicksWidget
-
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "network_for_napari.py").write_text(NETWORK)
-    clicks_widget = ClicksWidget(ViewerModel())
-    clicks_widget.network.setText("network_for_napari:build")
-    yield clicks_widget
-    clicks_widget.close_session()
-    clicks_widget.worker.stop()
-    clicks_widget.close()
-
-
-@pytest.fixture
-def opened(widget: Any, photo: np.ndarray, settled: Callable[[Any], None]) -> Any:
-    widget.viewer.add_image(photo, name="photo", rgb=True)
-    widget.open_photo()
-    settled(widget)
-    settled(widget)
-    assert widget.session is not None, widget.status.text()
-    return widget
 
 
 def alone(widget: Any, photo: np.ndarray, *clicks: Click) -> np.ndarray:
@@ -514,57 +401,3 @@ def test_removing_a_layer_ends_the_session(opened: Any, settled: Callable[[Any],
     settled(opened)
     settled(opened)
     assert len(opened.viewer.layers) == 3
-
-
-def test_a_real_viewer_displays_mouse_clicks_and_masks(display, application, settled, tmp_path, monkeypatch):
-    """The plugin as napari loads it, docked in a window: the mouse clicks on the canvas, which displays the masks."""
-    if not display:
-        pytest.skip(f"needs a display on which Qt starts, for napari's canvas: on Debian {WINDOW}")
-    import napari
-    from qtpy.QtCore import QPoint, Qt
-    from qtpy.QtTest import QTest
-
-    viewer = napari.Viewer(show=False)
-    try:
-        viewer.open_sample("interactify", "coffee")
-        _, widget = viewer.window.add_plugin_dock_widget("interactify", "Segment by clicks")
-        viewer.show()
-        viewer.window.resize(1280, 800)
-        assert QTest.qWaitForWindowExposed(viewer.window._qt_window, 20_000)
-        widget.open_photo()
-        settled(widget)
-        settled(widget)
-        before = viewer.screenshot(canvas_only=True, flash=False)
-        canvas = viewer.window._qt_viewer.canvas
-
-        def press(row: float, column: float, modifier: Any) -> None:
-            """The mouse on a pixel of the photo."""
-            application.processEvents()
-            height, width = canvas.native.height(), canvas.native.width()
-            x = width / 2 + (column - viewer.camera.center[2]) * viewer.camera.zoom
-            y = height / 2 + (row - viewer.camera.center[1]) * viewer.camera.zoom
-            QTest.mouseClick(canvas.native, Qt.MouseButton.LeftButton, modifier, QPoint(round(x), round(y)))
-            settled(widget)
-
-        press(280, 60, Qt.KeyboardModifier.NoModifier)
-        press(20, 300, Qt.KeyboardModifier.AltModifier)
-        first, second = widget.session.interactions
-        assert first.positive and abs(first.x - 60) <= 2 and abs(first.y - 280) <= 2
-        assert not second.positive and abs(second.x - 300) <= 2 and abs(second.y - 20) <= 2
-        assert widget.layers.labels.data[first.y, first.x] == 1 and widget.layers.labels.data[second.y, second.x] == 0
-        after = viewer.screenshot(canvas_only=True, flash=False)
-        QTest.keyClick(canvas.native, Qt.Key.Key_T)
-        assert widget.does_not.isChecked()
-        QTest.keyClick(canvas.native, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-        settled(widget)
-        assert widget.session.interactions == (first,) and len(widget.layers.points.data) == 1
-        QTest.keyClick(
-            canvas.native, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
-        )
-        settled(widget)
-        assert widget.session.interactions == (first, second)
-        assert before.shape == after.shape and (before != after).any(-1).mean() > 0.005
-        widget.parent().destroyOnClose()
-        assert widget.session is None and [layer.name for layer in viewer.layers] == ["coffee", "coffee: objects"]
-    finally:
-        viewer.close()
