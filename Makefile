@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LABEL_STUDIO := $(VENV)/label-studio
+TEST_EXTRA ?= test
 
 # Of all that the installer says, the names of what it fetches, on one line; its errors and its exit code pass.
 SHELL := /bin/bash
@@ -110,7 +111,7 @@ $(VENV)/.installed-app: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "Installing interactify and its test tools into $(VENV) (PyTorch is large: the first time takes some minutes)"
-	@$(call install,".[test]")
+	@$(call install,".[$(TEST_EXTRA)]")
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-app
 
 $(VENV)/.installed-label-studio: pyproject.toml | $(VENV)/.installed-test
