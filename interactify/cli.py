@@ -1,17 +1,19 @@
-"""The command line: each command in a module of its own, each error as one line on stderr."""
+"""The command line: each command in a module of its own, each error and each warning as one line on stderr."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from interactify._version import __version__
 from interactify.commands import app, cvat_function, demo, evaluate, inspect, label_studio, replay, segment
 from interactify.commands.segment import with_clicks_joined
-from interactify.errors import InteractifyError, OptionError
+from interactify.errors import InteractifyError, InteractifyWarning, OptionError
 
 COMMANDS: Final[dict[str, tuple[ModuleType, str, str]]] = {
     "demo": (demo, "play scripted clicks on the embedded photos and write pictures", ""),
@@ -71,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         given = parser().parse_args(with_clicks_joined(sys.argv[1:] if arguments is None else arguments))
-        return given.run(given)
+        with _warnings_in_one_line():
+            return given.run(given)
     except InteractifyError as error:
         print(f"interactify: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -80,6 +83,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except SystemExit as leaving:  # --help and --version leave this way
         return int(leaving.code or 0)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print the library's warnings like its errors, without the line of code that Python's own form shows."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, InteractifyWarning):
+                print(f"interactify: warning: {' '.join(str(message).split())}", file=sys.stderr)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""The library's errors. Each text says what was expected, what was given, and what to try."""
+"""The library's errors and its warning. Each text says what was expected, what was given, and what to try."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -47,6 +48,18 @@ class OptionError(InteractifyError, ValueError):
 
 class AdapterError(InteractifyError, RuntimeError):
     """An adapter for a family of networks that can't be loaded, or that fails."""
+
+
+class InteractifyWarning(UserWarning):
+    """Something that the library had to assume or to guess, and that makes masks worse where it is wrong."""
+
+
+def warn_user(text: str) -> None:
+    """Warn with an `InteractifyWarning` that names the line that called the library, not a line inside of it."""
+    package, frame, level = str(Path(__file__).parent), sys._getframe(1), 2
+    while frame.f_code.co_filename.startswith(package) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, InteractifyWarning, stacklevel=level)
 
 
 def warn_renamed(old: str, new: str) -> None:
