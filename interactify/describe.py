@@ -30,6 +30,7 @@ def describe(net: Wrapped) -> str:
         f"follows     {net.propagation}",
         f"target      {_target_text(net)}",
         *(["mirror      the mean of the image's maps and its mirror image's"] if net.options["mirror"] else []),
+        *([f"values      {low_high[0]:g} is black, {low_high[1]:g} white"] if (low_high := net.value_range) else []),
         f"zoom-in     {'from the second click on, where it shows the object larger' if net.zoom else 'off'}",
     ]
     return spec_text(net.spec, type(unwrapped(net.unwrap())).__name__, chosen)

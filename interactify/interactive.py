@@ -27,6 +27,7 @@ from interactify.network.insertion_points import InsertionPoints, insertion_poin
 from interactify.network.network import Network
 from interactify.network.variables import Variables, check_variables, variables_named
 from interactify.pictures.picture import PictureLike
+from interactify.pictures.value_range import ValueRange, checked_value_range
 from interactify.propagation.propagation import Propagation, propagation_named, usual_propagation
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
@@ -40,7 +41,12 @@ class Interactive(Wrapped):
     """A network that follows clicks. Made by `interactify.wrap`."""
 
     def session(
-        self, photo: PictureLike, *, target: int | str | None = None, tile: int | bool | None = None
+        self,
+        photo: PictureLike,
+        *,
+        target: int | str | None = None,
+        tile: int | bool | None = None,
+        value_range: ValueRange | None = None,
     ) -> Session:
         """Open a photo for interactions.
 
@@ -52,15 +58,20 @@ class Interactive(Wrapped):
                 False to see it whole. By default a picture of more than 8192 pixels on its longer side has tiles, with
                 four times the network's resolution, and 1024 at least. Read only parts of such a picture's results,
                 `result.mask_in(window)`: the whole mask takes a pass for every tile.
+            value_range: (low, high), the values of the photo that are black and white; by default those given to
+                `wrap`.
+
+        Warns:
+            UserWarning: the photo has 16 bits, of which only the lower ones are used: it is nearly black.
 
         Raises:
             PhotoError: the photo can't be read.
             ModelError: the network fails on it.
             NonFiniteError: the network returns NaN or infinity for it.
             NotEnoughMemoryError: the network needs more memory than there is.
-            OptionError: a target that is not one of the network's classes.
+            OptionError: a target that is not one of the network's classes, or an invalid range of values.
         """
-        return Session(self, photo, target, tile=tile)
+        return Session(self, photo, target, tile=tile, value_range=value_range)
 
     def refine(
         self,
@@ -68,6 +79,7 @@ class Interactive(Wrapped):
         interactions: Sequence[Sequence[Interaction]],
         *,
         target: int | str | None = None,
+        value_range: ValueRange | None = None,
     ) -> list[Result]:
         """Refine many objects in one photo, or many photos, in one call without a session.
 
@@ -80,7 +92,7 @@ class Interactive(Wrapped):
                 is in it several times, it is opened once. What a photo can be: see `session`.
             interactions: for each object a list of interactions, refined together in the whole photo. An empty list
                 gives the network's own prediction.
-            target: as for `session`.
+            target, value_range: as for `session`.
 
         Returns:
             A `Result` for each list of interactions, in their order. `max_seconds` is for each photo.
@@ -94,7 +106,7 @@ class Interactive(Wrapped):
         >>> [result.satisfied for result in net.refine(np.zeros((60, 80, 3), np.uint8), objects)]
         [True, True]
         """
-        return refine(self, images, interactions, target)
+        return refine(self, images, interactions, target, value_range)
 
     def describe(self) -> str:
         """A few lines of text: what was found out about the network, and which options are used and why."""
@@ -166,6 +178,7 @@ def wrap(
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
     bgr: bool | None = None,
+    value_range: ValueRange | None = None,
     resolution: int | None = None,
     divisor: int | None = None,
     stem: str | None = None,
@@ -200,6 +213,9 @@ def wrap(
         mean, std: normalisation of images in [0, 1], a number or one for each channel; by default what the network
             states or its family is trained with, else ImageNet's for 3 channels, none for others.
         bgr: True for a network that reads blue, green, red.
+        value_range: (low, high), the values of photos that are 0 and 1 before mean and std; what lies beyond is
+            clipped. By default 0 and 255 of uint8, 0 and 65535 of uint16, 0 and 1 of floats. With it, photos of any
+            whole numbers and floats are accepted: (0, 4095) for 12 bits in uint16, (-160, 240) for Hounsfield units.
         resolution: longest side, in pixels, at which the network sees a photo; by default what the network states, else
             the photo's own, up to 1024.
         divisor: what the network needs height and width to be divisible by; photos are padded to it. By default 32, or
@@ -250,6 +266,7 @@ def wrap(
         "mean": mean,
         "std": std,
         "bgr": bgr,
+        "value_range": checked_value_range(value_range),
         "resolution": resolution,
         "divisor": divisor,
         "stem": stem,

@@ -11,8 +11,9 @@ from PIL import Image
 
 from interactify.errors import PhotoError
 from interactify.export.files import safe_file_name
-from interactify.pictures.decode import upright
-from interactify.pictures.picture import open_picture
+from interactify.pictures.image_files import upright
+from interactify.pictures.picture import drawing_of, open_picture
+from interactify.pictures.value_range import ValueRange
 
 FORMATS: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -89,27 +90,31 @@ def upload_name(name: str, form: str) -> str:
     return f"{safe_file_name(stem, 'photo', max_bytes=80)}{FORMATS[form]}"
 
 
-def as_jpeg(path: Path) -> bytes:
+def as_jpeg(path: Path, value_range: ValueRange | None = None) -> bytes:
     """A photo as browsers show it, upright and in full size: its pixels and nothing else of the file.
+
+    With a range, its first value is black and its second white, as for the network.
 
     Raises:
         PhotoError: the file is not there any more, or is no picture that is opened here.
     """
     _check_file(path)
-    return _jpeg(Image.fromarray(open_picture(path).uint8()), quality=93, subsampling=0)
+    return _jpeg(Image.fromarray(drawing_of(path, value_range=value_range)), quality=93, subsampling=0)
 
 
-def thumbnail(path: Path, longest: int) -> bytes:
+def thumbnail(path: Path, longest: int, value_range: ValueRange | None = None) -> bytes:
     """The same with sides of at most `longest` pixels. For speed, a JPEG is decoded no larger than needed."""
     form = _check_file(path)
     try:
         with Image.open(path, formats=[form]) as image:
-            if form == "JPEG" or image.mode in ("RGB", "L"):
+            if value_range is None and (form == "JPEG" or image.mode in ("RGB", "L")):
                 image.thumbnail((longest, longest), reducing_gap=2.0)
                 return _jpeg(upright(image).convert("RGB"), quality=80, subsampling=2)
     except Exception as cause:  # decoders raise nearly anything for broken pictures
         raise PhotoError(_damaged(path.name, cause)) from cause
-    small = Image.fromarray(open_picture(path).uint8())  # deep, transparent or with a palette: as a session opens it
+    small = Image.fromarray(
+        drawing_of(path, value_range=value_range)
+    )  # deep, transparent or with a palette: as a session opens it
     small.thumbnail((longest, longest), reducing_gap=2.0)
     return _jpeg(small, quality=80, subsampling=2)
 

@@ -133,13 +133,14 @@ class App:
 
     async def image(self, request: Request) -> Response:
         photo = self._photo(request)
-        return Response(await run_in_threadpool(as_jpeg, photo.path), media_type="image/jpeg")
+        return Response(await run_in_threadpool(as_jpeg, photo.path, self.net.value_range), media_type="image/jpeg")
 
     async def thumb(self, request: Request) -> Response:
         photo = self._photo(request)
         cached, modified = self._thumbs.get(photo.number), _modified_at(photo)
         if cached is None or cached[0] != modified:
-            jpeg = await to_thread.run_sync(thumbnail, photo.path, THUMBNAIL, limiter=self._thumb_limiter)
+            values = self.net.value_range
+            jpeg = await to_thread.run_sync(thumbnail, photo.path, THUMBNAIL, values, limiter=self._thumb_limiter)
             cached = self._thumbs[photo.number] = modified, jpeg
         return Response(cached[1], media_type="image/jpeg")
 

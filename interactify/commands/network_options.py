@@ -18,7 +18,7 @@ package.module:function, which builds and returns a network"""
 # The arguments of `interactify.wrap` that the command line takes.
 OPTIONS = (
     *("target", "output", "variables", "energy", "solver", "mean", "std", "resolution", "divisor", "activation"),
-    *("adapter", "stem", "propagation", "zoom", "mirror"),
+    *("adapter", "stem", "propagation", "zoom", "mirror", "value_range"),
 )
 
 
@@ -35,6 +35,10 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--solver", metavar="NAME", help="what minimises it: lbfgs, scipy")
     group.add_argument("--mean", type=numbers, metavar="R,G,B", help="normalisation of images in [0, 1]: the mean")
     group.add_argument("--std", type=numbers, metavar="R,G,B", help="and the standard deviation")
+    group.add_argument(
+        "--value-range", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        help="the values of photos that are black and white: 0 4095 for 12 bits in 16, -160 240 for Hounsfield units",
+    )  # fmt: skip
     group.add_argument("--resolution", type=int, metavar="N", help="longest side at which the network sees a photo")
     group.add_argument("--divisor", type=int, metavar="N", help="what the network needs height and width divisible by")
     group.add_argument("--activation", metavar="NAME", help="what was applied to the map: none, sigmoid, softmax")

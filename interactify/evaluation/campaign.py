@@ -123,6 +123,8 @@ class Outcome:
     evaluation: Evaluation
     photos: dict[str, Path]
     """The photo of each record, by its name."""
+    channels: int = 3
+    """Those of a photo that the network reads."""
 
 
 def run(campaign: Campaign, *, workers: int = 1, progress: bool = True) -> Outcome:
@@ -166,7 +168,7 @@ def run(campaign: Campaign, *, workers: int = 1, progress: bool = True) -> Outco
             f"Expected photos with objects in {campaign.root}, got none for {campaign.dataset}. Try another --root."
         )
     sources = {record.name: photo.photo for photo in photos for record in file.done[photo.name]}
-    return Outcome(campaign, configuration, Evaluation(tuple(records), campaign.clicks), sources)
+    return Outcome(campaign, configuration, Evaluation(tuple(records), campaign.clicks), sources, net.spec.channels)
 
 
 def _in_this_process(

@@ -22,13 +22,14 @@ from interactify.pictures.decode import PhotoLike, fit_channels, to_uint8
 from interactify.pictures.digests import source_digest, tensors_digest
 from interactify.pictures.resize_pad import View
 from interactify.pictures.sources import LazyArray, PartSource, Source, source_of
+from interactify.pictures.value_range import ValueRange, checked_value_range, dim_note
 from interactify.pictures.window import Window, whole
 
 SMALL = 4_000_000  # pixels: a window up to this size is read as floats at once
 _STRIP = 4 * 2**20  # bytes of floats computed at a time, to fit into the processor's cache
 
 
-def open_picture(photo: PictureLike, channels: int = 3) -> Picture:
+def open_picture(photo: PictureLike, channels: int = 3, *, value_range: ValueRange | None = None) -> Picture:
     """Open a photo in any form that `read_photo` takes, or an array that is read window by window.
 
     Such an array has `shape`, `dtype` and slicing `array[rows, columns]` or `array[rows, columns, channels]` to
@@ -39,31 +40,57 @@ def open_picture(photo: PictureLike, channels: int = 3) -> Picture:
     Args:
         photo: the photo, as in `read_photo`, or the array.
         channels: of the network; grey becomes colour and colour grey as in `read_photo`.
+        value_range: (low, high), the values that are black and white, as in `read_photo`; by default those of the type.
 
     Raises:
         PhotoError: as `read_photo`, but an array's values are checked only where they are read.
-        OptionError: for `channels` below 1.
+        OptionError: for `channels` below 1, an invalid range, or a Picture that was opened with another one.
 
     >>> picture = open_picture(np.full((600, 800, 3), 51, np.uint8))
     >>> picture, picture.read(Window(10, 20, 2, 3)).shape
     (Picture(800x600 pixels, 3 channels), torch.Size([3, 2, 3]))
+    >>> open_picture(np.full((600, 800), 900, np.int16), value_range=(-1000, 1000))
+    Picture(800x600 pixels, 3 channels, values from -1000 to 1000)
     """
     if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
         raise OptionError(f"Expected channels as a whole number of at least 1, usually 3, got {channels!r}.")
+    stated = checked_value_range(value_range)
     if not isinstance(photo, Picture):
-        return Picture(source_of(photo, channels), channels)
+        return Picture(source_of(photo, channels, stated), channels, stated)
     if photo.channels != channels:
         raise OptionError(
             f"Expected a picture of {channels} channels, got {photo}. Try open_picture(photo, {channels})."
         )
+    if stated is not None and photo.value_range != stated:
+        raise OptionError(
+            f"Expected a picture opened with value_range={stated}, got {photo}. Try "
+            f"open_picture(photo, {channels}, value_range={stated})."
+        )
     return photo
 
 
-class Picture:
-    """A photo of `size` (H, W) in `channels` channels. Created by `open_picture`."""
+def drawing_of(photo: PictureLike, channels: int = 3, value_range: ValueRange | None = None) -> NDArray[np.uint8]:
+    """A photo as (H, W, 3) uint8 to draw on, as a network of so many channels sees it, but colours stay colours.
 
-    def __init__(self, source: Source, channels: int) -> None:
+    Raises:
+        PhotoError, OptionError: as `open_picture`.
+
+    >>> drawing_of(np.full((60, 80), 4095, np.uint16), channels=1, value_range=(0, 4095))[0, 0].tolist()
+    [255, 255, 255]
+    """
+    return open_picture(photo, 3 if channels == 1 else channels, value_range=value_range).uint8()
+
+
+class Picture:
+    """A photo of `size` (H, W) in `channels` channels. Created by `open_picture`.
+
+    Attributes:
+        value_range: the values that are black and white, where the user named them; else None.
+    """
+
+    def __init__(self, source: Source, channels: int, value_range: ValueRange | None = None) -> None:
         self.channels = channels
+        self.value_range = value_range
         self._source = source
 
     @property
@@ -118,7 +145,7 @@ class Picture:
         return drawn
 
     def _draw(self, block: Window, drawn: NDArray[np.uint8]) -> None:
-        if self.channels == self._source.depth == 3 and self._source.scale == 255:  # the source's own values
+        if self.channels == self._source.depth == 3 and self._source.levels == (0, 255):  # the source's own values
             drawn[...] = self._source.raw(block).permute(1, 2, 0).numpy()
             return
         row = 0
@@ -134,7 +161,7 @@ class Picture:
         >>> open_picture(np.full((600, 800, 3), 51, np.uint8)).part(Window(10, 20, 200, 300))
         Picture(300x200 pixels, 3 channels)
         """
-        return Picture(PartSource(self._source, self._within(window)), self.channels)
+        return Picture(PartSource(self._source, self._within(window)), self.channels, self.value_range)
 
     def digest(self) -> str:
         """A text that identifies this photo; raises as `read`.
@@ -154,8 +181,20 @@ class Picture:
             return tensors_digest([self.read(whole(self.size))])
         return source_digest(self._source)
 
+    def dim_note(self) -> str:
+        """What to say where only the lower of its 16 bits are used, so that it is nearly black; "" otherwise.
+
+        Of an array on disk only what was read so far is known.
+
+        >>> open_picture(np.full((60, 80), 3000, np.uint16)).dim_note()[:44]
+        'The photo has 16 bits and no value above 409'
+        """
+        return "" if self.value_range is not None else dim_note(self._source.highest, self._source.levels)
+
     def __repr__(self) -> str:
-        return f"Picture({self.size[1]}x{self.size[0]} pixels, {self.channels} channels)"
+        low, high = self.value_range or (0, 0)
+        values = f", values from {low:g} to {high:g}" if self.value_range else ""
+        return f"Picture({self.size[1]}x{self.size[0]} pixels, {self.channels} channels{values})"
 
     def _within(self, window: Window) -> Window:
         right, bottom = window.left + window.width, window.top + window.height
@@ -166,7 +205,7 @@ class Picture:
 
     def _floats(self, raw: Tensor) -> Tensor:
         floats = raw.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-        return fit_channels(floats, self.channels, self._source.scale)
+        return fit_channels(floats, self.channels, self._source.levels)
 
     def _strips(self, block: Window) -> Iterator[Tensor]:
         """A block of the photo as float strips (C, r, w), from top to bottom."""

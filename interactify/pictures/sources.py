@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from interactify.errors import PhotoError
-from interactify.pictures.decode import array_scale, check_range, decoded, described
+from interactify.pictures.decode import array_levels, decoded, described, plain
+from interactify.pictures.value_range import ValueRange, check_floats, mapped, mapped_at_once
 from interactify.pictures.window import Window
 
 BLOCK = 32 * 2**20  # bytes read at a time, in the array's own type
@@ -34,21 +35,27 @@ class LazyArray(Protocol):
 
 
 class Source(ABC):
-    """A picture of `size` (H, W) and `depth` channels, read in pieces of its own type; its value `scale` is white.
+    """A picture of `size` (H, W) and `depth` channels, read in pieces of its own type.
 
-    `chunk` (rows, columns) can't be read in part: blocks are cut along its borders.
+    `levels` are its values for black and white. `chunk` (rows, columns) can't be read in part: blocks are cut along its
+    borders.
     """
 
     size: tuple[int, int]
     depth: int
-    scale: int
+    levels: ValueRange
     itemsize: int
     chunk: tuple[int, int]
     may_change = False  # whether its values may change while it is open
 
     @abstractmethod
     def raw(self, window: Window) -> Tensor:
-        """The window's values, (depth, h, w), checked: uint8, uint16, bool, or floats in [0, 1] of 32 bits or less."""
+        """The window's values, (depth, h, w), checked: bool, whole numbers of up to 16 bits, or floats of up to 32."""
+
+    @property
+    @abstractmethod
+    def highest(self) -> float | None:
+        """The greatest value read so far of a picture of unsigned 16 bits; None for others, and before the first."""
 
     def blocks(self, window: Window, *, full_width: bool = False) -> Iterator[Window]:
         """Windows of at most 32 MB, from top left to bottom right, that together cover this one; or full-width strips.
@@ -73,8 +80,8 @@ class Source(ABC):
 class ArraySource(Source):
     """A picture in memory: its own copy, (c, H, W), in any memory order."""
 
-    def __init__(self, photo: Any, channels: int) -> None:
-        pixels, self.scale = decoded(photo, channels)
+    def __init__(self, photo: Any, channels: int, value_range: ValueRange | None = None) -> None:
+        pixels, self.levels = decoded(photo, channels, value_range)
         if isinstance(pixels, Tensor):
             dtype = torch.float32 if pixels.dtype == torch.float64 else pixels.dtype
             self._pixels = pixels.to("cpu", dtype, copy=True)
@@ -89,13 +96,18 @@ class ArraySource(Source):
         rows, columns = window.slices
         return self._pixels[:, rows, columns]
 
+    @property
+    def highest(self) -> float | None:
+        # Through NumPy: torch finds no greatest value of uint16.
+        return float(self._pixels.numpy().max()) if self._pixels.dtype == torch.uint16 else None
+
 
 class LazySource(Source):
     """An array (H, W) or (H, W, c) that is read by slicing, never as a whole."""
 
     may_change = True
 
-    def __init__(self, array: Any, channels: int) -> None:
+    def __init__(self, array: Any, channels: int, value_range: ValueRange | None = None) -> None:
         try:
             shape = tuple(operator.index(side) for side in array.shape)
             dtype = np.dtype(array.dtype)
@@ -104,7 +116,11 @@ class LazySource(Source):
                 f"Expected a photo, got {type(array).__name__}, whose shape and dtype are not those of an array "
                 f"({problem}). Try an (H, W) or (H, W, C) array that slices as NumPy's do."
             ) from problem
-        self.scale = array_scale(shape, dtype, channels)
+        levels = array_levels(shape, dtype, channels, value_range)
+        self._at_once = levels if value_range is not None and mapped_at_once(dtype) else None
+        self.levels = levels if self._at_once is None else (0.0, 1.0)
+        self._stated = value_range
+        self._highest: float | None = None
         self.size = (shape[0], shape[1])
         self.depth = shape[2] if len(shape) == 3 else 1
         self.itemsize = dtype.itemsize
@@ -115,8 +131,9 @@ class LazySource(Source):
         (rows, columns), array = window.slices, described(self._shape, self._dtype)
         where = f"Rows {rows.start} to {rows.stop} and columns {columns.start} to {columns.stop} of {array}"
         try:
-            read = np.asarray(self._array[(rows, columns, slice(0, self.depth))[: len(self._shape)]])
-        except MemoryError:
+            part = self._array[(rows, columns, slice(0, self.depth))[: len(self._shape)]]
+            read = plain(part) if isinstance(part, np.ndarray) else np.asarray(part)
+        except (MemoryError, PhotoError):
             raise
         except Exception as problem:  # the array's own code: a file, a store, a network
             raise PhotoError(
@@ -129,12 +146,20 @@ class LazySource(Source):
                 "Try an array that slices as NumPy's do."
             )
         if read.dtype.kind == "f":
-            check_range(float(read.min()), float(read.max()), array)
+            check_floats(float(read.min()), float(read.max()), array, self._stated)
+        if read.dtype.kind == "u" and read.dtype.itemsize == 2:
+            self._highest = max(self._highest or 0.0, float(read.max()))
+        if self._at_once is not None:
+            read = mapped(read, self._at_once)
         # A copy: mapped memory may be read-only, or change.
         own = np.array(read, dtype=_storage_dtype(read.dtype), order="C").reshape(
             window.height, window.width, self.depth
         )
         return torch.from_numpy(own).permute(2, 0, 1)
+
+    @property
+    def highest(self) -> float | None:
+        return self._highest
 
 
 class PartSource(Source):
@@ -142,12 +167,16 @@ class PartSource(Source):
 
     def __init__(self, of: Source, window: Window) -> None:
         self.size = (window.height, window.width)
-        self.depth, self.scale, self.itemsize, self.chunk = of.depth, of.scale, of.itemsize, of.chunk
+        self.depth, self.levels, self.itemsize, self.chunk = of.depth, of.levels, of.itemsize, of.chunk
         self.may_change = of.may_change
         self._of, self._window = of, window
 
     def raw(self, window: Window) -> Tensor:
         return self._of.raw(self._moved(window, 1))
+
+    @property
+    def highest(self) -> float | None:
+        return self._of.highest
 
     def blocks(self, window: Window, *, full_width: bool = False) -> Iterator[Window]:
         for block in self._of.blocks(self._moved(window, 1), full_width=full_width):
@@ -157,12 +186,13 @@ class PartSource(Source):
         return replace(window, top=window.top + sign * self._window.top, left=window.left + sign * self._window.left)
 
 
-def source_of(photo: Any, channels: int) -> Source:
+def source_of(photo: Any, channels: int, value_range: ValueRange | None = None) -> Source:
     """The source of a photo of any form.
 
     Raises PhotoError for anything but a photo in the sense of `read_photo` or an object with shape, dtype and slicing.
     """
-    return LazySource(photo, channels) if _is_lazy(photo) else ArraySource(photo, channels)
+    kind = LazySource if _is_lazy(photo) else ArraySource
+    return kind(photo, channels, value_range)
 
 
 def _is_lazy(photo: Any) -> bool:

@@ -12,6 +12,8 @@ from interactify.brs.energy import Energy
 from interactify.inspection.spec import ModelSpec
 from interactify.network.network import Network
 from interactify.network.variables import Variables
+from interactify.pictures.picture import Picture, PictureLike, open_picture
+from interactify.pictures.value_range import ValueRange
 from interactify.propagation.propagation import Propagation
 from interactify.runtime.runtime import Runtime
 
@@ -48,6 +50,21 @@ class Wrapped:
     def spec(self) -> ModelSpec:
         """What was found of the network."""
         return self.network.spec
+
+    @property
+    def value_range(self) -> ValueRange | None:
+        """The values of photos that are black and white, as given to `wrap`; None for those of their types."""
+        found: ValueRange | None = self.options.get("value_range")
+        return found
+
+    def picture(self, photo: PictureLike, value_range: ValueRange | None = None) -> Picture:
+        """Open a photo in the network's channels, with a range of values: the given one, the photo's own, or `wrap`'s.
+
+        Raises:
+            PhotoError, OptionError: as `open_picture`.
+        """
+        own = photo.value_range if isinstance(photo, Picture) else None
+        return open_picture(photo, self.spec.channels, value_range=value_range or own or self.value_range)
 
     def unwrap(self) -> nn.Module:
         """The user's own model, untouched."""

@@ -10,7 +10,8 @@ from torch import Tensor
 from interactify import brs
 from interactify.errors import InteractionError, with_type, within_memory
 from interactify.interactions.click import Click, Interaction
-from interactify.pictures.picture import Picture, PictureLike, open_picture
+from interactify.pictures.picture import Picture, PictureLike
+from interactify.pictures.value_range import ValueRange
 from interactify.refinement.problem import Problem, Run, minimise
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
@@ -25,6 +26,7 @@ def refine(
     images: PictureLike | Sequence[PictureLike],
     interactions: Sequence[Sequence[Interaction]],
     target: int | str | None,
+    value_range: ValueRange | None = None,
 ) -> list[Result]:
     """See `Interactive.refine`."""
     if not is_list(interactions):
@@ -38,7 +40,7 @@ def refine(
     pictures: dict[int, Picture] = {}
     checked: dict[int, tuple[Interaction, ...]] = {}
     for indices in by_photo.values():  # everything is checked before anything is run
-        picture = pictures[indices[0]] = open_picture(photos[indices[0]], net.spec.channels)
+        picture = pictures[indices[0]] = net.picture(photos[indices[0]], value_range)
         for index in indices:
             checked[index] = _checked(net, interactions[index], picture.size, index)
     results: dict[int, Result] = {}

@@ -23,7 +23,8 @@ from interactify.errors import (
 from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
-from interactify.pictures.picture import PictureLike, open_picture
+from interactify.pictures.picture import PictureLike
+from interactify.pictures.value_range import checked_value_range
 from interactify.refinement.history import FIRST_OBJECT, History, Snapshot, Steps, Track, check_name
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.session import Session
@@ -48,7 +49,16 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
     if not isinstance(net, Wrapped):
         raise OptionError(f"Expected a wrapped network, got {type(net).__name__}. Try interactify.wrap(model).")
     header, arrays = read_session(path)
-    picture = open_picture(photo, net.spec.channels)
+    try:
+        value_range = checked_value_range(header["settings"].get("value_range"))
+    except OptionError as cause:
+        raise CheckpointError(f"Expected a whole session, got {path} ({cause}). Try an older copy.") from cause
+    picture = net.picture(photo, value_range)
+    if picture.value_range != value_range:
+        raise CheckpointError(
+            f"Expected the options that {path} was saved under, value_range: {value_range}, got {picture.value_range}. "
+            "Try to wrap with those."
+        )
     if header["photo"] != picture.digest():
         raise CheckpointError(f"Expected the photo that {path} was saved for, unchanged; got another one.")
     if header["network"] != fingerprint(net.unwrap()):
@@ -143,7 +153,7 @@ def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, pro
     (True, True)
     """
     header, entries = read_log(log)
-    session = Session(net, photo, tile=header.get("tile"))
+    session = Session(net, photo, tile=header.get("tile"), value_range=header.get("value_range"))
     height, width = session.size
     if (header.get("height"), header.get("width")) != (height, width):
         expected = f"{with_type(header.get('width'))} wide and {with_type(header.get('height'))} high"

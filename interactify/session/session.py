@@ -18,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 
 from interactify import brs
-from interactify.errors import InteractionError, warn_renamed, with_type, within_memory
+from interactify.errors import InteractionError, warn_renamed, warn_user, with_type, within_memory
 from interactify.interactions.click import Click, Interaction
 from interactify.optim.status import Status
-from interactify.pictures.picture import PictureLike, open_picture
+from interactify.pictures.picture import PictureLike
+from interactify.pictures.value_range import ValueRange
 from interactify.refinement.history import Group, History, Snapshot, Step, Steps, Track, checked_index, edited
 from interactify.refinement.result import Result
 from interactify.refinement.tiled_refiner import open_refiner
@@ -53,16 +54,19 @@ class Session:
         target: int | str | None = None,
         *,
         tile: int | bool | None = None,
+        value_range: ValueRange | None = None,
         ready: bool = True,
     ) -> None:
         """With `ready`, the pass that the first click begins with is run now, so that the click is faster."""
         self.net = net
         self.target = net.target if target is None else net.network.target(target)
         with torch.inference_mode(False), within_memory():  # tensors of a caller's inference mode allow no gradients
-            self.refiner = open_refiner(net, open_picture(photo, net.spec.channels), tile)
+            self.refiner = open_refiner(net, net.picture(photo, value_range), tile)
             self.refiner.initial_step(self.target)
             if ready:
                 self.refiner.passes.ready(self.refiner.first_crop.suffix)
+        if note := self.refiner.picture.dim_note():
+            warn_user(note)
         self.control = Control()
         self.history = History(Snapshot.initial(self.target))
 

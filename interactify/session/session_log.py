@@ -30,6 +30,8 @@ def log_of(history: History, refiner: Refiner) -> str:
     ]
     if refiner.tile:
         lines[0]["tile"] = refiner.tile
+    if refiner.picture.value_range:
+        lines[0]["value_range"] = list(refiner.picture.value_range)
     for track in snapshot.tracks:
         for k, (step, group) in enumerate(zip(track.steps, groups_of(track.steps), strict=True)):
             for each in group:

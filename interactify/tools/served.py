@@ -24,7 +24,7 @@ from interactify.interactions.click import Click
 from interactify.interactions.gestures import Box
 from interactify.interactions.validation import number
 from interactify.interactive import Interactive
-from interactify.pictures.decode import upright
+from interactify.pictures.image_files import upright
 from interactify.predictor.candidates import expected_iou
 from interactify.predictor.photo import ObjectLogits, PromptedPhoto
 from interactify.predictor.prompts import Prompt
@@ -86,7 +86,7 @@ def status_of(error: InteractifyError) -> int:
 def image_of(data: bytes) -> tuple[Image.Image, str]:
     """The picture in the bytes of a file, upright and in its own mode, and the file's SHA-256, by which it is known.
 
-    `interactify.pictures.decode` then reads depth and transparency as it does from the file itself.
+    `interactify.pictures.image_files` then reads depth and transparency as it does from the file itself.
 
     Raises:
         PhotoError: the bytes are no picture, or one of more pixels than PIL opens by default.

@@ -15,7 +15,7 @@ from interactify.evaluation.campaign import Outcome
 from interactify.evaluation.metrics import area_under_curve, clicks_to
 from interactify.evaluation.records import Record
 from interactify.interactions.click import Click
-from interactify.pictures.decode import read_photo, to_uint8
+from interactify.pictures.picture import drawing_of
 
 PANELS = 6
 DETAIL = 800  # pixels of a photo's longest side on a sheet, before the sheet shrinks it further
@@ -63,7 +63,8 @@ def _caption(record: Record, most: int) -> str:
 
 
 def _panel(outcome: Outcome, record: Record) -> draw.Picture:
-    photo = Image.fromarray(to_uint8(read_photo(outcome.photos[record.name])))
+    value_range = outcome.campaign.options.get("value_range")
+    photo = Image.fromarray(drawing_of(outcome.photos[record.name], outcome.channels, value_range))
     mask = _mask(outcome.campaign.mask_path(record.name))
     if mask.size != photo.size:
         raise PhotoError(
