@@ -112,9 +112,8 @@ def thumbnail(path: Path, longest: int, value_range: ValueRange | None = None) -
                 return _jpeg(upright(image).convert("RGB"), quality=80, subsampling=2)
     except Exception as cause:  # decoders raise nearly anything for broken pictures
         raise PhotoError(_damaged(path.name, cause)) from cause
-    small = Image.fromarray(
-        drawing_of(path, value_range=value_range)
-    )  # deep, transparent or with a palette: as a session opens it
+    # Deep, transparent, with a palette, or in a range of values: as a session opens it.
+    small = Image.fromarray(drawing_of(path, value_range=value_range))
     small.thumbnail((longest, longest), reducing_gap=2.0)
     return _jpeg(small, quality=80, subsampling=2)
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy.ndimage import distance_transform_edt
 
 from interactify.errors import OptionError
+from interactify.masks.arrays import checked_mask, plain_array
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -71,8 +72,10 @@ def overlay(
     >>> overlay(photo, mask).shape, bool((overlay(photo, mask)[30, 40] == 200).all())
     ((60, 80, 3), False)
     """
+    photo = plain_array(photo, "the photo")
     _check_picture(photo, "photo")
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != photo.shape[:2]:
+    mask = checked_mask(mask)
+    if mask.shape != photo.shape[:2]:
         raise OptionError(
             f"Expected a mask as (H, W) bool array of the photo's {_size(photo)}, got {_described(mask)}."
         )

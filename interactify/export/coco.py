@@ -68,7 +68,8 @@ def coco_annotation(
     >>> annotation["segmentation"], annotation["area"], annotation["bbox"]
     ([[1, 0, 3, 0, 3, 2, 1, 2]], 4, [1, 0, 2, 2])
     """
-    if not checked_mask(mask).any():
+    mask = checked_mask(mask)
+    if not mask.any():
         raise OptionError("Expected a mask with an object in it, got an empty one. Try leaving it out.")
     if outline not in OUTLINES:
         raise OptionError(f"Expected an outline of {' or '.join(OUTLINES)}, got {outline!r}. Try polygons.")

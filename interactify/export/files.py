@@ -14,11 +14,11 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from interactify.errors import OptionError, with_type
+from interactify.errors import OptionError, text_of, with_type
 
 try:
     import fcntl
@@ -54,6 +54,37 @@ def prepare_folder(path: str | os.PathLike[str]) -> Path:
         reason = cause.strerror or type(cause).__name__
         raise OptionError(f"Can't write to {folder} ({reason}). Name a folder that you may write to.") from cause
     return folder
+
+
+# Formats that readers tell by the ending of a file's name: content of another one would be taken for damaged.
+_ENDINGS: Final = frozenset(
+    (
+        *(".avif", ".bmp", ".csv", ".geojson", ".gif", ".heic", ".jp2", ".jpeg", ".jpg", ".json", ".nii", ".npy"),
+        *(".npz", ".pdf", ".png", ".svg", ".tif", ".tiff", ".txt", ".webp"),
+    )
+)
+
+
+def check_ending(path: str | os.PathLike[str], ending: str) -> None:
+    """Refuse a path whose name ends as files of another format do; any other name is accepted.
+
+    Raises:
+        OptionError: it does; the error names the path with the right ending.
+
+    >>> check_ending("cup.png", ".png"), check_ending("cup.of.tea", ".png")
+    (None, None)
+    """
+    try:
+        named = Path(path)
+        other = named.suffix.lower() in _ENDINGS - {ending}
+    except Exception:  # no path: writing refuses it
+        return
+    if other:
+        better = named.with_suffix(ending)
+        raise OptionError(
+            f"Expected a file's name that ends in {ending}, which is what is written, got {text_of(str(path))}. Try "
+            f"{text_of(str(better))}."
+        )
 
 
 def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> Path:

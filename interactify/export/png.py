@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from interactify.errors import OptionError
-from interactify.export.files import write_whole
-from interactify.masks.arrays import Mask, checked_labels, checked_mask, checked_probability, described
+from interactify.export.files import check_ending, write_whole
+from interactify.masks.arrays import Mask, checked_labels, checked_mask, checked_probability, described, plain_array
 
 
 def write_mask(path: str | os.PathLike[str], mask: Mask) -> Path:
     """Write a mask as an 8-bit greyscale PNG: 255 where the object is, 0 elsewhere.
 
     Args:
-        path: of the file; an existing one is replaced.
-        mask: (H, W) bool.
+        path: of the file, ending in .png; an existing one is replaced.
+        mask: (H, W) bool, or uint8 of only 0 and 1, or 0 and 255.
 
     Returns:
         The file's path.
 
     Raises:
-        OptionError: `mask` is no such array, or the file can't be written.
+        OptionError: `mask` is no such array, the name ends as another format's, or the file can't be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -35,6 +35,7 @@ def write_mask(path: str | os.PathLike[str], mask: Mask) -> Path:
     ...         np.asarray(written).tolist()
     [[255, 0], [0, 255]]
     """
+    check_ending(path, ".png")
     return _write_png(Path(path), Image.fromarray(checked_mask(mask).astype(np.uint8) * 255))
 
 
@@ -62,6 +63,7 @@ def write_labels(path: str | os.PathLike[str], labels: NDArray[Any]) -> Path:
     ...         written.mode, np.asarray(written).tolist(), written.convert("RGB").getpixel((1, 0))
     ('P', [[0, 1], [15, 255]], (128, 0, 0))
     """
+    check_ending(path, ".png")
     image = Image.fromarray(checked_labels(labels))
     if image.mode == "L":
         image.putpalette(voc_palette().tobytes())
@@ -87,6 +89,7 @@ def write_probability_png(path: str | os.PathLike[str], probability: NDArray[np.
     ...         np.asarray(written).tolist()
     [[0, 16384, 65535]]
     """
+    check_ending(path, ".png")
     steps = np.rint(checked_probability(probability).astype(np.float64) * 65535)
     return _write_png(Path(path), Image.fromarray(steps.astype(np.uint16)))
 
@@ -109,6 +112,7 @@ def write_probability_npy(path: str | os.PathLike[str], probability: NDArray[np.
     ...     np.load(write_probability_npy(Path(folder, "p.npy"), np.array([[0, 0.25, 1]])))
     array([[0.  , 0.25, 1.  ]], dtype=float32)
     """
+    check_ending(path, ".npy")
     content = io.BytesIO()
     np.save(content, np.ascontiguousarray(checked_probability(probability), np.float32), allow_pickle=False)
     return write_whole(Path(path), content.getvalue())
@@ -133,6 +137,8 @@ def write_picture(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> P
     ...         written.size
     (5, 2)
     """
+    check_ending(path, ".png")
+    picture = plain_array(picture, "a picture")
     good = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     if not good or not picture.size:
         raise OptionError(f"Expected a picture as (H, W, 3) uint8 array with pixels in it, got {described(picture)}.")

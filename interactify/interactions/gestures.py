@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from interactify.errors import InteractionError, OptionError, with_type
 from interactify.interactions.click import Click, Interaction, check_keys, checked_label
 from interactify.interactions.validation import number, pixel_at, polarity
+from interactify.masks.arrays import plain_array
 from interactify.masks.run_lengths import mask_of_rle, run_lengths
 
 Points = tuple[tuple[float, float], ...]
@@ -150,7 +151,9 @@ class Mask(Interaction):
 
     def within(self, photo_size: tuple[int, int]) -> Mask:
         try:
-            array = np.asarray(self.mask)
+            array = np.asarray(plain_array(self.mask, "a mask"))
+        except OptionError as cause:
+            raise InteractionError(str(cause)) from cause
         except Exception as cause:  # the object's own code decides what it raises
             raise InteractionError(f"Expected a mask as (H, W) bool array, got {with_type(self.mask)}.") from cause
         if array.shape != tuple(photo_size):
@@ -170,7 +173,7 @@ class Mask(Interaction):
 
     def to_json(self) -> dict[str, Any]:
         try:
-            return {"kind": "mask", "rle": run_lengths(np.asarray(self.mask))}
+            return {"kind": "mask", "rle": run_lengths(np.asarray(plain_array(self.mask, "a mask")))}
         except OptionError as cause:
             raise InteractionError(f"{cause} Try `checked` on it first.") from cause
 

@@ -62,8 +62,10 @@ def rounded(value: int | float) -> int:
 
 
 def polarity(value: Any, what: str = "a click's") -> bool:
-    """A bool from a bool of Python, NumPy or torch."""
+    """A bool from a bool of Python, NumPy or torch, or from the whole numbers 0 and 1, as labels of points are."""
     plain = _scalar(value)
-    if not isinstance(plain, bool):
-        raise InteractionError(f"Expected {what} positive to be True or False, got {with_type(value)}.")
-    return plain
+    if isinstance(plain, bool):
+        return plain
+    if isinstance(plain, numbers.Integral) and plain in (0, 1):
+        return bool(plain)
+    raise InteractionError(f"Expected {what} positive to be True or False (or 1 or 0), got {with_type(value)}.")

@@ -16,15 +16,51 @@ Labels = NDArray[np.uint8] | NDArray[np.uint16]
 MOST_LABELS = 2**16 - 1  # what 16 bits hold
 
 
-def checked_mask(mask: Any) -> Mask:
-    """Return a mask (H, W) bool as it is.
+def plain_array(value: Any, what: str) -> Any:
+    """A NumPy array without what its subclass adds: a matrix, or an array of which pixels are masked; else as it is.
 
     Raises:
-        OptionError: it is something else, or has no pixels.
+        OptionError: pixels of it are masked, since nobody knows what they are. `what` it is, for the error.
+
+    >>> plain_array(np.matrix([[True, False]]), "a mask")
+    array([[ True, False]])
     """
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.ndim != 2 or not mask.size:
-        raise OptionError(f"Expected a mask as (H, W) bool array with pixels in it, got {described(mask)}.")
-    return mask
+    if not isinstance(value, np.ndarray) or type(value) is np.ndarray:
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        masked = int(np.ma.count_masked(value))
+        if masked:
+            raise OptionError(
+                f"Expected {what} without masked pixels, got {masked} of them in {described(value)}. Try its "
+                "filled(0), where masked pixels are background."
+            )
+        value = value.data
+    return np.asarray(value)
+
+
+def checked_mask(mask: Any) -> Mask:
+    """Return a mask (H, W) bool as it is; one of uint8 with only 0 and 1, or only 0 and 255, as bool.
+
+    Raises:
+        OptionError: it is something else, has no pixels, or has masked ones.
+
+    >>> checked_mask(np.array([[0, 255]], np.uint8))
+    array([[False,  True]])
+    """
+    mask = plain_array(mask, "a mask")
+    flat = isinstance(mask, np.ndarray) and mask.ndim == 2 and mask.size
+    if flat and mask.dtype == np.bool_:
+        return mask  # type: ignore[no-any-return]
+    if flat and mask.dtype == np.uint8:
+        highest = mask.max()
+        if highest in (0, 1, 255) and ((mask == 0) | (mask == highest)).all():
+            return mask > 0  # type: ignore[no-any-return]
+        hint = " with other values than 0 and 1, or 0 and 255. Try mask > 127, or mask == label"
+    elif flat and mask.dtype.kind in "iuf":
+        hint = f". Try mask > {'0.5' if mask.dtype.kind == 'f' else '0'}"
+    else:
+        hint = ". Try mask.toarray()" if hasattr(mask, "toarray") else ""
+    raise OptionError(f"Expected a mask as (H, W) bool array with pixels in it, got {described(mask)}{hint}.")
 
 
 def checked_masks(masks: Any) -> list[Mask]:
@@ -36,6 +72,7 @@ def checked_masks(masks: Any) -> list[Mask]:
     >>> len(checked_masks(np.ones((4, 6), bool))), len(checked_masks(np.ones((3, 4, 6), bool)))
     (1, 3)
     """
+    masks = plain_array(masks, "masks")
     if isinstance(masks, np.ndarray) and masks.ndim == 2:
         return [checked_mask(masks)]
     if not isinstance(masks, Iterable):
@@ -71,6 +108,7 @@ def checked_labels(labels: Any) -> Labels:
     >>> checked_labels(np.array([[0, 255]])).dtype, checked_labels(np.array([[0, 256]])).dtype
     (dtype('uint8'), dtype('uint16'))
     """
+    labels = plain_array(labels, "labels")
     good = isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" and labels.ndim == 2
     if not good or not labels.size:
         raise OptionError(f"Expected labels as (H, W) array of integers with pixels in it, got {described(labels)}.")
@@ -86,6 +124,7 @@ def checked_probability(probability: Any) -> NDArray[np.floating]:
     Raises:
         OptionError: they are something else, not finite, or outside [0, 1].
     """
+    probability = plain_array(probability, "probabilities")
     good = isinstance(probability, np.ndarray) and probability.dtype.kind == "f" and probability.ndim == 2
     if not good or not probability.size:
         raise OptionError(

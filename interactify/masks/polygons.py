@@ -57,7 +57,7 @@ def polygons(mask: Mask, tolerance: float = 0.0) -> list[Polygon]:
     >>> polygon.outer.tolist(), [hole.tolist() for hole in polygon.holes]
     ([[0.0, 0.0], [4.0, 0.0], [4.0, 3.0], [0.0, 3.0]], [[[2.0, 1.0], [1.0, 1.0], [1.0, 2.0], [2.0, 2.0]]])
     """
-    checked_mask(mask)
+    mask = checked_mask(mask)
     try:
         tolerance = float(tolerance)
     except (ValueError, TypeError) as cause:

@@ -20,7 +20,7 @@ def run_lengths(mask: Mask, *, compressed: bool = True) -> dict[str, Any]:
     """Encode a mask as COCO's run lengths.
 
     Args:
-        mask: (H, W) bool.
+        mask: (H, W) bool, or uint8 of only 0 and 1, or 0 and 255.
         compressed: as text, the way COCO's tools and Segment Anything's do; else as a list of numbers, the way COCO's
             own JSON does for crowds.
 
@@ -37,7 +37,8 @@ def run_lengths(mask: Mask, *, compressed: bool = True) -> dict[str, Any]:
     >>> run_lengths(np.array([[True, True], [True, False]]), compressed=False)
     {'size': [2, 2], 'counts': [0, 3, 1]}
     """
-    height, width = checked_mask(mask).shape
+    mask = checked_mask(mask)
+    height, width = mask.shape
     pixels = mask.ravel(order="F")
     turns = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
     runs = np.diff(np.concatenate(([0], turns, [pixels.size]))).tolist()
