@@ -67,14 +67,6 @@ def warn_renamed(old: str, new: str) -> None:
     warnings.warn(f"{old} is {new} now", DeprecationWarning, stacklevel=3)
 
 
-def warn_user(text: str) -> None:
-    """Warn at the user's own line: the first one outside of this package that led here."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "interactify":
-        frame, level = frame.f_back, level + 1
-    warnings.warn(text, stacklevel=level - 1)
-
-
 def with_type(value: Any) -> str:
     """A value for an error: its text, cut where it is long, and its type."""
     return f"{text_of(value)} ({type(value).__name__})"

@@ -62,7 +62,7 @@ class Interactive(Wrapped):
                 `wrap`.
 
         Warns:
-            UserWarning: the photo has 16 bits, of which only the lower ones are used: it is nearly black.
+            InteractifyWarning: the photo has 16 bits, of which only the lower ones are used: it is nearly black.
 
         Raises:
             PhotoError: the photo can't be read.

@@ -80,10 +80,9 @@ def check_ending(path: str | os.PathLike[str], ending: str) -> None:
     except Exception:  # no path: writing refuses it
         return
     if other:
-        better = named.with_suffix(ending)
         raise OptionError(
-            f"Expected a file's name that ends in {ending}, which is what is written, got {text_of(str(path))}. Try "
-            f"{text_of(str(better))}."
+            f"Expected a file's name that ends in {ending}, which is what is written, got "
+            f"{text_of(named.name)}. Try {text_of(named.with_suffix(ending).name)}."
         )
 
 

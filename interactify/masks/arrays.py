@@ -22,7 +22,7 @@ def plain_array(value: Any, what: str) -> Any:
     Raises:
         OptionError: pixels of it are masked, since nobody knows what they are. `what` it is, for the error.
 
-    >>> plain_array(np.matrix([[True, False]]), "a mask")
+    >>> plain_array(np.ma.masked_array([[True, False]], mask=False), "a mask")
     array([[ True, False]])
     """
     if not isinstance(value, np.ndarray) or type(value) is np.ndarray:

@@ -6,6 +6,9 @@ interleaved by pixel or by band, OME's are an axis of their own before Y and X.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -54,16 +57,18 @@ def array_of_tiff(path: str, channels: int) -> np.ndarray:
     if find_spec("tifffile") is None:
         raise PhotoError(
             f"Expected a picture that Pillow reads whole, got {path!r}, a TIFF of another type or with other bands, "
-            "which needs tifffile. Try pip install tifffile imagecodecs; or read it yourself and give the array "
+            "which needs tifffile. Try pip install 'interactify[tiff]'; or read it yourself and give the array "
             "(H, W, bands), rasterio.open(path).read().transpose(1, 2, 0) for instance."
         )
     import tifffile  # optional: the extra "tiff"
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with _without_log(), tifffile.TiffFile(path) as file:
             series = file.series[0]
             _check_size(path, series.shape)
             array, axes, page = series.asarray(), series.axes, series.keyframe
+            if array.shape != series.shape:
+                raise ValueError(f"shape {array.shape} where {series.shape} was announced")
             samples = page.samplesperpixel if page.photometric == _RGB else 0
             alpha = any(int(kind) in (1, 2) for kind in page.extrasamples)
     except PhotoError:
@@ -85,6 +90,17 @@ def array_of_tiff(path: str, channels: int) -> np.ndarray:
             )
         array = array[..., :3]
     return array
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """What tifffile logs of a broken file would be printed beside the error that tells the same."""
+    logger = logging.getLogger("tifffile")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _check_size(path: str, shape: tuple[int, ...]) -> None:

@@ -111,7 +111,7 @@ def test_the_smallest_pictures(shape):
         ({"photo": np.zeros((5, 5), np.uint8)}, "photo"),
         ({"photo": np.zeros((5, 5, 3))}, "float64"),
         ({"mask": np.zeros((5, 6), bool)}, "5 x 5"),
-        ({"mask": np.zeros((5, 5), np.uint8)}, "uint8"),
+        ({"mask": np.full((5, 5), 7, np.uint8)}, "uint8"),
         ({"opacity": 1.5}, "1.5"),
     ],
 )

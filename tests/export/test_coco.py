@@ -153,7 +153,7 @@ def test_invalid_annotations():
     with pytest.raises(OptionError, match="bezier"):
         coco_annotation(CUP, outline="bezier")
     with pytest.raises(OptionError, match="Expected a mask"):
-        coco_annotation(CUP.astype(np.uint8))
+        coco_annotation(CUP.astype(np.uint8) * 2)
 
 
 @pytest.mark.parametrize(

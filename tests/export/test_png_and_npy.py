@@ -203,7 +203,7 @@ def test_a_folder_without_the_right_to_write(tmp_path):
         tmp_path.chmod(0o700)
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((3, 3)), np.zeros((3, 3), np.uint8), np.zeros((0, 3), bool), [[True]]])
+@pytest.mark.parametrize("wrong", [np.zeros((3, 3)), np.eye(3, dtype=np.uint8) * 2, np.zeros((0, 3), bool), [[True]]])
 def test_an_invalid_mask_is_refused_before_a_file_is_touched(tmp_path, wrong):
     with pytest.raises(OptionError, match="Expected a mask"):
         export.write_mask(tmp_path / "m.png", wrong)

@@ -75,10 +75,18 @@ def test_what_is_no_finite_number_is_no_coordinate(axis, value):
             use()
 
 
-@pytest.mark.parametrize("value", [1, 0, None, "yes", np.array([True]), 1.0])
-def test_positive_is_a_bool(value):
+@pytest.mark.parametrize("value", [2, -1, None, "yes", np.array([True]), 1.0, np.float32(0), torch.tensor([1])])
+def test_positive_is_a_bool_or_one_or_zero(value):
     with pytest.raises(InteractionError, match="True or False"):
         checked(Click(7, 7, value), SIZE)
+
+
+@pytest.mark.parametrize("kind", [int, bool, np.bool_, np.int64, np.uint8, torch.tensor, np.array])
+def test_positive_may_be_one_or_zero(kind):
+    for value in (1, 0):
+        click = Click(7, 7, kind(value))
+        got = checked(click, SIZE)
+        assert got.positive is bool(value) and click.to_json()["positive"] is bool(value)
 
 
 @pytest.mark.parametrize("value", [(7, 7), None, {"x": 1, "y": 2}])
@@ -123,7 +131,7 @@ def test_numpy_and_torch_numbers_are_written_plainly():
         ({"x": 1, "y": None, "positive": True}, "y to be"),
         ({"x": 1, "y": float("nan"), "positive": True}, "finite"),
         ({"x": True, "y": 2, "positive": True}, "x to be"),
-        ({"x": 1, "y": 2, "positive": 1}, "True or False"),
+        ({"x": 1, "y": 2, "positive": 2}, "True or False"),
     ],
 )
 def test_malformed_json_is_a_clear_error(stored, says):

@@ -102,7 +102,7 @@ def test_numbers_of_any_make_become_pixels() -> None:
         (Scribble([(19, 29)]), "swapped"),
         (Scribble([(float("nan"), 2)]), "finite"),
         (Scribble([("1", 2)]), "number of pixels"),  # type: ignore[list-item]
-        (Scribble([(1, 2)], positive=1), "a scribble's positive to be True or False"),  # type: ignore[arg-type]
+        (Scribble([(1, 2)], positive=2), "a scribble's positive to be True or False"),  # type: ignore[arg-type]
         (Scribble([(1, 2)], width=0), "width to be a number of pixels above 0"),
         (Scribble([(1, 2)], width=True), "width to be a number of pixels"),
         (Scribble([(1, 2)], weight=-1), "weight to be a number of clicks above 0"),
