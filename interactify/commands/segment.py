@@ -53,9 +53,9 @@ def run(given: argparse.Namespace) -> int:
     from interactify.commands import click_report
     from interactify.export.files import write_whole
     from interactify.interactions.click import Click, checked
-    from interactify.pictures.picture import open_picture
+    from interactify.pictures.image_files import size_of_file
 
-    size = open_picture(photo).size
+    size = size_of_file(photo, ranged=given.value_range is not None)
     for click in clicks:
         checked(Click(*click), size)
     folder = export.prepare_folder(given.out)

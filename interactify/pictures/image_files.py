@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from interactify.errors import PhotoError
-from interactify.pictures.tiff import array_of_tiff, pillow_reads_all_of
+from interactify.pictures.tiff import array_of_tiff, pillow_reads_all_of, size_of_tiff
 
 # Formats of arrays, by the ending of their names: who reads them, since nobody would save them as PNG.
 _READERS: Final = {
@@ -80,6 +80,19 @@ def array_of_file(path: str | os.PathLike, channels: int, *, ranged: bool) -> np
             f"Expected a readable picture, got {name!r}: {problem or type(problem).__name__}. "
             "It may be damaged or truncated. Try to copy or download it again, or save it again as PNG."
         ) from problem
+
+
+def size_of_file(path: str | os.PathLike, *, ranged: bool) -> tuple[int, int]:
+    """(H, W) of a picture file, upright, for any network; it is decoded, so that damage is found.
+
+    Raises:
+        PhotoError: the file is missing, no picture, or damaged.
+    """
+    name = _existing(path)
+    if not pillow_reads_all_of(name, 3, ranged=ranged):
+        return size_of_tiff(name)
+    height, width = array_of_file(name, 3, ranged=ranged).shape[:2]
+    return height, width
 
 
 def array_of_image(image: Image.Image, channels: int, *, ranged: bool) -> np.ndarray:

@@ -54,6 +54,33 @@ def array_of_tiff(path: str, channels: int) -> np.ndarray:
     Raises:
         PhotoError: tifffile is not installed, the file is damaged, too large, or holds several pictures.
     """
+    with _series(path) as series:
+        array, axes, page = series.asarray(), series.axes, series.keyframe
+        if array.shape != series.shape:
+            raise ValueError(f"shape {array.shape} where {series.shape} was announced")
+        samples = page.samplesperpixel if page.photometric == _RGB else 0
+        alpha = any(int(kind) in (1, 2) for kind in page.extrasamples)
+    array = _bands_last(path, array, axes, channels)
+    if array.ndim == 3 and array.shape[2] == 4 and channels in (1, 3) and not alpha:
+        if samples != 4:
+            raise PhotoError(
+                f"Expected 1 or 3 bands, got {path!r} with 4, of which none is transparency. Try to choose: "
+                "tifffile.imread(path)[..., :3]."
+            )
+        array = array[..., :3]
+    return array
+
+
+def size_of_tiff(path: str) -> tuple[int, int]:
+    """(H, W) of the picture in a TIFF file, whose values are not read. Raises as `array_of_tiff`."""
+    with _series(path) as series:
+        height, width = (int(series.shape[series.axes.index(axis)]) for axis in "YX")
+    return height, width
+
+
+@contextmanager
+def _series(path: str) -> Iterator[Any]:
+    """The file's first picture, open; what is raised of it is a PhotoError."""
     if find_spec("tifffile") is None:
         raise PhotoError(
             f"Expected a picture that Pillow reads whole, got {path!r}, a TIFF of another type or with other bands, "
@@ -66,11 +93,7 @@ def array_of_tiff(path: str, channels: int) -> np.ndarray:
         with _without_log(), tifffile.TiffFile(path) as file:
             series = file.series[0]
             _check_size(path, series.shape)
-            array, axes, page = series.asarray(), series.axes, series.keyframe
-            if array.shape != series.shape:
-                raise ValueError(f"shape {array.shape} where {series.shape} was announced")
-            samples = page.samplesperpixel if page.photometric == _RGB else 0
-            alpha = any(int(kind) in (1, 2) for kind in page.extrasamples)
+            yield series
     except PhotoError:
         raise
     except Exception as cause:  # broken files raise nearly anything, and so do codecs that are missing
@@ -81,15 +104,6 @@ def array_of_tiff(path: str, channels: int) -> np.ndarray:
         )
         reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         raise PhotoError(f"Expected a readable TIFF, got {path!r}: {reason}. {hint}") from cause
-    array = _bands_last(path, array, axes, channels)
-    if array.ndim == 3 and array.shape[2] == 4 and channels in (1, 3) and not alpha:
-        if samples != 4:
-            raise PhotoError(
-                f"Expected 1 or 3 bands, got {path!r} with 4, of which none is transparency. Try to choose: "
-                "tifffile.imread(path)[..., :3]."
-            )
-        array = array[..., :3]
-    return array
 
 
 @contextmanager
