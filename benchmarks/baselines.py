@@ -24,6 +24,7 @@ from scipy.sparse.csgraph import laplacian
 from scipy.sparse.linalg import spsolve
 
 from interactify import Click, Interactive, OptionError
+from interactify.errors import extra
 from interactify.interactions.click import checked
 from interactify.interactions.constraints import combine
 from interactify.pictures.decode import PhotoLike, read_photo, to_uint8
@@ -286,6 +287,5 @@ def required(module: str, name: str) -> Any:
         return import_module(module)
     except ImportError as cause:
         raise OptionError(
-            f"Expected {name} for this baseline, got an error on importing it ({cause}). "
-            "Try pip install 'interactify[baselines]'."
+            f"Expected {name} for this baseline, got an error on importing it ({cause}). Try {extra('baselines')}."
         ) from cause

@@ -4,7 +4,7 @@
 
 The first is the sheet of the cat that `make demo` draws. For the others a browser shows the page.
 
-Needs Debian's chromium on the path, and playwright (`pip install 'interactify[test]'`).
+Needs Debian's chromium on the path, and playwright (`pip install -e '.[test]'`).
 """
 
 from __future__ import annotations

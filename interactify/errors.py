@@ -67,6 +67,15 @@ def warn_renamed(old: str, new: str) -> None:
     warnings.warn(f"{old} is {new} now", DeprecationWarning, stacklevel=3)
 
 
+def extra(name: str) -> str:
+    """The command that installs an optional extra, for an error: there is no release yet, so from a clone.
+
+    >>> f"Try {extra('napari')}."
+    "Try pip install -e '.[napari]' in a clone of interactify."
+    """
+    return f"pip install -e '.[{name}]' in a clone of interactify"
+
+
 def with_type(value: Any) -> str:
     """A value for an error: its text, cut where it is long, and its type."""
     return f"{text_of(value)} ({type(value).__name__})"

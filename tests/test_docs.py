@@ -7,7 +7,6 @@ import importlib.util
 import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -16,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from interactify import zoo
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -48,10 +45,8 @@ def examples(text: str) -> Iterator[Example]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_its_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The blocks of a page are run in order, as one script, in a folder that holds a photo.jpg."""
+    """The blocks of a page are run in order, as one script, in an empty folder: what they need, they make."""
     monkeypatch.chdir(tmp_path)
-    (cup,) = (photo.path for photo in zoo.photos() if photo.name == "coffee")
-    shutil.copy(cup, "photo.jpg")
     names: dict[str, object] = {"__name__": "__example__"}
     for example in examples(page.read_text(encoding="utf-8")):
         if example.reason:
@@ -61,6 +56,15 @@ def test_its_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         code = compile("\n" * (example.line - 1) + example.code, str(page), "exec")
         with contextlib.redirect_stdout(io.StringIO()):
             exec(code, names)
+
+
+def test_extras_are_installed_from_a_clone():
+    """There is no release: what pip finds under this name is not this project, or nothing."""
+    sources = [each for folder in ("interactify", "adapters", "benchmarks") for each in (ROOT / folder).rglob("*.py")]
+    assert len(sources) > 100
+    for path in [*PAGES, ROOT / "CONTRIBUTING.md", *sources]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"interactify\[|pip install interactify", text), f"{path} takes a release for granted"
 
 
 def test_finding_examples():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from interactify.commands.network_options import add_network_options, network
-from interactify.errors import OptionError
+from interactify.errors import OptionError, extra
 
 if TYPE_CHECKING:  # at run time it would load torch, and `interactify --help` reads this module
     from interactify.app.store.project import Project
@@ -46,7 +46,7 @@ def run(given: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C; returns the exit status."""
     for package in ("anyio", "starlette", "uvicorn"):
         if find_spec(package) is None:
-            raise OptionError(f"The page needs {package}, which is not installed. Try pip install 'interactify[app]'.")
+            raise OptionError(f"The page needs {package}, which is not installed. Try {extra('app')}.")
     # Not at the top: these need the optional packages, and load torch.
     from interactify.app.security import Access
     from interactify.app.store.folder_lock import folder_lock

@@ -9,7 +9,7 @@ import tempfile
 from typing import Any
 
 from interactify.commands.network_options import add_device_option, add_network_options, network
-from interactify.errors import OptionError
+from interactify.errors import OptionError, extra
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def run(given: argparse.Namespace) -> int:
         except ImportError as cause:
             raise OptionError(
                 f"Label Studio's backend needs label-studio-ml, which can't be imported ({cause}). "
-                "Try pip install 'interactify[label-studio]', in a virtual environment of its own."
+                f"Try {extra('label-studio')}, in a virtual environment of its own."
             ) from cause
         from werkzeug.serving import run_simple
 

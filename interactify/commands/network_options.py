@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from interactify.errors import OptionError
 
 if TYPE_CHECKING:  # it loads torch, and `interactify --help` reads this module
     from interactify.interactive import Interactive
@@ -18,7 +21,7 @@ package.module:function, which builds and returns a network"""
 # The arguments of `interactify.wrap` that the command line takes.
 OPTIONS = (
     *("target", "output", "variables", "energy", "solver", "mean", "std", "resolution", "divisor", "activation"),
-    *("adapter", "stem", "propagation", "zoom", "mirror", "value_range"),
+    *("class_names", "adapter", "stem", "propagation", "zoom", "mirror", "value_range"),
 )
 
 
@@ -27,6 +30,9 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("network and refinement")
     group.add_argument("--model", default="zoo", help=MODEL_HELP)
     group.add_argument("--target", type=_class, metavar="CLASS", help="what a positive click means: an index or a name")
+    group.add_argument(
+        "--class-names", type=class_names, metavar="NAME,...", help="the classes' names in order; @FILE: one a line"
+    )
     group.add_argument("--output", metavar="KEY", help="where in the network's output the map is: a key or dotted path")
     group.add_argument(
         "--variables", metavar="NAME", help="what refinement changes: input, maps, kernels, scale_bias@LAYER"
@@ -86,6 +92,21 @@ def note_random_weights(model: str) -> None:
 
 def _class(text: str) -> int | str:
     return int(text) if text.strip().isdecimal() else text
+
+
+def class_names(text: str) -> tuple[str, ...]:
+    """Read names separated by commas, or the lines of @FILE; argparse names this function in its error.
+
+    >>> class_names("road, sky")
+    ('road', 'sky')
+    """
+    if not text.startswith("@"):
+        return tuple(name.strip() for name in text.split(","))
+    try:
+        lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as cause:
+        raise OptionError(f"Expected --class-names @FILE with a name on each line, got {text}: {cause}.") from cause
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def numbers(text: str) -> float | tuple[float, ...]:

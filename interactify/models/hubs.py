@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from interactify.checkpoints import load_into, read_weights
-from interactify.errors import CheckpointError, ModelError
+from interactify.errors import CheckpointError, ModelError, extra
 
 Options = dict[str, Any]
 
@@ -71,8 +71,7 @@ def from_transformers(name: str, options: Options, checkpoint: Path | None) -> n
         import transformers
     except ImportError as cause:
         raise ModelError(
-            "Expected the package transformers for transformers/…, got none. "
-            "Try pip install 'interactify[transformers]'."
+            f"Expected the package transformers for transformers/…, got none. Try {extra('transformers')}."
         ) from cause
     kinds = ("AutoModelForSemanticSegmentation", "AutoModelForUniversalSegmentation")
     failures = []

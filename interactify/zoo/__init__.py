@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +12,8 @@ import torch
 from torch import nn
 
 from interactify.checkpoints import load_into, read_config, read_weights, weights_in
-from interactify.errors import CheckpointError
+from interactify.errors import CheckpointError, OptionError
+from interactify.export.files import prepare_folder, write_whole
 from interactify.interactions.click import Click
 
 FOLDER = Path(str(files(__name__)))
@@ -89,6 +91,34 @@ def photos() -> list[DemoPhoto]:
         raise CheckpointError(
             f"Expected a list of photos in {folder / 'photos.json'}, got: {error}. {_REINSTALL}"
         ) from error
+
+
+def write_photos(folder: str | os.PathLike[str] = ".") -> list[Path]:
+    """Write the embedded photos to a folder, as files to try things on: cat.jpg, coffee.jpg and astronaut.jpg.
+
+    Args:
+        folder: where; it is created where missing. By default the current folder.
+
+    Returns:
+        Their paths, in the order of `photos`.
+
+    Raises:
+        OptionError: a file of the same name has another content, or the folder can't be written to. Nothing is written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in write_photos(folder)]
+    ['cat.jpg', 'coffee.jpg', 'astronaut.jpg']
+    """
+    into = prepare_folder(folder)
+    contents = {into / photo.path.name: photo.path.read_bytes() for photo in photos()}
+    absent = [path for path in contents if not path.exists()]
+    for path, content in contents.items():
+        if path not in absent and (not path.is_file() or path.read_bytes() != content):
+            raise OptionError(f"Expected no file {path}, or the embedded photo, got another one. Try another folder.")
+    for path in absent:
+        write_whole(path, contents[path])
+    return list(contents)
 
 
 _REINSTALL = "The files come with the package: try to install interactify again."

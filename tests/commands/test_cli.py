@@ -29,6 +29,9 @@ def build():
         conv.bias.zero_()
     return conv
 
+def three_classes():
+    return nn.Conv2d(3, 3, 1)
+
 def interrupted():
     raise KeyboardInterrupt
 
@@ -54,6 +57,24 @@ def folder(tmp_path, monkeypatch):
 
 
 BUILD = ["--model", "network_for_cli:build"]
+
+
+def test_python_m_interactify_is_the_command_line():
+    done = subprocess.run([sys.executable, "-m", "interactify", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"interactify {interactify.__version__}\n")
+
+
+def test_class_names(folder, capsys: pytest.CaptureFixture[str]):
+    words = ["inspect", "--model", "network_for_cli:three_classes", "--target", "big tree"]
+    assert cli.main([*words, "--class-names", "sky, road,big tree"]) == 0
+    assert "class 2 (big tree)" in capsys.readouterr().out
+    (folder / "names.txt").write_text("sky\n\nroad, street\nbig tree\n")
+    assert cli.main([*words, "--class-names", "@names.txt"]) == 0
+    assert "3: sky, road, street, big tree" in capsys.readouterr().out
+    assert cli.main([*words, "--class-names", "@absent.txt"]) == 2
+    assert "@absent.txt" in _only_line(capsys)
+    assert cli.main([*words, "--class-names", "sky,big tree"]) == 2
+    assert "Expected 3 class names" in _only_line(capsys)
 
 
 def _only_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -298,7 +298,7 @@ def test_the_command_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setitem(sys.modules, "interactify.tools.label_studio", None)
     assert cli.main(["label-studio"]) == 2
-    assert "interactify[label-studio]" in capsys.readouterr().err
+    assert ".[label-studio]" in capsys.readouterr().err
     assert cli.main(["label-studio", "--port", "99999"]) == 2
 
 

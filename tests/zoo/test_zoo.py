@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from interactify import zoo
-from interactify.errors import CheckpointError
+from interactify.errors import CheckpointError, OptionError
 
 SALIENCY = zoo.FOLDER / "saliency"
 
@@ -127,3 +127,18 @@ def test_a_damaged_list_of_photos_is_a_checkpoint_error(monkeypatch, tmp_path: P
     monkeypatch.setattr(zoo, "FOLDER", tmp_path)
     with pytest.raises(CheckpointError, match=r"photos\.json"):
         zoo.photos()
+
+
+def test_photos_are_written_and_no_other_file_is_lost(tmp_path: Path):
+    into = tmp_path / "new"
+    assert zoo.write_photos(into) == [into / f"{name}.jpg" for name in ("cat", "coffee", "astronaut")]
+    for photo in zoo.photos():
+        assert (into / f"{photo.name}.jpg").read_bytes() == photo.path.read_bytes()
+    (into / "cat.jpg").unlink()
+    (into / "coffee.jpg").write_bytes(b"mine")
+    with pytest.raises(OptionError, match=r"coffee\.jpg"):
+        zoo.write_photos(into)
+    assert [path.name for path in into.iterdir() if path.name == "cat.jpg"] == [], "nothing is written"
+    assert (into / "coffee.jpg").read_bytes() == b"mine"
+    (into / "coffee.jpg").unlink()
+    assert zoo.write_photos(into) == zoo.write_photos(into)
