@@ -29,7 +29,7 @@ def pictured(
     Args:
         photo: (H, W, 3) uint8; not changed.
         mask: (H, W) bool.
-        interactions: those of a session. A `Mask` is not drawn.
+        interactions: those of a session. `Mask` and `Labels` are not drawn.
         colour, opacity: of the mask's tint.
 
     Returns:

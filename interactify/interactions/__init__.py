@@ -2,12 +2,13 @@
 
 from interactify.interactions.click import Click, Interaction, checked
 from interactify.interactions.click_maps import interaction_maps
-from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble, interaction_from_json
+from interactify.interactions.gestures import Box, Labels, Lasso, Mask, Paint, Scribble, interaction_from_json
 
 __all__ = [
     "Box",
     "Click",
     "Interaction",
+    "Labels",
     "Lasso",
     "Mask",
     "Paint",

@@ -7,18 +7,19 @@ in effect contradicts. An interaction that keeps none is overruled, and this is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interactify.interactions.click import Click, Interaction
-from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
+from interactify.interactions.gestures import UNKNOWN, Box, Labels, Lasso, Mask, Paint, Scribble
 from interactify.interactions.rasterise import points_inside, points_under
 from interactify.interactions.sampling import (
     background_points,
     deepest_pixel,
+    label_points,
     mask_points,
     scribble_points,
     traced_pixels,
@@ -27,7 +28,7 @@ from interactify.pictures.window import Pixels
 
 TARGET: Final = -1  # stands for the session's own target among the labels
 FINEST: Final = 2**0.5  # pixels: the least width of a scribble, so that it covers every pixel it passes through
-MASK_WEIGHT: Final = 8.0  # in clicks: of all points together that stand for an initial mask
+MASK_WEIGHT: Final = 8.0  # in clicks: of all points together that stand for an initial mask or label map
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class Constraints:
         owners: (n,) int64, the index in `interactions` of the one that gave each point.
         region: everything outside it is background; None without one.
         strokes: those that erase and restore.
-        mask: the initial mask; None without one.
+        mask: the initial mask or label map; None without one.
         assume_centre: whether the region's deepest pixel may be taken for the object.
     """
 
@@ -61,14 +62,19 @@ class Constraints:
     owners: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     region: Box | Lasso | None = None
     strokes: tuple[Paint, ...] = ()
-    mask: Mask | None = None
+    mask: Mask | Labels | None = None
     assume_centre: bool = False
 
     @property
     def region_only(self) -> bool:
         """Whether a region alone tells where the object is: no click, scribble or mask does."""
         own = self.required & self.positive & (self.labels == TARGET)
-        return self.region is not None and not own.any() and self.mask is None
+        return self.region is not None and not own.any() and not isinstance(self.mask, Mask)
+
+    def only(self, these: NDArray[np.bool_], weights: NDArray[np.float64]) -> Constraints:
+        """With some of the points only, and with other weights, (n,) for all points."""
+        names = "points", "positive", "labels", "required", "owners"
+        return replace(self, weights=weights[these], **{name: getattr(self, name)[these] for name in names})
 
     def same_labels(self, other: Constraints) -> bool:
         """Whether the same points have the same labels and weights."""
@@ -140,7 +146,7 @@ class _Combination:
         self.overruled: set[int] = set()
         self.region: Box | Lasso | None = None
         self.strokes: list[Paint] = []  # the newest first
-        self.mask: Mask | None = None
+        self.mask: Mask | Labels | None = None
         self._at: dict[tuple[int, int], list[_Point]] = {}  # by pixel: its labels in effect
         self._marked: list[_Point] = []  # labels of clicks, and of all pixels under scribbles
         self._scribbles: list[tuple[Scribble, _Point]] = []  # and one of its points, to compare labels with
@@ -155,7 +161,7 @@ class _Combination:
         elif isinstance(each, Paint):
             in_effect = self._add_stroke(each)
         else:
-            assert isinstance(each, Mask)
+            assert isinstance(each, (Mask, Labels))
             in_effect = self._add_mask(index, each)
         if not in_effect:
             self.overruled.add(index)
@@ -201,13 +207,19 @@ class _Combination:
         self.strokes.append(stroke)
         return True
 
-    def _add_mask(self, index: int, mask: Mask) -> bool:
+    def _add_mask(self, index: int, mask: Mask | Labels) -> bool:
         if self.mask is not None:
             return False
-        points, labels = mask_points(mask)
+        if isinstance(mask, Mask):
+            points, positive = mask_points(mask)
+            labels = [TARGET] * len(points)
+        else:
+            points, classes = label_points(mask)
+            positive = np.ones(len(points), bool)
+            labels = [TARGET if label == self.own else label for label in classes.tolist()]
         weight = MASK_WEIGHT / max(1, len(points))
-        labelled = zip(points.tolist(), labels.tolist(), strict=True)
-        self._keep(index, [_Point(x, y, positive, TARGET, weight, required=False) for (x, y), positive in labelled])
+        labelled = zip(points.tolist(), positive.tolist(), labels, strict=True)
+        self._keep(index, [_Point(x, y, yes, label, weight, required=False) for (x, y), yes, label in labelled])
         self.mask = mask
         return True
 
@@ -222,8 +234,15 @@ class _Combination:
         """Those of the points that no newer constraint contradicts."""
         inside: list[bool | None] = [None] * len(points)  # the object's mask there, by initial mask, region and strokes
         pixels = _pixels(points)
-        if self.mask is not None:
+        excluded = np.zeros(len(points), bool)  # labels of other classes that a label map contradicts
+        if isinstance(self.mask, Mask):
             inside = self.mask.mask[pixels[:, 1], pixels[:, 0]].tolist()
+        elif self.mask is not None:
+            classes = self.mask.labels[pixels[:, 1], pixels[:, 0]]
+            if self.own is not None:
+                inside = [None if each == UNKNOWN else bool(each == self.own) for each in classes]
+            same = np.array([p.positive == (p.label == each) for p, each in zip(points, classes, strict=True)], bool)
+            excluded = ~same & (classes != UNKNOWN) & [p.label != TARGET for p in points]
         if self.region is not None:
             within = points_inside(self.region, pixels)
             inside = [each if in_region else False for each, in_region in zip(inside, within, strict=True)]
@@ -235,7 +254,7 @@ class _Combination:
             crossed |= points_under(scribble, pixels, FINEST) & [self._contradict(p, like) for p in points]
         return [
             p
-            for p, is_inside, is_crossed in zip(points, inside, crossed, strict=True)
+            for p, is_inside, is_crossed in zip(points, inside, crossed | excluded, strict=True)
             if self._confirmed(p)
             or (
                 not is_crossed

@@ -1,4 +1,4 @@
-"""Interactions beyond the click: scribbles, boxes, lassos, initial masks, and strokes that erase and restore."""
+"""Interactions beyond the click: scribbles, boxes, lassos, strokes that erase, initial masks and label maps."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from interactify.masks.arrays import plain_array
 from interactify.masks.run_lengths import mask_of_rle, run_lengths
 
 Points = tuple[tuple[float, float], ...]
+UNKNOWN: Final = -1  # in a checked label map: pixels whose class is not known
+MOST_CLASSES: Final = 2**15  # a label map is kept as int16
 MAX_POINTS: Final = 100_000  # of a stroke or outline: more is a mistake, and would take minutes
 
 
@@ -178,6 +180,73 @@ class Mask(Interaction):
             raise InteractionError(f"{cause} Try `checked` on it first.") from cause
 
 
+@dataclass(frozen=True, eq=False)
+class Labels(Interaction):
+    """An initial label map to refine: the class of every pixel, as a network or a person gave it.
+
+    It is what `Session.class_map` returns. Later clicks change those pieces of it that they contradict, where the
+    network then predicts otherwise; the rest stays. Where the network itself predicts another class than the map, it is
+    pulled towards the map as far as possible. For networks of two or more classes that exclude each other.
+
+    Args:
+        labels: (H, W) whole numbers, of the photo's size: the index of each pixel's class.
+        ignore: the value of pixels whose class is not known, as are masked ones of a masked array: there the network's
+            own prediction counts. None where every value is a class.
+
+    >>> Labels(np.array([[0, 2], [255, 1]])).within((2, 2)).labels
+    array([[ 0,  2],
+           [-1,  1]], dtype=int16)
+    """
+
+    labels: NDArray[np.int16]
+    ignore: int | None = 255
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Labels) and self.ignore == other.ignore and np.array_equal(self.labels, other.labels)
+
+    def __hash__(self) -> int:
+        return hash(np.asarray(self.labels, np.int64).tobytes())  # equal maps of any dtype have the same hash
+
+    def within(self, photo_size: tuple[int, int]) -> Labels:
+        """The same, checked: int16, with -1 where the class is not known."""
+        try:
+            array = np.asarray(self.labels)
+            known = ~np.ma.getmaskarray(self.labels)
+        except Exception as cause:  # the object's own code decides what it raises
+            raise InteractionError(f"Expected a label map as (H, W) array, got {with_type(self.labels)}.") from cause
+        if array.shape != tuple(photo_size):
+            height, width = photo_size
+            raise InteractionError(
+                f"Expected a label map of the photo's size, ({height}, {width}), got one of shape {array.shape}."
+            )
+        if array.dtype.kind not in "iu":
+            hint = "Mask(mask) for one object" if array.dtype.kind == "b" else "labels.astype(int)"
+            raise InteractionError(f"Expected a label map of whole numbers, got {array.dtype}. Try {hint}.")
+        if self.ignore is not None:
+            ignore = number("ignore", self.ignore, "a label map's", "whole number")
+            known &= array != ignore
+        if not known.any():
+            raise InteractionError("Expected a label map with the class of at least one pixel, got none. Try a click.")
+        lowest, highest = int(array[known].min()), int(array[known].max())
+        if lowest < 0 or highest >= MOST_CLASSES:
+            wrong = lowest if lowest < 0 else highest
+            raise InteractionError(
+                f"Expected classes from 0 to {MOST_CLASSES - 1} in a label map, got {wrong}. Try ignore={wrong} where "
+                "it stands for pixels of no known class."
+            )
+        own = np.full(array.shape, UNKNOWN, np.int16)  # a copy: the caller may change the array later
+        own[known] = array[known]
+        own.setflags(write=False)
+        return Labels(own, UNKNOWN)
+
+    def to_json(self) -> dict[str, Any]:
+        own = self.within(np.asarray(self.labels).shape).labels
+        if own.ndim != 2:
+            raise InteractionError(f"Expected a label map as (H, W) array, got one of shape {own.shape}.")
+        found = np.unique(own[own != UNKNOWN]).tolist()
+        return {"kind": "labels", "classes": {str(index): run_lengths(own == index) for index in found}}
+
+
 def interaction_from_json(entry: Mapping[str, Any]) -> Interaction:
     """The interaction that its `to_json` wrote; not checked against any photo.
 
@@ -207,12 +276,28 @@ def _mask_of(rle: Any) -> Mask:
         raise InteractionError(f"Expected a mask as run lengths: {cause}") from cause
 
 
+def _labels_of(classes: Any) -> Labels:
+    try:
+        masks = {int(index): mask_of_rle(rle) for index, rle in classes.items()}
+        labels = np.full(next(iter(masks.values())).shape, UNKNOWN, np.int16)
+        for index, mask in masks.items():
+            if index not in range(MOST_CLASSES) or (labels[mask] != UNKNOWN).any():
+                raise ValueError(f"class {index} is none, or has pixels of another one")
+            labels[mask] = index
+    except (AttributeError, IndexError, OptionError, MemoryError, StopIteration, TypeError, ValueError) as cause:
+        raise InteractionError(
+            f"Expected a label map as run lengths of each class: {type(cause).__name__}, {cause}"
+        ) from cause
+    return Labels(labels, UNKNOWN)
+
+
 _KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[..., Interaction]]] = {
     "scribble": (("points",), ("positive", "width", "weight", "label"), Scribble),
     "paint": (("points",), ("width", "positive"), Paint),
     "box": (("left", "top", "right", "bottom"), (), Box),
     "lasso": (("points",), (), Lasso),
     "mask": (("rle",), (), lambda rle: _mask_of(rle)),
+    "labels": (("classes",), (), lambda classes: _labels_of(classes)),
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from interactify.interactions.gestures import MAX_POINTS, Box, Lasso, Mask, Scribble
+from interactify.interactions.gestures import MAX_POINTS, UNKNOWN, Box, Labels, Lasso, Mask, Scribble
 from interactify.interactions.rasterise import bounds, points_inside, points_under
 from interactify.pictures.window import Pixels
 
@@ -17,6 +17,7 @@ SPACING: Final = 1 / 96  # of the photo's longer side: the least distance betwee
 OUTSIDE: Final = 0.12  # of a box's sides: how far outside it its background points are
 CENTRE_GRID: Final = 1024  # the most grid lines along a lasso's longer side to search for its deepest pixel
 MASK_GRID: Final = 16  # points of a mask along the longer side of their grid
+CLASS_GRID: Final = 8  # and of each class of a label map
 
 
 def scribble_points(scribble: Scribble, photo_size: tuple[int, int]) -> Pixels:
@@ -72,19 +73,36 @@ def deepest_pixel(region: Box | Lasso) -> tuple[int, int]:
 
 def mask_points(mask: Mask) -> tuple[Pixels, NDArray[np.bool_]]:
     """(n, 2) pixels of two grids, over the photo and over the object's bounding box, and the mask's values there."""
-    height, width = mask.mask.shape
-    rows, columns = np.flatnonzero(mask.mask.any(1)), np.flatnonzero(mask.mask.any(0))
-    spans = [(0, height, 0, width)]
-    if len(rows):
-        spans.append((rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
-    found = []
-    for top, bottom, left, right in spans:
-        step = max(bottom - top, right - left) / MASK_GRID
-        ys = np.unique(np.arange(top + step / 2, bottom, max(1.0, step)).astype(int))
-        xs = np.unique(np.arange(left + step / 2, right, max(1.0, step)).astype(int))
-        found.append(np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2))
+    found = [_grid(np.ones_like(mask.mask), MASK_GRID)]
+    if mask.mask.any():
+        found.append(_grid(mask.mask, MASK_GRID))
     points = np.unique(np.concatenate(found), axis=0).astype(np.int64)
     return points, mask.mask[points[:, 1], points[:, 0]]
+
+
+def label_points(labels: Labels) -> tuple[Pixels, NDArray[np.int64]]:
+    """(n, 2) pixels of known classes, in grids over the photo and over each class's bounding box; and their classes."""
+    array = labels.labels
+    known = array != UNKNOWN
+    found = [_grid(np.ones_like(known), MASK_GRID)]
+    for label in np.unique(array[known]):
+        own = array == label
+        points = _grid(own, CLASS_GRID)
+        points = points[own[points[:, 1], points[:, 0]]]
+        found.append(points if len(points) else np.argwhere(own)[:1, ::-1])
+    points = np.unique(np.concatenate(found), axis=0).astype(np.int64)
+    points = points[known[points[:, 1], points[:, 0]]]
+    return points, array[points[:, 1], points[:, 0]].astype(np.int64)
+
+
+def _grid(mask: NDArray[np.bool_], count: int) -> Pixels:
+    """(n, 2) pixels of a grid over a mask's bounding box, `count` along its longer side."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    step = max(bottom - top, right - left) / count
+    ys = np.unique(np.arange(top + step / 2, bottom, max(1.0, step)).astype(int))
+    xs = np.unique(np.arange(left + step / 2, right, max(1.0, step)).astype(int))
+    return np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
 
 
 def _evenly(scribble: Scribble, apart: float, most: int) -> NDArray[np.float64]:

@@ -9,15 +9,17 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interactify.errors import ModelError, NonFiniteError, OptionError, ran_out
+from interactify.errors import InteractionError, ModelError, NonFiniteError, OptionError, ran_out
 from interactify.inspection.activation import BeforeActivation
 from interactify.inspection.outputs import resized, to_logits
 from interactify.inspection.probe import mark_stem
 from interactify.inspection.spec import ModelSpec
 from interactify.interactions.click import Interaction, checked
+from interactify.interactions.gestures import Labels
 from interactify.network.targets import class_index, target_logit
 from interactify.pictures.resize_pad import SMALLEST, View
 
@@ -63,6 +65,8 @@ class Network:
         Raises InteractionError for an invalid one, OptionError for a class the network doesn't have.
         """
         own = checked(interaction, photo_size)
+        if isinstance(own, Labels):
+            self._check_classes(own)
         label = getattr(own, "label", None)
         if label is None:
             return own
@@ -70,6 +74,26 @@ class Network:
         if index is None:  # "clicked" is a target, but not a class
             raise OptionError(f"Expected label to be a class's index or name, got {label!r}.")
         return replace(own, label=index)  # type: ignore[type-var]
+
+    def _check_classes(self, labels: Labels) -> None:
+        """Raise InteractionError for a label map that is none of this network's classes."""
+        output = self.spec.output
+        if output.classes < 2:
+            raise InteractionError(
+                "Expected a network of several classes for a label map, got one class only. Try Mask(labels == 1)."
+            )
+        if output.activation == "sigmoid":
+            raise InteractionError(
+                "Expected classes that exclude each other for a label map, got a network with a sigmoid for each. Try "
+                "an object for each class, session.add_object(target=1), and Mask(labels == 1)."
+            )
+        if int(labels.labels.max()) >= output.classes:
+            unknown = [each for each in np.unique(labels.labels).tolist() if each >= output.classes]
+            raise InteractionError(
+                f"Expected a label map of the network's classes, 0 to {output.classes - 1}, got "
+                f"{', '.join(map(str, unknown[:5]))}{', …' if len(unknown) > 5 else ''}. Try ignore=… for pixels of no "
+                "known class, or change the values to those of the network."
+            )
 
     def image(self, photo: Tensor, view: View) -> Tensor:
         """A photo (C, H, W) in [0, 1] as the network reads it: (1, C, h', w'), normalised, on its device."""

@@ -17,7 +17,8 @@ from interactify.pictures.picture import PictureLike
 from interactify.pictures.window import Window, whole
 from interactify.predictor.prompts import LOW, Prompt, mask_of
 from interactify.refinement.layers import CERTAIN
-from interactify.refinement.next_step import merged_mask, next_step
+from interactify.refinement.merge import merged_mask
+from interactify.refinement.next_step import next_step
 from interactify.refinement.result import Result
 from interactify.session.session import Session
 

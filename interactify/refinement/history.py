@@ -22,13 +22,17 @@ Group = tuple[Interaction, ...]
 """Interactions that are refined together, as one step."""
 
 
+InitialMap = NDArray[np.bool_] | NDArray[np.int16]
+"""(H, W): an initial mask; or a label map, with -1 where the class is not known."""
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """The state of an object after one refinement: all its interactions so far, the variables' values, the result.
 
     `log_odds` (1, T, h', w') are the displayed log-odds of each of the `targets`, classes of which the first is the
-    object's own. `initial_mask` (H, W) is the mask that the object began with, with later changes merged in; None where
-    it began without one.
+    object's own. `initial_map` is the mask or label map that the object began with, with later changes merged in; None
+    where it began without one.
     """
 
     interactions: tuple[Interaction, ...]
@@ -37,7 +41,7 @@ class Step:
     result: Result
     log_odds: Tensor
     targets: tuple[int | None, ...]
-    initial_mask: NDArray[np.bool_] | None = None
+    initial_map: InitialMap | None = None
 
 
 Steps = tuple[Step, ...]

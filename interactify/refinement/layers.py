@@ -72,23 +72,26 @@ class NetworkLayer:
 class InitialMaskLayer:
     """An initial mask (H, W) bool over the network's map: where both agree, the network's log-odds.
 
-    Where they differ, `MASK_LOG_ODDS` with the sign of the mask's label.
+    Where they differ, `MASK_LOG_ODDS` with the sign of the mask's label; and the network's where the mask is not
+    `known`, (H, W) bool, None where it is known everywhere.
     """
 
     mask: NDArray[np.bool_]
     below: Layer
+    known: NDArray[np.bool_] | None = None
 
     def read(self, window: Window, step: int = 1) -> Tensor:
-        mask = torch.from_numpy(self.mask[window.slices_by(step)].copy())
-        return self._corrected(self.below.read(window, step), mask)
+        return self._corrected(self.below.read(window, step), window.slices_by(step))
 
     def at(self, pixels: Pixels) -> Tensor:
-        return self._corrected(self.below.at(pixels), torch.from_numpy(self.mask[pixels[:, 1], pixels[:, 0]]))
+        return self._corrected(self.below.at(pixels), (pixels[:, 1], pixels[:, 0]))
 
-    @staticmethod
-    def _corrected(logits: Tensor, mask: Tensor) -> Tensor:
-        mask = mask.to(logits.device)
-        return torch.where((logits > 0) == mask, logits, torch.where(mask, MASK_LOG_ODDS, -MASK_LOG_ODDS).to(logits))
+    def _corrected(self, logits: Tensor, at: tuple[slice, slice] | tuple[Pixels, Pixels]) -> Tensor:
+        mask = torch.from_numpy(self.mask[at].copy()).to(logits.device)
+        agrees = (logits > 0) == mask
+        if self.known is not None:
+            agrees |= torch.from_numpy(~self.known[at]).to(logits.device)
+        return torch.where(agrees, logits, torch.where(mask, MASK_LOG_ODDS, -MASK_LOG_ODDS).to(logits))
 
 
 @dataclass(frozen=True, eq=False)

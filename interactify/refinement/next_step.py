@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.special import expit
 from torch import Tensor
 
 from interactify.interactions.constraints import TARGET, Constraints
-from interactify.interactions.gestures import Mask
+from interactify.interactions.gestures import UNKNOWN
 from interactify.pictures.resize_pad import sample
 from interactify.pictures.window import Window
-from interactify.refinement.history import Step
+from interactify.refinement.history import InitialMap, Step
 from interactify.refinement.layers import InitialMaskLayer, Layer, NetworkLayer, RegionLayer, StrokeLayer
 from interactify.refinement.problem import Crop, map_indices, points_in
 from interactify.refinement.result import Result
@@ -28,7 +27,7 @@ def next_step(
     log_odds: Tensor,
     targets: Sequence[int | None],
     photo: Window,
-    initial_mask: NDArray[np.bool_] | None = None,
+    initial_map: InitialMap | None = None,
     *,
     evaluations: int,
     status: str,
@@ -44,11 +43,11 @@ def next_step(
         log_odds: (1, T, h', w') displayed log-odds of each of `targets`.
         targets: classes, the object's own first.
         photo: the window that is the whole photo.
-        initial_mask: (H, W) the mask that the object began with, with later changes merged in; None without one.
+        initial_map: the mask or label map that the object began with, with later changes merged in; None without one.
         evaluations, status, seconds: of the refinement.
     """
-    layer = NetworkLayer(log_odds[:, :1], crop.view, crop.window, _outside(last, crop.window, photo))
-    displayed: Layer = layer if initial_mask is None else InitialMaskLayer(initial_mask, layer)
+    layer = NetworkLayer(log_odds[:, :1], crop.view, crop.window, outside(last, crop.window, photo))
+    displayed: Layer = layer if initial_map is None else _with_initial_map(initial_map, targets[0], layer)
     displayed = displayed if constraints.region is None else RegionLayer(constraints.region, displayed)
     displayed = StrokeLayer(constraints.strokes, displayed) if constraints.strokes else displayed
     result = Result(
@@ -65,39 +64,18 @@ def next_step(
         seconds=seconds,
         before=last.result,
     )
-    return Step(constraints.interactions, crop, values, result, log_odds, tuple(targets), initial_mask)
+    return Step(constraints.interactions, crop, values, result, log_odds, tuple(targets), initial_map)
 
 
-def merged_mask(
-    last: Step, constraints: Constraints, crop: Crop, log_odds: Tensor, photo: Window
-) -> NDArray[np.bool_] | None:
-    """The initial mask (H, W), changed in the pieces that later interactions contradict; None without one.
-
-    A piece is a connected set of pixels where the network disagrees with the mask. This is the progressive merge of
-    Chen et al., "FocalClick: Towards Practical Interactive Image Segmentation", CVPR 2022.
-    """
-    if constraints.mask is None:
-        return None
-    mask = last.initial_mask
-    if mask is None or any(isinstance(each, Mask) for each in constraints.interactions[len(last.interactions) :]):
-        mask = constraints.mask.mask
-    window = crop.window
-    own = constraints.required & (constraints.labels == TARGET)
-    points, positive = constraints.points[own], constraints.positive[own]
-    wrong = mask[points[:, 1], points[:, 0]] != positive
-    points = points[wrong & window.contains(points)] - np.array([window.left, window.top])
-    if not len(points):
-        return mask
-    layer = NetworkLayer(log_odds[:, :1], crop.view, window, _outside(last, window, photo))
-    pieces, _ = ndimage.label(layer.read(window).gt(0).cpu().numpy() != mask[window.slices])
-    hit = np.unique(pieces[points[:, 1], points[:, 0]])
-    changed = mask.copy()
-    changed[window.slices] ^= np.isin(pieces, hit[hit > 0])
-    changed.setflags(write=False)
-    return changed
+def _with_initial_map(initial_map: InitialMap, own: int | None, layer: Layer) -> Layer:
+    """The object over the network's map: an initial mask, or a label map's pixels of the object's class."""
+    if initial_map.dtype == bool:
+        return InitialMaskLayer(initial_map.astype(bool, copy=False), layer)
+    # As for the network's own prediction: while no class is decided, everything but class 0 is the object.
+    return InitialMaskLayer(initial_map > 0 if own is None else initial_map == own, layer, initial_map != UNKNOWN)
 
 
-def _outside(last: Step, window: Window, photo: Window) -> Layer | None:
+def outside(last: Step, window: Window, photo: Window) -> Layer | None:
     """The layer outside of a window: the network's layer as it was when the window was opened."""
     if window == photo:
         return None

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,8 @@ from torch import Tensor
 
 from interactify import brs
 from interactify.interactions.click import Interaction
-from interactify.interactions.constraints import TARGET, Constraints, combine
+from interactify.interactions.constraints import MASK_WEIGHT, TARGET, Constraints, combine
+from interactify.interactions.gestures import UNKNOWN, Labels
 from interactify.interactions.rasterise import bounds, points_inside
 from interactify.optim.status import Status
 from interactify.pictures.picture import Picture
@@ -28,7 +30,8 @@ from interactify.pictures.window import Pixels, Window, whole
 from interactify.propagation.propagation import Spread, own_share
 from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
-from interactify.refinement.next_step import merged_mask, next_step
+from interactify.refinement.merge import initial_map, merged_labels, merged_mask
+from interactify.refinement.next_step import next_step
 from interactify.refinement.problem import Crop, Problem, Stop, map_indices, minimise, points_in
 from interactify.refinement.result import LARGE, Result
 from interactify.refinement.wrapped import Wrapped
@@ -54,6 +57,7 @@ class Refiner:
         self.photo_window = whole(self.size)  # the window that is the whole photo
         self.passes = PassCache()
         self._initial_steps: dict[int | None, Step] = {}  # by target
+        self._own_classes: dict[tuple[int, int], int] = {}  # by pixel, x then y: the network's, at points of label maps
         self._lock = threading.Lock()  # for the initial steps
         self.first_crop = self._new_crop(self._first_window())
         self.initial_logits = self.first_crop.suffix.plain()
@@ -109,17 +113,35 @@ class Refiner:
     ) -> Constraints:
         """What interactions together ask of an object of the class `own`; None where it is not known yet."""
         exclusive = self.net.spec.output.activation != "sigmoid"
-        return combine(interactions, self.size, assume_centre, own=own, exclusive=exclusive)
+        constraints = combine(interactions, self.size, assume_centre, own=own, exclusive=exclusive)
+        return self._pulling(constraints, own) if isinstance(constraints.mask, Labels) else constraints
+
+    def _pulling(self, constraints: Constraints, own: int | None) -> Constraints:
+        """Without those points of a label map that the network itself gives the same class.
+
+        A map is mostly the network's own, or nearly. Points that hold it there would work against clicks around them.
+        """
+        at = constraints.points.tolist()
+        if absent := [pixel for pixel in map(tuple, at) if pixel not in self._own_classes]:
+            self._own_classes |= zip(absent, self._classes_at(np.array(absent)), strict=True)
+        predicted = np.array([self._own_classes[x, y] for x, y in at], np.int64)
+        classes = np.where(constraints.labels == TARGET, UNKNOWN if own is None else own, constraints.labels)
+        left = constraints.required | (predicted != classes)
+        pulling = left & ~constraints.required
+        weights = np.where(pulling, min(1.0, MASK_WEIGHT / max(1, int(pulling.sum()))), constraints.weights)
+        return constraints.only(left, weights)
 
     def resolve_target(self, target: int | None, constraints: Constraints) -> int | None:
         """The class of a positive click: `target`, or the class under the first point (of two classes, the second).
 
-        For a mask it is the class that most of the mask has.
+        For a mask it is the class that most of the mask has. A label map does not decide it.
         """
         if target is not None:
             return target
         if self.classes <= 2:
             return self.classes - 1
+        if isinstance(constraints.mask, Labels):
+            constraints = constraints.only(constraints.required, constraints.weights)
         points, positive = constraints.points, constraints.positive
         if not len(points):
             return None
@@ -128,6 +150,10 @@ class Refiner:
             return int(constraints.labels[first])
         of_mask = positive & ~constraints.required
         deciding = points[of_mask] if not constraints.required[first] and of_mask.any() else points[first : first + 1]
+        if isinstance(constraints.mask, Labels):
+            (x, y), labels = points[first], constraints.mask.labels
+            if labels[y, x] != UNKNOWN:
+                return int(labels[y, x])
         return int(np.bincount(self._classes_at(deciding)).argmax())
 
     def _classes_at(self, pixels: Pixels) -> list[int]:
@@ -168,7 +194,7 @@ class Refiner:
                 last.log_odds,
                 last.targets,
                 self.photo_window,
-                last.initial_mask,
+                initial_map(last, problem.constraints),
                 evaluations=0,
                 status=Status.PAINTED,
                 seconds=time.perf_counter() - problem.started,
@@ -215,7 +241,10 @@ class Refiner:
         problem = Problem(constraints, crop, inside, start, points, maps, targets, spreads, started)
         if not crop.propagation.active or not len(inside):
             return problem
-        return replace(problem, spreads=tuple(self._spread(problem, last, t) for t in range(len(targets))))
+        # What only a label map tells of a class does not spread: the map has the rest already.
+        by_hand = set(maps[constraints.required[inside]].tolist()) if isinstance(constraints.mask, Labels) else maps
+        spread = (self._spread(problem, last, t) if t in by_hand else Spread() for t in range(len(targets)))
+        return replace(problem, spreads=tuple(spread))
 
     def _window(self, steps: Steps, last: Step, constraints: Constraints) -> Window:
         """The window that the network sees: the same as before, or a closer one."""
@@ -233,7 +262,8 @@ class Refiner:
 
     def _window_around(self, steps: Steps, last: Step, constraints: Constraints, new: NDArray[np.bool_]) -> Window:
         """The window around the object and those of the points that are `new`."""
-        if not steps or len(constraints.in_effect) < 2:  # the first interaction is refined in the whole photo
+        undecided = last.targets[0] is None  # outside of a window, no class would be displayed
+        if not steps or undecided or len(constraints.in_effect) < 2:  # the first is refined in the whole photo
             return last.crop.window
         points, required = constraints.points, constraints.required
         own = required & constraints.positive & (constraints.labels == TARGET) | new
@@ -256,7 +286,8 @@ class Refiner:
     def _log_odds_before(self, crop: Crop, last: Step, target: int | None, t: int) -> Tensor:
         """Log-odds (1, 1, h', w') of a target in a crop, as they were before the newest interaction."""
         colour = crop.propagation.colour
-        if t or (not last.interactions and crop is self.first_crop):  # the class may have been decided only now
+        undecided = last.targets[0] != target  # the class was decided only now
+        if t or undecided or (not last.interactions and crop is self.first_crop):
             logits = self.initial_logits if crop is self.first_crop or not colour else crop.suffix.plain()
             return self.net.network.log_odds(logits, target, crop.image)
         if crop is last.crop:
@@ -292,9 +323,9 @@ class Refiner:
         """The step that follows `steps` when a refinement has solved a problem."""
         last, constraints, crop = steps[-1] if steps else self.initial_step(target), problem.constraints, problem.crop
         log_odds = problem.propagated(refinement.logits)
-        initial_mask = merged_mask(last, constraints, crop, log_odds, self.photo_window)
         last.result.release_arrays()
-        return next_step(
+        step = partial(
+            next_step,
             last,
             constraints,
             crop,
@@ -302,11 +333,14 @@ class Refiner:
             log_odds,
             problem.targets,
             self.photo_window,
-            initial_mask,
             evaluations=refinement.evaluations,
             status=refinement.status,
             seconds=time.perf_counter() - problem.started,
         )
+        labels = initial_map(last, constraints)
+        if labels is not None and isinstance(constraints.mask, Labels):
+            return step(merged_labels(self.net, labels, step(labels)))
+        return step(merged_mask(last, constraints, crop, log_odds, self.photo_window))
 
 
 def classes_at(crop: Crop, logits: Tensor, pixels: Pixels) -> list[int]:

@@ -63,7 +63,9 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
         raise CheckpointError(f"Expected the photo that {path} was saved for, unchanged; got another one.")
     if header["network"] != fingerprint(net.unwrap()):
         raise CheckpointError(
-            f"Expected the network that {path} was saved for, got other weights. Try to load those first."
+            f"Expected the network that {path} was saved for, got other weights. Try to load those first; or, for a "
+            "network that was trained again, interactify.replay(log, net, photo) with the log of the old session, "
+            "session.log()."
         )
     try:
         settings = header["settings"]

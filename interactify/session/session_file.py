@@ -21,7 +21,7 @@ from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
 from interactify.pictures.digests import tensors_digest
 from interactify.pictures.window import Window
-from interactify.refinement.history import History, Snapshot, Step, Steps
+from interactify.refinement.history import History, InitialMap, Snapshot, Step, Steps
 from interactify.refinement.next_step import next_step
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.wrapped import Wrapped
@@ -41,8 +41,9 @@ def save_session(path: str | Path, history: History, refiner: Refiner, net: Wrap
                 index = indices[id(step)] = len(steps)
                 arrays[f"{index}_values"] = step.values.cpu().numpy()
                 arrays[f"{index}_odds"] = step.log_odds.cpu().numpy()
-                if step.initial_mask is not None:
-                    arrays[f"{index}_given"] = np.packbits(step.initial_mask)
+                if step.initial_map is not None:
+                    is_mask = step.initial_map.dtype == bool
+                    arrays[f"{index}_given"] = np.packbits(step.initial_map) if is_mask else step.initial_map
                 after = None if before is None else indices[id(before)]
                 steps.append({"after": after, "target": track.target, **_stored_step(step)})
             before = step
@@ -153,11 +154,18 @@ def read_step(
         raise ValueError(f"step {key} has variables or log-odds of another shape than this network's")
     if not (np.isfinite(values).all() and np.isfinite(log_odds).all()):
         raise ValueError(f"step {key} holds NaN or infinity")
-    mask = None
-    if f"{key}_given" in arrays:
+    given: InitialMap | None = None
+    stored_map = arrays.get(f"{key}_given")  # a label map, or a mask's bits
+    if stored_map is not None:
         height, width = refiner.size
-        mask = np.unpackbits(arrays[f"{key}_given"], count=height * width).astype(bool).reshape(height, width)
-        mask.setflags(write=False)
+        given = stored_map
+        if stored_map.dtype != np.int16:
+            given = np.unpackbits(stored_map, count=height * width).astype(bool).reshape(height, width)
+        if given.shape != refiner.size or (
+            given.dtype == np.int16 and not -1 <= given.min() <= given.max() < refiner.classes
+        ):
+            raise ValueError(f"step {key} has a label map of another photo or network")
+        given.setflags(write=False)
     return next_step(
         last,
         refiner.constraints_of(interactions, targets[0], bool(stored["in_centre"])),
@@ -166,7 +174,7 @@ def read_step(
         torch.from_numpy(log_odds).to(last.log_odds),
         targets,
         refiner.photo_window,
-        mask,
+        given,
         evaluations=int(stored["evaluations"]),
         status=Status.of(str(stored["status"])),
         seconds=float(stored["seconds"]),

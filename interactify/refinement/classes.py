@@ -1,0 +1,65 @@
+"""The most likely class of every pixel in a step's crop, for networks of several classes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from interactify.inspection.outputs import resized
+from interactify.network.one_vs_rest import against_rest
+from interactify.pictures.resize_pad import View
+from interactify.pictures.window import Window, whole
+from interactify.refinement.history import Step
+from interactify.refinement.problem import clicks_in
+from interactify.refinement.wrapped import Wrapped
+
+STRIP: Final = 2**22  # logits of all classes together that are resized to the photo at a time
+
+ClassMap = NDArray[np.int64]
+"""(H, W): the most likely class of each pixel of the photo."""
+
+BestTwo = tuple[ClassMap, ClassMap]
+"""The most likely class of each pixel, and the most likely one beside a class of its own."""
+
+
+@torch.no_grad()
+def displayed_logits(net: Wrapped, step: Step) -> Tensor:
+    """The logits (1, K, h', w') of all classes as they are displayed, in the size of the crop's image.
+
+    The step's targets have their displayed log-odds, with colours and edges; the other classes are the network's own.
+    """
+    crop = step.crop
+    size = (crop.image.shape[-2], crop.image.shape[-1])
+    logits = resized(crop.suffix(step.values, clicks_in(crop, step.result.constraints)).detach(), size)
+    displayed = logits.clone()
+    if step.interactions and crop.propagation.active:
+        for t, target in enumerate(step.targets):
+            if target is not None:
+                displayed[:, target : target + 1] = step.log_odds[:, t : t + 1]
+                if net.spec.output.activation != "sigmoid":  # exclusive: log-odds against all others together
+                    own = logits[:, target : target + 1]
+                    displayed[:, target : target + 1] += own - against_rest(logits, target)
+    return displayed
+
+
+def most_likely(view: View, logits: Tensor, own: int | None = None, part: Window | None = None) -> BestTwo:
+    """The classes by logits (1, K, h', w') in a part of a view's photo, a few rows at a time to save memory.
+
+    Returns the most likely class, and the most likely one but `own`; both are the same where `own` is None.
+    """
+    part = part or whole(view.photo_size)
+    rows, columns = part.slices
+    both = np.empty((part.height, part.width), np.int64), np.empty((part.height, part.width), np.int64)
+    step = max(1, STRIP // (logits.shape[1] * part.width))
+    for top in range(0, part.height, step):
+        strip = slice(rows.start + top, min(rows.start + top + step, rows.stop))
+        values = view.to_photo(logits, (strip, columns))[0]
+        for classes in both:
+            classes[top : top + step] = values.argmax(0).cpu().numpy()
+            if own is not None:
+                values[own] = -torch.inf
+    return both
