@@ -45,7 +45,7 @@ def read_photo(photo: PhotoLike, channels: int = 3, *, value_range: ValueRange |
 
     With `channels=3` grey photos are repeated; with `channels=1` colours become luminance (ITU-R 601-2). For any other
     number only arrays (H, W, channels), tensors (channels, H, W) and TIFF files are accepted, unchanged. TIFF files of
-    floats, many bands and other types that Pillow does not read need tifffile (`pip install 'interactify[tiff]'`).
+    floats, many bands and other types that Pillow does not read need tifffile (`pip install -e '.[tiff]'`).
 
     With `value_range=(low, high)`, whole numbers and floats of any type are accepted: low becomes 0, high becomes 1,
     and what lies beyond is clipped.

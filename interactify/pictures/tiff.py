@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from interactify.errors import PhotoError
+from interactify.errors import PhotoError, extra
 
 _MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
 _BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 277  # TIFF's tags: bits of each sample, their meaning, how many in a pixel
@@ -84,7 +84,7 @@ def _series(path: str) -> Iterator[Any]:
     if find_spec("tifffile") is None:
         raise PhotoError(
             f"Expected a picture that Pillow reads whole, got {path!r}, a TIFF of another type or with other bands, "
-            "which needs tifffile. Try pip install 'interactify[tiff]'; or read it yourself and give the array "
+            f"which needs tifffile. Try {extra('tiff')}; or read it yourself and give the array "
             "(H, W, bands), rasterio.open(path).read().transpose(1, 2, 0) for instance."
         )
     import tifffile  # optional: the extra "tiff"
