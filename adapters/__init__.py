@@ -17,7 +17,7 @@ from typing import Protocol
 
 from torch import nn
 
-from interactify.errors import AdapterError, OptionError
+from interactify.errors import AdapterError, OptionError, reason_of
 from interactify.inspection.spec import Knowledge
 
 GROUP = "interactify.adapters"
@@ -26,6 +26,7 @@ _BUILT_IN = {
     "timm": "interactify.adapters.timm:Timm",
     "torchvision": "interactify.adapters.torchvision:Torchvision",
     "transformers": "interactify.adapters.transformers:Transformers",
+    "exported": "interactify.adapters.exported:Exported",
     "generic": "interactify.adapters.generic:Generic",  # the last: it takes any network
 }
 
@@ -131,6 +132,6 @@ def _instance(found: object, called: str) -> Adapter:
 
 def _failed(name: str, where: str, cause: Exception) -> AdapterError:
     return AdapterError(
-        f"Expected an adapter that works, got {name!r}, which failed at {where}: {type(cause).__name__}: {cause}. "
+        f"Expected an adapter that works, got {name!r}, which failed at {where}: {reason_of(cause)}. "
         "Try wrap(adapter='generic'), which does not use it."
     )

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from interactify.errors import CheckpointError
+from interactify.errors import CheckpointError, reason_of
 
 NESTS = ("state_dict", "model_state_dict", "model", "net", "weights")
 PREFIXES = ("module.", "model.", "_orig_mod.", "net.")  # data parallel, Lightning, torch.compile, habit
@@ -41,9 +41,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as cause:  # zip, pickle and safetensors each have errors of their own
-        reason = str(cause).split("\n")[0][:160]
         raise CheckpointError(
-            f"Expected readable weights in {path}, got {type(cause).__name__}: {reason}. The file is damaged, or holds "
+            f"Expected readable weights in {path}, got {reason_of(cause, 160)}. The file is damaged, or holds "
             "more than tensors. Try saving the network's state_dict() alone."
         ) from cause
     for _ in NESTS:

@@ -102,6 +102,8 @@ def spec_text(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     padded = f"multiples of {spec.divisor}" + (f", at least {spec.smallest}" if spec.smallest > 1 else "")
     if spec.divisor == 1 and spec.smallest == spec.resolution:
         padded = f"{spec.smallest}×{spec.smallest}, always"
+    if spec.exact is not None:
+        longest, padded = "as large as fits", f"{spec.exact[0]}×{spec.exact[1]}, always"
     lines.append(f"  size        {longest}, padded to {padded}")
     lines.extend(f"  {line}" for line in chosen)
     return "\n".join(lines)

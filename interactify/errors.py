@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -88,6 +89,18 @@ def text_of(value: Any) -> str:
     except Exception:  # integers of thousands of digits, and objects whose __repr__ fails
         return f"a {type(value).__name__} that can't be shown"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def reason_of(cause: BaseException, longest: int = 300) -> str:
+    r"""The type and text of an error of other code, for an error of ours: in one line, without colours, not too long.
+
+    >>> reason_of(RuntimeError("size \x1b[31mmismatch\x1b[0m:\n  64"))
+    'RuntimeError: size mismatch: 64'
+    """
+    text = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*(?:\x07|$)", "", str(cause))
+    text = " ".join(text.split())
+    text = text if len(text) <= longest else f"{text[: longest - 3]}..."
+    return f"{type(cause).__name__}: {text}" if text else type(cause).__name__
 
 
 def ran_out(problem: BaseException) -> bool:

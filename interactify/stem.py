@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from interactify.adapters import knowledge_of
 from interactify.errors import ModelError, OptionError
+from interactify.inspection.forms import in_layers
 from interactify.inspection.image_flow import StemCall, mark_input
 from interactify.inspection.probe import probe
 from interactify.inspection.replica import independent_copy_of, unwrapped
@@ -117,7 +118,7 @@ def reconfigure_stem(
                 "Try without maps=, or with kernels='zero'."
             )
         maps = found.channels
-    independent = independent_copy_of(model)
+    independent = in_layers(independent_copy_of(model))
     if stem is not None:
         independent.get_submodule(stem).register_forward_pre_hook(mark_input)
     wider = ReconfiguredStem(independent, found.stem, found.channels, maps or 2, kernels, stem is not None)

@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from interactify.inspection.operators import ordinary
 from interactify.inspection.weak_map import WeakTensorMap
 
 Activation = Literal["none", "sigmoid", "softmax"]
 Function = Callable[..., Any]
+_aten = torch.ops.aten
 
 _SIGMOIDS = {torch.sigmoid, Tensor.sigmoid, torch.special.expit}
 _SIGMOIDS_IN_PLACE = {torch.sigmoid_, Tensor.sigmoid_}
@@ -25,15 +27,25 @@ _MOVES = {
     *(Tensor.squeeze, Tensor.unsqueeze, Tensor.view, Tensor.reshape, Tensor.contiguous, Tensor.permute, Tensor.clone),
     *(torch.squeeze, torch.unsqueeze, torch.reshape, torch.permute, torch.clone, Tensor.transpose, torch.transpose),
     *(Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16, Tensor.to, Tensor.type_as, Tensor.cpu),
+    *(_aten.squeeze.default, _aten.squeeze.dim, _aten.squeeze.dims, _aten.unsqueeze.default, _aten.view.default),
+    *(_aten.reshape.default, _aten.contiguous.default, _aten.permute.default, _aten.transpose.int, _aten.alias.default),
+    *(_aten.clone.default, _aten.to.dtype, _aten.to.dtype_layout, _aten.to.device, _aten._to_copy.default),
 }
 # Operations that may also drop classes: of exclusive classes, each remaining one needs its log-odds against all others.
 _CUTS = {
     *(Tensor.__getitem__, Tensor.narrow, torch.narrow, Tensor.select, torch.select, torch.index_select),
     *(Tensor.index_select, Tensor.chunk, torch.chunk, Tensor.split, torch.split, Tensor.unbind, torch.unbind),
+    *(_aten.slice.Tensor, _aten.narrow.default, _aten.select.int, _aten.index_select.default, _aten.chunk.default),
+    *(_aten.split.Tensor, _aten.split_with_sizes.default, _aten.split.sizes, _aten.unbind.int),
 }
 _JOINS = {torch.cat, torch.concat, torch.stack}
 # Weighted means of neighbouring probabilities.
-_MEANS = {F.interpolate, F.upsample, F.avg_pool2d, F.adaptive_avg_pool2d}
+_MEANS = {
+    *(F.interpolate, F.upsample, F.avg_pool2d, F.adaptive_avg_pool2d),
+    *(_aten.upsample_bilinear2d.vec, _aten.upsample_bilinear2d.default, _aten.upsample_nearest2d.vec),
+    *(_aten.upsample_nearest2d.default, _aten._upsample_bilinear2d_aa.vec, _aten.avg_pool2d.default),
+    *(_aten.adaptive_avg_pool2d.default, _aten._adaptive_avg_pool2d.default),
+}
 
 # Names of autograd nodes whose operations only move values.
 _MOVING_NODES = (
@@ -69,7 +81,7 @@ class BeforeActivation(TorchFunctionMode):
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        func, args, kwargs = ordinary(func, args, kwargs or {})
         source = args[0] if args else kwargs.get("input", kwargs.get("tensors"))
         overwritten = source.clone() if func in _SIGMOIDS_IN_PLACE and isinstance(source, Tensor) else None
         out = func(*args, **kwargs)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from interactify.inspection.operators import name_of, ordinary
 from interactify.inspection.weak_map import WeakTensorMap
 
 Function = Callable[..., Any]
@@ -78,7 +79,7 @@ class ImageFlow(TorchFunctionMode):
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        func, args, kwargs = ordinary(func, args, kwargs or {})
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if func is torch.conv2d and (args[0] if args else kwargs.get("input")) in self._image_like:
             self.calls += 1
@@ -136,11 +137,12 @@ class StemSearch(ImageFlow):
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        func, args, kwargs = ordinary(func, args, kwargs or {})
         self.convolutions += func is torch.conv2d
         return super().__torch_function__(func, types, args, kwargs)
 
     def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        name = getattr(func, "__name__", "").strip("_")
+        name = name_of(func).strip("_")
         if name.startswith(_ARITHMETIC):
             constants = [leaf for leaf in tree_leaves((args, kwargs)) if not self.is_image(leaf)]
             self.arithmetic.append((name, max((_largest(c) for c in constants), default=0.0)))
@@ -154,7 +156,7 @@ class StemSearch(ImageFlow):
     def used_again(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         out = func(*args, **kwargs)
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(out)):  # reading a shape uses no pixel
-            self.other_readers.append(f"{getattr(func, '__name__', func)} in {self.module or 'the network itself'}")
+            self.other_readers.append(f"{name_of(func) or func} in {self.module or 'the network itself'}")
         return out
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from interactify.errors import ModelError, OptionError
+from interactify.errors import ModelError, OptionError, reason_of
 from interactify.inspection.activation import (
     Activation,
     BeforeActivation,
@@ -218,7 +218,7 @@ def _picked(pick: Callable[[Any], Tensor], raw: Any, activations: BeforeActivati
             return pick(raw)
     except Exception as cause:  # the user's own function decides what it raises
         raise ModelError(
-            f"Expected output=… to pick a map from {describe_raw(raw)}, got {type(cause).__name__}: {cause}."
+            f"Expected output=… to pick a map from {describe_raw(raw)}, got {reason_of(cause)}."
         ) from cause
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,16 +15,15 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from interactify.errors import ModelError, OptionError
+from interactify.errors import ModelError, OptionError, reason_of
 from interactify.inspection.activation import BeforeActivation, ancestors_of
 from interactify.inspection.image_flow import StemSearch, followed, mark_input
+from interactify.inspection.image_sizes import Size, first_sizes, more_sizes, multiple_of
 from interactify.inspection.normalisation import normalisation_of
 from interactify.inspection.outputs import locate_output
 from interactify.inspection.replica import replica_of
 from interactify.inspection.spec import Knowledge, Layer, ModelSpec
 
-# Not square, so that a map's sides can be distinguished; the later ones for networks that require their own size.
-_SIZES = ((128, 160), (128, 192), (256, 256), (224, 224), (512, 512), (384, 384), (336, 336), (448, 448), (518, 518))
 _DIVISOR = 32
 
 
@@ -67,8 +67,9 @@ def probe(
     search, channels = run.search, image.shape[1]
     normalisation = normalisation_of(channels, given, known, search)
     fixed = run.fixed if knowledge.fixed is None else knowledge.fixed
-    resolution = size[0] if run.fixed else knowledge.resolution
-    if run.fixed and given.resolution and _up(given.resolution, knowledge.divisor) != resolution:
+    exact = size if knowledge.exact is not None or (run.fixed and size[0] != size[1]) else None
+    resolution = max(size) if run.fixed or exact else knowledge.resolution
+    if (run.fixed or exact) and given.resolution and multiple_of(given.resolution, knowledge.divisor) != resolution:
         raise OptionError(
             f"Expected images of {size[0]}×{size[1]} only, which is all that {type(model).__name__} accepts, got "
             f"resolution={given.resolution}. Try without resolution=."
@@ -88,6 +89,7 @@ def probe(
         device=like.device,
         probed=size,
         smallest=resolution if fixed and resolution else knowledge.smallest or 1,
+        exact=exact,
         draws=draws,
         bgr=bool(knowledge.bgr),
         family=knowledge.family,
@@ -185,32 +187,50 @@ class _Run:
 
 def _run(replica: nn.Module, like: Tensor, knowledge: Knowledge, known: int | None) -> _Run:
     """Run the replica on the first kind of image it accepts; where it accepts none, raise the first failure."""
-    first: Exception | None = None
-    sizes = _sizes(knowledge, known)
-    for channels in _channel_guesses(replica):
+    failures: list[tuple[Size, Exception]] = []
+    at: list[int] = []  # the channels of each failure
+    first = first_sizes(knowledge, known)
+    guesses = _channel_guesses(replica)
+    for channels in guesses:
+        sizes, extended = list(first), False
         for size in sizes:
             try:
                 run = _run_once(replica, like, channels, size, knowledge.stem is not None)
             except Exception as cause:  # the user's own code decides what it raises on an image it does not accept
-                first = first or cause
+                failures.append((size, cause))
+                at.append(channels)
+                if size == sizes[-1] and not extended and not _is_about_arguments(cause):
+                    extended = True
+                    sizes += [each for each in more_sizes(knowledge, replica, failures) if each not in sizes]
                 continue
-            return replace(run, fixed=size[0] == size[1] and not _takes_other_sizes(replica, run.image))
-    raise ModelError(
-        f"Expected {type(replica).__name__} to run on an image (1, {_channel_guesses(replica)[0]}, {sizes[0][0]}, "
-        f"{sizes[0][1]}), got {type(first).__name__}: {first}. Try a module that takes one image tensor (N, C, H, W)."
-    ) from first
+            alone = size not in first or size[0] == size[1]
+            return replace(run, fixed=alone and not _takes_other_sizes(replica, run.image))
+    # The first that is not about a wrong guess of the channels, if there is one.
+    telling = next((k for k, (_, cause) in enumerate(failures) if "channels" not in str(cause)), 0)
+    size, why = failures[telling]
+    raise ModelError(_failed(replica, at[telling], size, why)) from why
 
 
-def _sizes(knowledge: Knowledge, known: int | None) -> list[tuple[int, int]]:
-    """Sizes (H, W) to try, in multiples of the divisor: first the resolution stated, then the one that is `known`."""
-    step, least = knowledge.divisor, knowledge.smallest or 1
-    own = [(_up(side, step), _up(side, step)) for side in (knowledge.resolution, known) if side]
-    general = [(_up(max(height, least), step), _up(max(width, least), step)) for height, width in _SIZES]
-    return list(dict.fromkeys([*own, *general] if knowledge.fixed else [*general[:2], *own, *general[2:]]))
+def _is_about_arguments(cause: Exception) -> bool:
+    return isinstance(cause, TypeError) and "argument" in str(cause)
 
 
-def _up(side: int, step: int | None) -> int:
-    return -(-side // (step or 1)) * (step or 1)
+def _failed(replica: nn.Module, channels: int, size: Size, cause: Exception) -> str:
+    """The text of the error for a network that runs on no image: what failed first, and what to try for that."""
+    text = str(cause)
+    if _is_about_arguments(cause):
+        advice = "Try a module that takes one image tensor (N, C, H, W), and fills in the other arguments itself."
+    elif isinstance(cause, (AssertionError, ValueError)) or re.search(r"[Ss]ize|shape|dimension|channels|match", text):
+        advice = (
+            "It may accept one size or one number of channels only: the usual ones were tried. Try resolution=…, the "
+            "side of the squares it was trained on, or divisor=…, what both sides have to be divisible by."
+        )
+    else:
+        advice = "The cause lies in the network's own code. Try running it on such an image alone."
+    return (
+        f"Expected {type(replica).__name__} to run on an image (1, {channels}, {size[0]}, {size[1]}), got "
+        f"{reason_of(cause)}. {advice}"
+    )
 
 
 def _run_once(replica: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:
@@ -226,14 +246,16 @@ def _run_once(replica: nn.Module, like: Tensor, channels: int, size: tuple[int, 
 
 
 def _takes_other_sizes(replica: nn.Module, image: Tensor) -> bool:
-    """Whether a network that refused the first sizes accepts a size other than the square it ran on."""
+    """Whether a network that refused the first sizes accepts others than the one it ran on."""
     height, width = image.shape[-2:]
-    try:
-        with torch.no_grad():
-            replica(image.new_zeros(1, image.shape[1], height + 64, width + 96))
-    except Exception:  # the user's own code, on a size it may not accept
-        return False
-    return True
+    for size in ((height + 64, width + 96), (2 * height, 2 * width)):
+        try:
+            with torch.no_grad():
+                replica(image.new_zeros(1, image.shape[1], *size))
+        except Exception:  # the user's own code, on a size it may not accept
+            continue
+        return True
+    return False
 
 
 def _channel_guesses(replica: nn.Module) -> list[int]:

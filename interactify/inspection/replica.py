@@ -11,7 +11,8 @@ import copy
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from interactify.errors import ModelError
+from interactify.errors import ModelError, reason_of
+from interactify.inspection.forms import check_not_quantised, in_layers
 
 
 def replica_of(model: nn.Module) -> nn.Module:
@@ -35,10 +36,11 @@ def replica_of(model: nn.Module) -> nn.Module:
     (True, False, True)
     """
     _check(model)
+    check_not_quantised(unwrapped(model))
     memo: dict[int, object] = {}
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
-    replica = _copied(unwrapped(model), memo)
+    replica = in_layers(_copied(unwrapped(model), memo), unwrapped(model))
     replica.eval()  # not chained: the model's own eval() may return anything
     for module in nn.Module.modules(replica):  # and may skip modules: smp's skips a frozen encoder
         module.training = False
@@ -91,6 +93,6 @@ def _copied(model: nn.Module, memo: dict[int, object]) -> nn.Module:
     except Exception as cause:  # the model's own code decides what it raises
         raise ModelError(
             f"Expected a network that can be copied, since the library works on a copy, got {type(model).__name__}: "
-            f"{type(cause).__name__}: {cause}. Try to remove what can't be copied (locks, files, generators) from the "
+            f"{reason_of(cause)}. Try to remove what can't be copied (locks, files, generators) from the "
             "module's attributes, or give it a __deepcopy__."
         ) from cause

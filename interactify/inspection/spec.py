@@ -33,6 +33,7 @@ class Knowledge:
         bgr: whether the channels are in the order blue, green, red.
         resolution: longest side of a photo in network pixels.
         fixed: whether the network accepts squares of `resolution` pixels only.
+        exact: (H, W) of the only images that the network accepts, where they are no squares.
         divisor: what height and width must be divisible by.
         smallest: the least height and width, in network pixels.
     """
@@ -51,6 +52,7 @@ class Knowledge:
     bgr: bool | None = None
     resolution: int | None = None
     fixed: bool | None = None
+    exact: tuple[int, int] | None = None
     divisor: int | None = None
     smallest: int | None = None
 
@@ -101,6 +103,7 @@ class ModelSpec:
         dtype, device: of the network's weights.
         probed: (H, W) of the image it was probed with; the layers' shapes are for it.
         smallest: the least height and width, in network pixels; `resolution` for a network of one size only.
+        exact: (H, W) of the only images that the network accepts; None where others do.
         draws: whether a pass draws random numbers, even in evaluation mode.
         bgr: whether the channels are in the order blue, green, red.
         family: the adapter's name for it.
@@ -123,6 +126,7 @@ class ModelSpec:
     device: torch.device
     probed: tuple[int, int]
     smallest: int = 1
+    exact: tuple[int, int] | None = None
     draws: bool = False
     bgr: bool = False
     family: str = ""

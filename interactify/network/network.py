@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interactify.errors import InteractionError, ModelError, NonFiniteError, OptionError, ran_out
+from interactify.errors import InteractionError, ModelError, NonFiniteError, OptionError, ran_out, reason_of
 from interactify.inspection.activation import BeforeActivation
 from interactify.inspection.outputs import resized, to_logits
 from interactify.inspection.probe import mark_stem
@@ -52,6 +52,8 @@ class Network:
     def view(self, size: tuple[int, int]) -> View:
         """The view of a photo, or a window of one, of (H, W) pixels in this network's input."""
         spec = self.spec
+        if spec.exact is not None:
+            return View.into(size, spec.exact)
         smallest = max(spec.smallest, SMALLEST if spec.smallest == 1 else 1)
         return View.fit(size, resolution=spec.resolution, divisor=spec.divisor, smallest=smallest)
 
@@ -121,7 +123,7 @@ class Network:
             if ran_out(cause):
                 raise
             raise ModelError(
-                f"Expected the network to run on an image {tuple(image.shape)}, got {type(cause).__name__}: {cause}. "
+                f"Expected the network to run on an image {tuple(image.shape)}, got {reason_of(cause)}. "
                 "It may need another size. Try resolution=… or divisor=… in wrap()."
             ) from cause
         return finite(self._logits(raw, activations))

@@ -70,6 +70,21 @@ class View:
         )
         return cls((height, width), (high, wide), (padded_high, padded_wide))
 
+    @classmethod
+    def into(cls, photo_size: tuple[int, int], network_size: tuple[int, int]) -> View:
+        """Choose the view of a photo of (H, W) pixels for a network that takes images of one size (h, w) only.
+
+        The aspect ratio is kept: the photo is as large as fits. Raises PhotoError for a photo without pixels.
+
+        >>> View.into((300, 400), (128, 256)).content_size
+        (128, 171)
+        """
+        scale = min(side / max(1, own) for side, own in zip(network_size, photo_size, strict=True))
+        longest = round(scale * max(photo_size))
+        content = cls.fit(photo_size, resolution=max(1, longest), smallest=1).content_size
+        high, wide = (min(own, side) for own, side in zip(content, network_size, strict=True))
+        return cls((int(photo_size[0]), int(photo_size[1])), (high, wide), network_size)
+
     def to_network(self, photo: Tensor) -> Tensor:
         """Resize and pad a photo (C, H, W), floating point, to the network's input (1, C, h', w').
 

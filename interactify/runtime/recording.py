@@ -20,13 +20,14 @@ from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
 from interactify.inspection.activation import ancestors_of
+from interactify.inspection.operators import name_of, ordinary
 from interactify.inspection.weak_map import WeakTensorMap
 from interactify.runtime.tape import Function, Mode, Ref, Step, Tape, refs_in, tensors_in, with_refs
 
 # Functions whose result's shape depends on values.
 _SHAPED_BY_VALUES = {
     *("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive", "bincount", "repeat_interleave"),
-    *("_unique2", "where"),
+    *("_unique2", "where", "index"),
 }
 # What reads only facts that do not depend on a tensor's values.
 _METADATA = {
@@ -136,9 +137,9 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        func, args, kwargs = ordinary(func, args, kwargs or {})
         number, self._calls = self._calls, self._calls + 1
-        name = getattr(func, "__name__", "")
+        name = name_of(func)
         if func == _GRAD_FN:  # checkpoint() of torch 2.5 reads it from the result of an autograd function of its own
             return func(*args, **kwargs)
         tensors = list(tensors_in((args, kwargs)))

@@ -104,7 +104,7 @@ class StraightThrough(Base):
 class Scripted(Base):
     def __init__(self) -> None:
         super().__init__()
-        self.part = torch.jit.script(nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.ReLU()))
+        self.part = torch.jit.script(networks.Double())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.part(self.deep(self.stem(x))))
