@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from interactify.adapters import Adapter, knowledge_of
 from interactify.brs.energy import Energy, energy_named
@@ -23,6 +22,7 @@ from interactify.inspection.probe import probe, ready
 from interactify.inspection.replica import independent_copy_of, replica_of, unwrapped
 from interactify.inspection.spec import Knowledge
 from interactify.interactions.click import Interaction
+from interactify.models.files import ModelLike, as_module
 from interactify.network.insertion_points import InsertionPoints, insertion_points
 from interactify.network.network import Network
 from interactify.network.variables import Variables, check_variables, variables_named
@@ -166,7 +166,7 @@ class Interactive(Wrapped):
 
 
 def wrap(
-    model: nn.Module,
+    model: ModelLike,
     *,
     variables: str | Variables = "input",
     energy: str | Energy = "margin",
@@ -198,7 +198,8 @@ def wrap(
     replica that shares its weights is run instead.
 
     Args:
-        model: any `nn.Module` from image batches (N, C, H, W) to something that contains a per-pixel map.
+        model: any `nn.Module` from image batches (N, C, H, W) to something that contains a per-pixel map. Also a
+            `torch.export.ExportedProgram`, an `onnx.ModelProto`, or the path of a `.pt2`, TorchScript or `.onnx` file.
         variables: what refinement moves: "input" (the image), "maps" (interaction maps read through the first
             convolution's kernels), "kernels" (zero-weighted stem kernels over click maps), "scale_bias@LAYER" (a
             module's name, or A, B, C as in f-BRS), or a `Variables`.
@@ -244,7 +245,8 @@ def wrap(
         An `Interactive`: `.session(photo)` to click, `.describe()` for what was found, `.unwrap()` for the model.
 
     Raises:
-        ModelError: the model can't be copied or run, returns no map, or lacks a named layer.
+        ModelError: the model can't be copied, run or differentiated, returns no map, or lacks a named layer.
+        CheckpointError: a file that is missing or damaged, or holds weights alone.
         OptionError: unknown variables, an unknown energy, solver, adapter or class, or an invalid value.
         AdapterError: an adapter of another package fails.
 
@@ -294,6 +296,7 @@ def wrap(
         raise OptionError(f"Expected activation to be 'none', 'sigmoid' or 'softmax', got {activation!r}.")
     if bgr is not None and not isinstance(bgr, bool):
         raise OptionError(f"Expected bgr to be True or False, got {bgr!r}.")
+    model = as_module(model)
     replica = replica_of(model)
     known = knowledge_of(unwrapped(model), adapter)
     given = Knowledge(

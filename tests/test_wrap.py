@@ -185,21 +185,6 @@ def test_describe() -> None:
     assert "first click" in lines["target"]
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
-def test_a_scripted_network() -> None:
-    """Its layers can't be followed, but the image can be refined, and the rest is refused."""
-    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1)).eval())
-    try:
-        net = interactify.wrap(scripted)
-    except ModelError:
-        return
-    session = net.session(networks.random_photo())
-    assert session.click(x=5, y=5, positive=not bool(session.result.mask[5, 5])).evaluations >= 1
-    for options in ({"variables": "maps"}, {"variables": "maps", "stem": "0"}, {"variables": "scale_bias@1"}):
-        with pytest.raises(InteractifyError):
-            interactify.wrap(scripted, **options)
-
-
 def test_every_field_can_be_overridden() -> None:
     model = networks.seeded(lambda: networks.WithOutput(lambda z: {"a": z, "out": z * 2}, classes=3))
     net = interactify.wrap(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # it loads torch, and `interactify --help` reads this module
 MODEL_HELP = """the network: "zoo" (embedded, the default); ARCH/ENCODER[,option=value ...][@CHECKPOINT], an
 architecture of segmentation_models_pytorch with its weights (.pt, .safetensors or a save_pretrained folder), such as
 unet/resnet34@weights.safetensors or fpn/resnet18,classes=21@weights.pt; timm/NAME, torchvision/NAME, with options and
-checkpoint alike; transformers/FOLDER; @FOLDER, a save_pretrained folder; or
-package.module:function, which builds and returns a network"""
+checkpoint alike; transformers/FOLDER; @FOLDER, a save_pretrained folder;
+package.module:function, which builds and returns a network; or a file of a whole network: .pt2, TorchScript, .onnx"""
 
 # The arguments of `interactify.wrap` that the command line takes.
 OPTIONS = (
@@ -86,7 +86,8 @@ def options(given: argparse.Namespace) -> dict[str, Any]:
 def note_random_weights(model: str) -> None:
     """Warn on stderr that a network has random weights, where no checkpoint is named."""
     pretrained = model.startswith("transformers/") or "pretrained=True" in model or "weights=" in model
-    if "/" in model and "@" not in model and not pretrained:
+    # A file that holds a whole network has its weights; only a path leads there, since building it has just worked.
+    if "/" in model and "@" not in model and not pretrained and not Path(model).expanduser().is_file():
         print("interactify: note: no checkpoint named, so the network's weights are random", file=sys.stderr)
 
 

@@ -7,6 +7,7 @@ torchvision/NAME[,option=value ...][@CHECKPOINT] a segmentation network of torch
 transformers/FOLDER                              one of transformers, from a folder or the hub
 @FOLDER                                          one saved by its `save_pretrained`
 package.module:function                          what the function builds
+FILE                                             an exported program (.pt2), TorchScript, or ONNX
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ import torch
 from torch import nn
 
 from interactify.checkpoints import class_count, load_into, read_config, read_weights, weights_in
-from interactify.errors import CheckpointError, ModelError
+from interactify.errors import CheckpointError, ModelError, reason_of
+from interactify.models.files import holds_network, read_network
 from interactify.models.hubs import FAMILIES, closest
 from interactify.zoo import load as load_embedded
 
 FORMS = (
     "zoo, ARCH/ENCODER[,option=value][@CHECKPOINT], timm/NAME, torchvision/NAME, transformers/FOLDER, @FOLDER or "
-    "package.module:function"
+    "package.module:function, or a file: .pt2, TorchScript, .onnx"
 )
 
 
@@ -60,7 +62,8 @@ def build_model(text: str) -> nn.Module:
             - ``transformers/FOLDER``: a folder that `save_pretrained` of transformers wrote, or a name on its hub;
             - ``@FOLDER``: a folder written by smp's `save_pretrained`, which names the architecture itself;
             - ``package.module:function``: a function without required arguments that returns an `nn.Module`. Modules
-              in the current folder are found.
+              in the current folder are found;
+            - the path of a file that holds a whole network: ``.pt2`` (`torch.export.save`), TorchScript, ``.onnx``.
 
     Returns:
         The network, in evaluation mode, on the CPU in the precision it was built in.
@@ -77,6 +80,8 @@ def build_model(text: str) -> nn.Module:
     name, at, checkpoint = text.partition("@")
     if text == "zoo":
         return load_embedded()
+    if holds_network(text):
+        return read_network(Path(text))
     family, slash, rest = name.partition("/")
     if slash and family in FAMILIES:
         if not rest or (at and not checkpoint):
@@ -282,9 +287,7 @@ def _build(kind: Callable[..., nn.Module], options: dict[str, Any]) -> nn.Module
         return kind(**options).eval()
     except Exception as cause:  # architecture, encoder and timm raise errors of their own
         named = f"{kind.__name__} with {options.get('encoder_name')}"
-        raise ModelError(
-            f"Expected options that build {named}, got {type(cause).__name__}: {cause}. Try other options."
-        ) from cause
+        raise ModelError(f"Expected options that build {named}, got {reason_of(cause)}. Try other options.") from cause
 
 
 def _unnamed(file: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from interactify.checkpoints import load_into, read_weights
-from interactify.errors import CheckpointError, ModelError, extra
+from interactify.errors import CheckpointError, ModelError, extra, reason_of
 
 Options = dict[str, Any]
 
@@ -104,6 +104,4 @@ def _built(build: Callable[[], nn.Module], called: str) -> nn.Module:
     try:
         return build().eval()
     except Exception as cause:  # each package raises errors of its own
-        raise ModelError(
-            f"Expected options that build {called}, got {type(cause).__name__}: {cause}. Try other options."
-        ) from cause
+        raise ModelError(f"Expected options that build {called}, got {reason_of(cause)}. Try other options.") from cause
