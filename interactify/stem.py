@@ -58,7 +58,10 @@ class ReconfiguredStem(nn.Module):
         self.named = named
         self.kernels = nn.ParameterList()
         if kernels == "zero":
-            like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+            like = next(
+                (p for p in model.parameters() if p.is_floating_point()),
+                torch.empty(0, dtype=torch.float32, device="cpu"),
+            )
             zeros = (torch.zeros(s, dtype=like.dtype, device=like.device) for s in kernel_shapes(stem, channels, maps))
             self.kernels.extend(nn.Parameter(zero) for zero in zeros)
 

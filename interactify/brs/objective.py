@@ -87,7 +87,7 @@ class RowsEnergy:
             return parts[0]
         done = [each for part in parts for each in part.done]
         gradients = [
-            torch.zeros(len(part.done), x.shape[1]).to(x) if part.gradient is None else part.gradient for part in parts
+            x.new_zeros(len(part.done), x.shape[1]) if part.gradient is None else part.gradient for part in parts
         ]
         return RowEvaluations(
             torch.cat([part.value for part in parts]),

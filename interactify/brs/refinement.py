@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -270,6 +270,11 @@ def _check_start(start: Tensor) -> None:
         )
 
 
+def _as_tensor(values: Any) -> Tensor:
+    """A tensor as it is; numbers as one on the CPU, wherever torch puts new tensors by default."""
+    return values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
+
+
 def _point_targets(
     points: Tensor,
     labels: Tensor,
@@ -279,8 +284,8 @@ def _point_targets(
     maps: Tensor | None = None,
 ) -> PointTargets:
     try:
-        points, labels = torch.as_tensor(points), torch.as_tensor(labels)
-        others = [None if each is None else torch.as_tensor(each) for each in (weights, required, maps)]
+        points, labels = _as_tensor(points), _as_tensor(labels)
+        others = [None if each is None else _as_tensor(each) for each in (weights, required, maps)]
     except (TypeError, ValueError, RuntimeError) as cause:
         raise InteractionError(
             f"Expected points (n, 2) of numbers and labels (n,), got neither: {cause}. Try lists of numbers."

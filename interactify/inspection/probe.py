@@ -50,7 +50,8 @@ def probe(
     replica = ready(replica_of(model), knowledge) if replica is None else replica
     for name in knowledge.points.values():
         submodule(replica, name)
-    like = next((t for t in (*replica.parameters(), *replica.buffers()) if t.is_floating_point()), torch.empty(0))
+    tensors = (*replica.parameters(), *replica.buffers(), torch.empty(0, dtype=torch.float32, device="cpu"))
+    like = next(tensor for tensor in tensors if tensor.is_floating_point())
     hook = mark_stem(replica, knowledge.stem) if knowledge.stem is not None else None
     before = torch.get_rng_state()
     try:
@@ -234,8 +235,9 @@ def _failed(replica: nn.Module, channels: int, size: Size, cause: Exception) -> 
 
 
 def _run_once(replica: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randn(1, channels, *size, generator=generator).to(like.device, like.dtype)
+    generator = torch.Generator("cpu").manual_seed(0)
+    noise = torch.randn(1, channels, *size, generator=generator, dtype=torch.float32, device="cpu")
+    pixels = noise.to(like.device, like.dtype)
     with torch.enable_grad():
         image = pixels.requires_grad_(True).clone()  # not a leaf: some networks write over their input
         search, activations, layers = StemSearch(image, named=named), BeforeActivation(), dict[str, Layer]()

@@ -78,6 +78,11 @@ def _check(model: object) -> None:
             f"Expected a network with weights, got {type(model).__name__}, whose lazy layers have none yet. Try to "
             "run it once on an image, then wrap it."
         )
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelError(
+            f"Expected a network with weights, got {type(model).__name__} on the device 'meta', where weights have "
+            "shapes and no values. Try to build it on the CPU, or model.to_empty(device='cpu') and load_state_dict."
+        )
 
 
 def _copied(model: nn.Module, memo: dict[int, object]) -> nn.Module:

@@ -76,10 +76,10 @@ def interaction_maps(
     height, width = size
     if height < 1 or width < 1:
         raise OptionError(f"Expected size as (h, w), both at least 1, got {tuple(size)}.")
-    squared = torch.full((2, height, width), math.inf, dtype=torch.float32)
+    squared = torch.full((2, height, width), math.inf, dtype=torch.float32, device="cpu")
     if device is not None:
         squared = squared.to(device)
-    rows, columns = (torch.arange(side, dtype=torch.float64) for side in (height, width))
+    rows, columns = (torch.arange(side, dtype=torch.float64, device="cpu") for side in (height, width))
     for click in clicks:  # one at a time, so that memory does not grow with their number
         _check(click)
         # Each axis in float64 on the CPU, then rounded once: whole-pixel distances stay exact in float32.

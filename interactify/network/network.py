@@ -103,15 +103,21 @@ class Network:
 
     def normalised(self, image: Tensor) -> Tensor:
         """An image (1, C, h', w') in [0, 1] as the network reads it: normalised, on its device."""
-        mean = torch.tensor(self.spec.mean).view(-1, 1, 1)
-        std = torch.tensor(self.spec.std).view(-1, 1, 1)
+        mean, std = self._mean_and_std()
         image = ((image.flip(1) if self.spec.bgr else image) - mean) / std
         return image.to(self.spec.device, self.spec.dtype)
 
     def photo(self, image: Tensor) -> Tensor:
         """The inverse of `normalised`, without `bgr`: (1, C, h', w') in [0, 1]."""
-        mean, std = (torch.tensor(each).view(-1, 1, 1).to(image) for each in (self.spec.mean, self.spec.std))
+        mean, std = (each.to(image) for each in self._mean_and_std())
         return image * std + mean
+
+    def _mean_and_std(self) -> list[Tensor]:
+        """Both as (C, 1, 1) in float32 on the CPU, whatever torch's default type and device are."""
+        return [
+            torch.tensor(each, dtype=torch.float32, device="cpu").view(-1, 1, 1)
+            for each in (self.spec.mean, self.spec.std)
+        ]
 
     @torch.no_grad()
     def plain_logits(self, image: Tensor) -> Tensor:

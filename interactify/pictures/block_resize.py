@@ -33,12 +33,12 @@ class BlockResize:
 
     def __init__(self, size: tuple[int, int], content_size: tuple[int, int], channels: int) -> None:
         self.rows, self.columns = (Axis(*sides) for sides in zip(size, content_size, strict=True))
-        self.content = torch.zeros(channels, *content_size)
+        self.content = torch.zeros(channels, *content_size, dtype=torch.float32, device="cpu")
 
     def add(self, block: Window, strips: Iterable[Tensor]) -> None:
         """Add a block of the picture, given as strips (C, r, w), float32, of its rows from top to bottom."""
         above, below = self.rows.targets_of(block.top, block.top + block.height)
-        band = torch.zeros(len(self.content), below - above, block.width)
+        band = self.content.new_zeros(len(self.content), below - above, block.width)
         row = block.top
         for strip in strips:
             first, weights = self.rows.weights(row, row + strip.shape[1])

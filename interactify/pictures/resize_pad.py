@@ -160,7 +160,7 @@ class View:
 
     def _positions(self, side: int, part: slice) -> Tensor:
         """The positions of the photo's rows (side 0) or columns in the content, in its pixels."""
-        pixels = torch.arange(part.start, part.stop, part.step or 1, dtype=torch.float64)
+        pixels = torch.arange(part.start, part.stop, part.step or 1, dtype=torch.float64, device="cpu")
         return _along(pixels, self._axis(side))
 
     def _axis(self, side: int) -> tuple[int, int]:

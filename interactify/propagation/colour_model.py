@@ -76,7 +76,8 @@ def _bell(x: float, y: float, spread: float, size: tuple[int, int]) -> tuple[sli
     for centre, side in ((y, size[0]), (x, size[1])):
         span = slice(max(0, int(centre - 5 * spread)), min(side, int(centre + 5 * spread) + 2))
         spans.append(span)
-        sides.append(torch.exp(-(torch.arange(span.start, span.stop) - centre).square() / (2 * spread**2)))
+        along = torch.arange(span.start, span.stop, dtype=torch.float32, device="cpu")
+        sides.append(torch.exp(-(along - centre).square() / (2 * spread**2)))
     return spans[0], spans[1], sides[0][:, None] * sides[1]
 
 
@@ -88,7 +89,7 @@ def _bins_of(guide: Tensor) -> tuple[Tensor, Tensor]:
     index = along[0]
     for channel in along[1:]:
         index = index * bins + channel
-    return torch.empty((bins,) * channels), index
+    return torch.empty((bins,) * channels, device="cpu"), index
 
 
 def _smoothed(histogram: Tensor) -> Tensor:

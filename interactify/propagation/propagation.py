@@ -119,12 +119,15 @@ class Spread:
 def own_share(points: Tensor, guide: Tensor) -> Tensor:
     """The share of the network's own map in the result, (1, 1, h, w): 1 at the points (n, 2), less with distance."""
     height, width = guide.shape[-2:]
-    own = torch.zeros(height, width, dtype=guide.dtype)
+    own = torch.zeros(height, width, dtype=guide.dtype, device="cpu")
     reach = AT + 5 * NEAR  # beyond it is almost 0
     for x, y in points.tolist():
         rows = slice(max(0, int(y - reach)), min(height, int(y + reach) + 2))
         columns = slice(max(0, int(x - reach)), min(width, int(x + reach) + 2))
-        down, across = torch.arange(rows.start, rows.stop) - y, torch.arange(columns.start, columns.stop) - x
+        down, across = (
+            torch.arange(span.start, span.stop, dtype=torch.float32, device="cpu") - centre
+            for span, centre in ((rows, y), (columns, x))
+        )
         beyond = (torch.hypot(down[:, None], across[None]) - AT).clamp(min=0)
         own[rows, columns] = torch.maximum(own[rows, columns], torch.exp(-beyond.square() / (2 * NEAR**2)).to(own))
     return own[None, None].to(guide)

@@ -303,7 +303,8 @@ class Refiner:
     def _sampled(self, crop: Crop, layer: Layer) -> Tensor:
         """A layer's log-odds (1, 1, h', w') in a large window, read only at the centres of the network's pixels."""
         height, width = crop.view.network_size
-        centres = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1).view(-1, 2)
+        columns, rows = (torch.arange(side, device="cpu") for side in (width, height))
+        centres = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).view(-1, 2)
         pixels = crop.view.points_to_photo(centres.double()).round().long().numpy()
         log_odds = layer.at(pixels + np.array([crop.window.left, crop.window.top]))
         return log_odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS).view(1, 1, height, width)
@@ -349,8 +350,9 @@ def classes_at(crop: Crop, logits: Tensor, pixels: Pixels) -> list[int]:
     points = crop.view.points_to_network((pixels - corner).astype(float))
     # From the image's pixels to the map's: in both, pixel centres are at whole numbers.
     height, width = logits.shape[-2:]
-    scale = torch.tensor([width / crop.image.shape[-1], height / crop.image.shape[-2]])
+    factors = (width / crop.image.shape[-1], height / crop.image.shape[-2])
+    scale = torch.tensor(factors, dtype=torch.float32, device="cpu")
     on_grid = ((points + 0.5) * scale.to(points) - 0.5).clamp(min=0)
-    on_grid = torch.minimum(on_grid, torch.tensor([width - 1, height - 1]).to(on_grid))
+    on_grid = torch.minimum(on_grid, torch.tensor([width - 1, height - 1], device="cpu").to(on_grid))
     classes: list[int] = sample(logits, on_grid)[0].argmax(0).tolist()
     return classes

@@ -212,7 +212,9 @@ class Suffix:
         known, network = self.runtime.suffixes.unlowered, self.network
         if self.variables.name not in known:
             spec = network.spec
-            noise = torch.randn(1, spec.channels, *spec.probed, generator=torch.Generator().manual_seed(0))
+            generator = torch.Generator("cpu").manual_seed(0)
+            shape = (1, spec.channels, *spec.probed)
+            noise = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
             image = noise.to(spec.device, spec.dtype)
             try:
                 start = self.variables.start(network, image)

@@ -24,7 +24,7 @@ CERTAIN: Final = 1000.0  # log-odds: interactions count for more, and the networ
 def label_map(tracks: Sequence[Track], size: tuple[int, int]) -> NDArray[np.int32]:
     """All objects in one map, (H, W) int32: 0 for none, k for the k-th; see `Session.label_map`."""
     labels = np.zeros(size, np.int32)
-    highest = torch.zeros(size)
+    highest = torch.zeros(size, dtype=torch.float32, device="cpu")
     for k, track in enumerate(tracks, 1):
         if track.steps:
             log_odds = _log_odds(track.steps[-1].result)
@@ -42,7 +42,7 @@ def _log_odds(result: Result) -> Tensor:
     own = constraints.required & constraints.positive & (constraints.labels == TARGET)
     for x, y in constraints.points[own].tolist():
         spot = Window(y, x, 1, 1).grown(math.ceil(reach), result.size)
-        rows, columns = (torch.arange(span.start, span.stop, dtype=torch.float32) for span in spot.slices)
+        rows, columns = (torch.arange(span.start, span.stop, dtype=torch.float32, device="cpu") for span in spot.slices)
         distance = torch.hypot(rows[:, None] - y, columns[None] - x)
         near = log_odds[spot.slices]
         raised = torch.where((distance <= reach) & (near > 0), CERTAIN + 1 - distance / (reach + 1), near)

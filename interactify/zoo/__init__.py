@@ -137,7 +137,7 @@ def _read(folder: Path) -> nn.Module:
         kind = getattr(smp, config.pop("_model_class"))
         with torch.device("meta"):
             network: nn.Module = kind(**config)
-        return load_into(network.to_empty(device="cpu"), read_weights(file), file).eval()
+        return load_into(network.float().to_empty(device="cpu"), read_weights(file), file).eval()
     except CheckpointError as error:
         raise CheckpointError(f"The embedded network is damaged. {error} {_REINSTALL}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
