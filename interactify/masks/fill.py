@@ -60,6 +60,17 @@ def mask_of_polygons(outlines: Iterable[Any], size: Sequence[int]) -> Mask:
     return _union(([polygon] for polygon in outlines), checked_size(size))
 
 
+def check_polygons(outlines: Iterable[Any]) -> None:
+    """Raise OptionError where `mask_of_polygons` would; nothing is drawn.
+
+    >>> check_polygons([[1, 0, 3, 0, 3, 2, 1, 2]])
+    """
+    if not isinstance(outlines, Iterable) or isinstance(outlines, (str, bytes)):
+        raise OptionError(f"Expected polygons as lists x1, y1, x2, y2, …; got {text_of(outlines)}.")
+    for ring in outlines:
+        _points(ring)
+
+
 def pixels_enclosed(ring: Points, pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which of some pixels have their centres inside a ring, by the even-odd rule; agrees with `mask_of_polygons`.
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from interactify.errors import OptionError, text_of
 from interactify.masks.arrays import Mask, checked_mask, checked_size
@@ -88,6 +89,18 @@ def mask_of_run_lengths(counts: Any, size: Sequence[int]) -> Mask:
     array([[0, 1],
            [1, 0]])
     """
+    runs = check_run_lengths(counts, size)
+    height, width = checked_size(size)
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.repeat(inside, runs).reshape(width, height).T.copy()
+
+
+def check_run_lengths(counts: Any, size: Sequence[int]) -> NDArray[np.int64]:
+    """Run lengths as numbers; raises OptionError where `mask_of_run_lengths` would. No mask is made.
+
+    >>> check_run_lengths("121", (2, 2))
+    array([1, 2, 1])
+    """
     height, width = checked_size(size)
     if height * width > MOST_PIXELS:
         raise OptionError(f"Expected the run lengths of a mask of at most {MOST_PIXELS} pixels, got {text_of(size)}.")
@@ -98,8 +111,7 @@ def mask_of_run_lengths(counts: Any, size: Sequence[int]) -> Mask:
     # Check each one first: their sum may overflow.
     if runs.ndim != 1 or ((runs < 0) | (runs > height * width)).any() or runs.sum() != height * width:
         raise OptionError(f"Expected run lengths that add up to {height} x {width} pixels, got {text_of(counts)}.")
-    inside = np.arange(len(runs)) % 2 == 1
-    return np.repeat(inside, runs).reshape(width, height).T.copy()
+    return runs
 
 
 def packed(runs: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from interactify import OptionError
+from interactify.errors import InteractifyWarning
 from interactify.evaluation import berkeley, coco, dataset_named, davis, folder, grabcut, sbd
 from interactify.masks.fill import mask_of_polygons
 from interactify.masks.run_lengths import mask_of_run_lengths, unpacked
@@ -162,6 +163,46 @@ def test_coco(tmp_path):
         coco(tmp_path)
     with pytest.raises(OptionError, match="not in COCO's format"):
         coco(tmp_path / "annotations/instances_train2017.json")
+
+
+def test_a_broken_outline_is_named_and_left_out(tmp_path):
+    coco_tree(tmp_path)
+    file = tmp_path / "annotations/instances_val2017.json"
+    stored = json.loads(file.read_text())
+    height, width = SIZE
+    broken = [
+        [[1, 2, 3, 4]],
+        [["a"] * 6],
+        [1, 1, 4, 1, 4, 3],
+        {"counts": [6, 12], "size": [height, width]},
+        {"counts": [54], "size": [height + 1, width]},
+        "words",
+    ]
+    for number, outline in enumerate(broken, start=70):
+        stored["annotations"].append({"id": number, "image_id": 25, "iscrowd": 0, "segmentation": outline})
+    file.write_text(json.dumps(stored))
+    with pytest.warns(InteractifyWarning) as caught:
+        data = coco(tmp_path)
+    (warning,) = (str(each.message) for each in caught)
+    assert "Left out 6 of 9 objects" in warning and str(file) in warning and "And 3 more." in warning
+    assert "annotation 70 of 000000000025.jpg: Expected a polygon of at least three points" in warning
+    assert [s.name for s in data] == ["000000000009#1", "000000000025#3", "000000000025#4"]
+    stored["annotations"] = stored["annotations"][-6:]
+    file.write_text(json.dumps(stored))
+    with pytest.warns(InteractifyWarning, match="Left out 6 of 6"), pytest.raises(OptionError, match="got none"):
+        coco(tmp_path)
+
+
+def test_hidden_files_are_no_photos_masks_or_annotations(tmp_path):
+    picture(tmp_path / "images/a.jpg")
+    picture(tmp_path / "masks/a.png", TRIMAP)
+    for name in ("images/._a.jpg", "images/.DS_Store", "images/Thumbs.db", "masks/._a.png", "images/.b.png"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7 resources, and no picture")
+    (sample,) = folder(tmp_path)
+    assert sample.name == "a"
+    coco_tree(tmp_path / "coco")
+    (tmp_path / "coco/annotations/._instances_val2017.json").write_bytes(b"\0\5")
+    assert len(list(coco(tmp_path / "coco"))) == 3
 
 
 def pack(runs: list[int]) -> str:

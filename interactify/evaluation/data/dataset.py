@@ -88,8 +88,16 @@ class Dataset:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The picture files in a folder, by name; none where there is no such folder."""
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES and path.is_file())
+    """The picture files in a folder, by name; none where there is no such folder.
+
+    Hidden ones are left out: macOS writes a ._NAME.jpg beside NAME.jpg on disks of other systems, which is no picture.
+    """
+    return sorted(path for path in visible(folder, "*") if path.suffix.lower() in PICTURES and path.is_file())
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """The paths in a folder that match a pattern and whose names don't begin with a full stop, by name."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
 def read_labels(path: Path) -> NDArray[np.integer]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from interactify.errors import OptionError
-from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset, Truth, truth_of
-from interactify.masks.fill import mask_of_polygons
-from interactify.masks.run_lengths import mask_of_run_lengths
+from interactify.errors import OptionError, warn_user
+from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset, Truth, truth_of, visible
+from interactify.masks.arrays import checked_size
+from interactify.masks.fill import check_polygons, mask_of_polygons
+from interactify.masks.run_lengths import check_run_lengths, mask_of_run_lengths
+
+SHOWN: Final = 3  # of invalid outlines, in the warning
 
 
 def coco(root: str | Path) -> Dataset:
@@ -24,9 +27,12 @@ def coco(root: str | Path) -> Dataset:
     Returns:
         Photos with objects, each named by its annotation's id. Crowds (`iscrowd`) are left out.
 
+    Warns:
+        InteractifyWarning: outlines are invalid, as a polygon of two points is. They are left out, and named.
+
     Raises:
-        OptionError: there is no such file, or several; it has another format; a photo is missing; or, when a photo is
-            read, an outline is invalid.
+        OptionError: there is no such file, or several; it has another format; a photo is missing; or no outline is
+            valid.
     """
     file = _annotations(Path(root))
     try:
@@ -46,6 +52,7 @@ def coco(root: str | Path) -> Dataset:
             f"Expected images with id, file_name, height and width, and annotations with image_id and segmentation; "
             f"got {file}, which is not in COCO's format ({type(cause).__name__}: {cause}). Try another file."
         ) from cause
+    named = _with_valid_outlines(file, named)
     if not named:
         raise OptionError(f"Expected photos with objects in {file}, got none. Try another file.")
     folders = _photo_folders(file)
@@ -57,15 +64,15 @@ def coco(root: str | Path) -> Dataset:
             raise OptionError(
                 f"Expected the photo {name} of {file} in one of {searched}; got none. Try to move the photos there."
             )
-        photos.append(AnnotatedPhoto(str(Path(name).with_suffix("")), photo, partial(_truths, outlined, size)))
+        photos.append(AnnotatedPhoto(str(Path(name).with_suffix("")), photo, partial(_truths, outlined, size, file)))
     return Dataset("coco", tuple(photos))
 
 
 def _annotations(root: Path) -> Path:
     if root.is_file():
         return root
-    found = sorted([*root.glob("*.json"), *root.glob("annotations/instances_*.json")])
-    found = found or sorted(root.glob("annotations/*.json"))
+    found = sorted([*visible(root, "*.json"), *visible(root, "annotations/instances_*.json")])
+    found = found or visible(root, "annotations/*.json")
     if len(found) != 1:
         which = f"found {len(found)}: {', '.join(p.name for p in found)}" if found else "found none"
         raise OptionError(f"Expected one file of annotations in {root} or its annotations/, {which}. Try its own path.")
@@ -78,17 +85,58 @@ def _photo_folders(file: Path) -> list[Path]:
     return [outer / inner for outer in dict.fromkeys((file.parent, above)) for inner in (subset, "images", "")]
 
 
-def _truths(annotations: list[dict[str, Any]], size: tuple[int, int]) -> dict[str, Truth]:
+_Named = list[tuple[str, tuple[int, int], list[dict[str, Any]]]]
+"""Of each photo its name, its size (H, W) and its annotations."""
+
+
+def _with_valid_outlines(file: Path, named: _Named) -> _Named:
+    """Those annotations whose outlines can be read; one warning tells which can't. Nothing is drawn for it."""
+    total, faults, kept = 0, list[str](), []
+    for name, size, outlined in named:
+        valid = []
+        for number, annotation in enumerate(outlined, start=1):
+            total += 1
+            try:
+                _check_outline(annotation["segmentation"], size)
+                valid.append(annotation)
+            except OptionError as fault:
+                faults.append(f"annotation {_key(annotation, number)} of {name}: {fault}")
+        if valid:
+            kept.append((name, size, valid))
+    if faults:
+        more = f" And {len(faults) - SHOWN} more." if len(faults) > SHOWN else ""
+        warn_user(
+            f"Left out {len(faults)} of {total} objects in {file}, whose outlines are invalid. "
+            f"{' '.join(faults[:SHOWN])}{more}"
+        )
+    return kept
+
+
+def _check_outline(outline: Any, size: tuple[int, int]) -> None:
+    """Raise OptionError for an outline that can't be drawn in a photo (H, W)."""
+    if isinstance(outline, dict):
+        stated = outline.get("size", size)
+        if checked_size(stated) != size:
+            raise OptionError(f"Expected run lengths of the photo's size {size} (H, W), got {stated}.")
+        check_run_lengths(outline.get("counts"), size)
+    else:
+        check_polygons(outline)
+
+
+def _key(annotation: dict[str, Any], number: int) -> str:
+    return str(annotation.get("id", number))
+
+
+def _truths(annotations: list[dict[str, Any]], size: tuple[int, int], file: Path) -> dict[str, Truth]:
     truths = {}
     for number, annotation in enumerate(annotations, start=1):
-        outline, key = annotation["segmentation"], str(annotation.get("id", number))
-        if isinstance(outline, dict):
-            mask = mask_of_run_lengths(outline.get("counts"), tuple(outline.get("size", size)))
-        else:
-            mask = mask_of_polygons(outline, size)
-        if mask.shape != size:
-            raise OptionError(
-                f"Expected the object {key} in its photo's size {size} (H, W), got {mask.shape}. Try another file."
-            )
+        outline, key = annotation["segmentation"], _key(annotation, number)
+        try:
+            if isinstance(outline, dict):
+                mask = mask_of_run_lengths(outline.get("counts"), size)
+            else:
+                mask = mask_of_polygons(outline, size)
+        except OptionError as cause:
+            raise OptionError(f"In {file}, annotation {key}: {cause}") from cause
         truths[key] = truth_of(mask)
     return truths
