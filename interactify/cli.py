@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 from interactify._version import __version__
 from interactify.commands import app, cvat_function, demo, evaluate, inspect, label_studio, replay, segment
 from interactify.commands.segment import with_clicks_joined
+from interactify.commands.streams import steady_streams
 from interactify.errors import InteractifyError, InteractifyWarning, OptionError
 
 COMMANDS: Final[dict[str, tuple[ModuleType, str, str]]] = {
@@ -64,25 +65,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; by default those of the running process.
 
     Returns:
-        The exit status: 0; 2 after an error of the library's family or in the arguments, with one line on stderr; 130
-        after Ctrl-C. Any other exception is raised as it is.
+        The exit status: 0; 2 after an error of the library's family, of the system or in the arguments, with one line
+        on stderr; 130 after Ctrl-C. Any other exception is raised as it is. Whoever reads stdout may leave: the command
+        runs to its end.
 
     >>> main(["--version"])
     interactify ...
     0
     """
+    with steady_streams(sys.stdout, sys.stderr):
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """The command's exit status, after its error was printed."""
     try:
         given = parser().parse_args(with_clicks_joined(sys.argv[1:] if arguments is None else arguments))
         with _warnings_in_one_line():
-            return given.run(given)
+            status: int = given.run(given)
+            return status
     except InteractifyError as error:
-        print(f"interactify: error: {' '.join(str(error).split())}", file=sys.stderr)
+        _print_error(error)
+        return 2
+    except OSError as error:  # a name that is too long, a disk that is gone: of the user's world, and no fault of ours
+        _print_error(error)
         return 2
     except KeyboardInterrupt:
         print("interactify: interrupted", file=sys.stderr)
         return 130
     except SystemExit as leaving:  # --help and --version leave this way
         return int(leaving.code or 0)
+
+
+def _print_error(error: Exception) -> None:
+    print(f"interactify: error: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 @contextmanager

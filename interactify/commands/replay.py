@@ -8,7 +8,14 @@ from pathlib import Path
 
 from interactify.commands.network_options import add_network_options, network
 from interactify.errors import InteractionError, PhotoError
-from interactify.export.formats import FORMAT_HELP, Exported, checked_tolerance, formats_named, write_formats
+from interactify.export.formats import (
+    FORMAT_HELP,
+    Exported,
+    checked_tolerance,
+    file_names,
+    formats_named,
+    write_formats,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +46,12 @@ def run(given: argparse.Namespace) -> int:
     folder = export.prepare_folder(given.out)
     session = replay(log, network(given), photo, progress=sys.stderr.isatty())
     drawn, unsatisfied = session.photo, 0
-    for name in session.objects:
+    safe_names = [safe_file_name(name, "object", keep="-_.") for name in session.objects]
+    stems = [photo.stem] if len(safe_names) == 1 else [f"{photo.stem}-{name}" for name in safe_names]
+    for stem in stems:  # raises where one is too long, before any is written
+        file_names(formats, photo.parent / f"{stem}{photo.suffix}", "-overlay.png")
+    for name, stem in zip(session.objects, stems, strict=True):
         result = session.switch(name)
-        safe_name = safe_file_name(name, "object", keep="-_.")
-        stem = photo.stem if len(session.objects) == 1 else f"{photo.stem}-{safe_name}"
         exported = Exported(result, photo.with_stem(stem), session.category(), tolerance)
         for path in write_formats(formats, folder, exported):
             print(path)

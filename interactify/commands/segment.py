@@ -12,7 +12,14 @@ from typing import NamedTuple
 
 from interactify.commands.network_options import add_network_options, network
 from interactify.errors import InteractionError, PhotoError
-from interactify.export.formats import FORMAT_HELP, Exported, checked_tolerance, formats_named, write_formats
+from interactify.export.formats import (
+    FORMAT_HELP,
+    Exported,
+    checked_tolerance,
+    file_names,
+    formats_named,
+    write_formats,
+)
 
 CLICK_HELP = """a click at pixel x, y (x to the right, y down); a minus before x means that the pixel does not belong to
 the object (-120,80; at the left border -0,80). Repeat it: clicks are applied in the given order"""
@@ -58,6 +65,7 @@ def run(given: argparse.Namespace) -> int:
     size = size_of_file(photo, ranged=given.value_range is not None)
     for click in clicks:
         checked(Click(*click), size)
+    file_names(formats, photo, "-overlay.png", *(["-log.jsonl"] if given.log else []))  # raises where one is too long
     folder = export.prepare_folder(given.out)
     session = network(given).session(photo)
     result = session.result

@@ -170,7 +170,7 @@ def write_whole(path: str | Path, content: bytes) -> Path:
 def _unfinished_file(path: Path) -> tuple[int, str]:
     """A new file beside the path, open and locked; closing it unlocks it, and so does the process's end."""
     while True:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ENDING, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{_cut(path.name)}.", suffix=_ENDING, dir=path.parent)
         if fcntl is not None:
             with suppress(OSError):  # a file system without locks, where nothing is removed either
                 fcntl.flock(handle, fcntl.LOCK_EX)
@@ -179,11 +179,16 @@ def _unfinished_file(path: Path) -> tuple[int, str]:
         os.close(handle)  # another writer removed it before it was locked
 
 
+def _cut(name: str) -> str:
+    """A file's name, cut where the name of its unfinished file would be longer than file systems take."""
+    return name.encode(errors="surrogateescape")[:220].decode(errors="ignore")
+
+
 def _remove_abandoned(path: Path) -> None:
     """Remove the unfinished files of writers of `path` that were killed."""
     if fcntl is None:
         return
-    pattern = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}" + re.escape(_ENDING))
+    pattern = re.compile(re.escape(f".{_cut(path.name)}.") + "[a-z0-9_]{8}" + re.escape(_ENDING))
     with suppress(OSError):
         for name in filter(pattern.fullmatch, os.listdir(path.parent)):
             with suppress(OSError):  # locked by a running writer, or removed in the meantime

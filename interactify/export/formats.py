@@ -5,10 +5,11 @@ The command line's help lists them, so importing this loads neither torch nor Nu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from interactify import export
 from interactify.errors import OptionError
@@ -16,6 +17,9 @@ from interactify.errors import OptionError
 if TYPE_CHECKING:  # the help has no use for NumPy
     import numpy as np
     from numpy.typing import NDArray
+
+
+MOST_BYTES: Final = 255  # of a file's name, on every usual file system
 
 
 class Segmented(Protocol):
@@ -75,6 +79,25 @@ def checked_tolerance(tolerance: float) -> float:
     return tolerance
 
 
+def file_names(names: Sequence[str], photo: Path, *others: str) -> list[str]:
+    """The names of the files that are written for a photo: one for each format, then with each other ending.
+
+    Raises:
+        OptionError: one of them is longer than file systems take; nothing is written yet.
+
+    >>> file_names(["png", "coco"], Path("photos/cup.jpg"), "-overlay.png")
+    ['cup-mask.png', 'cup-coco.json', 'cup-overlay.png']
+    """
+    found = [f"{photo.stem}{ending}" for ending in (*(FORMATS[name].ending for name in names), *others)]
+    for name in found:
+        if len(os.fsencode(name)) > MOST_BYTES:
+            raise OptionError(
+                f"Expected a photo whose results have names of at most {MOST_BYTES} bytes, got {photo.name[:40]}…, "
+                f"whose …{name[-20:]} would have {len(os.fsencode(name))}. Try a shorter name for the photo."
+            )
+    return found
+
+
 def write_formats(names: Sequence[str], folder: Path, exported: Exported) -> list[Path]:
     """Write a file for each format, named after the photo.
 
@@ -84,8 +107,8 @@ def write_formats(names: Sequence[str], folder: Path, exported: Exported) -> lis
     Raises:
         OptionError: a file can't be written.
     """
-    stem = exported.photo.stem
-    return [FORMATS[name].write(folder / f"{stem}{FORMATS[name].ending}", exported) for name in names]
+    files = file_names(names, exported.photo)
+    return [FORMATS[name].write(folder / file, exported) for name, file in zip(names, files, strict=True)]
 
 
 def _png(path: Path, exported: Exported) -> Path:
