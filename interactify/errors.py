@@ -31,6 +31,10 @@ class ModelError(InteractifyError, ValueError):
     """A network that the library can't use as it is: no per-pixel output, no stem, an unknown name of a layer."""
 
 
+class ModelChangedError(ModelError):
+    """A network that changed after a session on it was opened: new weights, statistics, modules or hooks."""
+
+
 class CheckpointError(InteractifyError, ValueError):
     """A file of weights or a saved session that is unreadable or does not fit."""
 

@@ -6,7 +6,9 @@ The module is not called `wrap`, because importing it would then replace `intera
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from threading import RLock
+from typing import Any
 
 import torch
 
@@ -17,6 +19,7 @@ from interactify.describe import describe
 from interactify.errors import OptionError, within_memory
 from interactify.inspection.activation import Activation
 from interactify.inspection.mirror import mirrored
+from interactify.inspection.model_state import ModelState, facts_of, written_by
 from interactify.inspection.outputs import Output
 from interactify.inspection.probe import probe, ready
 from interactify.inspection.replica import independent_copy_of, replica_of, unwrapped
@@ -38,7 +41,14 @@ from interactify.session.session import Session
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Interactive(Wrapped):
-    """A network that follows clicks. Made by `interactify.wrap`."""
+    """A network that follows clicks. Made by `interactify.wrap`.
+
+    It follows its model: where the model has changed since (trained further, other weights or statistics, another
+    module, a hook, another precision or device), the next session, `refine` or `describe` finds that out and wraps it
+    anew, with the same options. A session that was opened before raises ModelChangedError at its next interaction.
+    """
+
+    _lock: RLock = field(default_factory=RLock, init=False)
 
     def session(
         self,
@@ -110,7 +120,7 @@ class Interactive(Wrapped):
 
     def describe(self) -> str:
         """A few lines of text: what was found out about the network, and which options are used and why."""
-        return describe(self)
+        return describe(self.now())
 
     def insertion_points(self) -> InsertionPoints:
         """All layers where variables can act, as `wrap(variables="scale_bias@NAME")` names them; prints as a table.
@@ -122,7 +132,7 @@ class Interactive(Wrapped):
         >>> [(point.name, point.share) for point in points if point.share == 1.0]
         [('input', 1.0)]
         """
-        return insertion_points(self.network)
+        return insertion_points(self.now().network)
 
     def to(self, device: str | torch.device) -> Interactive:
         """A copy on another device, wrapped with the same options; this one and the model stay where they are.
@@ -159,12 +169,28 @@ class Interactive(Wrapped):
         with within_memory():
             return wrap(independent_copy_of(self.model).to(there), **self.options)
 
+    def now(self) -> Wrapped:
+        """The network as its model is now, for one session: wrapped anew where the model has changed.
+
+        All weights are read for this once. `session` and `refine` call it; so does `load_session`.
+
+        Raises:
+            ModelError, OptionError: the changed model can't be wrapped with the same options.
+        """
+        with self._lock:
+            if self.state.change(every_value=True):
+                fresh = wrap(self.model, **self.options)
+                for each in fields(Wrapped):  # all at once, and by nothing but this: what sessions hold stays as it is
+                    object.__setattr__(self, each.name, getattr(fresh, each.name))
+            return Wrapped(**{each.name: getattr(self, each.name) for each in fields(Wrapped)})
+
     def __repr__(self) -> str:
         return (
             f"Interactive({type(self.model).__name__}, variables={self.variables.name!r}, energy={self.energy.name!r})"
         )
 
 
+@torch.inference_mode(False)  # tensors that are created in a caller's inference mode allow no gradients
 def wrap(
     model: ModelLike,
     *,
@@ -311,7 +337,8 @@ def wrap(
         resolution=resolution,
         divisor=divisor,
     )
-    replica = ready(replica, known)
+    own = replica = ready(replica, known)
+    before = facts_of(own)
     if mirror:
         if getattr(variables, "name", variables) in ("maps", "kernels"):
             raise OptionError(
@@ -319,6 +346,7 @@ def wrap(
             )
         replica = mirrored(replica)
     spec = probe(model, known, given, replica=replica)
+    state = ModelState(unwrapped(model), written_by(before, facts_of(own)))
     network = Network(replica, spec, stem or known.stem, precision)
     return Interactive(
         model=model,
@@ -333,7 +361,14 @@ def wrap(
         zoom=zoom,
         propagation=chosen_propagation or usual_propagation(spec.output.classes),
         options=options,
+        state=state,
+        wrap_again=wrap_again,
     )
+
+
+def wrap_again(model: nn.Module, options: Mapping[str, Any]) -> Interactive:
+    """Wrap a model with the options of an earlier wrap: `Interactive.options`."""
+    return wrap(model, **options)
 
 
 def _checked(points: Mapping[str, str] | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from interactify.errors import ModelChangedError
 from interactify.interactions.click import Click
 from interactify.interactions.gestures import Mask
 from interactify.interactions.rasterise import bounds
@@ -27,6 +28,7 @@ class PromptedPhoto:
     """A photo whose session refines each prompt from the network's own prediction. Not to be shared by threads."""
 
     def __init__(self, net: Interactive, photo: PictureLike) -> None:
+        self._net = net
         self.session = net.session(photo)
 
     @property
@@ -45,6 +47,10 @@ class PromptedPhoto:
             OptionError: the network has no such class.
             NonFiniteError, NotEnoughMemoryError: as `Session.add`.
         """
+        try:
+            self.session.net.check_unchanged()
+        except ModelChangedError:  # a prompt depends on no earlier one: the photo is opened under the network of now
+            self.session = self._net.session(self.session.refiner.picture)
         session = self.session
         try:
             if target is not None:  # another object of the same session: all classes share its passes

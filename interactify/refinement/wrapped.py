@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from interactify.brs.energy import Energy
+from interactify.errors import ModelChangedError
+from interactify.inspection.model_state import ModelState
+from interactify.inspection.replica import independent_copy_of
 from interactify.inspection.spec import ModelSpec
 from interactify.network.network import Network
 from interactify.network.variables import Variables
@@ -31,6 +34,8 @@ class Wrapped:
         max_evaluations, max_seconds: limits of a click.
         zoom, propagation: whether the network zooms in, and how a correction spreads over the picture.
         options: all arguments of `wrap` beside the model.
+        state: the model's weights, modules and hooks, as they were when it was wrapped.
+        wrap_again: wraps a model with options, for a copy and in another process.
     """
 
     model: nn.Module
@@ -45,6 +50,8 @@ class Wrapped:
     zoom: bool
     propagation: Propagation
     options: Mapping[str, Any]
+    state: ModelState
+    wrap_again: Callable[[nn.Module, Mapping[str, Any]], Wrapped]
 
     @property
     def spec(self) -> ModelSpec:
@@ -69,3 +76,36 @@ class Wrapped:
     def unwrap(self) -> nn.Module:
         """The user's own model, untouched."""
         return self.model
+
+    def now(self) -> Wrapped:
+        """What a new session runs: this network, which has not changed.
+
+        Raises:
+            ModelChangedError: the model has changed since it was wrapped.
+        """
+        self.check_unchanged(every_value=True)
+        return self
+
+    def check_unchanged(self, every_value: bool = False) -> None:
+        """Raise ModelChangedError where the model is not as it was when it was wrapped.
+
+        Args:
+            every_value: compare all weights, and not only a sample of each tensor (`ModelState.change`).
+        """
+        change = self.state.change(every_value)
+        if change:
+            raise ModelChangedError(
+                f"Expected the network as it was when this session was opened, got one that has changed since: "
+                f"{change}. The session keeps its results, and can be saved. Try a new session, "
+                "net.session(photo), which follows the network as it is now; interactify.replay(session.log(), net, "
+                "photo) repeats all interactions in one."
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The model and the options; all else is found again, since caches and locks belong to a process."""
+        return self.wrap_again, (self.model, dict(self.options))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Wrapped:
+        """A wrap of a copy of the model, with the same options."""
+        copied = memo[id(self)] = self.wrap_again(independent_copy_of(self.model), self.options)
+        return copied

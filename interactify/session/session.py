@@ -130,6 +130,7 @@ class Session:
             OptionError: a class that the network does not have.
             NonFiniteError: the network returned NaN or infinity.
             NotEnoughMemoryError: the network needs more memory than there is.
+            ModelChangedError: the network was changed after the session was opened. A new session follows it.
             After any of them the session is as it was.
         """
         return self.add([Click(x, y, positive, label)])
@@ -209,6 +210,7 @@ class Session:
         """Refine groups of interactions after earlier steps of the active object, one step for each group."""
         target = self.track.target
         interactions = steps[-1].interactions if steps else ()
+        self.net.check_unchanged()
         stop = self.control.stop_condition(self.net.max_seconds)
         with torch.inference_mode(False), within_memory():
             for group in groups:
@@ -423,6 +425,7 @@ class Session:
             OptionError: the network knows one class only.
         """
         with self.control.turn():  # it runs the network, as a refinement does
+            self.net.check_unchanged()
             return class_map(self.refiner, self.track)
 
     def _object(self, name: str) -> Track:
