@@ -39,7 +39,9 @@ def replica_of(model: nn.Module) -> nn.Module:
     check_not_quantised(unwrapped(model))
     memo: dict[int, object] = {}
     for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+        # Built in inference mode, a parameter can't be part of a graph: its values are copied then, and not shared.
+        own = parameter.detach().clone() if parameter.is_inference() else parameter.detach()
+        memo[id(parameter)] = nn.Parameter(own, requires_grad=False)
     replica = in_layers(_copied(unwrapped(model), memo), unwrapped(model))
     replica.eval()  # not chained: the model's own eval() may return anything
     for module in nn.Module.modules(replica):  # and may skip modules: smp's skips a frozen encoder
