@@ -172,7 +172,7 @@ class Interactive(Wrapped):
     def now(self) -> Wrapped:
         """The network as its model is now, for one session: wrapped anew where the model has changed.
 
-        All weights are read for this once. `session` and `refine` call it; so does `load_session`.
+        All weights are read for this once. A session calls it when it is opened.
 
         Raises:
             ModelError, OptionError: the changed model can't be wrapped with the same options.

@@ -148,15 +148,15 @@ def covered_share(result: Result) -> float:
 
 def has_classes(session: Session) -> bool:
     """Whether the session's network has several classes."""
-    return session.net.spec.output.classes > 1
+    return session.wrapped.spec.output.classes > 1
 
 
 def palette(session: Session) -> NDArray[np.uint8]:
     """(K, 3) uint8: a colour for each class."""
-    return voc_palette()[: min(256, session.net.spec.output.classes)]
+    return voc_palette()[: min(256, session.wrapped.spec.output.classes)]
 
 
 def transparent_class(session: Session) -> int:
     """The index of the background class, which is drawn transparent; -1 where there is none."""
-    names = [name.strip().lower() for name in session.net.spec.class_names]
+    names = [name.strip().lower() for name in session.wrapped.spec.class_names]
     return next((k for k, name in enumerate(names) if name in BACKGROUNDS), -1)

@@ -48,7 +48,7 @@ class PromptedPhoto:
             NonFiniteError, NotEnoughMemoryError: as `Session.add`.
         """
         try:
-            self.session.net.check_unchanged()
+            self.session.wrapped.check_unchanged()
         except ModelChangedError:  # a prompt depends on no earlier one: the photo is opened under the network of now
             self.session = self._net.session(self.session.refiner.picture)
         session = self.session
@@ -56,7 +56,7 @@ class PromptedPhoto:
             if target is not None:  # another object of the same session: all classes share its passes
                 session.add_object(target=target)
             own = session.track.target
-            several = own is None and session.net.spec.output.classes > 2
+            several = own is None and session.wrapped.spec.output.classes > 2
             result = session.add(prompt.interactions(positive_first=several))
             return result if prompt.mask is None else _merged(session, mask_of(prompt.mask, self.size))
         finally:

@@ -60,7 +60,7 @@ def _objects(session: Session, objects: Sequence[tuple[Interaction, ...]]) -> li
     refiner, target = session.refiner, session.target
     at_once = refiner.first_crop.suffix.at_once()
     if not all(isinstance(each, Click) and each.label is None for interactions in objects for each in interactions):
-        stop = brs.stopping(session.net.max_seconds)
+        stop = brs.stopping(session.wrapped.max_seconds)
         return [refiner.refine((), interactions, target, stop).result for interactions in objects]
     problems = [refiner.problem((), interactions, target) for interactions in objects]
     refinements = _in_passes(session, problems, at_once) if at_once > 1 else _side_by_side(session, problems)
@@ -72,11 +72,11 @@ def _side_by_side(session: Session, problems: Sequence[Problem]) -> list[brs.Ref
     """Each object by itself, several in threads at the same time; where their first passes are equal, it runs once."""
     suffix = session.refiner.first_crop.suffix
     first_pass = SharedFirstPass(suffix) if suffix.shared and suffix.whole is None else None
-    stop = brs.stopping(session.net.max_seconds)
+    stop = brs.stopping(session.wrapped.max_seconds)
 
     def solve(problem: Problem) -> brs.Refinement:
         with torch.inference_mode(False):  # each thread has a mode of its own
-            return minimise(session.net, problem, first_pass or _own_run(suffix), stop)
+            return minimise(session.wrapped, problem, first_pass or _own_run(suffix), stop)
 
     with side_by_side(min(len(problems), suffix.side_by_side())) as pool:
         return list((map if pool is None else pool.map)(solve, problems))
@@ -90,7 +90,7 @@ def _own_run(suffix: Suffix) -> Run:
 
 def _in_passes(session: Session, problems: Sequence[Problem], at_once: int) -> list[brs.Refinement]:
     """Objects that share the network's passes, `at_once` in each: fastest on a GPU."""
-    net, crop = session.net, session.refiner.first_crop
+    net, crop = session.wrapped, session.refiner.first_crop
     suffix = crop.suffix
 
     def forward(values: Tensor, rows: Sequence[int]) -> Tensor:

@@ -70,7 +70,7 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
     try:
         settings = header["settings"]
         session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
-        current = settings_of(net, session.refiner, session.target)
+        current = settings_of(session.wrapped, session.refiner, session.target)
         different = [f"{key}: {settings.get(key)!r}, got {value!r}" for key, value in current.items()
                      if key not in settings or settings[key] != value]  # fmt: skip
         if different:
@@ -102,7 +102,7 @@ def _history(session: Session, header: dict[str, Any], arrays: dict[str, np.ndar
     step_lists: list[Steps] = []  # for each stored step, the steps up to it
     targets: list[int | None] = []
     for index, stored in enumerate(header["steps"]):
-        target = session.net.network.target(stored["target"])
+        target = session.wrapped.network.target(stored["target"])
         before = _steps_to(step_lists, stored["after"])
         if before and targets[int(stored["after"])] != target:
             raise ValueError("a step of another class than the one before it")
@@ -112,7 +112,7 @@ def _history(session: Session, header: dict[str, Any], arrays: dict[str, np.ndar
     for stored in header["boards"]:
         tracks: list[Track] = []
         for entry in stored["objects"]:
-            target, last = session.net.network.target(entry["target"]), entry["last"]
+            target, last = session.wrapped.network.target(entry["target"]), entry["last"]
             if last is not None and targets[int(last)] != target:
                 raise ValueError("an object of another class than its steps")
             check_name(entry["name"], [track.name for track in tracks])
@@ -169,7 +169,9 @@ def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, pro
         for stored in header["objects"]:
             check_name(stored.get("name"), [track.name for track in tracks])
             target = stored.get("target")
-            tracks.append(Track(stored["name"], session.target if target is None else net.network.target(target)))
+            tracks.append(
+                Track(stored["name"], session.target if target is None else session.wrapped.network.target(target))
+            )
     groups = [_groups(session, entries, track.name) for track in tracks]
     with torch.inference_mode(False), within_memory(), tqdm(total=len(entries), disable=not progress) as bar:
         for index, track in enumerate(tracks):

@@ -58,7 +58,8 @@ class Session:
         ready: bool = True,
     ) -> None:
         """With `ready`, the pass that the first click begins with is run now, so that the click is faster."""
-        self.net = net
+        self.net = net  # it follows its model; this session runs it as it is now
+        net = net.now()
         self.target = net.target if target is None else net.network.target(target)
         with torch.inference_mode(False), within_memory():  # tensors of a caller's inference mode allow no gradients
             self.refiner = open_refiner(net, net.picture(photo, value_range), tile)
@@ -102,6 +103,11 @@ class Session:
         """The old name of `initial_step`."""
         warn_renamed("Session.first", "Session.initial_step")
         return self.initial_step
+
+    @property
+    def wrapped(self) -> Wrapped:
+        """The network as it was when the session was opened, which all of its results come from."""
+        return self.refiner.net
 
     @property
     def photo(self) -> NDArray[np.uint8]:
@@ -204,14 +210,14 @@ class Session:
 
     def checked(self, interaction: Interaction) -> Interaction:
         """The interaction in whole pixels, with its class as an index. Raises as `click`."""
-        return self.net.network.checked(interaction, self.size)
+        return self.wrapped.network.checked(interaction, self.size)
 
     def _refine(self, steps: Steps, groups: Sequence[Group]) -> Result:
         """Refine groups of interactions after earlier steps of the active object, one step for each group."""
         target = self.track.target
         interactions = steps[-1].interactions if steps else ()
-        self.net.check_unchanged()
-        stop = self.control.stop_condition(self.net.max_seconds)
+        self.wrapped.check_unchanged()
+        stop = self.control.stop_condition(self.wrapped.max_seconds)
         with torch.inference_mode(False), within_memory():
             for group in groups:
                 interactions = (*interactions, *group)
@@ -296,7 +302,7 @@ class Session:
         Raises:
             OptionError: where the file can't be written.
         """
-        return save_session(path, self.history, self.refiner, self.net, self.target)
+        return save_session(path, self.history, self.refiner, self.wrapped, self.target)
 
     def log(self) -> str:
         """The interactions of all objects as lines of JSON: one for photo and objects, then one for each interaction.
@@ -344,7 +350,7 @@ class Session:
         >>> session.interactions, int(session.label_map()[40, 60])
         ((Click(x=10, y=10, positive=True),), 2)
         """
-        index = self.target if target is None else self.net.network.target(target)
+        index = self.target if target is None else self.wrapped.network.target(target)
         with self.control.turn():
             snapshot = self.history.now.with_object(name, index)
             with torch.inference_mode(False):
@@ -403,7 +409,7 @@ class Session:
             name: of the object; the active one by default.
             otherwise: what it is called where the network has no names of classes, or its class is not decided yet.
         """
-        names, track = self.net.spec.class_names, self.track if name is None else self._object(name)
+        names, track = self.wrapped.spec.class_names, self.track if name is None else self._object(name)
         target = track.steps[-1].targets[0] if track.steps else track.target  # the first click may have decided it
         return names[target] if names and target is not None else otherwise
 
@@ -425,7 +431,7 @@ class Session:
             OptionError: the network knows one class only.
         """
         with self.control.turn():  # it runs the network, as a refinement does
-            self.net.check_unchanged()
+            self.wrapped.check_unchanged()
             return class_map(self.refiner, self.track)
 
     def _object(self, name: str) -> Track:

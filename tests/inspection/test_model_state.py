@@ -176,7 +176,7 @@ def test_an_attribute_that_each_pass_sets_anew_is_no_change() -> None:
     with torch.no_grad():
         model(networks.random_tensor(1, 3, 16, 16))
     session.click(10, 10)
-    assert net.session(PHOTO).net.network is kept
+    assert net.session(PHOTO).wrapped.network is kept
 
 
 def test_what_is_described_is_the_network_of_now() -> None:

@@ -95,6 +95,6 @@ class StoredSession:
 
     def _identity(self, session: Session) -> str:
         """A digest of all that the session depends on: the photo, the network, its options."""
-        settings = settings_of(session.net, session.refiner, session.target)
+        settings = settings_of(session.wrapped, session.refiner, session.target)
         depends_on = [session.refiner.picture.digest(), self.network, settings]
         return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
