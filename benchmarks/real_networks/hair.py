@@ -12,11 +12,11 @@ from benchmarks.real_networks.package import RealNetwork
 
 
 def load(folder: Path) -> nn.Module:
-    package = "_real_network_hair"
-    module_from(folder / "models" / "blocks.py", package)
-    model: nn.Module = module_from(folder / "models" / "modelv2.py", package).MobileHairNetV2()
+    """The file holds the whole network, pickled as a class of `models.modelv2`: loading it runs the package's code."""
+    module_from(folder / "models" / "blocks.py", "models")
+    module_from(folder / "models" / "modelv2.py", "models")
     saved = torch.load(folder / "checkpoints" / "best.pth", map_location="cpu", weights_only=False)
-    model.load_state_dict(saved["state_dict"])
+    model: nn.Module = saved["model"]
     return model.eval()
 
 

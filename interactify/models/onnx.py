@@ -98,13 +98,15 @@ def _bakes_sizes_in(graph: Any) -> bool:
 def repaired(model: Any) -> None:
     """Bring an `onnx.ModelProto` into the form that onnx2torch reads; in place.
 
-    Constants become initialisers, half precision becomes single, nodes come after what they read.
+    Constants become initialisers, half precision becomes single, nodes come after what they read. Maps that are resized
+    to a constant size by a whole factor are resized by that factor, so that images of other sizes can be run.
     """
     graph = model.graph
     _widen(graph)
     _constants_as_initialisers(graph)
     _aliases_removed(graph)
     _sort(graph)
+    _resize_by_scale(model)
 
 
 def _package(name: str) -> Any:
@@ -179,6 +181,31 @@ def _sort(graph: Any) -> None:
         known.update(name for node in ready for name in node.output)
     del graph.node[:]
     graph.node.extend(ordered)
+
+
+def _resize_by_scale(model: Any) -> None:
+    """Resize nodes with constant sizes, in a graph for one size of image, as ones with constant factors."""
+    onnx, numpy_helper = _package("onnx"), _package("onnx.numpy_helper")
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    resizes = [node for node in graph.node if node.op_type == "Resize" and len(node.input) > 3]
+    resizes = [node for node in resizes if node.input[3] in constants]
+    if not resizes or _size(graph) is None:
+        return
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model).graph
+    except Exception:  # of its own kinds: then the sizes stay as they are
+        return
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in inferred.value_info}
+    for number, node in enumerate(resizes):
+        before = [side.dim_value for side in shapes.get(node.input[0], ())][2:]
+        after = [int(side) for side in numpy_helper.to_array(constants[node.input[3]])][2:]
+        if len(before) != 2 or len(after) != 2 or min(before) < 1 or after[0] % before[0] or after[1] % before[1]:
+            continue
+        factors = np.array([1, 1, after[0] // before[0], after[1] // before[1]], np.float32)
+        graph.initializer.append(numpy_helper.from_array(factors, f"whole_factors_{number}"))
+        node.input[2] = f"whole_factors_{number}"
+        del node.input[3:]
 
 
 def _reads(node: Any) -> Iterator[str]:

@@ -103,16 +103,28 @@ def test_a_graph_is_wrapped_from_memory_and_from_a_file(tmp_path: Path) -> None:
         assert session.click(x=20, y=30, positive=not bool(session.result.mask[30, 20])).satisfied
 
 
+def stated(resized_to: tuple[int, int]) -> Any:
+    """The graph for images of 96 × 128, with a map of half that size resized to a constant size."""
+    model = graph()
+    for value, sides in zip((*model.graph.input, *model.graph.output), ((96, 128), resized_to), strict=True):
+        for index, side in zip((2, 3), sides, strict=True):
+            value.type.tensor_type.shape.dim[index].dim_value = side
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 8, *resized_to], np.int64), "sizes"))
+    model.graph.node[2].CopyFrom(helper.make_node("Resize", ["r", "", "", "sizes"], ["u"], mode="nearest"))
+    return model
+
+
+def test_constant_sizes_that_are_whole_factors_hold_for_other_images() -> None:
+    module = as_module(stated((96, 128)))
+    for size in ((96, 128), (64, 32)):
+        x = torch.rand(1, 3, *size)
+        assert torch.allclose(module(x), expected(x), atol=1e-6)
+
+
 @pytest.mark.parametrize("baked", [False, True])
 def test_the_size_that_a_graph_states(baked: bool) -> None:
-    """It is where photos are seen; the only one where maps are resized to sizes that are constants."""
-    model = graph()
-    for value in (*model.graph.input, *model.graph.output):
-        for index, side in ((2, 96), (3, 128)):
-            value.type.tensor_type.shape.dim[index].dim_value = side
-    if baked:
-        model.graph.initializer.append(numpy_helper.from_array(np.array([1, 8, 96, 128], np.int64), "sizes"))
-        model.graph.node[2].CopyFrom(helper.make_node("Resize", ["r", "", "", "sizes"], ["u"], mode="nearest"))
+    """It is where photos are seen; the only one where maps are resized to a constant size by no whole factor."""
+    model = stated((72, 96) if baked else (96, 128))
     net = interactify.wrap(model, mean=0.0, std=1.0)
     assert (net.spec.exact, net.spec.resolution) == ((96, 128) if baked else None, 128)
     session = net.session(PHOTO)
