@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import vgg16_bn
+from torchvision.models.vgg import cfgs, make_layers
 
 from benchmarks.real_networks.package import RealNetwork
 
@@ -20,7 +20,7 @@ from benchmarks.real_networks.package import RealNetwork
 class _Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        layers = vgg16_bn().features
+        layers = make_layers(cfgs["D"], batch_norm=True)
         for number, (first, last) in enumerate(((0, 12), (12, 19), (19, 29), (29, 39)), 1):
             stage = nn.Sequential()
             for index in range(first, last):
