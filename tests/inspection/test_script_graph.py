@@ -124,3 +124,17 @@ def test_a_frozen_script(tmp_path: Path) -> None:
     assert len(net.spec.stem) == 1 and net.spec.output.bypassed
     session = net.session(PHOTO)
     assert session.click(x=20, y=30, positive=not bool(session.result.mask[30, 20])).satisfied
+
+
+@pytest.mark.parametrize("form", ["scripted", "exported"])
+def test_weights_that_change_later_are_followed(form: str) -> None:
+    model = forms.scripted() if form == "scripted" else forms.exported().module()
+    options = {"resolution": 64} if form == "scripted" else {}
+    net = interactify.wrap(model, **options, **forms.OPTIONS)
+    before = net.session(PHOTO).result.probability
+    with torch.no_grad():
+        dict(model.named_parameters())["head.weight"].mul_(-1.5)
+        dict(model.named_buffers())["encoder.1.running_mean"].add_(0.3)
+    after = net.session(PHOTO).result.probability
+    fresh = interactify.wrap(model, **options, **forms.OPTIONS).session(PHOTO).result.probability
+    assert np.array_equal(after, fresh) and np.abs(after - before).max() > 0.01
