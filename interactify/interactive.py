@@ -11,6 +11,7 @@ from threading import RLock
 from typing import Any
 
 import torch
+from torch import nn
 
 from interactify.adapters import Adapter, knowledge_of
 from interactify.brs.energy import Energy, energy_named
