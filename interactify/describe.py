@@ -100,6 +100,8 @@ def spec_text(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
         lines.append(f"  stride      {spec.stride} at the deepest map")
     longest = f"longest side {spec.resolution}" if spec.resolution else "photo's own size up to 1024"
     padded = f"multiples of {spec.divisor}" + (f", at least {spec.smallest}" if spec.smallest > 1 else "")
+    if spec.fit == "squash":
+        longest = f"squashed to {spec.resolution}×{spec.resolution}"
     if spec.divisor == 1 and spec.smallest == spec.resolution:
         padded = f"{spec.smallest}×{spec.smallest}, always"
     if spec.exact is not None:

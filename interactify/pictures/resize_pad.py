@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -42,17 +43,29 @@ class View:
 
     @classmethod
     def fit(
-        cls, photo_size: tuple[int, int], *, resolution: int | None = None, divisor: int = 1, smallest: int = SMALLEST
+        cls,
+        photo_size: tuple[int, int],
+        *,
+        resolution: int | None = None,
+        divisor: int = 1,
+        smallest: int = SMALLEST,
+        fit: Literal["letterbox", "squash"] = "letterbox",
     ) -> View:
         """Choose the view of a photo of (H, W) pixels for a network that needs sides divisible by `divisor`.
 
         `resolution` is the length in network pixels that the photo's longest side is resized to, larger or smaller;
         None keeps the photo's size, up to 1024 on its longest side. The aspect ratio is kept to within the rounding to
-        whole pixels, and no side falls under 1. Padding then extends both sides to multiples of `divisor`, and to at
-        least `smallest`.
+        whole pixels, and no side falls under 1. With `fit="squash"` both sides are resized to `resolution` instead,
+        whatever the aspect ratio. Padding then extends both sides to multiples of `divisor`, and to at least
+        `smallest`.
 
-        Raises PhotoError for a photo without pixels, OptionError for a resolution, divisor or smallest below 1.
+        Raises PhotoError for a photo without pixels, OptionError for a resolution, divisor or smallest below 1, another
+        fit, and "squash" without a resolution.
+
+        >>> View.fit((300, 400), resolution=224, fit="squash").network_size
+        (224, 224)
         """
+        check_fit(fit, resolution)
         for name, value in (("resolution", resolution), ("divisor", divisor), ("smallest", smallest)):
             if name == "resolution" and value is None:
                 continue
@@ -63,8 +76,10 @@ class View:
             raise PhotoError(f"Expected a photo with pixels, got no pixels: {width} wide and {height} high.")
         longest = max(height, width)
         target = min(longest, LARGEST) if resolution is None else int(resolution)
-        # Integer arithmetic, halves up: the longest side is exact.
-        high, wide = (max(1, (2 * side * target + longest) // (2 * longest)) for side in (height, width))
+        if fit == "squash":
+            high = wide = target
+        else:  # integer arithmetic, halves up: the longest side is exact
+            high, wide = (max(1, (2 * side * target + longest) // (2 * longest)) for side in (height, width))
         padded_high, padded_wide = (
             -(-max(side, int(smallest)) // int(divisor)) * int(divisor) for side in (high, wide)
         )
@@ -165,6 +180,17 @@ class View:
 
     def _axis(self, side: int) -> tuple[int, int]:
         return self.photo_size[side], self.content_size[side]
+
+
+def check_fit(fit: object, resolution: int | None = LARGEST) -> None:
+    """Raise OptionError for another fit than "letterbox" and "squash", and for "squash" without a resolution."""
+    if fit not in ("letterbox", "squash"):
+        raise OptionError(f"Expected fit to be 'letterbox' or 'squash', got {fit!r}.")
+    if fit == "squash" and resolution is None:
+        raise OptionError(
+            "Expected a resolution with fit='squash', the side of the square, got none, and the network states none. "
+            "Try resolution=512."
+        )
 
 
 def sample(maps: Tensor, points: Tensor) -> Tensor:

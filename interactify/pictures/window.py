@@ -94,6 +94,19 @@ class Window:
         bottom, right = min(size[0], self.top + self.height + down), min(size[1], self.left + self.width + across)
         return Window(top, left, bottom - top, right - left)
 
+    def with_aspect_of(self, size: tuple[int, int]) -> Window:
+        """The smallest window around this one with the aspect ratio of a photo (H, W), and within it.
+
+        >>> Window(10, 10, 10, 60).with_aspect_of((100, 200))
+        Window(top=0, left=10, height=30, width=60)
+        """
+        share = max(self.height / size[0], self.width / size[1])
+        height, width = (
+            max(own, round(share * side)) for own, side in zip((self.height, self.width), size, strict=True)
+        )
+        top, left = self.top - (height - self.height) // 2, self.left - (width - self.width) // 2
+        return Window(min(max(0, top), size[0] - height), min(max(0, left), size[1] - width), height, width)
+
     def overlap(self, other: Window) -> float:
         """Intersection over union with another window."""
         common = self.common(other)

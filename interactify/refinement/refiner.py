@@ -255,6 +255,8 @@ class Refiner:
         if constraints.region is None:
             return self._window_around(steps, last, constraints, new)
         around_region = bounds(constraints.region).grown(SURROUNDINGS, self.size, min_side(self.net.spec.resolution))
+        if self.net.spec.fit == "squash":
+            around_region = around_region.with_aspect_of(self.size)
         if not around_region.contains(constraints.points[new & (constraints.labels != TARGET)]).all():
             return self.photo_window  # a new label about another class lies outside of the region
         keeps = current.common(around_region) == around_region and current.overlap(around_region) >= KEEP_IOU
@@ -267,8 +269,9 @@ class Refiner:
             return last.crop.window
         points, required = constraints.points, constraints.required
         own = required & constraints.positive & (constraints.labels == TARGET) | new
-        resolution = self.net.spec.resolution
-        return next_window(last.crop.window, last.result.extent, points[own], points[new], self.size, resolution)
+        spec, extent = self.net.spec, last.result.extent
+        squash = spec.fit == "squash"
+        return next_window(last.crop.window, extent, points[own], points[new], self.size, spec.resolution, squash)
 
     def _spread(self, problem: Problem, last: Step, t: int) -> Spread:
         """How the map of one target spreads over the picture."""

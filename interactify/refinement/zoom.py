@@ -1,7 +1,8 @@
 """Zoom-in: the part of the photo that the network sees, once it is known where the object is.
 
 After Sofiiuk et al. (f-BRS, CVPR 2020, section 3.4), with two differences: outside the window the mask stays as it was,
-and a new window is only opened where it is worth a start from the identity.
+and a new window is only opened where it is worth a start from the identity. For a network that sees photos squashed, a
+window has the photo's own aspect ratio: the object is then squashed as much as in the whole photo.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def next_window(
     newest: Pixels,
     size: tuple[int, int],
     resolution: int | None,
+    squash: bool = False,
 ) -> Window:
     """The window for the newest interaction: the current one, as long as it is good enough.
 
@@ -34,9 +36,12 @@ def next_window(
         newest: (m, 2) pixels of the newest interaction.
         size: (H, W) of the photo.
         resolution: longest side in network pixels, None for the photo's own size.
+        squash: whether the network sees the photo and its windows squashed to squares.
     """
     least = min_side(resolution)
     chosen = _around(extent, points, size, least)
+    if squash:
+        chosen = chosen.with_aspect_of(size)
     if _scale(chosen, resolution) < MIN_GAIN * _scale(whole(size), resolution):
         chosen = whole(size)
     if bool(current.contains(newest).all()) and current.overlap(chosen) >= KEEP_IOU:

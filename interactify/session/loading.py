@@ -68,7 +68,7 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
             "session.log()."
         )
     try:
-        settings = header["settings"]
+        settings = {"fit": "letterbox", **header["settings"]}  # files from before there was a choice
         session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
         current = settings_of(session.wrapped, session.refiner, session.target)
         different = [f"{key}: {settings.get(key)!r}, got {value!r}" for key, value in current.items()

@@ -13,16 +13,28 @@ from interactify.errors import InteractionError, OptionError, PhotoError
 from interactify.pictures.resize_pad import View, sample
 
 sides = st.integers(1, 90)
-views = st.builds(
+divisors, least_sides = st.sampled_from([1, 2, 7, 32]), st.sampled_from([1, 5, 64])
+letterboxed = st.builds(
     lambda height, width, resolution, divisor, smallest: View.fit(
         (height, width), resolution=resolution, divisor=divisor, smallest=smallest
     ),
     sides,
     sides,
     st.none() | st.integers(1, 130),
-    st.sampled_from([1, 2, 7, 32]),
-    st.sampled_from([1, 5, 64]),
+    divisors,
+    least_sides,
 )
+squashed = st.builds(
+    lambda height, width, resolution, divisor, smallest: View.fit(
+        (height, width), resolution=resolution, divisor=divisor, smallest=smallest, fit="squash"
+    ),
+    sides,
+    sides,
+    st.integers(1, 130),
+    divisors,
+    least_sides,
+)
+views = letterboxed | squashed
 quick = settings(max_examples=60, deadline=None, derandomize=True)
 
 
@@ -76,7 +88,7 @@ def test_sample_is_grid_sample_between_pixels_too(view, seed):
 
 
 @quick
-@given(view=views)
+@given(view=letterboxed)
 @example(view=View.fit((1, 1), divisor=32))
 @example(view=View.fit((2000, 21), resolution=384, divisor=32))
 def test_sizes_fit_the_options(view):
@@ -86,6 +98,40 @@ def test_sizes_fit_the_options(view):
     assert abs(wide - width * scale) <= 0.5 or wide == 1
     assert high <= padded_high and wide <= padded_wide
     assert view.to_network(torch.zeros(3, height, width)).shape == (1, 3, padded_high, padded_wide)
+
+
+@quick
+@given(size=st.tuples(sides, sides), resolution=st.integers(1, 130), divisor=divisors)
+def test_a_squashed_photo_is_a_square(size, resolution, divisor):
+    view = View.fit(size, resolution=resolution, divisor=divisor, smallest=1, fit="squash")
+    assert view.photo_size == size and view.content_size == (resolution, resolution)
+    side = view.network_size[0]
+    assert view.network_size == (side, side) and side % divisor == 0 and resolution <= side < resolution + divisor
+    assert view.to_network(torch.zeros(3, *size)).shape == (1, 3, side, side)
+
+
+def test_squashed_points_and_pixels():
+    view = View.fit((100, 400), resolution=200, divisor=8, fit="squash")
+    assert view.network_size == (200, 200)
+    assert view.points_to_network([(0, 0), (399, 99), (200, 50)]).tolist() == [[0, 0.5], [199, 198.5], [99.75, 100.5]]
+    assert view.points_to_photo([(99.75, 100.5)]).tolist() == [[200, 50]]
+    photo = torch.zeros(1, 100, 400)
+    photo[:, 50:, 200:] = 1  # the lower right quarter stays one
+    seen = view.to_network(photo)[0, 0]
+    assert seen[104:, 104:].min() == 1 and seen[:96].max() == 0 and seen[:, :96].max() == 0
+    back = view.to_photo(seen[None, None])[0, 0]
+    assert (back > 0.5).float().sum() == 50 * 200
+
+
+@pytest.mark.parametrize("fit", ["crop", "", None, 1, ["squash"]])
+def test_another_fit(fit):
+    with pytest.raises(OptionError, match="'letterbox' or 'squash'"):
+        View.fit((20, 20), resolution=64, fit=fit)
+
+
+def test_to_squash_needs_a_resolution():
+    with pytest.raises(OptionError, match="resolution=512"):
+        View.fit((20, 20), fit="squash")
 
 
 def test_resolution_divisor_and_smallest():
@@ -119,7 +165,7 @@ def test_wrong_sizes_are_clear_errors():
 
 
 @quick
-@given(view=views, where=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+@given(view=letterboxed, where=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_a_white_dot_arrives_where_its_point_does(view, where):
     height, width = view.photo_size
     x, y = round(where[0] * (width - 1)), round(where[1] * (height - 1))

@@ -109,3 +109,18 @@ def test_off_means_off():
     session = interactify.wrap(interactify.zoo.load(), zoom=False).session(photo)
     for x in (150, 155, 160):
         assert session.click(x=x, y=105).window == whole((200, 300))
+
+
+@pytest.mark.parametrize("size", [(100, 200), (200, 100), (7, 90), (33, 33)])
+def test_a_window_with_the_aspect_ratio_of_the_photo(size):
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        top, left = (int(random.integers(0, side)) for side in size)
+        window = Window(
+            top, left, int(random.integers(1, size[0] - top + 1)), int(random.integers(1, size[1] - left + 1))
+        )
+        grown = window.with_aspect_of(size)
+        assert grown.common(window) == window and grown.common(whole(size)) == grown
+        assert abs(grown.height * size[1] - grown.width * size[0]) <= max(size)  # to within a pixel
+        assert grown.height == window.height or grown.width == window.width  # no larger than it has to be
+    assert whole(size).with_aspect_of(size) == whole(size)
