@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 from interactify._version import __version__
 from interactify.commands import app, cvat_function, demo, evaluate, inspect, label_studio, replay, segment
-from interactify.commands.segment import with_clicks_joined
+from interactify.commands.segment import with_negatives_joined
 from interactify.commands.streams import steady_streams
 from interactify.errors import InteractifyError, InteractifyWarning, OptionError
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     """The command's exit status, after its error was printed."""
     try:
-        given = parser().parse_args(with_clicks_joined(sys.argv[1:] if arguments is None else arguments))
+        given = parser().parse_args(with_negatives_joined(sys.argv[1:] if arguments is None else arguments))
         with _warnings_in_one_line():
             status: int = given.run(given)
             return status

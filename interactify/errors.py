@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,28 @@ class InteractifyWarning(UserWarning):
 
 def warn_user(text: str) -> None:
     """Warn with an `InteractifyWarning` that names the line that called the library, not a line inside of it."""
+    if _quiet.get():
+        return
     package, frame, level = str(Path(__file__).parent), sys._getframe(1), 2
-    while frame.f_code.co_filename.startswith(package) and frame.f_back is not None:
+    while frame.f_back is not None and (
+        frame.f_code.co_filename.startswith(package)
+        or frame.f_globals.get("__name__") == "torch.utils._contextlib"  # the decorator of `wrap`
+    ):
         frame, level = frame.f_back, level + 1
     warnings.warn(text, InteractifyWarning, stacklevel=level)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Drop the warnings of `warn_user` in the block: the user has had them already. Other threads are not affected."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 def warn_renamed(old: str, new: str) -> None:

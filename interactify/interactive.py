@@ -17,20 +17,24 @@ from interactify.adapters import Adapter, knowledge_of
 from interactify.brs.energy import Energy, energy_named
 from interactify.brs.refinement import check_seconds, check_solver
 from interactify.describe import describe
-from interactify.errors import OptionError, within_memory
+from interactify.errors import OptionError, quietly, warn_user, within_memory
 from interactify.inspection.activation import Activation
 from interactify.inspection.mirror import mirrored
 from interactify.inspection.model_state import ModelState, facts_of, written_by
+from interactify.inspection.normalisation import assumption
 from interactify.inspection.outputs import Output
 from interactify.inspection.probe import probe, ready
 from interactify.inspection.replica import independent_copy_of, replica_of, unwrapped
-from interactify.inspection.spec import Knowledge
+from interactify.inspection.spec import Fit, Knowledge
 from interactify.interactions.click import Interaction
 from interactify.models.files import ModelLike, as_module
+from interactify.network.input_check import check_normalisation, check_size
+from interactify.network.input_report import InputCheck
 from interactify.network.insertion_points import InsertionPoints, insertion_points
 from interactify.network.network import Network
 from interactify.network.variables import Variables, check_variables, variables_named
 from interactify.pictures.picture import PictureLike
+from interactify.pictures.resize_pad import check_fit
 from interactify.pictures.value_range import ValueRange, checked_value_range
 from interactify.propagation.propagation import Propagation, propagation_named, usual_propagation
 from interactify.refinement.result import Result
@@ -123,6 +127,51 @@ class Interactive(Wrapped):
         """A few lines of text: what was found out about the network, and which options are used and why."""
         return describe(self.now())
 
+    def check_normalisation(self, photos: Sequence[PictureLike], *, progress: bool = False) -> InputCheck:
+        """Compare the usual normalisations on a few photos: with which one does the network work as it was trained?
+
+        No masks are needed. Ordered by how far the maps inside are from what the batch norms remember of the training;
+        for networks without batch norms, by how far predictions for a photo, a part of it and a mirrored part agree.
+
+        Args:
+            photos: about ten photos of the kind that the network was trained for, in any form that `session` takes.
+            progress: show a progress bar.
+
+        Returns:
+            An `InputCheck`: `print` it. `options` are the arguments of `wrap` for the best one, None where it can't be
+            told. Each photo takes three runs of the network for each of about a dozen normalisations.
+
+        Raises:
+            OptionError: no photos.
+            PhotoError, ModelError, NonFiniteError: as `session`.
+
+        >>> check = interactify.wrap(interactify.zoo.load()).check_normalisation([np.zeros((60, 80, 3), np.uint8)])
+        >>> check.options is None, check.doubt
+        (True, '1 photos are too few: try 3 or more, better ten')
+        """
+        return check_normalisation(self.now().network, photos, self.picture, progress)
+
+    def check_size(
+        self, photos: Sequence[PictureLike], *, resolutions: Sequence[int] | None = None, progress: bool = False
+    ) -> InputCheck:
+        """Compare resolutions, letterboxed and squashed, on a few photos: where are the predictions most stable?
+
+        Check the normalisation first: with a wrong one no size is right.
+
+        Args:
+            photos: about ten photos, as for `check_normalisation`.
+            resolutions: the sides to compare, in network pixels; by default half to double of the present one.
+            progress: show a progress bar.
+
+        Returns, raises: as `check_normalisation`. A size that the network does not accept is left out.
+
+        >>> net = interactify.wrap(interactify.zoo.load())
+        >>> check = net.check_size([np.zeros((60, 80, 3), np.uint8)], resolutions=[64])
+        >>> sorted(row.name for row in check.rows)
+        ['288, letterbox (as wrapped)', '64, letterbox', '64, squash']
+        """
+        return check_size(self.now().network, photos, self.picture, resolutions, progress)
+
     def insertion_points(self) -> InsertionPoints:
         """All layers where variables can act, as `wrap(variables="scale_bias@NAME")` names them; prints as a table.
 
@@ -167,7 +216,7 @@ class Interactive(Wrapped):
         own = self.spec.device
         if there.type == own.type and there.index in (None, own.index):
             return self
-        with within_memory():
+        with within_memory(), quietly():
             return wrap(independent_copy_of(self.model).to(there), **self.options)
 
     def now(self) -> Wrapped:
@@ -180,7 +229,8 @@ class Interactive(Wrapped):
         """
         with self._lock:
             if self.state.change(every_value=True):
-                fresh = wrap(self.model, **self.options)
+                with quietly():
+                    fresh = wrap(self.model, **self.options)
                 for each in fields(Wrapped):  # all at once, and by nothing but this: what sessions hold stays as it is
                     object.__setattr__(self, each.name, getattr(fresh, each.name))
             return Wrapped(**{each.name: getattr(self, each.name) for each in fields(Wrapped)})
@@ -207,6 +257,7 @@ def wrap(
     bgr: bool | None = None,
     value_range: ValueRange | None = None,
     resolution: int | None = None,
+    fit: Fit | None = None,
     divisor: int | None = None,
     stem: str | None = None,
     points: Mapping[str, str] | None = None,
@@ -238,14 +289,17 @@ def wrap(
         output: key, index, dotted path or callable that leads to the map, where the network returns several outputs.
         activation: what the network applies to its map: "none", "sigmoid" or "softmax"; found by default.
         class_names: one for each class, in order; for `target`.
-        mean, std: normalisation of images in [0, 1], a number or one for each channel; by default what the network
-            states or its family is trained with, else ImageNet's for 3 channels, none for others.
+        mean, std: normalisation of images in [0, 1], (image - mean) / std, a number or one for each channel; std may be
+            negative (mean=1, std=-1 for 1 - image). By default what the network states or its family is trained with;
+            else, with a warning, ImageNet's for 3 channels, none for others.
         bgr: True for a network that reads blue, green, red.
         value_range: (low, high), the values of photos that are 0 and 1 before mean and std; what lies beyond is
             clipped. By default 0 and 255 of uint8, 0 and 65535 of uint16, 0 and 1 of floats. With it, photos of any
             whole numbers and floats are accepted: (0, 4095) for 12 bits in uint16, (-160, 240) for Hounsfield units.
         resolution: longest side, in pixels, at which the network sees a photo; by default what the network states, else
             the photo's own, up to 1024.
+        fit: "letterbox" (the default) keeps a photo's aspect ratio, and pads; "squash" resizes photos, and the windows
+            that it zooms in to, to squares of `resolution`, as some networks are trained. `check_size` compares them.
         divisor: what the network needs height and width to be divisible by; photos are padded to it. By default 32, or
             what the family is known to need.
         stem: name of the module that reads the image, where running the network does not find it.
@@ -270,6 +324,9 @@ def wrap(
 
     Returns:
         An `Interactive`: `.session(photo)` to click, `.describe()` for what was found, `.unwrap()` for the model.
+
+    Warns:
+        InteractifyWarning: mean and std had to be assumed.
 
     Raises:
         ModelError: the model can't be copied, run or differentiated, returns no map, or lacks a named layer.
@@ -297,6 +354,7 @@ def wrap(
         "bgr": bgr,
         "value_range": checked_value_range(value_range),
         "resolution": resolution,
+        "fit": fit,
         "divisor": divisor,
         "stem": stem,
         "points": points,
@@ -321,6 +379,8 @@ def wrap(
         raise OptionError(f"Expected max_evaluations to be a whole number of 1 or more, got {max_evaluations!r}.")
     if activation not in (None, "none", "sigmoid", "softmax"):
         raise OptionError(f"Expected activation to be 'none', 'sigmoid' or 'softmax', got {activation!r}.")
+    if fit is not None:
+        check_fit(fit)
     if bgr is not None and not isinstance(bgr, bool):
         raise OptionError(f"Expected bgr to be True or False, got {bgr!r}.")
     model = as_module(model)
@@ -336,6 +396,7 @@ def wrap(
         std=std,
         bgr=bgr,
         resolution=resolution,
+        fit=fit,
         divisor=divisor,
     )
     own = replica = ready(replica, known)
@@ -348,6 +409,9 @@ def wrap(
         replica = mirrored(replica)
     spec = probe(model, known, given, replica=replica)
     state = ModelState(unwrapped(model), written_by(before, facts_of(own)))
+    check_fit(spec.fit, spec.resolution)
+    if assumed := assumption(spec, type(unwrapped(model)).__name__):
+        warn_user(assumed)
     network = Network(replica, spec, stem or known.stem, precision)
     return Interactive(
         model=model,
@@ -369,7 +433,8 @@ def wrap(
 
 def wrap_again(model: nn.Module, options: Mapping[str, Any]) -> Interactive:
     """Wrap a model with the options of an earlier wrap: `Interactive.options`."""
-    return wrap(model, **options)
+    with quietly():
+        return wrap(model, **options)
 
 
 def _checked(points: Mapping[str, str] | None) -> dict[str, str]:

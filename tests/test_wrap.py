@@ -81,7 +81,9 @@ WRONG: list[dict[str, Any]] = [
     {"mean": "grey"},
     {"mean": float("nan")},
     {"std": 0},
-    {"std": (1, 1, -1)},
+    {"std": (1, 1, 0)},
+    {"fit": "crop"},
+    {"fit": 1},
     {"resolution": 0},
     {"resolution": "large"},
     {"resolution": 2.5},
@@ -107,6 +109,14 @@ def test_invalid_options(options: dict[str, Any]) -> None:
         interactify.wrap(networks.seeded(networks.Plain), **options)
     ((name, value),) = options.items()
     assert name in str(caught.value) or repr(value) in str(caught.value)
+
+
+def test_to_squash_needs_the_side_of_the_square() -> None:
+    with pytest.raises(OptionError, match="resolution=512"):
+        interactify.wrap(networks.seeded(networks.Plain), fit="squash")
+    model = networks.seeded(networks.Plain)
+    model.pretrained_cfg = {"input_size": (3, 96, 96)}
+    assert interactify.wrap(model, fit="squash").network.view((40, 90)).network_size == (96, 96)
 
 
 @pytest.mark.parametrize(

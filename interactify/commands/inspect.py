@@ -3,20 +3,58 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interactify.commands.network_options import add_network_options, network
+from interactify.errors import OptionError, quietly
+
+if TYPE_CHECKING:  # it loads torch, and `interactify --help` reads this module
+    from interactify.interactive import Interactive
+
+MOST_PHOTOS = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--points", action="store_true", help="also list every layer where variables could act")
+    parser.add_argument(
+        "--photos",
+        metavar="FOLDER",
+        help=f"also compare normalisations, resolutions and fits on photos, {MOST_PHOTOS} of the folder's at most",
+    )
     add_network_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Print the description; returns the exit status."""
+    photos = None if given.photos is None else _some_of(Path(given.photos))
     net = network(given)
     print(net.describe())
     if given.points:
         print(f"\n{net.insertion_points()}")
+    if photos is not None:
+        _compare(net, photos)
     return 0
+
+
+def _some_of(folder: Path) -> list[Path]:
+    """Photos of a folder, at most MOST_PHOTOS, from all over it."""
+    from interactify.evaluation.data.dataset import pictures  # it loads NumPy
+
+    found = pictures(folder)
+    if not found:
+        raise OptionError(f"Expected a folder with photos, got {folder}, which has none. Try another folder.")
+    return found[:: -(-len(found) // MOST_PHOTOS)]
+
+
+def _compare(net: Interactive, photos: list[Path]) -> None:
+    """Print which normalisation fits, and with that one, which size."""
+    from interactify.interactive import wrap  # it loads torch
+
+    check = net.check_normalisation(photos, progress=True)
+    print(f"\nnormalisation, on {len(photos)} photos\n{check}")
+    if check.options is not None:
+        with quietly():
+            net = wrap(net.unwrap(), **{**net.options, **check.options})
+    print(f"\nresolution and fit, on {len(photos)} photos\n{net.check_size(photos, progress=True)}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interactify.errors import OptionError
+from interactify.errors import OptionError, quietly
 
 if TYPE_CHECKING:  # it loads torch, and `interactify --help` reads this module
     from interactify.interactive import Interactive
@@ -21,7 +22,7 @@ package.module:function, which builds and returns a network; or a file of a whol
 # The arguments of `interactify.wrap` that the command line takes.
 OPTIONS = (
     *("target", "output", "variables", "energy", "solver", "mean", "std", "resolution", "divisor", "activation"),
-    *("class_names", "adapter", "stem", "propagation", "zoom", "mirror", "value_range"),
+    *("bgr", "fit", "class_names", "adapter", "stem", "propagation", "zoom", "mirror", "value_range"),
 )
 
 
@@ -45,7 +46,9 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--value-range", type=float, nargs=2, metavar=("LOW", "HIGH"),
         help="the values of photos that are black and white: 0 4095 for 12 bits in 16, -160 240 for Hounsfield units",
     )  # fmt: skip
+    group.add_argument("--bgr", action="store_true", default=None, help="the network reads blue, green, red")
     group.add_argument("--resolution", type=int, metavar="N", help="longest side at which the network sees a photo")
+    group.add_argument("--fit", metavar="NAME", help="how photos get that size: letterbox (the default), squash")
     group.add_argument("--divisor", type=int, metavar="N", help="what the network needs height and width divisible by")
     group.add_argument("--activation", metavar="NAME", help="what was applied to the map: none, sigmoid, softmax")
     group.add_argument("--adapter", metavar="NAME", help="which adapter knows the network, where it is not recognised")
@@ -72,7 +75,8 @@ def network(given: argparse.Namespace) -> Interactive:
     from interactify.interactive import wrap
     from interactify.models.build import build_model, quickest_device
 
-    net = wrap(build_model(given.model), **options(given))
+    with quietly() if has_random_weights(given.model) else nullcontext():  # no normalisation is right for them
+        net = wrap(build_model(given.model), **options(given))
     note_random_weights(given.model)
     device = getattr(given, "device", "cpu")
     return net.to(quickest_device() if device == "auto" else device)
@@ -85,10 +89,15 @@ def options(given: argparse.Namespace) -> dict[str, Any]:
 
 def note_random_weights(model: str) -> None:
     """Warn on stderr that a network has random weights, where no checkpoint is named."""
-    pretrained = model.startswith("transformers/") or "pretrained=True" in model or "weights=" in model
-    # A file that holds a whole network has its weights; only a path leads there, since building it has just worked.
-    if "/" in model and "@" not in model and not pretrained and not Path(model).expanduser().is_file():
+    if has_random_weights(model):
         print("interactify: note: no checkpoint named, so the network's weights are random", file=sys.stderr)
+
+
+def has_random_weights(model: str) -> bool:
+    """Whether the text names a network, but no weights."""
+    pretrained = model.startswith("transformers/") or "pretrained=True" in model or "weights=" in model
+    # A file that holds a whole network has its weights.
+    return "/" in model and "@" not in model and not pretrained and not Path(model).expanduser().is_file()
 
 
 def _class(text: str) -> int | str:

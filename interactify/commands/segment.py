@@ -100,10 +100,12 @@ def parse_click(text: str) -> ClickArgument:
     return ClickArgument(_coordinate(parts["x"], text), _coordinate(parts["y"], text), parts["sign"] != "-")
 
 
-def with_clicks_joined(arguments: Sequence[str]) -> list[str]:
+def with_negatives_joined(arguments: Sequence[str]) -> list[str]:
     """Join ``--click -120,80`` to ``--click=-120,80``, since argparse takes words with a leading minus for options.
 
-    >>> with_clicks_joined(["segment", "a.png", "--click", "-120,80", "--click", "3,4"])
+    Likewise after ``--mean`` and ``--std``.
+
+    >>> with_negatives_joined(["segment", "a.png", "--click", "-120,80", "--click", "3,4"])
     ['segment', 'a.png', '--click=-120,80', '--click', '3,4']
     """
     joined: list[str] = []
@@ -112,8 +114,8 @@ def with_clicks_joined(arguments: Sequence[str]) -> list[str]:
         word = rest.pop(0)
         if word == "--":
             return [*joined, word, *rest]
-        if word == "--click" and rest and re.match(r"-[^-].*,|-[\d.]", rest[0]):
-            word = f"--click={rest.pop(0)}"
+        if word in ("--click", "--mean", "--std") and rest and re.match(r"-[^-].*,|-[\d.]", rest[0]):
+            word = f"{word}={rest.pop(0)}"
         joined.append(word)
     return joined
 

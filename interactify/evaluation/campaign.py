@@ -25,7 +25,7 @@ import torch
 from tqdm import tqdm
 
 from interactify._version import __version__
-from interactify.errors import InteractifyError, OptionError
+from interactify.errors import InteractifyError, OptionError, quietly
 from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset
 from interactify.evaluation.data.datasets import dataset_named
 from interactify.evaluation.records import Evaluation, Record
@@ -207,7 +207,8 @@ def _start_worker(campaign: Campaign, numbers: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(campaign.threads)
-    _worker = campaign, campaign.network(numbers.get())
+    with quietly():  # the parent has warned
+        _worker = campaign, campaign.network(numbers.get())
 
 
 def _end_with_parent() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from interactify.errors import OptionError
 from interactify.inspection.image_flow import StemSearch
-from interactify.inspection.spec import Knowledge
+from interactify.inspection.spec import Knowledge, ModelSpec
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _BYTES = 50.0  # arithmetic with a constant above this is for pixels from 0 to 255
@@ -33,12 +33,18 @@ def normalisation_of(channels: int, given: Knowledge, known: Knowledge, search: 
         OptionError: for an invalid mean or std.
     """
     mean, std, source = _default(channels, known, search)
-    if given.mean is not None or given.std is not None:
+    if given.mean is not None and given.std is not None:
         source = "given"
+    elif given.mean is not None or given.std is not None:
+        named, other = ("mean", "std") if given.std is None else ("std", "mean")
+        source = f"{named} given; {other}: {source}"
     mean = _per_channel("mean", mean if given.mean is None else given.mean, channels)
     std = _per_channel("std", std if given.std is None else given.std, channels)
-    if min(std) <= 0:
-        raise OptionError(f"Expected std above 0 for each channel, got {std}.")
+    if 0 in std:
+        raise OptionError(
+            f"Expected std other than 0 for each channel, got {std}. Try mean=0, std=1 for pixels in [0, 1] as they "
+            "are, or mean=1, std=-1 for 1 - x."
+        )
     return Normalisation(mean, std, source)
 
 
@@ -68,6 +74,24 @@ def _default(
     if channels == 3:
         return *IMAGENET, "ImageNet's, assumed: give mean=, std= if yours differ"
     return 0.0, 1.0, "images in [0, 1], assumed: give mean=, std= if not"
+
+
+def assumption(spec: ModelSpec, name: str) -> str:
+    """What to tell the user of a network called `name` where nothing states its normalisation; "" where it is known."""
+    if not spec.normalisation_is_assumed:
+        return ""
+    mean, std = (repr(tuple(float(f"{value:.4g}") for value in values)) for values in (spec.mean, spec.std))
+    if (spec.mean, spec.std) == IMAGENET:
+        what = "ImageNet's mean and deviation"
+    elif not any(spec.mean) and set(spec.std) == {1.0}:
+        what = "pixels in [0, 1] as they are"
+    else:
+        what = "what is usual in its family"
+    return (
+        f"Assumed {what} as the normalisation of {name}: nothing states it, and with a wrong one masks are much worse. "
+        f"Write mean={mean}, std={std} in wrap() (--mean, --std) if this is right, or what is right. "
+        "net.check_normalisation(photos) (interactify inspect --photos FOLDER) compares the usual ones."
+    )
 
 
 def _fits(values: Sequence[float] | float, channels: int) -> bool:

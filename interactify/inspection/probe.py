@@ -93,6 +93,7 @@ def probe(
         exact=exact,
         draws=draws,
         bgr=bool(knowledge.bgr),
+        fit=knowledge.fit or "letterbox",
         family=knowledge.family,
         class_names=_names_for(found.classes, given, known),
         points=knowledge.points,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from interactify.inspection.activation import Activation
 from interactify.inspection.image_flow import StemCall
 from interactify.inspection.outputs import Output, OutputSpec
+
+Fit = Literal["letterbox", "squash"]
+"""How a photo is brought to a network's size: with its aspect ratio kept, or resized to a square."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,13 @@ class Knowledge:
         class_names: one for each class, in order.
         points: the usual insertion points "A", "B", "C", as names of modules.
         mean, std: per channel, of images in [0, 1].
-        normalisation: where mean and std were taken from.
+        normalisation: where mean and std were taken from; "assumed" is in it where the network itself states nothing,
+            and `wrap` warns.
         whole: whether mean and std are for the network as a whole, so that they are used even where arithmetic inside
             it looks like a normalisation.
         bgr: whether the channels are in the order blue, green, red.
         resolution: longest side of a photo in network pixels.
+        fit: how a photo is brought to that size: "letterbox" keeps its aspect ratio, "squash" makes it a square.
         fixed: whether the network accepts squares of `resolution` pixels only.
         exact: (H, W) of the only images that the network accepts, where they are no squares.
         divisor: what height and width must be divisible by.
@@ -51,6 +56,7 @@ class Knowledge:
     whole: bool = False
     bgr: bool | None = None
     resolution: int | None = None
+    fit: Fit | None = None
     fixed: bool | None = None
     exact: tuple[int, int] | None = None
     divisor: int | None = None
@@ -99,6 +105,7 @@ class ModelSpec:
         mean, std: per channel, of images in [0, 1].
         normalisation: where mean and std were taken from.
         resolution: longest side of a photo in network pixels; None for photos at their own size (up to 1024).
+        fit: "letterbox" for photos that keep their aspect ratio, "squash" for squares of `resolution`.
         divisor: what height and width must be divisible by.
         dtype, device: of the network's weights.
         probed: (H, W) of the image it was probed with; the layers' shapes are for it.
@@ -129,10 +136,16 @@ class ModelSpec:
     exact: tuple[int, int] | None = None
     draws: bool = False
     bgr: bool = False
+    fit: Fit = "letterbox"
     family: str = ""
     class_names: tuple[str, ...] = ()
     points: Mapping[str, str] = field(default_factory=dict)
     classes_seen: tuple[str, ...] = ()
+
+    @property
+    def normalisation_is_assumed(self) -> bool:
+        """Whether mean and std are only usual: stated neither by the user nor by the network."""
+        return "assumed" in self.normalisation
 
     @property
     def stride(self) -> int | None:

@@ -55,7 +55,7 @@ class Network:
         if spec.exact is not None:
             return View.into(size, spec.exact)
         smallest = max(spec.smallest, SMALLEST if spec.smallest == 1 else 1)
-        return View.fit(size, resolution=spec.resolution, divisor=spec.divisor, smallest=smallest)
+        return View.fit(size, resolution=spec.resolution, divisor=spec.divisor, smallest=smallest, fit=spec.fit)
 
     def target(self, target: int | str | None) -> int | None:
         """The index of a class. Raises OptionError for a class the network doesn't have."""

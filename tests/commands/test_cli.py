@@ -13,7 +13,7 @@ from PIL import Image
 
 import interactify
 from interactify import cli
-from interactify.commands.segment import parse_click, with_clicks_joined
+from interactify.commands.segment import parse_click, with_negatives_joined
 from interactify.errors import InteractionError
 from interactify.export.formats import FORMATS
 
@@ -107,13 +107,13 @@ def test_invalid_clicks(text):
 
 def test_negative_clicks_pass_argparse_in_order():
     words = ["segment", "p.png", "--click", "-120,80", "--click", "3,4", "--click=-0,7", "--click", "-.5,2"]
-    given = cli.parser().parse_args(with_clicks_joined(words))
+    given = cli.parser().parse_args(with_negatives_joined(words))
     assert given.click == ["-120,80", "3,4", "-0,7", "-.5,2"]
 
 
 def test_only_clicks_are_joined():
     words = ["segment", "p.png", "--click", "--out", "-5,5", "--click", "-h", "--", "--click", "-3,4"]
-    assert with_clicks_joined(words) == words
+    assert with_negatives_joined(words) == words
 
 
 def test_segment_writes_mask_and_overlay(folder, capsys):
@@ -219,6 +219,25 @@ def test_options_reach_the_network(folder, capsys):
         build_model(BUILD[1]), variables="maps", energy="brs", solver="scipy", mean=(0.1, 0.2, 0.3), std=0.4
     )
     assert chosen == net.describe() + "\n"
+
+
+def test_fit_order_of_colours_and_a_deviation_below_zero(folder, capsys):
+    words = ["--mean", "1", "--std", "-1,-1,-1", "--bgr", "--resolution", "64", "--fit", "squash"]
+    assert cli.main(["inspect", *BUILD, *words]) == 0
+    out, err = capsys.readouterr()
+    assert "in the order blue, green, red, mean 1/1/1, std -1/-1/-1" in out and "squashed to 64×64" in out
+    assert err == ""
+    assert cli.main(["inspect", *BUILD, "--fit", "crop"]) == 2
+    assert "'letterbox' or 'squash', got 'crop'" in _only_line(capsys)
+
+
+@pytest.mark.filterwarnings("always:Assumed")
+def test_an_assumed_normalisation_is_a_line_on_stderr(folder, capsys):
+    assert cli.main(["inspect", *BUILD]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("interactify: warning: Assumed ImageNet's mean and deviation as the normalisation of Conv2d")
+    assert cli.main(["inspect", *BUILD, "--mean", "0.5", "--std", "0.5"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_network_without_checkpoint_is_noted(folder, capsys):

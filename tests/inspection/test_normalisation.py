@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import interactify
-from interactify.errors import OptionError
+from interactify.errors import InteractifyWarning, OptionError
 from interactify.inspection.image_flow import StemSearch
 from interactify.inspection.normalisation import IMAGENET, normalisation_of
 from interactify.inspection.spec import Knowledge
@@ -121,3 +125,77 @@ def test_blue_first() -> None:
 def test_describe_names_the_arithmetic_found() -> None:
     net = interactify.wrap(networks.seeded(lambda: awkward.Preparing(lambda x: (x - 123.7) / 58.4)))
     assert "it normalises inside: sub and div before its first convolution; pixels from 0 to 255" in net.describe()
+
+
+def warned(model: nn.Module, **options: Any) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        interactify.wrap(model, **options)
+    return [str(each.message) for each in caught if each.category is InteractifyWarning]
+
+
+def test_assuming_it_warns_once_and_tells_what_to_write() -> None:
+    with pytest.warns(InteractifyWarning, match="Assumed ImageNet's mean and deviation") as caught:
+        net = interactify.wrap(networks.seeded(networks.Plain))
+    (warning,) = caught
+    assert warning.filename == __file__
+    text = str(warning.message)
+    assert "of Plain" in text and "mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)" in text
+    assert "check_normalisation" in text and "interactify inspect --photos" in text
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.session(networks.random_photo()).click(3, 4)
+        net.describe()
+    grey = networks.seeded(lambda: networks.Plain(channels=1))
+    (text,) = warned(grey)
+    assert text.startswith("Assumed pixels in [0, 1] as they are") and "mean=(0), std=(1)" not in text
+    # The line to write is one that can be written.
+    written = re.search(r"mean=(\(.*?\)), std=(\(.*?\)) in", text)
+    assert written is not None
+    assert warned(grey, mean=ast.literal_eval(written[1]), std=ast.literal_eval(written[2])) == []
+
+
+@pytest.mark.parametrize("options", [{"mean": 0.5}, {"std": 0.5}], ids=str)
+def test_half_of_it_is_assumed(options: dict[str, Any]) -> None:
+    (text,) = warned(networks.seeded(networks.Plain), **options)
+    assert text.startswith("Assumed")
+
+
+def test_where_it_is_known_nobody_is_warned() -> None:
+    stated = networks.seeded(networks.Plain)
+    stated.pretrained_cfg = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    assert warned(networks.seeded(networks.Plain), mean=0.5, std=0.5) == []
+    assert warned(networks.seeded(networks.Plain), mean=IMAGENET[0], std=IMAGENET[1]) == []
+    assert warned(stated) == []
+    assert warned(networks.seeded(networks.NormalisingInside)) == []
+    assert warned(interactify.zoo.load()) == []
+    assert warned(networks.seeded(networks.Plain), adapter=BlueFirst()) == []
+
+
+def test_a_copy_on_another_device_does_not_warn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.warns(InteractifyWarning):
+        net = interactify.wrap(networks.seeded(networks.Plain))
+    seen: list[Any] = []
+    monkeypatch.setattr(interactify.interactive, "independent_copy_of", lambda model: seen.append(1) or model)
+    object.__setattr__(net.network, "spec", replace(net.spec, device=torch.device("cuda")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.to("cpu")
+    assert seen == [1]
+
+
+def test_a_deviation_below_zero_inverts() -> None:
+    model, photo = networks.seeded(networks.Plain), networks.random_photo()
+    inverted = interactify.wrap(model, mean=1, std=-1)
+    plain = interactify.wrap(model, mean=0, std=1)
+    result = inverted.session(photo).result
+    assert torch.allclose(result.logits, plain.session(255 - photo).result.logits, atol=1e-5)
+    assert (inverted.spec.mean, inverted.spec.std) == ((1.0,) * 3, (-1.0,) * 3)
+    # Corrections follow the photo's own colours, not the inverted ones.
+    crop = inverted.session(photo).initial_step.crop
+    assert torch.allclose(crop.guide[0, :, :64, :96], torch.from_numpy(photo).permute(2, 0, 1) / 255, atol=1e-6)
+    session = inverted.session(photo)
+    wanted = not session.result.mask[4, 3]
+    assert session.click(3, 4, positive=bool(wanted)).satisfied
+    with pytest.raises(OptionError, match="other than 0"):
+        interactify.wrap(model, mean=1, std=(-1, 0, -1))

@@ -135,7 +135,7 @@ def test_a_pretrained_cfg_of_another_kind_is_passed_over(broken: Any) -> None:
         {"mean": float("nan")},
         {"mean": (0.0, 0.0, float("inf"))},
         {"std": 0.0},
-        {"std": (1.0, 1.0, -1.0)},
+        {"std": (1.0, 1.0, 0.0)},
         {"std": []},
         {"std": float("nan")},
         {"resolution": 0},
