@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
     from interactify.errors import (
         AdapterError,
         CheckpointError,
+        ClosedSessionError,
         InteractifyError,
         InteractifyWarning,
         InteractionError,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
     from interactify.pictures.window import Window
     from interactify.predictor import Predictor
     from interactify.refinement.result import Result, Unsatisfied
+    from interactify.runtime.cache import cache_limit, cached_bytes, set_cache_limit
     from interactify.session import Session, load_session, replay
     from interactify.stem import ReconfiguredStem, reconfigure_stem
 
@@ -56,6 +58,7 @@ _NAMES = {
     "errors": (
         "AdapterError",
         "CheckpointError",
+        "ClosedSessionError",
         "InteractifyError",
         "InteractifyWarning",
         "InteractionError",
@@ -86,6 +89,7 @@ _NAMES = {
     "pictures.window": ("Window",),
     "predictor": ("Predictor",),
     "refinement.result": ("Result", "Unsatisfied"),
+    "runtime.cache": ("cache_limit", "cached_bytes", "set_cache_limit"),
     "session": ("Session", "load_session", "replay"),
     "stem": ("ReconfiguredStem", "reconfigure_stem"),
 }
@@ -101,6 +105,7 @@ __all__ = [
     "Box",
     "CheckpointError",
     "Click",
+    "ClosedSessionError",
     "InteractifyError",
     "InteractifyWarning",
     "Interaction",
@@ -129,6 +134,8 @@ __all__ = [
     "__version__",
     "adapters",
     "brs",
+    "cache_limit",
+    "cached_bytes",
     "draw",
     "errors",
     "evaluate",
@@ -144,6 +151,7 @@ __all__ = [
     "reconfigure_stem",
     "replay",
     "session",
+    "set_cache_limit",
     "wrap",
     "zoo",
 ]

@@ -28,6 +28,10 @@ class NoPhotoError(InteractifyError, RuntimeError):
     """A predictor was called before it was given a photo, or for several photos where it was given one."""
 
 
+class ClosedSessionError(InteractifyError, RuntimeError):
+    """A session was used after it was closed."""
+
+
 class ModelError(InteractifyError, ValueError):
     """A network that the library can't use as it is: no per-pixel output, no stem, an unknown name of a layer."""
 

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from interactify.errors import InteractionError, text_of, with_type
 from interactify.interactions.validation import number, pixel_at, polarity
@@ -109,6 +109,11 @@ def checked(interaction: Kind, photo_size: tuple[int, int]) -> Kind:
             f"Expected an interaction, got {type(interaction).__name__}. Try Click(x=..., y=...), or another one."
         )
     return interaction.within(photo_size)
+
+
+def is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    """Whether something is a sequence of things, and not one thing that happens to be a sequence, such as a text."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview, Interaction))
 
 
 def check_keys(entry: Mapping[str, Any], needed: Sequence[str], allowed: Sequence[str], expected: str) -> None:

@@ -190,7 +190,7 @@ def target_logits(
 def _zeros(shape: Sequence[int], image: Tensor) -> Tensor:
     """Values are in single precision or better, whatever the network computes in."""
     dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
-    return torch.zeros(tuple(shape), dtype=dtype, device=image.device)
+    return torch.zeros((), dtype=dtype, device=image.device).expand(tuple(shape))  # one number in memory
 
 
 KINDS: dict[str, Callable[[], Variables]] = {"input": Input, "maps": Maps, "kernels": StemKernels}

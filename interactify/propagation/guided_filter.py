@@ -37,6 +37,11 @@ class GuidedFilter:
         self._count = _sums(torch.ones_like(guide[:, :1]), radius)
         self._mean, self._inverse = self._statistics()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds beside the guide."""
+        return self._count.nbytes + self._mean.nbytes + self._inverse.nbytes
+
     def __call__(self, maps: Tensor) -> Tensor:
         """The maps (n, 1, h, w) filtered, same dtype and device, differentiable and linear."""
         dtype, maps = maps.dtype, maps.to(self.guide)

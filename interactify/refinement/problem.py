@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 import numpy as np
@@ -19,6 +19,7 @@ from interactify.pictures.window import Window
 from interactify.propagation.guided_filter import GuidedFilter
 from interactify.propagation.propagation import Propagation, Spread, guide_of
 from interactify.refinement.wrapped import Wrapped
+from interactify.runtime.cache import Kept
 from interactify.runtime.suffix import Suffix
 
 MASK_EVALUATIONS = 12  # for an initial mask alone: the network need not agree with it everywhere
@@ -45,15 +46,40 @@ class Crop:
     suffix: Suffix
     propagation: Propagation
 
-    @cached_property
+    _guided: Kept[Guided] = field(default_factory=Kept)
+    _plain: Kept[tuple[object, Tensor]] = field(default_factory=Kept)
+
+    @property
     def guide(self) -> Tensor:
         """The picture that corrections follow, (1, C, h', w') in [0, 1]."""
-        return guide_of(self.suffix.network.photo(self.image))
+        return self._guided.get_or(self._made_guided, _size_of_guided)[0]
 
-    @cached_property
+    @property
     def edge_filter(self) -> GuidedFilter | None:
         """The filter along the edges of the guide."""
-        return self.propagation.filter(self.guide)
+        return self._guided.get_or(self._made_guided, _size_of_guided)[1]
+
+    def plain_logits(self) -> Tensor:
+        """The network's own logits (1, K, h, w) for the image. Raises as `Suffix.plain`."""
+        now, known = self.suffix.valid_for(()), self._plain.get()
+        if known is not None and known[0] == now:
+            return known[1]
+        logits = self.suffix.plain()
+        self._plain.put((now, logits), logits.nbytes, logits.device)
+        return logits
+
+    def _made_guided(self) -> Guided:
+        guide = guide_of(self.suffix.network.photo(self.image))
+        return guide, self.propagation.filter(guide)
+
+
+Guided = tuple[Tensor, GuidedFilter | None]
+"""The picture that corrections follow, and the filter along its edges."""
+
+
+def _size_of_guided(guided: Guided) -> tuple[int, torch.device]:
+    guide, edges = guided
+    return guide.nbytes + (0 if edges is None else edges.nbytes), guide.device
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +89,7 @@ class Problem:
     Attributes:
         constraints: what the interactions together ask of pixels.
         crop: where.
-        inside: (n,) the indices of the constraints' points in the crop's window.
+        inside: (n,) the indices of the constraints' points in the crop's window, each label of a pixel once.
         start: the variables' values to begin with.
         points: (n, 2) float64, these points in network pixels, x then y.
         maps: (n,) int64, the index in `targets` that each point's label is about; -1 for none of them.
@@ -138,9 +164,18 @@ def points_in(crop: Crop, constraints: Constraints) -> tuple[NDArray[np.int64], 
     return inside, crop.view.points_to_network((constraints.points[inside] - corner).astype(float))
 
 
-def clicks_in(crop: Crop, constraints: Constraints) -> list[Click]:
-    """The points in a crop's window, as clicks in network pixels."""
+def labels_in(crop: Crop, constraints: Constraints) -> tuple[NDArray[np.int64], Tensor]:
+    """As `points_in`, with each label of a pixel once: two clicks on one pixel that agree count as one."""
     inside, points = points_in(crop, constraints)
+    own = constraints
+    labels = np.column_stack([own.points, own.positive, own.labels, own.weights, own.required])[inside]
+    first = np.sort(np.unique(labels, axis=0, return_index=True)[1])
+    return inside[first], points[torch.from_numpy(first)]
+
+
+def clicks_in(crop: Crop, constraints: Constraints) -> list[Click]:
+    """The labels in a crop's window, as clicks in network pixels."""
+    inside, points = labels_in(crop, constraints)
     return [
         Click(float(x), float(y), bool(positive))
         for (x, y), positive in zip(points.tolist(), constraints.positive[inside], strict=True)

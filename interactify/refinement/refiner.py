@@ -32,10 +32,11 @@ from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.merge import initial_map, merged_labels, merged_mask
 from interactify.refinement.next_step import next_step
-from interactify.refinement.problem import Crop, Problem, Stop, map_indices, minimise, points_in
+from interactify.refinement.problem import Crop, Problem, Stop, labels_in, map_indices, minimise
 from interactify.refinement.result import LARGE, Result
 from interactify.refinement.wrapped import Wrapped
 from interactify.refinement.zoom import KEEP_IOU, min_side, next_window
+from interactify.runtime.cache import Kept, in_use
 from interactify.runtime.pass_cache import PassCache
 from interactify.runtime.suffix import Suffix
 
@@ -59,6 +60,7 @@ class Refiner:
         self._initial_steps: dict[int | None, Step] = {}  # by target
         self._own_classes: dict[tuple[int, int], int] = {}  # by pixel, x then y: the network's, at points of label maps
         self._lock = threading.Lock()  # for the initial steps
+        self._last_crop = Kept[Crop]()
         self.first_crop = self._new_crop(self._first_window())
         self.initial_logits = self.first_crop.suffix.plain()
 
@@ -97,8 +99,14 @@ class Refiner:
         yield self.photo_window, self.first_crop, self.initial_logits
 
     def crop(self, window: Window) -> Crop:
-        """The crop of a window; that of the first window is cached."""
-        return self.first_crop if window == self.first_crop.window else self._new_crop(window)
+        """The crop of a window; that of the first window is cached, and the last one while there is room."""
+        if window == self.first_crop.window:
+            return self.first_crop
+        last = self._last_crop.get()
+        if last is None or last.window != window:
+            last = self._new_crop(window)
+            self._last_crop.put(last, last.image.nbytes, last.image.device)
+        return last
 
     def _new_crop(self, window: Window) -> Crop:
         network = self.net.network
@@ -169,6 +177,17 @@ class Refiner:
         observe: Observer | None = None,
     ) -> Step:
         """The step that follows `steps`, when `interactions` are all of the object, the newest last."""
+        with in_use():
+            return self._refine(steps, interactions, target, stop, observe)
+
+    def _refine(
+        self,
+        steps: Steps,
+        interactions: tuple[Interaction, ...],
+        target: int | None,
+        stop: Stop,
+        observe: Observer | None,
+    ) -> Step:
         problem = self.problem(steps, interactions, target)
         step = self._solve(steps, problem, target, stop, observe)
         if not step.result.constraints.region_only or step.result.status == Status.SUPERSEDED:
@@ -234,7 +253,7 @@ class Refiner:
         crop = last.crop if window == last.crop.window else self.crop(window)
         # Back in an earlier window, start where it was left; in a new one, at the identity.
         start = next((step.values for step in reversed(steps) if step.crop.window == window), crop.start)
-        inside, points = points_in(crop, constraints)
+        inside, points = labels_in(crop, constraints)
         targets = (own, *sorted(set(constraints.labels[inside].tolist()) - {TARGET, own}))
         maps = map_indices(constraints, inside, targets)
         spreads = (Spread(),) * len(targets)
@@ -291,12 +310,12 @@ class Refiner:
         colour = crop.propagation.colour
         undecided = last.targets[0] != target  # the class was decided only now
         if t or undecided or (not last.interactions and crop is self.first_crop):
-            logits = self.initial_logits if crop is self.first_crop or not colour else crop.suffix.plain()
+            logits = self.initial_logits if crop is self.first_crop or not colour else crop.plain_logits()
             return self.net.network.log_odds(logits, target, crop.image)
         if crop is last.crop:
             return last.result.logits
         if not last.interactions:  # the initial prediction was made in another crop
-            logits = crop.suffix.plain() if colour else self.initial_logits
+            logits = crop.plain_logits() if colour else self.initial_logits
             return self.net.network.log_odds(logits, target, crop.image)
         if crop.window.height * crop.window.width <= LARGE:
             log_odds = last.result.layer.read(crop.window)[None]

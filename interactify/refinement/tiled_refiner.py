@@ -30,6 +30,7 @@ from interactify.refinement.refiner import SURROUNDINGS, Refiner, classes_at
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
 from interactify.refinement.zoom import KEEP_IOU
+from interactify.runtime.cache import Kept
 
 TILED_ABOVE: Final = 8192  # pixels of a picture's longer side: larger ones have tiles by default
 MIN_SIDE: Final = 1024  # of a tile by default, in photo pixels
@@ -68,7 +69,7 @@ class TiledRefiner(Refiner):
     def __init__(self, net: Wrapped, picture: Picture, side: int) -> None:
         self.side = min(side, *picture.size)
         self.tiling = Tiling(tiles(picture.size, self.side, round(OVERLAP * self.side)))
-        self._cache: OrderedDict[int, tuple[Crop, Tensor]] = OrderedDict()
+        self._cache: OrderedDict[int, Kept[tuple[Crop, Tensor]]] = OrderedDict()  # the tiles read last, the latest last
         self._cache_lock = threading.Lock()
         super().__init__(net, picture)
 
@@ -86,14 +87,19 @@ class TiledRefiner(Refiner):
     def prediction_of(self, index: int) -> tuple[Crop, Tensor]:
         """The crop of a tile, and the network's logits (1, K, h, w) there."""
         with self._cache_lock:
-            if index not in self._cache:
-                crop = self.crop(self.tiling.tiles[index].window)
-                self._cache[index] = crop, self.net.network.plain_logits(crop.image)
-                each = self._cache[index][1].nbytes + crop.image.nbytes
+            kept = self._cache.setdefault(index, Kept())
+            self._cache.move_to_end(index)
+        found = kept.get()
+        if found is None:
+            window = self.tiling.tiles[index].window
+            crop = self.first_crop if window == self.first_crop.window else self._new_crop(window)
+            found = crop, self.net.network.plain_logits(crop.image)
+            each = found[1].nbytes + crop.image.nbytes
+            kept.put(found, each, crop.image.device)
+            with self._cache_lock:
                 while len(self._cache) > max(1, CACHE_BYTES // each):
                     self._cache.popitem(last=False)
-            self._cache.move_to_end(index)
-            return self._cache[index]
+        return found
 
     def initial_parts(self) -> Iterator[tuple[Window, Crop, Tensor]]:
         for index, tile in enumerate(self.tiling.tiles):

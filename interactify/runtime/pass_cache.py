@@ -2,7 +2,8 @@
 
 A click ends at the evaluation that finds every click satisfied, and that evaluation takes no gradient. The next click
 starts at the same values, so it would run the same pass again and only read one more pixel. The pass is therefore
-cached with its gradient graph. Each click saves one forward pass of the two or three that most clicks take.
+cached with its gradient graph. Each click saves one forward pass of the two or three that most clicks take. Where the
+pass had to make room for other sessions (`cache.py`), it runs again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from interactify.interactions.click import Click
+from interactify.runtime.cache import Kept
 from interactify.runtime.suffix import Suffix
 
 ROOM = 128 * 2**20  # bytes: a larger pass is not cached between two clicks
@@ -34,10 +36,10 @@ class PassCache:
     """Runs suffixes for one session, and caches the last pass until its gradient is taken or another pass starts."""
 
     def __init__(self) -> None:
-        self._cached: _Pass | None = None
+        self._kept = Kept[_Pass]()
 
     def __bool__(self) -> bool:
-        return self._cached is not None
+        return bool(self._kept)
 
     def ready(self, suffix: Suffix) -> None:
         """Run the first pass of the first click on a photo in advance."""
@@ -48,23 +50,25 @@ class PassCache:
     def __call__(self, suffix: Suffix, values: Tensor, clicks: Sequence[Click]) -> Tensor:
         """The suffix's logits (1, K, h, w), differentiable in the values."""
         now = suffix.valid_for(clicks)
-        last, self._cached = self._cached, None
+        last = self._kept.take()
         same = last is not None and last.suffix is suffix and last.valid_for == now and suffix.whole is None
         if last is not None and same and torch.equal(last.values, values):
-            self._cached = last
+            self._kept.put(last, suffix.bytes_made, suffix.image.device)
             resumed: Tensor = _ResumedPass.apply(values, last)
             return resumed
         del last  # frees its memory for the pass that follows
         logits = suffix(values, clicks)
         if logits.requires_grad and values.requires_grad and 0 < suffix.bytes_made <= ROOM:
-            self._cached = cached = _Pass(suffix, now, values, logits)
-            cache, this = weakref.ref(self), weakref.ref(cached)  # weak: the graph holds the hook, a cycle would leak
+            kept = _Pass(suffix, now, values, logits)
+            self._kept.put(kept, suffix.bytes_made, suffix.image.device)
+            # Weak references: the graph holds the hook, and a cycle would leak.
+            cache, this = weakref.ref(self._kept), weakref.ref(kept)
 
             def drop(
                 _gradient: Tensor,
             ) -> None:  # once its gradient is taken, the graph is freed and the pass is of no use
-                if (owner := cache()) is not None and owner._cached is this():
-                    owner._cached = None
+                if (owner := cache()) is not None and (own := this()) is not None:
+                    owner.drop(own)
 
             logits.register_hook(drop)
         return logits

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from interactify.errors import ran_out
 from interactify.interactions.click import Click
 from interactify.network.network import finite
 from interactify.network.variables import Variables, class_logits
+from interactify.runtime.cache import Kept
 from interactify.runtime.executor import off_by, rounds_as, tolerance_of
 from interactify.runtime.lowering import lowered
 from interactify.runtime.recording import InPlaceWrites, Recorded, Unrecordable, record
@@ -40,6 +42,27 @@ def reads_clicks(variables: Variables) -> bool:
     return bool(getattr(variables, "reads_clicks", True))
 
 
+@dataclass(frozen=True, eq=False)
+class _Tapes:
+    """The tape as it was recorded, and the lowered one; they hold all that does not depend on the variables.
+
+    Once the lowered tape has passed the self-check, `recorded` is the same tape, so that the other one is freed.
+    """
+
+    recorded: Tape
+    lowered: Tape | None
+    valid_for: tuple[object, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Origin:
+    """What the last tapes for some clicks were recorded at: recorded there again, they take the same branches."""
+
+    valid_for: tuple[object, ...]
+    values: Tensor
+    clicks: tuple[Click, ...]
+
+
 class Suffix:
     """What one evaluation runs for an image (1, C, h', w'): from the variables' values to logits (1, K, h, w)."""
 
@@ -49,10 +72,10 @@ class Suffix:
         self._weights = {_pointer(weight) for weight in network.weights}
         self.diverged = 0  # evaluations in which the network took another branch than the tape, and ran as a whole
         self._key: Key = (variables.name, tuple(image.shape))
-        self._tape: Tape | None = None
-        self._lowered: Tape | None = None
+        self._tapes = Kept[_Tapes]()
+        self._origin: _Origin | None = None
+        self._made = self._held = 0  # bytes
         self._failed = ""
-        self._valid_for: tuple[object, ...] = ()
         self._reads_clicks = reads_clicks(variables)
         if network.spec.draws:
             runtime.suffixes.whole.setdefault(self._key, "it draws random numbers in each pass")
@@ -65,9 +88,9 @@ class Suffix:
             NonFiniteError: it returns NaN or infinity.
         """
         if not self._reads_clicks and self.whole is None:
-            recorded = self._recorded(self.start, ())
-            if recorded is not None:
-                return finite(recorded.logits.detach())
+            found = self._recorded(self.start, ())
+            if found is not None:
+                return finite(found[0].logits.detach())
         logits = self.network.plain_logits(self.image)
         self._remember()
         return logits
@@ -77,23 +100,27 @@ class Suffix:
 
         Logits and gradient are the whole network's, to within rounding.
         """
-        if self.whole is None and (self._tape is None or self._valid_for != self.valid_for(clicks)):
-            recorded = self._recorded(values, clicks)
+        tapes = self._tapes.get() if self.whole is None else None
+        if self.whole is None and (tapes is None or tapes.valid_for != self.valid_for(clicks)):
+            at, drawn = self._origin_of(values, clicks)
+            found = self._recorded(at, drawn)
             # If there is a lowered tape, run it here too: the same values then give the same logits at every call.
-            if recorded is not None and not recorded.recomputes and self._lowered is None:
-                return recorded.logits
-        if self.whole is not None or self._tape is None:
+            if at is values and found is not None and not found[0].recomputes and found[1].lowered is None:
+                return found[0].logits
+            tapes = None if found is None else found[1]
+            del found  # frees the recorded pass
+        if tapes is None:
             logits = self._whole(values, clicks)
             self._remember()
             return logits
         try:
-            logits = self._run(self._tape, values)
+            logits = self._run(tapes, values)
         except Diverged:
             self.diverged += 1
             return self._whole(values, clicks)
         if self._key in self.runtime.suffixes.checked or torch.equal(values.detach(), self.start):
             return logits
-        return self._checked(logits, values, clicks)
+        return self._checked(tapes, logits, values, clicks)
 
     @property
     def shared(self) -> bool:
@@ -103,9 +130,10 @@ class Suffix:
     def rows(self, values: Tensor) -> Tensor | None:
         """Logits (b, 1, K, h, w) under values (b, …), as calls row by row give; None if rows can't run together."""
         known = self.runtime.suffixes
-        tape = self._lowered or self._tape
-        if not self.shared or self.whole is not None or tape is None or self._valid_for != self.valid_for(()):
+        tapes = self._tapes.get()
+        if not self.shared or self.whole is not None or tapes is None or tapes.valid_for != self.valid_for(()):
             return None
+        tape = tapes.lowered or tapes.recorded
         if self._key in known.alone:
             return None
         try:
@@ -147,7 +175,7 @@ class Suffix:
     @property
     def bytes_made(self) -> int:
         """Bytes of all tensors that a pass creates; 0 if the whole network runs."""
-        return 0 if self._tape is None or self.whole is not None else self._tape.bytes_made
+        return 0 if self.whole is not None else self._made
 
     @property
     def whole(self) -> str | None:
@@ -157,25 +185,28 @@ class Suffix:
     @property
     def bytes_kept(self) -> int:
         """Bytes held for this image: its pixels and the tape's constants, without the network's weights."""
-        weights = {_pointer(tensor) for tensor in (*self.network.weights, *self.runtime.suffixes.frozen.tensors())}
-        if self._tape is None:
-            return self.image.untyped_storage().nbytes()
-        image = self.image.untyped_storage()
-        counted = any(_pointer(tensor) == image.data_ptr() for tensor in self._tape.constants.values())
-        return self._tape.held(weights) + (0 if counted else image.nbytes())
+        return self.image.untyped_storage().nbytes() + self._held
 
     def valid_for(self, clicks: Sequence[Click]) -> tuple[object, ...]:
         """What a tape depends on: the weights' version, and the clicks if the variables read them."""
         return self.network.version(), tuple(clicks) if self._reads_clicks else ()
 
+    def _origin_of(self, values: Tensor, clicks: Sequence[Click]) -> tuple[Tensor, Sequence[Click]]:
+        """The values and clicks to record tapes at: the same ones each time, as they decide the network's branches."""
+        if self.shared:
+            return (values if torch.equal(values.detach(), self.start) else self.start), ()
+        origin = self._origin
+        known = origin is not None and origin.valid_for == self.valid_for(clicks)  # they were dropped from the cache
+        return (origin.values, origin.clicks) if known and origin is not None else (values, clicks)
+
     def _whole(self, values: Tensor, clicks: Sequence[Click]) -> Tensor:
         return class_logits(self.network, self.variables, self.image, values, clicks)
 
-    def _recorded(self, values: Tensor, clicks: Sequence[Click]) -> Recorded | None:
-        """Run the whole network once and keep its tape; None if the pass can't be recorded, now and later."""
+    def _recorded(self, values: Tensor, clicks: Sequence[Click]) -> tuple[Recorded, _Tapes] | None:
+        """Run the whole network once and keep its tapes; None if the pass can't be recorded, now and later."""
         known = self.runtime.suffixes
         writes = known.writes.setdefault(self._key, InPlaceWrites())
-        self._tape = None
+        self._tapes.take()
         try:
             recorded = record(lambda start: self._whole(start, clicks), values, writes, self._is_weight)
         except Unrecordable as why:
@@ -184,25 +215,38 @@ class Suffix:
         except Exception as cause:  # the network's own code; its next run shows whether it fails only while recorded
             self._failed = f"it fails while it is recorded ({type(cause).__name__}: {cause})"
             return None
-        self._tape, self._valid_for = recorded.tape, self.valid_for(clicks)
-        self._lowered = None
+        tapes = _Tapes(recorded.tape, None, self.valid_for(clicks))
         if not self._unlowered():
-            self._lowered = lowered(recorded.tape, known.frozen, self._is_weight)
-            if self._key in known.checked:
-                self._tape = self._lowered  # frees the recorded tape and its constants
-        return recorded
+            fast = lowered(recorded.tape, known.frozen, self._is_weight)
+            first = fast if self._key in known.checked else recorded.tape  # frees the recorded tape and its constants
+            tapes = replace(tapes, recorded=first, lowered=fast)
+        self._made = tapes.recorded.bytes_made
+        self._keep(tapes)
+        if not self.shared:
+            self._origin = _Origin(tapes.valid_for, values.detach(), tuple(clicks))
+        return recorded, tapes
 
-    def _run(self, tape: Tape, values: Tensor) -> Tensor:
+    def _keep(self, tapes: _Tapes) -> None:
+        """Keep the tapes in the cache, with what they hold beside the network's weights and the image."""
+        shared = {_pointer(tensor) for tensor in (*self.network.weights, *self.runtime.suffixes.frozen.tensors())}
+        shared.add(_pointer(self.image))
+        sizes = tapes.recorded.sizes()
+        self._held = sum(size for pointer, size in sizes.items() if pointer not in shared)
+        sizes |= {} if tapes.lowered is None else tapes.lowered.sizes()
+        size = sum(size for pointer, size in sizes.items() if pointer not in shared)
+        self._tapes.put(tapes, size, self.image.device)
+
+    def _run(self, tapes: _Tapes, values: Tensor) -> Tensor:
         """The logits of the lowered tape; of the recorded one if there is no lowered tape, or it fails."""
-        if self._lowered is None or self._lowered is tape:
-            return self.runtime.executor(self._key, tape, values)
+        if tapes.lowered is None or tapes.lowered is tapes.recorded:
+            return self.runtime.executor(self._key, tapes.recorded, values)
         try:
-            return self.runtime.executor(self._key, self._lowered, values)
+            return self.runtime.executor(self._key, tapes.lowered, values)
         except RuntimeError as cause:  # for example, a view at this size that needs the original memory layout
             if ran_out(cause):
                 raise
-            self._lowered = None
-        return self.runtime.executor(self._key, tape, values)
+            self._keep(replace(tapes, lowered=None))
+        return self.runtime.executor(self._key, tapes.recorded, values)
 
     def _unlowered(self) -> str:
         """Why this network's tapes are not lowered; "" if they are. Decided on an image of noise.
@@ -249,7 +293,7 @@ class Suffix:
         if self._failed:
             self.runtime.suffixes.whole[self._key], self._failed = self._failed, ""
 
-    def _checked(self, logits: Tensor, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+    def _checked(self, tapes: _Tapes, logits: Tensor, values: Tensor, clicks: Sequence[Click]) -> Tensor:
         """The self-check: these logits if the whole network gives the same, else the whole network's, from now on."""
         with torch.no_grad():
             expected = self._whole(values.detach(), clicks)
@@ -258,7 +302,9 @@ class Suffix:
         off = off_by(logits.detach(), expected)
         if off <= self._tolerance:
             self.runtime.suffixes.checked.add(self._key)
-            self._tape = self._lowered or self._tape
+            now = self._tapes.get()  # without a lowered tape, if that has failed
+            if now is not None and now.lowered is not None and now.valid_for == tapes.valid_for:
+                self._keep(replace(now, recorded=now.lowered))
             return logits
         why = f"running it in part gave other logits than the whole (by {off:.1e} of the largest)"
         self.runtime.suffixes.whole[self._key] = why

@@ -191,12 +191,10 @@ class Tape:
                 counts[slot] = counts.get(slot, 0) + 1
         return counts
 
-    def held(self, shared: set[int]) -> int:
-        """Bytes of the constants, without those in `shared` memory (pointers to the network's weights)."""
-        sizes = {
-            tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in self.constants.values()
-        }
-        return sum(size for pointer, size in sizes.items() if pointer not in shared)
+    def sizes(self) -> dict[int, int]:
+        """The bytes of each constant's memory, by its address."""
+        storages = [tensor.untyped_storage() for tensor in self.constants.values()]
+        return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

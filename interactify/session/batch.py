@@ -9,16 +9,17 @@ from torch import Tensor
 
 from interactify import brs
 from interactify.errors import InteractionError, with_type, within_memory
-from interactify.interactions.click import Click, Interaction
+from interactify.interactions.click import Click, Interaction, is_list
 from interactify.pictures.picture import Picture, PictureLike
 from interactify.pictures.value_range import ValueRange
 from interactify.refinement.problem import Problem, Run, minimise
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
+from interactify.runtime.cache import in_use
 from interactify.runtime.pass_cache import SharedFirstPass
 from interactify.runtime.suffix import Suffix
 from interactify.runtime.threads import side_by_side
-from interactify.session.session import Session, is_list
+from interactify.session.session import Session
 
 
 def refine(
@@ -49,7 +50,8 @@ def refine(
             session = Session(net, pictures.pop(indices[0]), target, ready=False)
             clicked = [index for index in indices if checked[index]]
             results.update((index, session.result) for index in indices)
-            results.update(zip(clicked, _objects(session, [checked[index] for index in clicked]), strict=True))
+            with in_use():
+                results.update(zip(clicked, _objects(session, [checked[index] for index in clicked]), strict=True))
     return [results[index] for index in range(len(photos))]
 
 
@@ -75,7 +77,7 @@ def _side_by_side(session: Session, problems: Sequence[Problem]) -> list[brs.Ref
     stop = brs.stopping(session.wrapped.max_seconds)
 
     def solve(problem: Problem) -> brs.Refinement:
-        with torch.inference_mode(False):  # each thread has a mode of its own
+        with torch.inference_mode(False), in_use():  # each thread has a mode of its own
             return minimise(session.wrapped, problem, first_pass or _own_run(suffix), stop)
 
     with side_by_side(min(len(problems), suffix.side_by_side())) as pool:

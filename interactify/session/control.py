@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from interactify import brs
 from interactify.optim.status import Status
 from interactify.refinement.history import Steps
 from interactify.refinement.problem import Problem, Stop
+from interactify.refinement.refiner import Refiner
+from interactify.refinement.result import Result
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,12 @@ class Evaluation:
     target: int | None
     problem: Problem
     log_odds: Tensor
+
+    def result(self, refiner: Refiner) -> Result:
+        """The result if the refinement ended with it."""
+        refinement = brs.Refinement(self.problem.start, self.log_odds, float("nan"), False, 0, Status.PREVIEW)
+        with torch.inference_mode(False), torch.no_grad():
+            return refiner.step_from(self.steps, self.problem, refinement, self.target).result
 
 
 class Control:

@@ -11,23 +11,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from interactify import brs
 from interactify.errors import InteractionError, warn_renamed, warn_user, with_type, within_memory
-from interactify.interactions.click import Click, Interaction
-from interactify.optim.status import Status
+from interactify.interactions.click import Click, Interaction, is_list
 from interactify.pictures.picture import PictureLike
 from interactify.pictures.value_range import ValueRange
 from interactify.refinement.history import Group, History, Snapshot, Step, Steps, Track, checked_index, edited
+from interactify.refinement.refiner import Refiner
 from interactify.refinement.result import Result
 from interactify.refinement.tiled_refiner import open_refiner
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.class_map import class_map
+from interactify.session.closing import UntilClosed
 from interactify.session.control import Control
 from interactify.session.label_map import label_map
 from interactify.session.session_file import save_session
@@ -39,13 +38,16 @@ class Session:
 
     Interactions belong to the active object; a session begins with one object, and `add_object` adds more. Methods may
     be called from several threads: changes are made in the order of the calls, and a running refinement ends early for
-    the next one (see `add`).
+    the next one (see `add`). `close`, or a `with` block, gives back its memory at once.
 
     >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
     >>> result = session.click(x=40, y=30)
     >>> result.mask.shape, result.satisfied, session.undo().clicks
     ((60, 80), True, ())
     """
+
+    refiner = UntilClosed[Refiner]()
+    history = UntilClosed[History]()
 
     def __init__(
         self,
@@ -180,11 +182,9 @@ class Session:
             NonFiniteError, NotEnoughMemoryError: as `click`. The session is as it was.
 
         >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
-        >>> alone = session.click(40, 30)
-        >>> _ = session.undo(), session.click(5, 5, positive=False), session.click(40, 30)
-        >>> result = session.remove(0)
-        >>> result.clicks == alone.clicks, bool((result.mask == alone.mask).all()), len(session.undo().clicks)
-        (True, True, 2)
+        >>> _ = session.click(5, 5, positive=False), session.click(40, 30)
+        >>> session.remove(0).clicks, len(session.undo().clicks)
+        ((Click(x=40, y=30, positive=True),), 2)
         """
         with self.control.turn(supersede=True):
             return self._refine(*edited(self.steps, checked_index(index, len(self.interactions)), ()))
@@ -231,12 +231,7 @@ class Session:
     def preview(self) -> Result:
         """The result of the latest evaluation of the running refinement; the current result where none is running."""
         latest = self.control.latest
-        if latest is None:
-            return self.result
-        with torch.inference_mode(False), torch.no_grad():
-            start = latest.problem.start
-            refinement = brs.Refinement(start, latest.log_odds, float("nan"), False, 0, Status.PREVIEW)
-            return self.refiner.step_from(latest.steps, latest.problem, refinement, latest.target).result
+        return self.result if latest is None else latest.result(self.refiner)
 
     def cancel(self) -> None:
         """End the running refinement after its current evaluation, if there is one.
@@ -252,6 +247,31 @@ class Session:
         """
         with self.control.turn(supersede=True):
             pass
+
+    def close(self) -> None:
+        """Give back the memory: the photo, the history, and all that is kept for the next click.
+
+        A running refinement ends after its current evaluation. Results stay readable. Using a closed session raises
+        ClosedSessionError; closing it again does nothing.
+
+        >>> with interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8)) as session:
+        ...     result = session.click(x=40, y=30)
+        >>> session, session.closed, result.mask.shape
+        (Session(closed), True, (60, 80))
+        """
+        with self.control.turn(supersede=True):
+            del self.refiner, self.history
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return "refiner" not in self.__dict__
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # ---- undo, files -------------------------------------------------------------------------------------------------
 
@@ -442,14 +462,11 @@ class Session:
         return (track.steps[-1] if track.steps else self.refiner.initial_step(track.target)).result
 
     def __repr__(self) -> str:
+        if self.closed:
+            return "Session(closed)"
         height, width = self.size
         objects = f"{len(self.objects)} objects, " if len(self.objects) > 1 else ""
         return (
             f"Session({width}x{height} pixels, {objects}{len(self.interactions)} interactions, "
             f"{len(self.history.undone)} undone)"
         )
-
-
-def is_list(value: object) -> TypeGuard[Sequence[Any]]:
-    """Whether something is a sequence of things, and not one thing that happens to be a sequence, such as a text."""
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview, Interaction))
