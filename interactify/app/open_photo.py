@@ -230,7 +230,7 @@ class OpenPhoto:
         assert job.action is not None
         journal = self._stored.journal_to_write()
         adds = job.action.name == "add"
-        endings = {step.result.status for step in session.steps[-1 if adds else 0 :]}
+        endings = {step.status for step in session.steps[-1 if adds else 0 :]}
         number = self._log(journal, job.action, superseded=adds and "superseded" in endings)
         if job.action.refines and self._jobs.empty():
             self._send_viewport(session, job)

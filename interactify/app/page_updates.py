@@ -128,7 +128,7 @@ def interaction_states(steps: tuple[Step, ...], result: Result) -> list[dict[str
                 content["points"] = (
                     content["points"][:: -(-len(content["points"]) // MAX_POINTS)] + content["points"][-1:]
                 )
-            content["ms"] = step.result.seconds * 1000
+            content["ms"] = step.seconds * 1000
             content["state"] = "unsatisfied" if why else "overruled" if overruled else "satisfied"
             content["reason"] = (
                 f"{why.probability:.0%} likely: {why.reason}"

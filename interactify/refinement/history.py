@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from interactify.errors import InteractionError, with_type
 from interactify.interactions.click import Interaction
+from interactify.pictures.window import Window
+from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.problem import Crop
 from interactify.refinement.result import Result
 
@@ -42,6 +44,46 @@ class Step:
     log_odds: Tensor
     targets: tuple[int | None, ...]
     initial_map: InitialMap | None = None
+
+    @property
+    def window(self) -> Window:
+        """The part of the photo that the network saw."""
+        return self.crop.window
+
+    @property
+    def status(self) -> str:
+        """Why its refinement ended."""
+        return self.result.status
+
+    @property
+    def seconds(self) -> float:
+        """The wall time of its refinement."""
+        return self.result.seconds
+
+    @property
+    def evaluations(self) -> int:
+        """How often its refinement ran the network."""
+        return self.result.evaluations
+
+    @property
+    def assume_centre(self) -> bool:
+        """Whether the deepest pixel of its region was taken for the object."""
+        return self.result.constraints.assume_centre
+
+    @property
+    def known(self) -> tuple[Tensor | None, Tensor | None]:
+        """Values and log-odds; None where they would have to be computed first."""
+        return self.values, self.log_odds
+
+    @property
+    def later_result(self) -> Result | Callable[[], Result]:
+        """Its result for one that follows: a function where it would have to be computed first."""
+        return self.result
+
+    def layer_around(self, window: Window) -> Layer | None:
+        """The network's layer outside of a window, as it was when the window was opened."""
+        layer = self.result.layer
+        return layer.outside if isinstance(layer, NetworkLayer) and window == layer.window else layer
 
 
 Steps = tuple[Step, ...]

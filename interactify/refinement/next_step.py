@@ -29,6 +29,7 @@ def next_step(
     photo: Window,
     initial_map: InitialMap | None = None,
     *,
+    class_probabilities: NDArray[np.float64] | None = None,
     evaluations: int,
     status: str,
     seconds: float,
@@ -44,9 +45,12 @@ def next_step(
         targets: classes, the object's own first.
         photo: the window that is the whole photo.
         initial_map: the mask or label map that the object began with, with later changes merged in; None without one.
+        class_probabilities: those of the `Result`, where they are known; else they are read from the log-odds.
         evaluations, status, seconds: of the refinement.
     """
     layer = NetworkLayer(log_odds[:, :1], crop.view, crop.window, outside(last, crop.window, photo))
+    if class_probabilities is None:
+        class_probabilities = _class_probabilities(last, constraints, crop, log_odds, targets)
     displayed: Layer = layer if initial_map is None else _with_initial_map(initial_map, targets[0], layer)
     displayed = displayed if constraints.region is None else RegionLayer(constraints.region, displayed)
     displayed = StrokeLayer(constraints.strokes, displayed) if constraints.strokes else displayed
@@ -58,11 +62,11 @@ def next_step(
         displayed=displayed,
         size=(photo.height, photo.width),
         constraints=constraints,
-        class_probabilities=_class_probabilities(last, constraints, crop, log_odds, targets),
+        class_probabilities=class_probabilities,
         evaluations=evaluations,
         status=status,
         seconds=seconds,
-        before=last.result,
+        previous=last.later_result,
     )
     return Step(constraints.interactions, crop, values, result, log_odds, tuple(targets), initial_map)
 
@@ -77,10 +81,7 @@ def _with_initial_map(initial_map: InitialMap, own: int | None, layer: Layer) ->
 
 def outside(last: Step, window: Window, photo: Window) -> Layer | None:
     """The layer outside of a window: the network's layer as it was when the window was opened."""
-    if window == photo:
-        return None
-    layer = last.result.layer
-    return layer.outside if isinstance(layer, NetworkLayer) and window == layer.window else layer
+    return None if window == photo else last.layer_around(window)
 
 
 def _class_probabilities(

@@ -252,7 +252,7 @@ class Refiner:
         window = self._window(steps, last, constraints)
         crop = last.crop if window == last.crop.window else self.crop(window)
         # Back in an earlier window, start where it was left; in a new one, at the identity.
-        start = next((step.values for step in reversed(steps) if step.crop.window == window), crop.start)
+        start = next((step.values for step in reversed(steps) if step.window == window), crop.start)
         inside, points = labels_in(crop, constraints)
         targets = (own, *sorted(set(constraints.labels[inside].tolist()) - {TARGET, own}))
         maps = map_indices(constraints, inside, targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -57,7 +58,7 @@ class Result:
             "time", "cancelled" or "superseded" where the refinement ended early; "painted" where none was needed,
             "plain" before the first interaction, "preview" from `Session.preview`.
         seconds: wall time of the refinement.
-        before: the result before this one.
+        previous: the result before this one, or a function that computes it.
     """
 
     logits: Tensor
@@ -71,7 +72,12 @@ class Result:
     evaluations: int = 0
     status: str = Status.PLAIN
     seconds: float = 0.0
-    before: Result | None = None
+    previous: Result | Callable[[], Result] | None = None
+
+    @property
+    def before(self) -> Result | None:
+        """The result before this one; None before the first interaction."""
+        return self.previous() if callable(self.previous) else self.previous
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -155,7 +161,8 @@ class Result:
     @cached_property
     def changed(self) -> NDArray[np.bool_]:
         """(H, W) bool: where the mask differs from that of the result before."""
-        return _read_only(np.zeros(self.size, bool) if self.before is None else self.mask != self.before.mask)
+        before = self.before
+        return _read_only(np.zeros(self.size, bool) if before is None else self.mask != before.mask)
 
     @cached_property
     def changed_box(self) -> Window | None:
@@ -164,10 +171,10 @@ class Result:
         Of a picture of more than `HUGE` pixels only the part that the network saw is compared: changes by a box or a
         stroke outside of it are not found.
         """
-        if self.before is None or self.size[0] * self.size[1] <= HUGE:
+        if self.size[0] * self.size[1] <= HUGE or (before := self.before) is None:
             return extent_of(self.changed)
         part = self.window
-        inside = extent_of(self.mask_in(part) != self.before.mask_in(part))
+        inside = extent_of(self.mask_in(part) != before.mask_in(part))
         if inside is None:
             return None
         return Window(part.top + inside.top, part.left + inside.left, inside.height, inside.width)

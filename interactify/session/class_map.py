@@ -60,12 +60,12 @@ class ClassMaps:
         if not count:
             return _initial(self.refiner, self.own)
         step = self.steps[count - 1]
-        window = step.crop.window
+        window = step.window
         inside = most_likely(step.crop.view, displayed_logits(self.refiner.net, step), self.own)
         if window == self.refiner.photo_window:
             return inside
         opened = count - 1
-        while opened and self.steps[opened - 1].crop.window == window:
+        while opened and self.steps[opened - 1].window == window:
             opened -= 1
         best, other = (classes.copy() for classes in self._best_two(opened))
         best[window.slices], other[window.slices] = inside

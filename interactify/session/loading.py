@@ -30,6 +30,7 @@ from interactify.refinement.wrapped import Wrapped
 from interactify.session.session import Session
 from interactify.session.session_file import fingerprint, read_session, read_step, settings_of
 from interactify.session.session_log import OWN_KEYS, read_log
+from interactify.session.stored_steps import Source
 
 
 def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
@@ -99,6 +100,7 @@ def _target(settings: dict[str, Any]) -> Any:
 
 def _history(session: Session, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> History:
     """The stored history, with steps for this session's photo and network."""
+    source = Source(session.refiner)
     step_lists: list[Steps] = []  # for each stored step, the steps up to it
     targets: list[int | None] = []
     for index, stored in enumerate(header["steps"]):
@@ -107,7 +109,7 @@ def _history(session: Session, header: dict[str, Any], arrays: dict[str, np.ndar
         if before and targets[int(stored["after"])] != target:
             raise ValueError("a step of another class than the one before it")
         targets.append(target)
-        step_lists.append((*before, read_step(session.refiner, target, before, stored, arrays, str(index))))
+        step_lists.append((*before, read_step(source, target, before, stored, arrays, str(index))))
     snapshots = []
     for stored in header["boards"]:
         tracks: list[Track] = []

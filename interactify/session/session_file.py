@@ -1,17 +1,24 @@
 """A session as an .npz file of interactions, variables and digests, without pickle, from which it continues exactly.
 
-Only what can't be computed again is stored of a step; `read_step` computes the rest.
+Format 4: "header" is JSON, with the options, digests of photo and network, all steps without their numbers, and for
+each snapshot of the history ("boards") the last step of each object. Numbers are stored of the steps that the next
+click or an undo soon after depends on: variables ("0_values" for step 0), log-odds ("0_odds"), initial masks
+("0_given"). The others are refined again when they are needed (`stored_steps.py`). In format 3 every step has its
+numbers.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from interactify.errors import CheckpointError, with_type
@@ -21,41 +28,76 @@ from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
 from interactify.pictures.digests import tensors_digest
 from interactify.pictures.window import Window
-from interactify.refinement.history import History, InitialMap, Snapshot, Step, Steps
-from interactify.refinement.next_step import next_step
+from interactify.refinement.history import History, InitialMap, Snapshot, Step, Steps, groups_of
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.wrapped import Wrapped
+from interactify.session.stored_steps import Record, Source, StoredStep, is_repeatable
 
-FORMAT: Final = 3
+FORMAT: Final = 4
+READ: Final = (3, FORMAT)
+ROOM: Final = 5_400_000  # bytes of variables and log-odds beyond those that the next click needs
+BACK: Final = (1, 4, 16, 64, 256)  # steps before the last one that are stored first, so that an undo waits little
 
 
 def save_session(path: str | Path, history: History, refiner: Refiner, net: Wrapped, target: int | None) -> Path:
     """Write a history to a file; see `Session.save`. `target` is the session's own class."""
     arrays: dict[str, np.ndarray] = {}
-    steps: list[dict[str, Any]] = []
+    stored: list[dict[str, Any]] = []
     indices: dict[int, int] = {}  # of steps, by id: snapshots share them
+    chosen = _chosen(history, refiner)
     for track in (track for snapshot in history.snapshots for track in snapshot.tracks):
         before: Step | None = None
-        for step in track.steps:
+        for step, added in zip(track.steps, groups_of(track.steps), strict=True):
             if id(step) not in indices:
-                index = indices[id(step)] = len(steps)
-                arrays[f"{index}_values"] = step.values.cpu().numpy()
-                arrays[f"{index}_odds"] = step.log_odds.cpu().numpy()
-                if step.initial_map is not None:
-                    is_mask = step.initial_map.dtype == bool
-                    arrays[f"{index}_given"] = np.packbits(step.initial_map) if is_mask else step.initial_map
+                index = indices[id(step)] = len(stored)
                 after = None if before is None else indices[id(before)]
-                steps.append({"after": after, "target": track.target, **_stored_step(step)})
+                entry = {"after": after, "target": track.target, **_stored_step(step, added)}
+                stored.append(entry | _stored_numbers(step, str(index), chosen.get(id(step), ()), arrays))
             before = step
     header = {"format": FORMAT, "settings": settings_of(net, refiner, target), "photo": refiner.picture.digest()}
-    header |= {"network": fingerprint(net.unwrap()), "steps": steps}
+    header |= {"network": fingerprint(net.unwrap()), "steps": stored}
     header |= {"boards": [_stored_snapshot(each, indices) for each in history.snapshots], "now": len(history.past)}
     # Weights do not tell ReLU from softplus; the network's prediction for this photo does.
-    arrays["plain"] = refiner.initial_step(target).result.logits.cpu().numpy()
+    plain = refiner.initial_step(target).result.logits
+    arrays["plain"] = plain.clamp(-6e4, 6e4).half().cpu().numpy()
+    return write_whole(path, _npz({"header": np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays}))
+
+
+def _chosen(history: History, refiner: Refiner) -> dict[int, tuple[str, ...]]:
+    """Which numbers of which steps are stored, by the steps' id."""
+    chosen: dict[int, tuple[str, ...]] = {}
+    wished: list[Step] = []
+    both, room = ("values", "log_odds"), ROOM
+    for track in history.now.tracks:
+        window = None if not track.steps else track.steps[-1].window
+        for step in reversed(track.steps):  # the last one, and of those before it whatever lies around its window
+            if step is track.steps[-1] or (window != refiner.photo_window and step.window != window):
+                window, chosen[id(step)] = step.window, both if step is track.steps[-1] else ("log_odds",)
+                wished.append(step)  # where the network goes back to its window, it starts from its values
+        wished += [track.steps[-1 - back] for back in BACK if back < len(track.steps)]
+    for track in (track for snapshot in history.snapshots for track in snapshot.tracks):
+        chosen |= {id(step): both for step in track.steps if not is_repeatable(step)}
+    others = (track.steps for each in (*reversed(history.past), *history.undone) for track in each.tracks)
+    wished += [steps[-1] for steps in others if steps]
+    for step in wished:
+        values, log_odds = step.known
+        if chosen.get(id(step)) == both or values is None or log_odds is None:
+            continue
+        size = values.nbytes + log_odds.nbytes
+        if size <= room:
+            chosen[id(step)], room = both, room - size
+    return chosen
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    """The content of an .npz file, compressed as fast as possible: what is left of floats' bytes is mostly noise."""
     buffer = io.BytesIO()
-    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    return write_whole(path, buffer.getvalue())
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            file.writestr(f"{name}.npy", content.getvalue())
+    return buffer.getvalue()
 
 
 def _stored_snapshot(snapshot: Snapshot, indices: dict[int, int]) -> dict[str, Any]:
@@ -67,18 +109,53 @@ def _stored_snapshot(snapshot: Snapshot, indices: dict[int, int]) -> dict[str, A
     return {"objects": tracks, "active": snapshot.active}
 
 
-def _stored_step(step: Step) -> dict[str, Any]:
-    """What is stored of a step beside its arrays."""
-    result = step.result
+def _stored_step(step: Step, added: Sequence[Any]) -> dict[str, Any]:
+    """What is stored of every step."""
+    window = step.window
     return {
-        "window": [result.window.top, result.window.left, result.window.height, result.window.width],
-        "interactions": [each.to_json() for each in step.interactions],
-        "in_centre": result.constraints.assume_centre,
+        "window": [window.top, window.left, window.height, window.width],
+        "added": [each.to_json() for each in added],
+        "in_centre": step.assume_centre,
         "targets": list(step.targets),
-        "evaluations": result.evaluations,
-        "status": result.status,
-        "seconds": result.seconds,
+        "evaluations": step.evaluations,
+        "status": step.status,
+        "seconds": step.seconds,
     }
+
+
+def _stored_numbers(
+    step: Step, key: str, chosen: Sequence[str], arrays: dict[str, np.ndarray]
+) -> dict[str, list[str] | list[float | None]]:
+    """Add what is chosen of a step's numbers to the arrays; returns what is added to its entry in the header."""
+    if not chosen:
+        return {}
+    names = ["odds"]
+    arrays[f"{key}_odds"] = _as_bytes(step.log_odds)
+    if "values" in chosen:
+        names.append("values")
+        arrays[f"{key}_values"] = _as_bytes(step.values)
+    if step.initial_map is not None:
+        names.append("given")
+        is_mask = step.initial_map.dtype == bool
+        arrays[f"{key}_given"] = np.packbits(step.initial_map) if is_mask else step.initial_map
+    probabilities = step.result.class_probabilities
+    if np.isnan(probabilities).all():
+        return {"has": names}
+    return {"has": names, "classes": [None if np.isnan(each) else each for each in probabilities.tolist()]}
+
+
+def _as_bytes(tensor: Tensor) -> NDArray[np.uint8]:
+    """(b, …) uint8: the first byte of all numbers, then the second …, which compresses better."""
+    array = np.ascontiguousarray(tensor.detach().cpu().numpy())
+    return np.moveaxis(array[..., None].view(np.uint8), -1, 0)
+
+
+def _from_bytes(stored: np.ndarray, dtype: torch.dtype) -> np.ndarray:
+    """The inverse of `_as_bytes`. Raises ValueError where it can't be one."""
+    kind = torch.empty(0, dtype=dtype).numpy().dtype
+    if stored.dtype != np.uint8 or stored.ndim < 1 or len(stored) != kind.itemsize:
+        raise ValueError(f"Expected {kind} as {kind.itemsize} bytes each, got {stored.dtype} {stored.shape}")
+    return np.ascontiguousarray(np.moveaxis(stored, 0, -1)).view(kind)[..., 0]
 
 
 def settings_of(net: Wrapped, refiner: Refiner, target: int | None) -> dict[str, Any]:
@@ -129,54 +206,94 @@ def read_session(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
             f"Expected a session saved by interactify, got {given}, which is not one ({type(cause).__name__}: {cause})."
             " Try another file."
         ) from None
-    if version != FORMAT:
+    if version not in READ:
         raise CheckpointError(
-            f"Expected a session file of format {FORMAT}, got {path} of format {version!r}. Try the version of "
-            "interactify that wrote it."
+            f"Expected a session file of format {READ[0]} to {FORMAT}, got {path} of format {version!r}. Try the "
+            "version of interactify that wrote it."
         )
     return header, arrays
 
 
 def read_step(
-    refiner: Refiner, target: int | None, before: Steps, stored: dict[str, Any], arrays: dict[str, np.ndarray], key: str
+    source: Source, target: int | None, before: Steps, stored: dict[str, Any], arrays: dict[str, np.ndarray], key: str
 ) -> Step:
     """The step that follows `before`. Raises ValueError, KeyError or TypeError where it can't be one."""
-    last = before[-1] if before else refiner.initial_step(target)
-    interactions = tuple(checked(interaction_from_json(entry), refiner.size) for entry in stored["interactions"])
-    if interactions[: len(last.interactions)] != last.interactions:
+    refiner, last = source.refiner, before[-1].interactions if before else ()
+    old = "interactions" in stored  # format 3
+    interactions = tuple(
+        checked(interaction_from_json(entry), refiner.size) for entry in stored["interactions" if old else "added"]
+    )
+    if old and interactions[: len(last)] != last:
         raise ValueError("interactions that contradict each other")
     window = Window(*(int(side) for side in stored["window"]))
     if window.common(refiner.photo_window) != window:
         raise ValueError("a window beyond the photo")
-    crop = last.crop if window == last.crop.window else refiner.crop(window)
     targets = tuple(refiner.net.network.target(each) for each in stored["targets"])
-    values, log_odds = arrays[f"{key}_values"], arrays[f"{key}_odds"]
-    if values.shape != tuple(crop.start.shape) or log_odds.shape != (1, len(targets), *crop.view.network_size):
-        raise ValueError(f"step {key} has variables or log-odds of another shape than this network's")
-    if not (np.isfinite(values).all() and np.isfinite(log_odds).all()):
-        raise ValueError(f"step {key} holds NaN or infinity")
-    given: InitialMap | None = None
-    stored_map = arrays.get(f"{key}_given")  # a label map, or a mask's bits
-    if stored_map is not None:
-        height, width = refiner.size
-        given = stored_map
-        if stored_map.dtype != np.int16:
-            given = np.unpackbits(stored_map, count=height * width).astype(bool).reshape(height, width)
-        if given.shape != refiner.size or (
-            given.dtype == np.int16 and not -1 <= given.min() <= given.max() < refiner.classes
-        ):
-            raise ValueError(f"step {key} has a label map of another photo or network")
-        given.setflags(write=False)
-    return next_step(
-        last,
-        refiner.constraints_of(interactions, targets[0], bool(stored["in_centre"])),
-        crop,
-        torch.from_numpy(values).to(crop.start),
-        torch.from_numpy(log_odds).to(last.log_odds),
-        targets,
-        refiner.photo_window,
-        given,
+    if not targets:
+        raise ValueError("a step without classes")
+    record = Record(
+        interactions=interactions if old else (*last, *interactions),
+        targets=targets,
+        window=window,
+        assume_centre=bool(stored["in_centre"]),
         evaluations=int(stored["evaluations"]),
         status=Status.of(str(stored["status"])),
         seconds=float(stored["seconds"]),
+        **_numbers(source, window, stored, arrays, key, (len(targets), refiner.initial_step(target).log_odds.dtype)),
     )
+    step = StoredStep(source, target, before, record)
+    if old:  # class probabilities are not in the file: each is computed from the one before
+        _ = step.result
+    return step
+
+
+def _numbers(
+    source: Source,
+    window: Window,
+    stored: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    key: str,
+    of_odds: tuple[int, torch.dtype],
+) -> dict[str, Any]:
+    """The numbers of a step that a file has, for its `Record`; raises as `read_step`.
+
+    `of_odds` are how many maps of log-odds there are, and their type.
+    """
+    old = "interactions" in stored
+    has = ["odds", "values", *(["given"] if f"{key}_given" in arrays else [])] if old else stored.get("has", [])
+    if not has:
+        return {}
+    crop, found = source.crop(window), {}
+    kinds = {
+        "odds": ((1, of_odds[0], *crop.view.network_size), of_odds[1]),
+        "values": (tuple(crop.start.shape), crop.start.dtype),
+    }
+    for name, (shape, dtype) in kinds.items():
+        if name not in has:
+            continue
+        array = arrays[f"{key}_{name}"]
+        array = array if old else _from_bytes(array, dtype)
+        if array.shape != shape:
+            raise ValueError(f"step {key} has variables or log-odds of another shape than this network's")
+        if not np.isfinite(array).all():
+            raise ValueError(f"step {key} holds NaN or infinity")
+        found["log_odds" if name == "odds" else name] = torch.from_numpy(array).to(crop.start.device, dtype)
+    if "given" in has:
+        found["initial_map"] = _initial_map(source.refiner, arrays[f"{key}_given"])
+    if "classes" in stored:
+        found["class_probabilities"] = np.array(stored["classes"], float)
+    return found
+
+
+def _initial_map(refiner: Refiner, stored: np.ndarray) -> InitialMap:
+    """A label map, or a mask from its bits. Raises ValueError where it can't be one of this photo and network."""
+    height, width = refiner.size
+    given = stored
+    if stored.dtype != np.int16:
+        given = np.unpackbits(stored, count=height * width).astype(bool).reshape(height, width)
+    if given.shape != refiner.size or (
+        given.dtype == np.int16 and not -1 <= given.min() <= given.max() < refiner.classes
+    ):
+        raise ValueError("a mask or label map of another photo or network")
+    given.setflags(write=False)
+    return given

@@ -36,7 +36,7 @@ def log_of(history: History, refiner: Refiner) -> str:
         for k, (step, group) in enumerate(zip(track.steps, groups_of(track.steps), strict=True)):
             for each in group:
                 line = {"object": track.name, "step": k, **each.to_json()}
-                lines.append({**line, "superseded": True} if step.result.status == Status.SUPERSEDED else line)
+                lines.append({**line, "superseded": True} if step.status == Status.SUPERSEDED else line)
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
