@@ -173,6 +173,18 @@ class Suffix:
         return max(1, min(torch.get_num_threads(), _PARALLEL_BYTES // max(1, self.bytes_made)))
 
     @property
+    def recorded_tape(self) -> Tape | None:
+        """The tape as it was recorded; the lowered one after the self-check; None where none is kept."""
+        tapes = self._tapes.get()
+        return None if tapes is None else tapes.recorded
+
+    @property
+    def lowered_tape(self) -> Tape | None:
+        """The tape lowered for inference; None where none is kept."""
+        tapes = self._tapes.get()
+        return None if tapes is None else tapes.lowered
+
+    @property
     def bytes_made(self) -> int:
         """Bytes of all tensors that a pass creates; 0 if the whole network runs."""
         return 0 if self.whole is not None else self._made

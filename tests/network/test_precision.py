@@ -47,7 +47,7 @@ def test_weights_are_cast_once() -> None:
     convolutions = sum(isinstance(module, nn.Conv2d) for module in interactify.zoo.load().modules())
     assert convolutions <= len(casts) <= 2 * convolutions  # weights, and biases where there are any
     for suffix in suffixes:
-        tape = suffix._lowered
+        tape = suffix.lowered_tape
         steps = [step for step in tape.steps if step.function in (torch.conv2d, F.linear)]
         assert steps and all(tape.constants[step.args[1].slot].dtype == torch.bfloat16 for step in steps)
 

@@ -28,7 +28,7 @@ def opened(name: str, seed: int = 1, variables: str = "input", side: int = 64) -
 
 
 def tape_of(suffix: Suffix) -> Tape:
-    tape = suffix._lowered or suffix._tape
+    tape = suffix.lowered_tape or suffix.recorded_tape
     assert tape is not None
     return tape
 

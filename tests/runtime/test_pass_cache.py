@@ -72,7 +72,7 @@ def test_a_pass_is_resumed_only_at_the_same_values_photo_and_weights() -> None:
                 next(model.parameters()).mul_(1.5)
         found = run(other if changed == "photo" else suffix, values.clone().requires_grad_(True), ())
         assert "Resumed" not in type(found.grad_fn).__name__ and not torch.equal(found, first), changed
-        assert "Resumed" in type(run(run._cached.suffix, values.clone().requires_grad_(True), ()).grad_fn).__name__
+        assert "Resumed" in type(run(run._kept.get().suffix, values.clone().requires_grad_(True), ()).grad_fn).__name__
 
 
 def test_a_pass_is_freed_once_its_gradient_is_taken() -> None:
@@ -90,7 +90,7 @@ def test_a_pass_is_freed_once_its_gradient_is_taken() -> None:
 def test_nothing_is_left_of_a_deleted_session() -> None:
     session = interactify.wrap(interactify.zoo.load()).session(networks.random_photo())
     session.click(x=5, y=5)
-    logits = weakref.ref(session.refiner.passes._cached.logits)
+    logits = weakref.ref(session.refiner.passes._kept.get().logits)
     gc.collect()
     gc.disable()
     try:

@@ -154,9 +154,9 @@ def test_a_lowered_tape_that_fails_at_a_size_gives_way_to_the_recorded_one() -> 
     net = interactify.wrap(networks.seeded(NeedsItsLayout).eval())
     suffix = suffix_of(net, networks.random_photo(64, 96))
     assert (
-        net.runtime.suffixes.unlowered == {"input": ""} and suffix._lowered is None
+        net.runtime.suffixes.unlowered == {"input": ""} and suffix.lowered_tape is None
     )  # tried while the photo was opened
-    assert max(both(suffix, somewhere(suffix), [])) < 1e-5 and suffix._lowered is None
+    assert max(both(suffix, somewhere(suffix), [])) < 1e-5 and suffix.lowered_tape is None
 
 
 def test_the_same_whatever_was_opened_before() -> None:
@@ -184,8 +184,8 @@ def test_batch_norms_are_folded_once_for_a_network() -> None:
     frozen = net.runtime.suffixes.frozen
     photos = [networks.random_photo(64, 64, seed=seed) for seed in (1, 2)]
     first = suffix_of(net, photos[0])
-    assert not any(step.function is F.batch_norm for step in first._lowered.steps)
-    assert any(step.function is F.batch_norm for step in first._tape.steps), "held until the self-check"
+    assert not any(step.function is F.batch_norm for step in first.lowered_tape.steps)
+    assert any(step.function is F.batch_norm for step in first.recorded_tape.steps), "held until the self-check"
     assert sum(key[0][0] == ("folded", 1e-5) for key in frozen.derived) == norms
     derived = {id(tensor) for tensor in frozen.tensors()}
     suffix_of(net, photos[1])
@@ -288,8 +288,8 @@ def test_an_evaluation_runs_the_suffix_and_no_more(letter: str) -> None:
 def test_the_self_check_falls_back_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     net = interactify.wrap(networks.seeded(networks.Plain))
     suffix = suffix_of(net, networks.random_photo())
-    run = type(suffix._tape).__call__
-    monkeypatch.setattr(type(suffix._tape), "__call__", lambda self, values: run(self, values) + 1)
+    run = type(suffix.recorded_tape).__call__
+    monkeypatch.setattr(type(suffix.recorded_tape), "__call__", lambda self, values: run(self, values) + 1)
     with pytest.warns(UserWarning, match="other logits than the whole"):
         assert both(suffix, somewhere(suffix), []) == (0.0, 0.0)
     assert "other logits" in str(suffix.whole)
@@ -339,7 +339,7 @@ def test_what_the_logits_do_not_need_is_not_run() -> None:
     suffix = suffix_of(
         interactify.wrap(networks.seeded(WithASide), variables="scale_bias@stem"), networks.random_photo()
     )
-    assert sum(step.function is torch.conv2d for step in suffix._tape.steps) == 2
+    assert sum(step.function is torch.conv2d for step in suffix.recorded_tape.steps) == 2
 
 
 def test_convolutions_in_groups_stay_as_they_are() -> None:
@@ -347,8 +347,8 @@ def test_convolutions_in_groups_stay_as_they_are() -> None:
 
     def lowered_tape(model: nn.Module) -> Tape:
         suffix = suffix_of(interactify.wrap(networks.seeded(lambda: model).eval()), networks.random_photo())
-        assert suffix._lowered is not None
-        return suffix._lowered
+        assert suffix.lowered_tape is not None
+        return suffix.lowered_tape
 
     def layouts(tape: Tape) -> dict[int, set[bool]]:
         """By groups, whether the weights are channels-last."""
