@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify.errors import InteractionError, with_type
-from interactify.interactions.click import Interaction
+from interactify.interactions.click import Click, Interaction
 from interactify.pictures.window import Window
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.problem import Crop
@@ -211,7 +211,11 @@ def groups_of(steps: Steps) -> list[Group]:
 
 
 def edited(steps: Steps, index: int, replacement: Sequence[Interaction]) -> tuple[Steps, list[Group]]:
-    """Replace one interaction: returns the steps before it, and the groups to be refined again after them."""
+    """Replace one interaction: returns the steps before it, and the groups to be refined again after them.
+
+    Raises InteractionError where there is no such index.
+    """
+    index = checked_index(index, len(steps[-1].interactions) if steps else 0)
     groups = groups_of(steps)
     first = next(i for i, step in enumerate(steps) if index < len(step.interactions))
     inside = index - (len(steps[first].interactions) - len(groups[first]))
@@ -230,6 +234,18 @@ def checked_index(index: Any, count: int) -> int:
         expected = f"an index from 0 to {count - 1}" if count else "no index: there are none"
         raise InteractionError(f"Expected {expected} of the session's interactions, got {with_type(index)}.")
     return int(index) % count
+
+
+def checked_click(index: Any, interactions: Sequence[Interaction]) -> tuple[int, Click]:
+    """The index of a click, from 0 on, and the click. Raises InteractionError for anything else."""
+    position = checked_index(index, len(interactions))
+    click = interactions[position]
+    if not isinstance(click, Click):
+        raise InteractionError(
+            f"Expected the index of a click to move, got {index!r}, which is a {type(click).__name__}. Try to remove "
+            "it and add another one."
+        )
+    return position, click
 
 
 def check_name(name: Any, taken: Sequence[str]) -> None:

@@ -1,9 +1,8 @@
 """A session on one photo: interactions in, masks out, with undo and several objects.
 
-The state is a history of snapshots (`refinement/history.py`). A snapshot has all objects, and each object is a tuple of
-steps: a step has all interactions so far, the values of the variables, and the result. A new interaction adds a step;
-removing or moving one refines the steps after it again; undo returns to the snapshot before. Nothing is changed in
-place, so a change that fails leaves the session as it was.
+The state is a history of snapshots of all objects, each a tuple of steps (`refinement/history.py`). A new interaction
+adds a step; removing or moving one refines the steps after it again; undo returns to the snapshot before. Nothing is
+changed in place, so a change that fails leaves the session as it was.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from interactify.errors import InteractionError, warn_renamed, warn_user, with_t
 from interactify.interactions.click import Click, Interaction, is_list
 from interactify.pictures.picture import PictureLike
 from interactify.pictures.value_range import ValueRange
-from interactify.refinement.history import Group, History, Snapshot, Step, Steps, Track, checked_index, edited
+from interactify.refinement.history import Group, History, Snapshot, Step, Steps, Track, checked_click, edited
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.result import Result
 from interactify.refinement.tiled_refiner import open_refiner
@@ -187,7 +186,7 @@ class Session:
         ((Click(x=40, y=30, positive=True),), 2)
         """
         with self.control.turn(supersede=True):
-            return self._refine(*edited(self.steps, checked_index(index, len(self.interactions)), ()))
+            return self._refine(*edited(self.steps, index, ()))
 
     def move(self, index: int, x: float, y: float) -> Result:
         """Move any click, and refine the interactions after it again: as if it had been made there.
@@ -199,13 +198,7 @@ class Session:
         Returns, raises: as `remove` and `click`; where the new point is refused, nothing is moved.
         """
         with self.control.turn(supersede=True):
-            position = checked_index(index, len(self.interactions))
-            click = self.interactions[position]
-            if not isinstance(click, Click):
-                raise InteractionError(
-                    f"Expected the index of a click to move, got {index!r}, which is a {type(click).__name__}. Try to "
-                    "remove it and add another one."
-                )
+            position, click = checked_click(index, self.interactions)
             return self._refine(*edited(self.steps, position, (self.checked(replace(click, x=x, y=y)),)))
 
     def checked(self, interaction: Interaction) -> Interaction:
@@ -316,8 +309,8 @@ class Session:
     def save(self, path: str | Path) -> Path:
         """Write the session to an .npz file, from which `interactify.load_session` continues; returns its path.
 
-        The file holds interactions, variables, views, and digests of network and photo, but neither the network nor the
-        photo. It is replaced as a whole: an interrupted save leaves the old file.
+        The file holds interactions, the numbers of the latest steps, and digests of network and photo. An undo beyond
+        those steps refines them again. It is replaced as a whole: an interrupted save leaves the old file.
 
         Raises:
             OptionError: where the file can't be written.
@@ -362,13 +355,10 @@ class Session:
             OptionError: a target that is not one of the network's classes.
 
         >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
-        >>> _ = session.click(10, 10)
-        >>> session.add_object("cat"), session.objects, session.interactions
-        ('cat', ('object 1', 'cat'), ())
-        >>> _ = session.click(60, 40)
-        >>> _ = session.switch("object 1")
-        >>> session.interactions, int(session.label_map()[40, 60])
-        ((Click(x=10, y=10, positive=True),), 2)
+        >>> session.add_object("cat"), session.objects, session.click(60, 40).satisfied
+        ('cat', ('object 1', 'cat'), True)
+        >>> session.switch("object 1").interactions, int(session.label_map()[40, 60])
+        ((), 2)
         """
         index = self.target if target is None else self.wrapped.network.target(target)
         with self.control.turn():
