@@ -227,17 +227,11 @@ class Session:
         return self.result if latest is None else latest.result(self.refiner)
 
     def cancel(self) -> None:
-        """End the running refinement after its current evaluation, if there is one.
-
-        Its call returns the best result so far, with the status "cancelled".
-        """
+        """End the running refinement after its current evaluation: its call returns the best result, "cancelled"."""
         self.control.cancel()
 
     def make_way(self) -> None:
-        """End the running refinement as for newer interactions, before they are added, and wait until it has ended.
-
-        For callers that queue changes themselves.
-        """
+        """End the running refinement as for a newer interaction, and wait; for callers that queue changes themselves."""
         with self.control.turn(supersede=True):
             pass
 
@@ -291,10 +285,7 @@ class Session:
             return self.result
 
     def reset(self) -> Result:
-        """Remove all interactions with the active object; `undo` brings them back.
-
-        Returns the network's own prediction.
-        """
+        """Remove all interactions with the active object. Returns the network's own prediction."""
         with self.control.turn(supersede=True):
             if self.steps:
                 self.history = self.history.changed(self.history.now.with_steps(()))

@@ -168,7 +168,7 @@ def test_many_sessions_stay_within_the_limit() -> None:
 
 def test_sessions_in_threads_with_too_little_room() -> None:
     net = interactify.wrap(networks.seeded(networks.Plain), variables="scale_bias@down", max_evaluations=4)
-    photos = [networks.random_photo(40, 48, seed=seed) for seed in range(4)]
+    photos = [networks.random_photo(60, 64, seed=seed) for seed in range(4)]
     expected = [played(net.session(photo), forgets=False) for photo in photos]
     interactify.set_cache_limit(1)
     found: dict[int, list[NDArray[np.float32]]] = {}

@@ -356,3 +356,25 @@ def test_any_sequence_equals_its_replay(seed: int) -> None:
     assert state(session) == state(replayed)
     following = session.click(50, 30), replayed.click(50, 30)
     assert torch.equal(following[0].logits, following[1].logits)
+
+
+def test_clicks_on_one_pixel_count_once_and_are_undone_one_by_one() -> None:
+    """The energy counts the pixel once; the list has each click as the user made it."""
+    net = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=6, energy="brs")
+    photo = networks.random_photo(40, 56)
+    click, other = interactify.Click(20, 12, False), interactify.Click(40, 30)
+    once, often = net.refine(photo, [[click, other], [click] * 20 + [other] * 3])
+    assert torch.equal(once.logits, often.logits) and once.evaluations == often.evaluations
+    assert len(often.clicks) == 23 and often.overruled == () and often.satisfied == once.satisfied
+    session = net.session(photo)
+    for _ in range(20):
+        session.click(20, 12, positive=False)
+    assert session.interactions == (click,) * 20 == session.result.clicks
+    problem = session.refiner.problem(session.steps, session.interactions, session.target)
+    assert problem.points.shape == (1, 2) and len(problem.network_clicks) == 1
+    for left in range(19, -1, -1):
+        assert len(session.undo().clicks) == left
+    assert not session.can_undo
+    assert session.redo().clicks == (click,)
+    session.click(20, 12)
+    assert session.result.overruled == (click,), "the later label counts"
