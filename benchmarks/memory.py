@@ -27,7 +27,7 @@ from benchmarks.accuracy import machine
 NETWORKS = ("embedded", "Unet/resnet34", "DeepLabV3Plus/resnet50")
 SIZES = (288, 512, 1024)
 RESULTS = Path(__file__).parent / "results" / "memory.json"
-SESSIONS = 4
+SESSIONS = 2
 MB = 1e6
 
 
@@ -68,10 +68,10 @@ def clicked(session: interactify.Session, seed: int, count: int) -> None:
 def measured(name: str, side: int, variables: str) -> dict[str, Any]:
     """One row of the table."""
     torch.set_num_threads(1)
-    net = interactify.wrap(build(name), variables=variables, max_evaluations=4, zoom=False, resolution=side)
+    net = interactify.wrap(build(name), variables=variables, max_evaluations=2, zoom=False, resolution=side)
     photos = [np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8) for seed in range(SESSIONS + 1)]
     first = net.session(photos[-1])  # what all sessions of a network share comes with the first
-    clicked(first, 0, 3)
+    clicked(first, 0, 1)
     before = memory()
     sessions = [net.session(photo) for photo in photos[:-1]]
     for seed, session in enumerate(sessions):
@@ -79,8 +79,9 @@ def measured(name: str, side: int, variables: str) -> dict[str, Any]:
     interactify.set_cache_limit(0)
     least = memory() - before
     for seed, session in enumerate(sessions):
-        clicked(session, seed + 10, 2)
-    more = (memory() - before - least) / 2
+        clicked(session, seed + 10, 1)
+    interactify.set_cache_limit(0)
+    more = memory() - before - least
     interactify.set_cache_limit(2**30)
     clicked(first, 1, 1)
     cached = interactify.cached_bytes() / MB
@@ -116,6 +117,7 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--row", nargs=3, metavar=("NETWORK", "SIDE", "VARIABLES"), help="one row, in this process")
+    parser.add_argument("--most", type=int, default=max(SIZES), help="leave out larger sizes")
     parser.add_argument("--sessions", type=int, help="keep that many sessions in a list")
     arguments = parser.parse_args()
     if arguments.row:
@@ -127,7 +129,7 @@ def main() -> None:
         return
     rows = []
     for name in NETWORKS:
-        for side in SIZES:
+        for side in (each for each in SIZES if each <= arguments.most):
             for variables in ("input", "scale_bias@B"):
                 command = [sys.executable, "-m", "benchmarks.memory", "--row", name, str(side), variables]
                 row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -231,7 +231,7 @@ class Session:
         self.control.cancel()
 
     def make_way(self) -> None:
-        """End the running refinement as for a newer interaction, and wait; for callers that queue changes themselves."""
+        """End the running refinement as for a newer interaction, and wait; for those who queue changes themselves."""
         with self.control.turn(supersede=True):
             pass
 
