@@ -117,6 +117,7 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--row", nargs=3, metavar=("NETWORK", "SIDE", "VARIABLES"), help="one row, in this process")
+    parser.add_argument("--variables", default="input", help="of the whole table")
     parser.add_argument("--most", type=int, default=max(SIZES), help="leave out larger sizes")
     parser.add_argument("--sessions", type=int, help="keep that many sessions in a list")
     arguments = parser.parse_args()
@@ -130,12 +131,10 @@ def main() -> None:
     rows = []
     for name in NETWORKS:
         for side in (each for each in SIZES if each <= arguments.most):
-            for variables in ("input", "scale_bias@B"):
-                command = [sys.executable, "-m", "benchmarks.memory", "--row", name, str(side), variables]
-                row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-                rows.append(row)
-                print(row, flush=True)
-    RESULTS.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+            command = [sys.executable, "-m", "benchmarks.memory", "--row", name, str(side), arguments.variables]
+            rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+            print(rows[-1], flush=True)
+            RESULTS.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
