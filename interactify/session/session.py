@@ -370,11 +370,7 @@ class Session:
             return self.result
 
     def rename(self, old: str, new: str) -> None:
-        """Give an object another name.
-
-        Raises:
-            InteractionError: there is no such object, or the new name is invalid, or another object has it.
-        """
+        """Give an object another name. Raises InteractionError for an unknown object and an invalid or taken name."""
         with self.control.turn():
             index = self.history.now.index_of(old)
             if not isinstance(new, str) or new != old:
