@@ -35,7 +35,7 @@ from interactify.session.stored_steps import Record, Source, StoredStep, is_repe
 
 FORMAT: Final = 4
 READ: Final = (3, FORMAT)
-ROOM: Final = 5_400_000  # bytes of variables and log-odds beyond those that the next click needs
+ROOM: Final = 4_000_000  # bytes of variables and log-odds beyond those that the next click needs
 BACK: Final = (1, 4, 16, 64, 256)  # steps before the last one that are stored first, so that an undo waits little
 
 
