@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from interactify.errors import ModelError, reason_of
 from interactify.inspection.forms import check_not_quantised, in_layers
+from interactify.inspection.held_tensors import held_in_a_graph
 
 
 def replica_of(model: nn.Module) -> nn.Module:
@@ -95,6 +96,9 @@ def _copied(model: nn.Module, memo: dict[int, object]) -> nn.Module:
             # Weight normalisation and the like keep non-leaf tensors as attributes, which deepcopy refuses.
             if isinstance(value, Tensor) and id(value) not in memo:
                 memo[id(value)] = value.detach().clone()
+    for value in held_in_a_graph(model):
+        if id(value) not in memo:
+            memo[id(value)] = value.detach().clone()
     try:
         return copy.deepcopy(model, memo)
     except Exception as cause:  # the model's own code decides what it raises

@@ -230,6 +230,48 @@ def test_parametrised_weights(make: Any) -> None:
     assert interactify.wrap(model).session(networks.random_photo()).click(x=3, y=3).evaluations >= 1
 
 
+class Record:
+    """An object of the user's own, as a forward hook's."""
+
+    __slots__ = ("maps",)
+
+    def keep(self, module: nn.Module, args: Any, out: Tensor) -> None:
+        self.maps = {"skips": [out, (out * 2,)]}
+
+
+class Keeping(networks.Plain):
+    """Keeps maps of its last pass: as an attribute, in a list, in nested containers, and in an object behind a hook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.record = Record()
+        self.stem.register_forward_hook(self.record.keep)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        self.last, self.skips, self.by_name = out, [out], {"deep": (out * 2, [None, out])}
+        return out
+
+
+def test_maps_that_a_model_has_kept_are_copied_detached() -> None:
+    model = networks.seeded(Keeping)
+    plain = interactify.wrap(model).session(networks.random_photo()).result.logits
+    image = networks.random_tensor(1, 3, 64, 64)
+    model(image).sum().backward()  # from here on, everything kept belongs to a graph
+    kept = model.by_name["deep"][1][1]
+    replica = replica_of(model)
+    for own, theirs in (
+        (replica.skips[0], model.skips[0]),
+        (replica.by_name["deep"][0], model.by_name["deep"][0]),
+        (replica.record.maps["skips"][1][0], model.record.maps["skips"][1][0]),
+    ):
+        assert own.is_leaf and not own.requires_grad and torch.equal(own, theirs) and own is not theirs
+    assert replica.skips[0] is replica.last is replica.by_name["deep"][1][1], "one tensor stays one"
+    assert model.skips[0] is kept and kept.grad_fn is not None, "the model keeps its own"
+    assert torch.equal(interactify.wrap(model).session(networks.random_photo()).result.logits, plain)
+    assert torch.equal(independent_copy_of(model)(image), model(image))
+
+
 @pytest.mark.parametrize(
     "build",
     [
