@@ -17,11 +17,12 @@ from typing import Protocol
 
 from torch import nn
 
-from interactify.errors import AdapterError, OptionError, reason_of
+from interactify.errors import AdapterError, ModelError, OptionError, reason_of
 from interactify.inspection.spec import Knowledge
 
 GROUP = "interactify.adapters"
 _BUILT_IN = {
+    "objects": "interactify.adapters.objects:Objects",
     "smp": "interactify.adapters.smp:Smp",
     "timm": "interactify.adapters.timm:Timm",
     "torchvision": "interactify.adapters.torchvision:Torchvision",
@@ -42,7 +43,10 @@ class Adapter(Protocol):
         """Whether `model` is of this family. Cheap, and without importing the family's package."""
 
     def knows(self, model: nn.Module) -> Knowledge:
-        """What is known about `model`, which is only read; running it finds what is left out."""
+        """What is known about `model`, which is only read; running it finds what is left out.
+
+        Raises ModelError for a model of the family that can't be used, with what to try instead.
+        """
 
 
 def adapter_for(model: nn.Module, choice: str | Adapter | None = None) -> Adapter:
@@ -77,11 +81,14 @@ def knowledge_of(model: nn.Module, choice: str | Adapter | None = None) -> Knowl
 
     Raises:
         OptionError: no adapter of that name.
+        ModelError: the adapter knows that the model can't be used.
         AdapterError: the adapter fails, or returns something else than `Knowledge`.
     """
     adapter = adapter_for(model, choice)
     try:
         known = adapter.knows(model)
+    except ModelError:
+        raise
     except Exception as cause:  # another distribution's code, or a network that is not what it seems
         raise _failed(adapter.name, "knows", cause) from cause
     if not isinstance(known, Knowledge):

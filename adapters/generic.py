@@ -11,7 +11,7 @@ from dataclasses import replace
 from torch import nn
 
 from interactify.adapters import knowledge_of
-from interactify.errors import AdapterError
+from interactify.errors import AdapterError, ModelError
 from interactify.inspection.spec import Knowledge
 
 _NEARLY_ALL = 0.99
@@ -71,7 +71,8 @@ def _knowledge_of_child(model: nn.Module) -> Knowledge:
     child = model.get_submodule(name)
     try:
         known = knowledge_of(child)
-    except AdapterError:  # wrap(adapter="generic") has to work with an adapter that fails
+    # wrap(adapter="generic") has to work with an adapter that fails, and what finds objects may be used for a map.
+    except (AdapterError, ModelError):
         return Knowledge()
     if not known.family:
         return Knowledge()

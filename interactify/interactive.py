@@ -18,7 +18,7 @@ from interactify.brs.energy import Energy, energy_named
 from interactify.brs.refinement import check_seconds, check_solver
 from interactify.describe import describe
 from interactify.errors import OptionError, quietly, warn_user, within_memory
-from interactify.inspection.activation import Activation
+from interactify.inspection.activation import ACTIVATIONS, Activation
 from interactify.inspection.mirror import mirrored
 from interactify.inspection.model_state import ModelState, facts_of, written_by
 from interactify.inspection.normalisation import assumption
@@ -287,7 +287,9 @@ def wrap(
             known, or "clicked", the class under the first click. By default class 1 of two classes, and of more the
             clicked one.
         output: key, index, dotted path or callable that leads to the map, where the network returns several outputs.
-        activation: what the network applies to its map: "none", "sigmoid" or "softmax"; found by default.
+        activation: what the network applies to its map: "sigmoid", "softmax", or "none" if it returns logits; found by
+            default. Logits of several classes are taken for those of a softmax, of which a pixel has one class:
+            "sigmoid-logits" if each class has a sigmoid of its own (trained with binary cross-entropy).
         class_names: one for each class, in order; for `target`.
         mean, std: normalisation of images in [0, 1], (image - mean) / std, a number or one for each channel; std may be
             negative (mean=1, std=-1 for 1 - image). By default what the network states or its family is trained with;
@@ -326,10 +328,11 @@ def wrap(
         An `Interactive`: `.session(photo)` to click, `.describe()` for what was found, `.unwrap()` for the model.
 
     Warns:
-        InteractifyWarning: mean and std had to be assumed.
+        InteractifyWarning: mean and std had to be assumed, or which output is the map, or what it contains.
 
     Raises:
-        ModelError: the model can't be copied, run or differentiated, returns no map, or lacks a named layer.
+        ModelError: the model can't be copied, run or differentiated, returns no map, finds
+            objects, or lacks a named layer.
         CheckpointError: a file that is missing or damaged, or holds weights alone.
         OptionError: unknown variables, an unknown energy, solver, adapter or class, or an invalid value.
         AdapterError: an adapter of another package fails.
@@ -377,8 +380,8 @@ def wrap(
             raise OptionError(f"Expected {name} to be True or False, got {switch!r}.")
     if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int) or max_evaluations < 1:
         raise OptionError(f"Expected max_evaluations to be a whole number of 1 or more, got {max_evaluations!r}.")
-    if activation not in (None, "none", "sigmoid", "softmax"):
-        raise OptionError(f"Expected activation to be 'none', 'sigmoid' or 'softmax', got {activation!r}.")
+    if activation is not None and activation not in ACTIVATIONS:
+        raise OptionError(f"Expected activation to be one of {', '.join(ACTIVATIONS)}, got {activation!r}.")
     if fit is not None:
         check_fit(fit)
     if bgr is not None and not isinstance(bgr, bool):
@@ -412,6 +415,8 @@ def wrap(
     check_fit(spec.fit, spec.resolution)
     if assumed := assumption(spec, type(unwrapped(model)).__name__):
         warn_user(assumed)
+    for doubt in spec.output.doubts:
+        warn_user(doubt)
     network = Network(replica, spec, stem or known.stem, precision)
     return Interactive(
         model=model,

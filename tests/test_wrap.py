@@ -200,7 +200,7 @@ def test_every_field_can_be_overridden() -> None:
     net = interactify.wrap(
         model,
         output="a",
-        activation="sigmoid",
+        activation="sigmoid-logits",
         class_names=["sky", "road", "car"],
         target="car",
         mean=np.array([0.1, 0.2, 0.3]),
@@ -213,7 +213,7 @@ def test_every_field_can_be_overridden() -> None:
         adapter="generic",
     )
     spec = net.spec
-    assert (spec.output.name, spec.output.activation, spec.output.sure) == ("a", "sigmoid", "as given")
+    assert (spec.output.name, spec.output.activation, spec.output.sure) == ("a", "sigmoid-logits", "as given")
     assert (net.target, spec.class_names[2], spec.bgr) == (2, "car", True)
     assert spec.mean == pytest.approx((0.1, 0.2, 0.3)) and spec.std == (1.0, 2.0, 3.0)
     assert (spec.resolution, spec.divisor) == (80, 20)

@@ -50,7 +50,9 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--resolution", type=int, metavar="N", help="longest side at which the network sees a photo")
     group.add_argument("--fit", metavar="NAME", help="how photos get that size: letterbox (the default), squash")
     group.add_argument("--divisor", type=int, metavar="N", help="what the network needs height and width divisible by")
-    group.add_argument("--activation", metavar="NAME", help="what was applied to the map: none, sigmoid, softmax")
+    group.add_argument(
+        "--activation", metavar="NAME", help="what was applied to the map: none, sigmoid, softmax, sigmoid-logits"
+    )
     group.add_argument("--adapter", metavar="NAME", help="which adapter knows the network, where it is not recognised")
     group.add_argument("--propagation", metavar="NAME", help="how corrections spread: colour, edges, none")
     group.add_argument("--no-zoom", dest="zoom", action="store_false", default=None, help="always use the whole photo")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,14 @@ from torch.overrides import TorchFunctionMode
 from interactify.inspection.operators import ordinary
 from interactify.inspection.weak_map import WeakTensorMap
 
-Activation = Literal["none", "sigmoid", "softmax"]
+Activation = Literal["none", "sigmoid", "softmax", "sigmoid-logits"]
+"""What a network has applied to its map: "none" to logits, which a softmax over the classes is meant for; "sigmoid" or
+"softmax"; "sigmoid-logits" for logits too, which a sigmoid for each class is meant for."""
+
+ACTIVATIONS: Final[tuple[Activation, ...]] = ("none", "sigmoid", "softmax", "sigmoid-logits")
+PROBABILITIES: Final[tuple[Activation, ...]] = ("sigmoid", "softmax")
+INDEPENDENT: Final[tuple[Activation, ...]] = ("sigmoid", "sigmoid-logits")  # a pixel may have several of the classes
+
 Function = Callable[..., Any]
 _aten = torch.ops.aten
 
@@ -52,11 +59,13 @@ _MOVING_NODES = (
     *("View", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Permute", "Transpose", "Clone", "Alias"),
     *("Upsample", "ToCopy", "Expand", "Constant", "Unsafe", "Index", "Split", "Unbind", "CopyBackwards"),
 )
-# Names of those whose results are logits, or can be taken for them. Other results are judged by their values.
-_LOGIT_NODES = (
-    *("Convolution", "SlowConv", "ThnnConv", "Mkldnn", "Addmm", "Mm", "Bmm", "Linear", "LogSoftmax", "LogSigmoid"),
-    *("NativeBatchNorm", "CudnnBatchNorm", "NativeGroupNorm", "NativeLayerNorm", "Relu", "Tanh"),
+# Names of those whose results may have either sign, and are logits.
+_SIGNED_NODES = (
+    *("Convolution", "SlowConv", "ThnnConv", "Mkldnn", "Addmm", "Mm", "Bmm", "Linear", "LogSoftmax"),
+    *("NativeBatchNorm", "CudnnBatchNorm", "NativeGroupNorm", "NativeLayerNorm", "Tanh"),
 )
+# Names of those whose results are logits, or can be taken for them. Other results are judged by their values.
+_LOGIT_NODES = (*_SIGNED_NODES, "LogSigmoid", "Relu")
 
 
 @dataclass(frozen=True)
@@ -95,9 +104,7 @@ class BeforeActivation(TorchFunctionMode):
             self._remember(out, _constant(source), "sigmoid")
         elif func in _SOFTMAXES:
             dim = args[1] if len(args) > 1 else kwargs.get("dim")
-            if (
-                isinstance(source, Tensor) and source.ndim == 4 and dim in (1, -3, None)
-            ):  # None: torch's own choice is 1
+            if isinstance(source, Tensor) and _over_classes(source, dim):
                 self._remember(out, _constant(source), "softmax")
         elif func in _JOINS:
             self._join(func, source, args, kwargs, out)
@@ -154,6 +161,17 @@ def probabilities(logits: Tensor, activation: Activation) -> Tensor:
     return logits.sigmoid() if activation == "sigmoid" else logits.softmax(1)
 
 
+def _over_classes(maps: Tensor, dim: int | None) -> bool:
+    """Whether a softmax over `dim` is over the classes of maps (N, K, h, w) or (N, h, w, K), and not of attention.
+
+    Whoever reads the logits compares them with the map, so that a wrong guess does no harm. Attention (N, heads, n, m)
+    is left out because its logits would stay in memory.
+    """
+    if maps.ndim != 4:
+        return False
+    return dim in (1, -3, None) or (dim in (3, -1) and maps.shape[3] < maps.shape[1])  # None: torch's own choice is 1
+
+
 def _constant(logits: Any) -> Callable[[], Tensor]:
     return lambda: logits
 
@@ -190,23 +208,37 @@ def _mean(average: Callable[[Tensor], Tensor], logits: Tensor, kind: Activation)
     return mean.to(logits.dtype)
 
 
-def activation_from_graph(value: Tensor) -> Activation | None:
-    """The last operation that changed values, from the autograd graph; None where the graph does not tell."""
+def last_operation(value: Tensor) -> str:
+    """Name of the last operation that changed values, in the autograd graph: "Softplus"; "" without a graph.
+
+    >>> last_operation(F.interpolate(F.softplus(torch.zeros(1, 1, 2, 2, requires_grad=True)), scale_factor=2.0))
+    'Softplus'
+    """
     node = value.grad_fn
     for _ in range(12):
         if node is None:
-            return None
+            return ""
         name = type(node).__name__
-        if name.startswith("Sigmoid"):
-            return "sigmoid"
-        if name.startswith("Softmax"):
-            return "softmax"
-        if name.startswith(_LOGIT_NODES):
-            return "none"
-        if not name.startswith(_MOVING_NODES) or not node.next_functions:
-            return None
-        node = node.next_functions[0][0]
-    return None
+        if name.startswith(_MOVING_NODES) and node.next_functions:
+            node = node.next_functions[0][0]
+        else:
+            return name.partition("Backward")[0]
+    return ""
+
+
+def activation_from_graph(value: Tensor) -> Activation | None:
+    """The activation that the last operation tells, from the autograd graph; None where the graph does not tell."""
+    name = last_operation(value)
+    if name == "Sigmoid":
+        return "sigmoid"
+    if name == "Softmax":
+        return "softmax"
+    return "none" if name.startswith(_LOGIT_NODES) else None
+
+
+def may_have_either_sign(value: Tensor) -> bool:
+    """Whether the last operation, such as a convolution, gives values above and below 0 for some images."""
+    return last_operation(value).startswith(_SIGNED_NODES)
 
 
 def are_exclusive(value: Tensor) -> bool:
@@ -218,12 +250,15 @@ def are_exclusive(value: Tensor) -> bool:
 def activation_from_values(values: Sequence[Tensor]) -> Activation:
     """The activation of maps (N, K, h, w) of several images: probabilities are in [0, 1], exclusive ones sum to 1.
 
+    Maps that are not finite tell nothing: networks that normalise by an image's own deviation give NaN for a black one.
+
     >>> activation_from_values([torch.tensor([0.2, 0.9]).view(1, 1, 1, 2)])
     'sigmoid'
     >>> activation_from_values([torch.full((1, 2, 1, 1), 0.5)])
     'softmax'
     """
-    if not all(bool(((value >= 0) & (value <= 1)).all()) for value in values):
+    values = [value for value in values if bool(value.isfinite().all())]
+    if not values or not all(bool(((value >= 0) & (value <= 1)).all()) for value in values):
         return "none"
     exclusive = all(are_exclusive(value) for value in values)
     if not exclusive and all(bool(value.max() == value.min()) for value in values):
@@ -231,15 +266,16 @@ def activation_from_values(values: Sequence[Tensor]) -> Activation:
     return "softmax" if exclusive else "sigmoid"
 
 
-def convolution_depths(values: Sequence[Tensor]) -> list[int]:
-    """For each of several maps, on how many convolutions it depends; all 0 for a single map.
+def convolutions_before(values: Sequence[Tensor]) -> list[set[Any]]:
+    """For each of several maps, the convolutions on which it depends; empty sets for a single map.
 
-    A fused map depends on its side outputs and more, a main output on more than an auxiliary one.
+    A fused map depends on its side outputs' and more, a main output on more than an auxiliary one, and a map on those
+    of the features that it was computed from.
     """
     if len(values) < 2:
-        return [0] * len(values)
+        return [set() for _ in values]
     ancestors = [ancestors_of(value) for value in values]
-    return [sum(type(node).__name__.startswith("Convolution") for node in nodes) for nodes in ancestors]
+    return [{node for node in nodes if type(node).__name__.startswith("Convolution")} for nodes in ancestors]
 
 
 def ancestors_of(value: Tensor) -> set[Any]:

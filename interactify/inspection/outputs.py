@@ -6,9 +6,9 @@ which map to take and which activation it has; `to_logits` brings all of them to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,28 +17,41 @@ from torch import Tensor
 
 from interactify.errors import ModelError, OptionError, reason_of
 from interactify.inspection.activation import (
+    INDEPENDENT,
+    PROBABILITIES,
     Activation,
     BeforeActivation,
     activation_from_graph,
     activation_from_values,
     are_exclusive,
-    convolution_depths,
+    last_operation,
+    may_have_either_sign,
     probabilities,
 )
+from interactify.inspection.maps import Map, best_of, doubt_about_order, laid_out, map_from, maps_in
+from interactify.inspection.objects import refuse_objects, refuse_whole_numbers, whole_numbers, whole_numbers_in
+from interactify.inspection.raw_output import Path, describe_raw, follow, name_of, path_named
 
 Output = str | int | Callable[[Any], Tensor] | None
 
-# Usual names of main outputs, best first: torchvision, transformers, detection-like dicts.
-_MAIN = ("out", "logits", "masks", "mask", "pred", "prediction", "output", "segmentation")
-_DEEPEST = 4  # the most steps to a map: objects may refer to themselves
+_NEAR = 1e-3  # how far rounding and resizing may take a probability out of [0, 1]
 
 
 @dataclass(frozen=True)
 class OutputSpec:
     """Which map of a network's output is the segmentation, and what it contains.
 
-    `path` leads to it (keys, indices, attribute names), `classes` is K, `scale` its width over the input's, `sure` how
-    the activation is known, `bypassed` whether the logits are read before it, `others` names the other maps.
+    Attributes:
+        path: leads to it: keys, indices, names of attributes.
+        classes: K.
+        activation: of the map.
+        scale: its width over the input's.
+        sure: how the activation is known.
+        picked_by: the function that picks it, where the user gave one.
+        bypassed: whether the logits are read before the activation.
+        others: the other maps that the network returns, with their shapes.
+        channels_last: whether it is (N, h, w, K) where the network returns it.
+        doubts: what had to be guessed, each with what to write in `wrap` where the guess is wrong.
     """
 
     path: tuple[str | int, ...]
@@ -49,24 +62,31 @@ class OutputSpec:
     picked_by: Callable[[Any], Tensor] | None = None
     bypassed: bool = False
     others: tuple[str, ...] = ()
+    channels_last: bool = False
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a pixel has one class only; False where each class has a sigmoid of its own."""
+        return self.activation not in INDEPENDENT
 
     def pick(self, raw: Any, activations: BeforeActivation | None = None) -> tuple[Tensor, Activation]:
         """The map (N, K, h, w) and its activation: "none" where `activations` of the pass holds the logits."""
-        value = _picked(self.picked_by, raw, activations) if self.picked_by is not None else _follow(raw, self.path)
+        value = _picked(self.picked_by, raw, activations) if self.picked_by is not None else follow(raw, self.path)
         if not isinstance(value, Tensor) or value.ndim not in (2, 3, 4):
             found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ModelError(
                 f"Expected a map (N, K, H, W) at output {self.name!r}, got {found}. Choose it with output=…."
             )
         activation = self.activation
-        if activation != "none" and activations is not None and (before := activations.logits_of(value)) is not None:
+        if activation in PROBABILITIES and activations is not None and (before := activations.logits_of(value)):
             value, activation = before[0], "none"
-        return _batched(value), activation
+        return laid_out(value, self.channels_last), activation
 
     @property
     def name(self) -> str:
         """The path as text: "out", "0", "" for a network that returns the map itself."""
-        return ".".join(str(step) for step in self.path)
+        return name_of(self.path)
 
 
 def locate_output(
@@ -80,7 +100,7 @@ def locate_output(
     """Find the per-pixel map in what a network returned for an input of `size` (H, W).
 
     Args:
-        raw: the network's output, computed with gradients on, so that its last operation can be read.
+        raw: the network's output for one image, computed with gradients on, so that its last operation can be read.
         size: (H, W) of the input, not square, so that a map's sides can be distinguished.
         output: a key, index or dotted path that names the map, or a callable from the raw output to it.
         activation: of the map, where it is known.
@@ -88,76 +108,145 @@ def locate_output(
         rerun: runs the network on further images, where only the map's values can tell its activation.
 
     Raises:
-        ModelError: where there is no per-pixel map, or none at `output`.
+        ModelError: where there is no per-pixel map, or none at `output`; for what finds objects; for integers.
+        OptionError: where the map's values can't have come from `activation`.
     """
-    others: list[str] = []
-    if callable(output):
-        chosen: tuple[tuple[str | int, ...], Any] = ((), _picked(output, raw, activations))
-    elif output is not None:
-        path = _path(output, raw)
-        chosen = (path, _follow(raw, path))
-    else:
-        maps = [(path, value) for path, value in _leaves(raw) if _is_map(value, size)]
+    others: tuple[str, ...] = ()
+    doubts: list[str] = []
+    if output is None:
+        refuse_objects(raw, size)
+        maps = maps_in(raw, size)
         if not maps:
-            raise ModelError(
-                f"Expected the network to return a per-pixel map (N, K, H, W) for an image of {size}; got "
-                f"{describe_raw(raw)}. Wrap a segmentation network, or point at the map with output=…."
-            )
-        depths = convolution_depths([value for _, value in maps])
-        ranked = [(_preference(*leaf, depth), leaf) for leaf, depth in zip(maps, depths, strict=True)]
-        chosen = max(ranked, key=lambda item: item[0])[1]
-        others = [".".join(map(str, path)) for path, _ in maps if path != chosen[0]]
-    path, value = chosen
-    if not isinstance(value, Tensor) or not _is_map(value, size):
+            raise _no_map(raw, size)
+        chosen, doubt = best_of(maps)
+        others = tuple(each.text for each in maps if each is not chosen)
+        doubts = [doubt, doubt_about_order(chosen)]
+    elif callable(output):
+        chosen = _stated(_picked(output, raw, activations), (), size, output)
+    else:
+        path = path_named(output, raw)
+        chosen = _stated(follow(raw, path), path, size, output)
+        doubts = [doubt_about_order(chosen)]
+    refuse_whole_numbers(chosen.value)
+    found = OutputSpec(
+        path=chosen.path,
+        classes=chosen.shape[0],
+        activation="none",
+        scale=chosen.shape[2] / size[1],
+        sure="",
+        picked_by=output if callable(output) else None,
+        others=others,
+        channels_last=chosen.channels_last,
+        doubts=tuple(filter(None, doubts)),
+    )
+    return _with_activation(found, chosen.value, activation, activations, rerun)
+
+
+def _stated(value: Any, path: Path, size: tuple[int, int], output: Output) -> Map:
+    """The map that `output` leads to. What a function picks has its channels first wherever that can be."""
+    if isinstance(value, Tensor) and not value.is_floating_point() and map_from(path, value, size):
+        raise whole_numbers(f"{describe_raw(value)} of {str(value.dtype).removeprefix('torch.')}")
+    found = map_from(path, value, size, first=callable(output)) if isinstance(value, Tensor) else None
+    if found is None or not found.value.is_floating_point():
         raise ModelError(
             f"Expected output={output!r} to lead to a map (N, K, H, W) of {size}, got {describe_raw(value)}."
         )
-    picked_by = output if callable(output) else None
-    found = OutputSpec(path, 1, "none", value.shape[-1] / size[1], "", picked_by, others=tuple(others))
-    return _with_activation(found, raw, value, activation, activations, rerun)
+    return found
+
+
+def _no_map(raw: Any, size: tuple[int, int]) -> ModelError:
+    decided = whole_numbers_in(raw, size)
+    if decided:
+        return whole_numbers(decided)
+    return ModelError(
+        f"Expected the network to return a per-pixel map (N, K, H, W) for an image of {size}; got "
+        f"{describe_raw(raw)}. Wrap a segmentation network, or point at the map with output=…."
+    )
 
 
 def _with_activation(
     found: OutputSpec,
-    raw: Any,
-    value: Tensor,
+    raw_map: Tensor,
     given: Activation | None,
     activations: BeforeActivation | None,
     rerun: Callable[[], Sequence[Any]],
 ) -> OutputSpec:
     """Complete a spec by the activation of its map: given, observed, read from the graph, or judged by values."""
-    before = activations.logits_of(value) if activations is not None else None
-    if before is not None and not _agree(*before, value):
+    value = laid_out(raw_map, found.channels_last)
+    before = activations.logits_of(raw_map) if activations is not None else None
+    if before is not None and not _agree(laid_out(before[0], found.channels_last), before[1], value):
         before = None  # the map was changed afterwards
-    value = _batched(value)
+    read = before[1] if before is not None else activation_from_graph(value)
+    more: list[Tensor] = []
+
+    def on_more_images() -> list[Tensor]:
+        more.extend([] if more else [found.pick(another)[0] for another in rerun()])
+        return [value, *more]
+
     if given is not None:
         activation, sure = given, "as given"
-    elif before is not None:
-        activation, sure = before[1], "seen while it ran"
-    elif (read := activation_from_graph(value)) is not None:
-        activation, sure = read, "read from the graph"
+        if given in PROBABILITIES and read != given:
+            _check_probabilities(given, on_more_images())
+    elif read is not None:
+        activation, sure = read, "seen while it ran" if before is not None else "read from the graph"
     else:
-        values = [value]
-        if activation_from_values(values) != "none":
-            values += [found.pick(another)[0] for another in rerun()]
-        activation, sure = activation_from_values(values), f"judged by its values on {len(values)} images"
+        values = [value] if activation_from_values([value]) == "none" else on_more_images()
+        activation = activation_from_values(values)
+        kinds = {"none": "no probabilities", "sigmoid": "all in [0, 1]", "softmax": "in [0, 1] and sum to 1"}
+        sure = f"judged by its values, which are {kinds[activation]}"
+    doubts = found.doubts
+    if given is None and activation == "none":
+        doubts = (*doubts, *_doubt_about_sign(value, on_more_images))
     if activation == "softmax" and not are_exclusive(value):
         activation = "sigmoid"  # only some of the classes are left: treat each by itself
     bypassed = before is not None and before[1] == activation
-    return replace(found, classes=value.shape[1], activation=activation, sure=sure, bypassed=bypassed)
+    return replace(found, activation=activation, sure=sure, bypassed=bypassed, doubts=doubts)
+
+
+def _check_probabilities(given: Activation, values: Sequence[Tensor]) -> None:
+    """Raise OptionError where maps (N, K, h, w) can't be the probabilities that `given` says they are."""
+    values = [value.detach() for value in values if bool(value.isfinite().all())]
+    least, most = _range(values)
+    if least < -_NEAR or most > 1 + _NEAR:
+        other = "" if values[0].shape[1] == 1 else ", or 'sigmoid-logits' if a pixel may have several of the classes"
+        raise OptionError(
+            f"Expected probabilities in [0, 1] for activation={given!r}, which says that the network itself applies a "
+            f"{given}; got values from {least:.3g} to {most:.3g}. Try activation='none' for logits{other}."
+        )
+    if given == "softmax" and not all(are_exclusive(value) for value in values):
+        raise OptionError(
+            "Expected probabilities of all classes to sum to 1 for activation='softmax', got others. Try "
+            "activation='sigmoid' if a pixel may have several of the classes, or none of them."
+        )
+
+
+def _doubt_about_sign(value: Tensor, on_more_images: Callable[[], list[Tensor]]) -> list[str]:
+    """What to say of logits that are never negative, such as a depth, or never positive; nothing where they vary."""
+    if may_have_either_sign(value) or not (bool((value >= 0).all()) or bool((value <= 0).all())):
+        return []
+    values = [each for each in on_more_images() if bool(each.isfinite().all())]
+    least, most = _range(values)
+    if least == most or least < 0 < most or (most <= 0 and all(are_exclusive(each.exp()) for each in values)):
+        return []  # the logarithm of a softmax is as good as logits
+    sign, last = ("negative" if least >= 0 else "positive"), last_operation(value)
+    return [
+        f"Took a map that is never {sign} (from {least:.3g} to {most:.3g}"
+        f"{', the last operation is ' + last if last else ''}) for logits, which is a guess: a logit above 0 is an "
+        "object, one below is none. Write activation='none' if that is right. If it is a depth, a distance or a score, "
+        "turn it into logits, as by output=lambda raw: raw - 1.0 for an object above 1."
+    ]
+
+
+def _range(values: Sequence[Tensor]) -> tuple[float, float]:
+    """The least and the largest value of several maps; (0, 0) without any."""
+    ends = [(float(value.detach().min()), float(value.detach().max())) for value in values]
+    return min((least for least, _ in ends), default=0.0), max((most for _, most in ends), default=0.0)
 
 
 def _agree(logits: Tensor, activation: Activation, value: Tensor) -> bool:
     """Whether a map still equals the activation of these logits."""
     expected, tolerance = probabilities(logits, activation), max(1e-5, 2 * torch.finfo(value.dtype).eps)
     return expected.shape == value.shape and torch.allclose(expected.to(value.dtype), value, rtol=0, atol=tolerance)
-
-
-def _batched(value: Tensor) -> Tensor:
-    """A map as (N, K, h, w), from (N, h, w), or from (K, h, w) or (h, w) without the batch dimension."""
-    if value.ndim == 2:
-        return value[None, None]
-    return value if value.ndim == 4 else value.unsqueeze(1 if value.shape[0] == 1 else 0)
 
 
 def to_logits(spec: OutputSpec, raw: Any, activations: BeforeActivation | None = None) -> Tensor:
@@ -169,7 +258,7 @@ def to_logits(spec: OutputSpec, raw: Any, activations: BeforeActivation | None =
     value, activation = spec.pick(raw, activations)
     if value.dtype in (torch.float16, torch.bfloat16):
         value = value.float()
-    if activation != "none":
+    if activation in PROBABILITIES:
         limits = torch.finfo(value.dtype)
         value = value.clamp(limits.tiny, 1 - limits.eps / 2)
         value = torch.logit(value) if activation == "sigmoid" else value.log()
@@ -186,32 +275,6 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
-def describe_raw(raw: Any) -> str:
-    """What a network returned, in a line."""
-    if isinstance(raw, Tensor):
-        return f"a tensor {tuple(raw.shape)}"
-    inside = ", ".join(f"{'.'.join(map(str, p))}: {tuple(v.shape)}" for p, v in list(_leaves(raw))[:6])
-    return f"{type(raw).__name__} ({inside or 'no tensors'})"
-
-
-def _leaves(raw: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Tensor]]:
-    if isinstance(raw, Tensor):
-        yield path, raw
-    elif isinstance(raw, Mapping):
-        for key, value in raw.items():
-            yield from _leaves(value, (*path, key))
-    elif is_dataclass(raw) and not isinstance(raw, type):
-        for field in fields(raw):
-            yield from _leaves(getattr(raw, field.name), (*path, field.name))
-    elif isinstance(raw, (tuple, list)):
-        names = getattr(raw, "_fields", range(len(raw)))  # a named tuple's
-        for name, value in zip(names, raw, strict=True):
-            yield from _leaves(value, (*path, name))
-    elif hasattr(raw, "__dict__") and not callable(raw) and len(path) < _DEEPEST:  # an object of the user's own
-        for name, value in vars(raw).items():
-            yield from _leaves(value, (*path, name))
-
-
 def _picked(pick: Callable[[Any], Tensor], raw: Any, activations: BeforeActivation | None = None) -> Any:
     try:
         with activations or nullcontext():
@@ -220,47 +283,3 @@ def _picked(pick: Callable[[Any], Tensor], raw: Any, activations: BeforeActivati
         raise ModelError(
             f"Expected output=… to pick a map from {describe_raw(raw)}, got {reason_of(cause)}."
         ) from cause
-
-
-def _path(output: object, raw: Any) -> tuple[str | int, ...]:
-    """A name as steps. A key may contain dots or be a digit, so the output's own keys decide where a step ends."""
-    if isinstance(output, int) and not isinstance(output, bool):
-        return (output,)
-    if not isinstance(output, str):
-        raise OptionError(f"Expected output to be a key, an index, a dotted path or a callable; got {output!r}.")
-    if isinstance(raw, Mapping):
-        keys = [key for key in raw if isinstance(key, str) and (output == key or output.startswith(f"{key}."))]
-        step = max(keys, key=len, default=output.partition(".")[0])
-    else:
-        step = output.partition(".")[0]
-    first: str | int = int(step) if step.isdigit() and not isinstance(raw, Mapping) else step
-    rest = output[len(step) + 1 :]
-    return (first, *_path(rest, _follow(raw, (first,)))) if rest else (first,)
-
-
-def _follow(raw: Any, path: Sequence[str | int]) -> Any:
-    for step in path:
-        try:
-            raw = raw[step] if isinstance(raw, Mapping) or isinstance(step, int) else getattr(raw, step)
-        except (KeyError, IndexError, AttributeError, TypeError):
-            known = [".".join(map(str, p)) for p, _ in _leaves(raw)]
-            raise ModelError(
-                f"Expected {step!r} in the network's output, got {', '.join(known[:8]) or describe_raw(raw)}."
-            ) from None
-    return raw
-
-
-def _is_map(value: Tensor, size: tuple[int, int]) -> bool:
-    if value.ndim not in (2, 3, 4) or not value.is_floating_point() or min(value.shape[-2:]) < 2:
-        return False
-    ratios = value.shape[-2] / size[0], value.shape[-1] / size[1]
-    slack = 2.0 if value.ndim == 4 else 1.1  # fewer dimensions may be tokens or boxes
-    return 1 / slack < ratios[0] / ratios[1] < slack
-
-
-def _preference(path: tuple[str | int, ...], value: Tensor, depth: int) -> tuple[int, int, int, int]:
-    """By name, then size, then depth (the fused map among side outputs), then position."""
-    last = path[-1] if path else ""
-    named = len(_MAIN) - _MAIN.index(last) if last in _MAIN else 0
-    early = -sum(step for step in path if isinstance(step, int))
-    return named, value.shape[-2] * value.shape[-1], depth, early

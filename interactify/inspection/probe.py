@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -94,6 +95,7 @@ def probe(
         draws=draws,
         bgr=bool(knowledge.bgr),
         fit=knowledge.fit or "letterbox",
+        divisor_assumed=knowledge.divisor is None and not fixed,
         family=knowledge.family,
         class_names=_names_for(found.classes, given, known),
         points=knowledge.points,
@@ -111,10 +113,42 @@ def _reaching(run: _Run, output: Tensor) -> tuple[Layer, ...]:
 
 
 def ready(replica: nn.Module, knowledge: Knowledge) -> nn.Module:
-    """Let a replica run `knowledge.forward` instead of its own forward, where there is one."""
-    if knowledge.forward is not None:
-        replica.forward = MethodType(knowledge.forward, replica)
+    """Let a replica run `knowledge.forward` instead of its own forward, where there is one.
+
+    What that function calls, `model(image, …)` or `model.forward(image, …)`, is the network's own forward.
+    """
+    if knowledge.forward is None:
+        return replica
+    stated, own, running = knowledge.forward, replica.forward, threading.local()
+
+    def forward(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if getattr(running, "inside", False):
+            return own(*args, **kwargs)
+        running.inside = True
+        try:
+            return stated(model, *args, **kwargs)
+        finally:
+            running.inside = False
+
+    replica.forward = MethodType(forward, replica)
     return replica
+
+
+def _check_flat(replica: nn.Module, cause: Exception | None = None) -> None:
+    """Refuse a network of 3-D convolutions only, or of some, if it has failed on all images because of `cause`.
+
+    Without this check some would accept a photo, whose channels they take for slices.
+    """
+    weights = [(name, parameter.ndim) for name, parameter in nn.Module.named_parameters(replica)]
+    volumes = [name for name, dimensions in weights if dimensions == 5]
+    if volumes and (cause is not None or not any(dimensions == 4 for _, dimensions in weights)):
+        name = volumes[0].rpartition(".")[0]
+        layer = f"{name or 'the network itself'}: {type(replica.get_submodule(name)).__name__}"
+        failure = "" if cause is None else f" ({reason_of(cause)})"
+        raise ModelError(
+            f"Expected a network of 2-D convolutions, got {type(replica).__name__} with 3-D ones ({layer}), for "
+            f"volumes, which aren't supported{failure}. Try a network for slices, and open each slice as a picture."
+        ) from cause
 
 
 def _check_convolutional(replica: nn.Module, search: StemSearch) -> None:
@@ -189,6 +223,7 @@ class _Run:
 
 def _run(replica: nn.Module, like: Tensor, knowledge: Knowledge, known: int | None) -> _Run:
     """Run the replica on the first kind of image it accepts; where it accepts none, raise the first failure."""
+    _check_flat(replica)
     failures: list[tuple[Size, Exception]] = []
     at: list[int] = []  # the channels of each failure
     first = first_sizes(knowledge, known)
@@ -210,6 +245,7 @@ def _run(replica: nn.Module, like: Tensor, knowledge: Knowledge, known: int | No
     # The first that is not about a wrong guess of the channels, if there is one.
     telling = next((k for k, (_, cause) in enumerate(failures) if "channels" not in str(cause)), 0)
     size, why = failures[telling]
+    _check_flat(replica, why)
     raise ModelError(_failed(replica, at[telling], size, why)) from why
 
 
@@ -235,12 +271,20 @@ def _failed(replica: nn.Module, channels: int, size: Size, cause: Exception) -> 
     )
 
 
-def _run_once(replica: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:
+def noise_image(channels: int, size: tuple[int, int], like: Tensor) -> Tensor:
+    """An image (1, channels, H, W) of noise, the same each time, of the device and dtype of `like`.
+
+    Not a constant one: networks that divide an image by its own deviation give NaN for that.
+    """
     generator = torch.Generator("cpu").manual_seed(0)
     noise = torch.randn(1, channels, *size, generator=generator, dtype=torch.float32, device="cpu")
-    pixels = noise.to(like.device, like.dtype)
+    return noise.to(like.device, like.dtype)
+
+
+def _run_once(replica: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:
     with torch.enable_grad():
-        image = pixels.requires_grad_(True).clone()  # not a leaf: some networks write over their input
+        # Not a leaf: some networks write over their input.
+        image = noise_image(channels, size, like).requires_grad_(True).clone()
         search, activations, layers = StemSearch(image, named=named), BeforeActivation(), dict[str, Layer]()
         nodes: dict[str, list[Any]] = {}
         with _layers_recorded(replica, search, layers, nodes), followed(search), activations:

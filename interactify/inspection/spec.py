@@ -23,10 +23,11 @@ class Knowledge:
 
     Attributes:
         family: what the network is, for `describe()`: "segmentation_models_pytorch, resnet34 encoder".
-        forward: runs instead of the model's own forward, as `forward(model, image)`, image (N, C, H, W).
+        forward: runs instead of the model's own forward, as `forward(model, image)`, image (N, C, H, W). Inside it,
+            `model(image, …)` is the model's own forward.
         stem: name of the module that reads the image.
         output: key, index, dotted path or callable that leads to the map in what the network returns.
-        activation: of the map: "none", "sigmoid" or "softmax".
+        activation: of the map: "none", "sigmoid", "softmax" or "sigmoid-logits".
         class_names: one for each class, in order.
         points: the usual insertion points "A", "B", "C", as names of modules.
         mean, std: per channel, of images in [0, 1].
@@ -107,6 +108,7 @@ class ModelSpec:
         resolution: longest side of a photo in network pixels; None for photos at their own size (up to 1024).
         fit: "letterbox" for photos that keep their aspect ratio, "squash" for squares of `resolution`.
         divisor: what height and width must be divisible by.
+        divisor_assumed: whether neither user nor adapter stated it.
         dtype, device: of the network's weights.
         probed: (H, W) of the image it was probed with; the layers' shapes are for it.
         smallest: the least height and width, in network pixels; `resolution` for a network of one size only.
@@ -137,6 +139,7 @@ class ModelSpec:
     draws: bool = False
     bgr: bool = False
     fit: Fit = "letterbox"
+    divisor_assumed: bool = False
     family: str = ""
     class_names: tuple[str, ...] = ()
     points: Mapping[str, str] = field(default_factory=dict)

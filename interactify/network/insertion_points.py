@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from interactify.inspection.probe import submodule
+from interactify.inspection.probe import noise_image, submodule
 from interactify.inspection.weak_map import WeakTensorMap
 from interactify.network.feature_hooks import with_last_map
 from interactify.network.network import Network
@@ -53,7 +53,7 @@ class InsertionPoints(tuple[InsertionPoint, ...]):
 
 
 def insertion_points(network: Network) -> InsertionPoints:
-    """Run the network once more, on an image of zeros, and count the operations that depend on each layer's map.
+    """Run the network once more, on an image of noise, and count the operations that depend on each layer's map.
 
     Candidates are layers that return a map (N, C, h, w) of more than one pixel, with the same channels each time they
     run, on which the output depends.
@@ -63,7 +63,7 @@ def insertion_points(network: Network) -> InsertionPoints:
     layers = [layer for layer in layers if min(layer.shape[1:]) > 1]
     layers = [layer for layer in layers if layer.kind != "Identity" or layer in spec.insertion_points().values()]
     letters = {layer.name: letter for letter, layer in spec.insertion_points().items()}
-    image = torch.zeros(1, spec.channels, *spec.probed, dtype=spec.dtype, device=spec.device)
+    image = noise_image(spec.channels, spec.probed, torch.empty(0, dtype=spec.dtype, device=spec.device))
     after, total = _operations_after(network, [layer.name for layer in layers], image)
     whole = InsertionPoint("input", "image", (spec.channels, *spec.probed), 1.0)
     inside = (

@@ -84,7 +84,7 @@ class Network:
             raise InteractionError(
                 "Expected a network of several classes for a label map, got one class only. Try Mask(labels == 1)."
             )
-        if output.activation == "sigmoid":
+        if not output.exclusive:
             raise InteractionError(
                 "Expected classes that exclude each other for a label map, got a network with a sigmoid for each. Try "
                 "an object for each class, session.add_object(target=1), and Mask(labels == 1)."

@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from interactify.errors import OptionError, with_type
-from interactify.inspection.activation import Activation
+from interactify.inspection.activation import INDEPENDENT, Activation
 from interactify.network.one_vs_rest import against_rest
 
 
 def target_logit(logits: Tensor, target: int | None, activation: Activation) -> Tensor:
     """Log-odds (N, 1, H, W) of one class against the rest, from logits (N, K, H, W).
 
-    K = 1: the logit itself. Exclusive classes: z_k − logsumexp of the others. After a sigmoid on each class
-    (multi-label): z_k alone. `target=None` means everything but class 0, the background of most label sets.
+    K = 1: the logit itself. Exclusive classes: z_k − logsumexp of the others. With a sigmoid for each class
+    (multi-label), in the network or meant for its logits: z_k alone. `target=None` means everything but class 0, the
+    background of most label sets.
     """
     classes = logits.shape[1]
     if classes == 1:
         return logits
-    if activation == "sigmoid":
+    if activation in INDEPENDENT:
         return logits[:, 1:].amax(1, keepdim=True) if target is None else logits[:, target : target + 1]
     return -against_rest(logits, 0) if target is None else against_rest(logits, target)
 

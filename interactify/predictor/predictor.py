@@ -88,7 +88,7 @@ class Predictor:
         """Open several photos, of any sizes, for `predict_batch`.
 
         For each, what does not depend on a prompt is computed once and kept: `Interactive.describe` shows how much that
-        is, under "click runs".
+        is, under "memory".
 
         Raises:
             PhotoError: no list of photos, or an empty one.

@@ -40,7 +40,7 @@ def displayed_logits(net: Wrapped, step: Step) -> Tensor:
         for t, target in enumerate(step.targets):
             if target is not None:
                 displayed[:, target : target + 1] = step.log_odds[:, t : t + 1]
-                if net.spec.output.activation != "sigmoid":  # exclusive: log-odds against all others together
+                if net.spec.output.exclusive:  # log-odds against all others together
                     own = logits[:, target : target + 1]
                     displayed[:, target : target + 1] += own - against_rest(logits, target)
     return displayed

@@ -120,7 +120,7 @@ class Refiner:
         self, interactions: tuple[Interaction, ...], own: int | None, assume_centre: bool = False
     ) -> Constraints:
         """What interactions together ask of an object of the class `own`; None where it is not known yet."""
-        exclusive = self.net.spec.output.activation != "sigmoid"
+        exclusive = self.net.spec.output.exclusive
         constraints = combine(interactions, self.size, assume_centre, own=own, exclusive=exclusive)
         return self._pulling(constraints, own) if isinstance(constraints.mask, Labels) else constraints
 

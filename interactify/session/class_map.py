@@ -92,4 +92,4 @@ def _as_displayed(refiner: Refiner, result: Result, own: int, best: ClassMap, ot
         best = np.where(removed.cpu().numpy(), other, best)
         best = np.where(((displayed > 0) & ~network).cpu().numpy(), own, best)
     # Of classes that exclude each other, one that is more likely than not is more likely than any other.
-    return best if refiner.net.spec.output.activation == "sigmoid" else np.where(result.mask, own, best)
+    return np.where(result.mask, own, best) if refiner.net.spec.output.exclusive else best

@@ -16,7 +16,7 @@ from interactify.inspection.activation import (
     BeforeActivation,
     activation_from_graph,
     activation_from_values,
-    convolution_depths,
+    convolutions_before,
     probabilities,
 )
 from tests.fixtures import networks
@@ -280,5 +280,7 @@ def test_depths_count_convolutions() -> None:
     one = F.conv2d(Z.clone().requires_grad_(True), kernel)
     two = F.conv2d(one, kernel)
     fused = torch.sigmoid(one + two)
-    assert convolution_depths([one, two, fused, F.conv2d(fused, kernel)]) == [1, 2, 2, 3]
-    assert convolution_depths([two]) == [0] and convolution_depths([Z, Z]) == [0, 0]
+    before = convolutions_before([one, two, fused, F.conv2d(fused, kernel)])
+    assert [len(each) for each in before] == [1, 2, 2, 3]
+    assert before[0] < before[1] and before[1] == before[2] < before[3], "each depends on those of the one before"
+    assert convolutions_before([two]) == [set()] and convolutions_before([Z, Z]) == [set(), set()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 import interactify
 from interactify.errors import ModelError, OptionError
 from interactify.inspection.normalisation import IMAGENET
-from interactify.inspection.probe import submodule
+from interactify.inspection.probe import ready, submodule
+from interactify.inspection.replica import replica_of
 from interactify.inspection.spec import Knowledge
 from tests.fixtures import networks
 
@@ -236,3 +238,85 @@ def test_stem_of_a_padded_and_folded_image() -> None:
 
     (call,) = networks.probed(networks.seeded(Both)).stem
     assert call.inputs == (12, 65, 81)
+
+
+# ---- a forward of the user's own -------------------------------------------------------------------------------------
+
+
+class TakesTwo(networks.Plain):
+    """Takes an image and a temperature."""
+
+    def forward(self, x: Tensor, temperature: float, *, sign: int = 1) -> Tensor:  # type: ignore[override]
+        return sign * super().forward(x) / temperature
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda model, x: model(x, 2.0, sign=-1),
+        lambda model, x: model.forward(x, 2.0, sign=-1),
+        lambda model, x: type(model).forward(model, x, 2.0, sign=-1),
+        lambda model, x: {"out": (model(x, 1.0, sign=-1) + model(x, 1.0, sign=-1)) / 4},
+    ],
+    ids=["call", "forward", "class", "twice"],
+)
+def test_a_forward_that_calls_the_model(forward: Any) -> None:
+    class Mine:
+        name = "mine"
+
+        def recognises(self, model: nn.Module) -> bool:
+            return True
+
+        def knows(self, model: nn.Module) -> Knowledge:
+            return Knowledge(forward=forward)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = TakesTwo().eval()
+    photo = networks.random_photo()
+    net = interactify.wrap(model, adapter=Mine(), mean=0.0, std=1.0)
+    session = net.session(photo)
+    with torch.no_grad():
+        own = model(torch.from_numpy(photo).permute(2, 0, 1)[None] / 255, -2.0)
+    assert torch.allclose(session.result.logits, own, atol=1e-5)
+    assert session.click(x=60, y=30, positive=not bool(session.result.mask[30, 60])).satisfied
+    assert "forward" not in vars(model)
+
+
+def test_a_forward_that_fails_leaves_the_next_one_whole() -> None:
+    failing = [True]
+
+    def forward(model: nn.Module, x: Tensor) -> Any:
+        if failing[0]:
+            raise ValueError("not yet")
+        return model(x)
+
+    model = networks.seeded(networks.Plain)
+    replica = ready(replica_of(model), Knowledge(forward=forward))
+    with pytest.raises(ValueError, match="not yet"):
+        replica(torch.rand(1, 3, 64, 64))
+    failing[0] = False
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(replica(image), model(image))
+
+
+# ---- each image by its own deviation ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [lambda z: z, lambda z: torch.sigmoid(z) * 1.0], ids=["logits", "judged by values"])
+def test_a_network_that_divides_by_the_deviation_of_its_image(end: Any) -> None:
+    """Without an epsilon, it gives NaN for a constant image; a photo is none."""
+
+    class Standardising(networks.Plain):
+        def forward(self, x: Tensor) -> Tensor:
+            x = (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)
+            return end(super().forward(x))
+
+    net = interactify.wrap(networks.seeded(Standardising))
+    assert net.spec.output.activation == ("none" if end(torch.tensor(9.0)) > 1 else "sigmoid")
+    assert "only what depends on the variables" in net.describe()
+    assert len(net.insertion_points()) > 3
+    session = net.session(networks.random_photo())
+    assert session.click(x=60, y=30, positive=not bool(session.result.mask[30, 60])).satisfied
+    with pytest.raises(interactify.NonFiniteError, match="this photo"):
+        net.session(np.full((64, 96, 3), 128, np.uint8))

@@ -1,0 +1,152 @@
+"""Which of a network's outputs are maps of the image, and which of several maps is the segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, log
+from typing import Any
+
+from torch import Tensor
+
+from interactify.inspection.activation import convolutions_before
+from interactify.inspection.raw_output import Path, leaves_of, name_of, option_for
+
+# Usual names of main outputs, best first: torchvision, transformers, detection-like dicts.
+_MAIN = ("out", "logits", "masks", "mask", "pred", "prediction", "output", "segmentation")
+
+# How far the sides of a map may be from the image's, as the logarithm of their ratio.
+_LOOSE = log(2.0)  # a map (N, K, h, w): its sides need not divide the image's
+_CLOSE = log(1.1)  # other shapes may be tokens or boxes
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map of the image in a network's output.
+
+    `value` is as the network returned it, `channels_last` whether that is (N, h, w, K), `ambiguous` whether its shape
+    allows both orders.
+    """
+
+    path: Path
+    value: Tensor
+    channels_last: bool = False
+    ambiguous: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(K, h, w)."""
+        _, channels, height, width = laid_out(self.value, self.channels_last).shape
+        return channels, height, width
+
+    @property
+    def text(self) -> str:
+        """Its name and shape, as in "aux 21×16×20"; the shape alone for a network that returns the map itself."""
+        return " ".join([*([name_of(self.path)] if self.path else []), "×".join(map(str, self.shape))])
+
+
+def laid_out(value: Tensor, channels_last: bool = False) -> Tensor:
+    """A map as (N, K, h, w); the batch dimension, or that of the one class, may be missing.
+
+    >>> shapes = (1, 2, 4, 5), (1, 4, 5), (3, 4, 5), (4, 5)
+    >>> [tuple(laid_out(torch.zeros(shape)).shape) for shape in shapes]
+    [(1, 2, 4, 5), (1, 1, 4, 5), (1, 3, 4, 5), (1, 1, 4, 5)]
+    >>> tuple(laid_out(torch.zeros(1, 4, 5, 2), channels_last=True).shape)
+    (1, 2, 4, 5)
+    """
+    if channels_last:
+        value = value.movedim(-1, -3)
+    if value.ndim == 2:
+        return value[None, None]
+    return value if value.ndim == 4 else value.unsqueeze(1 if value.shape[0] == 1 else 0)
+
+
+def maps_in(raw: Any, size: tuple[int, int]) -> list[Map]:
+    """The maps in what a network returned for one image of `size` (H, W)."""
+    found = (map_from(path, value, size) for path, value in leaves_of(raw) if value.is_floating_point())
+    return [each for each in found if each is not None]
+
+
+def map_from(path: Path, value: Tensor, size: tuple[int, int], *, first: bool = False) -> Map | None:
+    """A tensor as a map of one image of `size` (H, W); None if its shape is no map's.
+
+    Args:
+        path: of the tensor.
+        value: the tensor.
+        size: of the image.
+        first: prefer channels before the sides wherever the shape allows it; else the order that fits better.
+    """
+    if value.ndim not in (2, 3, 4) or (value.ndim == 4 and value.shape[0] != 1):
+        return None
+    before = _off(value.shape[-2:], size)
+    after = _off(value.shape[-3:-1], size) if value.ndim > 2 else inf
+    fits_before, fits_after = before < (_LOOSE if value.ndim == 4 else _CLOSE), after < _CLOSE
+    if not (fits_before or fits_after):
+        return None
+    channels_last = not fits_before or (fits_after and after < before and not first)
+    ambiguous = not first and fits_before and fits_after and (channels_last or after == before)
+    return Map(path, value, channels_last, ambiguous)
+
+
+def _off(sides: Sequence[int], size: tuple[int, int]) -> float:
+    """How far the ratio of a tensor's sides is from the image's, as a logarithm."""
+    if min(sides) < 2:
+        return inf
+    return abs(log(sides[0] / size[0]) - log(sides[1] / size[1]))
+
+
+def best_of(maps: Sequence[Map]) -> tuple[Map, str]:
+    """The map that most likely is the segmentation, and the doubt where that is a guess: "" where it is not.
+
+    By name, then not being features of another map, then size, then depth (the fused map among side outputs), then
+    position. It is no guess by name, nor between maps of the same classes of which one is larger or depends on more
+    convolutions, as side outputs and their main one.
+    """
+    before = convolutions_before([each.value for each in maps])
+
+    def rank(index: int) -> tuple[int, bool, int, int, int]:
+        channels, height, width = maps[index].shape
+        features = any(
+            before[index] < convolutions and channels > other.shape[0]
+            for other, convolutions in zip(maps, before, strict=True)
+        )
+        early = -sum(step for step in maps[index].path if isinstance(step, int))
+        return _named(maps[index]), not features, height * width, len(before[index]), early
+
+    ranks = [rank(index) for index in range(len(maps))]
+    best = max(range(len(maps)), key=lambda index: ranks[index])
+    chosen = maps[best]
+    if _named(chosen):
+        return chosen, ""
+    rivals = [
+        other
+        for other, theirs in zip(maps, ranks, strict=True)
+        if other is not chosen and not (other.shape[0] == chosen.shape[0] and theirs[2:4] < ranks[best][2:4])
+    ]
+    if not rivals:
+        return chosen, ""
+    return chosen, (
+        f"Took {chosen.text} of the network's outputs for the segmentation, which is a guess: it also returns "
+        f"{', '.join(other.text for other in rivals)}. Write {option_for(chosen.path)} if that is right, else "
+        f"{' or '.join(option_for(other.path) for other in rivals[:3])}."
+    )
+
+
+def _named(each: Map) -> int:
+    last = each.path[-1] if each.path else ""
+    return len(_MAIN) - _MAIN.index(last) if last in _MAIN else 0
+
+
+def doubt_about_order(found: Map) -> str:
+    """What to say of a map whose shape allows both orders of channels and sides, and what to write for either."""
+    if not found.ambiguous:
+        return ""
+    part = "raw" + "".join(f"[{step!r}]" if isinstance(step, int) else f'["{step}"]' for step in found.path)
+    orders = "(N, h, w, K)", "(N, K, h, w)"
+    taken, other = orders if found.channels_last else reversed(orders)
+    last, first = f"output=lambda raw: {part}.permute(0, 3, 1, 2)", f"output=lambda raw: {part}"
+    right, wrong = (last, first) if found.channels_last else (first, last)
+    return (
+        f"Took a map of shape {tuple(found.value.shape)} for {taken}, which is a guess: its shape allows {other} too. "
+        f"Write {right} if that is right, else {wrong}."
+    )
