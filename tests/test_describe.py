@@ -23,10 +23,8 @@ def test_memory_is_in_plain_numbers() -> None:
     assert lines["click runs"] == "only what depends on the variables"
     numbers = re.findall(r"[\d.]+", lines["memory"])
     kept, side, _, most = numbers
-    assert lines["memory"] == (
-        f"{kept} MB for each megapixel that the network sees; up to {side}×{side} pixels the last pass too ({most} MB at "
-        "most)"
-    )
+    passes = f"up to {side}×{side} pixels the last pass too ({most} MB at most)"
+    assert lines["memory"] == f"{kept} MB for each megapixel that the network sees; {passes}"
     assert int(most) == round(ROOM / 1e6)
     suffix = net.session(networks.random_photo(128, 160)).initial_step.crop.suffix
     pixels = 128 * 160
