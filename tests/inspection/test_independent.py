@@ -76,6 +76,13 @@ def test_files_and_evaluation_follow(tmp_path: Path) -> None:
     assert np.array_equal(again.class_map(), session.class_map())
 
 
+def test_a_label_map_is_refused() -> None:
+    """It gives each pixel one class."""
+    labels = np.zeros(PHOTO.shape[:2], np.int64)
+    with pytest.raises(interactify.InteractionError, match="a sigmoid for each"):
+        wrapped(activation="sigmoid-logits").session(PHOTO).add([interactify.Labels(labels)])
+
+
 # ---- stated and not so -----------------------------------------------------------------------------------------------
 
 
