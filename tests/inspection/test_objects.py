@@ -127,7 +127,7 @@ def test_decisions_named_by_the_user_and_beside_logits() -> None:
 def test_maps_of_one_sign_are_a_guess(last: Any, text: str) -> None:
     model = networks.seeded(lambda: networks.WithOutput(last))
     with pytest.warns(InteractifyWarning, match=f"{text}.*activation='none' if that is right") as caught:
-        net = interactify.wrap(model)
+        net = interactify.wrap(model, mean=0.0, std=1.0)
     assert [each.filename for each in caught] == [__file__]
     assert net.spec.output.activation == "none" and "never" in net.describe()
 
@@ -143,15 +143,15 @@ def test_what_is_no_guess_does_not_warn() -> None:
         lambda z: F.softmax(z, 1).log(),
         lambda z: torch.sigmoid(z) * 1.0,
     ):
-        interactify.wrap(networks.seeded(lambda last=last: networks.WithOutput(last, 2)))
+        interactify.wrap(networks.seeded(lambda last=last: networks.WithOutput(last, 2)), mean=0.0, std=1.0)
     softplus = networks.seeded(lambda: networks.WithOutput(F.softplus))
-    interactify.wrap(softplus, activation="none")
+    interactify.wrap(softplus, activation="none", mean=0.0, std=1.0)
 
     class Bright(networks.Plain):
         def forward(self, x: Tensor) -> Tensor:
             return F.conv2d(super().forward(x).exp(), torch.ones(1, 1, 1, 1))
 
-    interactify.wrap(networks.seeded(Bright))  # positive everywhere, but a convolution's
+    interactify.wrap(networks.seeded(Bright), mean=0.0, std=1.0)  # positive everywhere, but a convolution's
 
 
 # ---- volumes ---------------------------------------------------------------------------------------------------------
