@@ -263,7 +263,8 @@ def _numbers(
     has = ["odds", "values", *(["given"] if f"{key}_given" in arrays else [])] if old else stored.get("has", [])
     if not has:
         return {}
-    crop, found = source.crop(window), {}
+    crop = source.crop(window)
+    found: dict[str, Any] = {}
     kinds = {
         "odds": ((1, of_odds[0], *crop.view.network_size), of_odds[1]),
         "values": (tuple(crop.start.shape), crop.start.dtype),

@@ -106,25 +106,25 @@ class StoredStep(Step):
         return self._own.assume_centre
 
     @property
-    def crop(self) -> Crop:  # type: ignore[override]
+    def crop(self) -> Crop:
         return self._shared.crop(self.window)
 
     @property
-    def values(self) -> Tensor:  # type: ignore[override]
+    def values(self) -> Tensor:
         stored = self._own.values
         return self._computed().values if stored is None else stored
 
     @property
-    def log_odds(self) -> Tensor:  # type: ignore[override]
+    def log_odds(self) -> Tensor:
         stored = self._own.log_odds
         return self._computed().log_odds if stored is None else stored
 
     @property
-    def initial_map(self) -> InitialMap | None:  # type: ignore[override]
+    def initial_map(self) -> InitialMap | None:
         return self._computed().initial_map if self._own.log_odds is None else self._own.initial_map
 
     @property
-    def result(self) -> Result:  # type: ignore[override]
+    def result(self) -> Result:
         with self._shared.turn:
             if self._result is None:
                 found = self._computed().result if self._own.log_odds is None else self._displayed()
