@@ -412,7 +412,7 @@ def wrap(
         replica = mirrored(replica)
     spec = probe(model, known, given, replica=replica)
     state = ModelState(unwrapped(model), written_by(before, facts_of(own)))
-    check_fit(spec.fit, spec.resolution)
+    check_fit(spec.fit, spec.resolution or (spec.exact and max(spec.exact)))
     if assumed := assumption(spec, type(unwrapped(model)).__name__):
         warn_user(assumed)
     for doubt in spec.output.doubts:

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from tqdm import tqdm
 
 from interactify.errors import ModelError, NonFiniteError, OptionError, within_memory
-from interactify.inspection.spec import ModelSpec
+from interactify.inspection.spec import Fit, ModelSpec
 from interactify.network.input_report import InputCheck, InputRow
 from interactify.network.network import Network
 from interactify.pictures.picture import Picture, PictureLike
@@ -60,6 +60,7 @@ _GREY: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
 )
 
 
+_FITS: Final[tuple[Fit, ...]] = ("letterbox", "squash")
 Open = Callable[[PictureLike], Picture]
 """Opens a photo for the network."""
 
@@ -94,10 +95,10 @@ def check_size(
     now: dict[str, Any] = {"resolution": spec.resolution, "fit": spec.fit}
     specs = [(f"{spec.resolution or 'own size'}, {spec.fit} (as wrapped)", now, spec)]
     for resolution in _resolutions(spec, resolutions):
-        for fit in ("letterbox", "squash"):
+        for fit in _FITS:
             if (resolution, fit) != (spec.resolution, spec.fit):
                 options = {"resolution": resolution, "fit": fit}
-                specs.append((f"{resolution}, {fit}", options, replace(spec, **options)))
+                specs.append((f"{resolution}, {fit}", options, replace(spec, resolution=resolution, fit=fit)))
     return _compared("size", network, specs, photos, opened, progress, by_statistics=False)
 
 
@@ -109,6 +110,8 @@ def _resolutions(spec: ModelSpec, given: Sequence[int] | None) -> list[int]:
                 raise OptionError(f"Expected resolutions as whole numbers of pixels above 0, got {side!r}.")
         return list(dict.fromkeys(given))
     own = spec.resolution
+    if spec.exact is not None:
+        return [own or max(spec.exact)]
     if own is not None and spec.divisor == 1 and spec.smallest == own:
         return [own]
     step = max(32, spec.divisor)
@@ -252,7 +255,7 @@ def _judged(what: str, kept: Sequence[tuple[str, dict[str, Any], list[_Seen]]], 
             options=options,
             stable=float(stable[index].mean()),
             sure=float(np.mean([each.sure for each in seen])),
-            distance=None if distances is None else float(np.exp(_distance(distances[index]))),  # type: ignore[arg-type]
+            distance=None if distances is None else float(np.exp(_distance(distances[index]))),
             wins=float(wins[index]),
         )
         for index, (name, options, seen) in enumerate(kept)

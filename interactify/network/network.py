@@ -53,7 +53,7 @@ class Network:
         """The view of a photo, or a window of one, of (H, W) pixels in this network's input."""
         spec = self.spec
         if spec.exact is not None:
-            return View.into(size, spec.exact)
+            return View(size, spec.exact, spec.exact) if spec.fit == "squash" else View.into(size, spec.exact)
         smallest = max(spec.smallest, SMALLEST if spec.smallest == 1 else 1)
         return View.fit(size, resolution=spec.resolution, divisor=spec.divisor, smallest=smallest, fit=spec.fit)
 

@@ -85,6 +85,23 @@ def test_tiles() -> None:
         assert result.satisfied and result.mask_in(Window(y, x, 1, 1))[0, 0] == wanted
 
 
+def test_a_network_of_one_size_that_is_no_square() -> None:
+    class Exact:
+        name = "exact"
+
+        def recognises(self, model: torch.nn.Module) -> bool:
+            return False
+
+        def knows(self, model: torch.nn.Module) -> Knowledge:
+            return Knowledge(family="exact", mean=0.5, std=0.5, exact=(64, 96))
+
+    net = interactify.wrap(networks.seeded(networks.Plain), adapter=Exact(), fit="squash")
+    view = net.network.view((60, 150))
+    assert view.content_size == view.network_size == (64, 96)
+    assert net.session(PHOTO).click(20, 30).satisfied
+    assert len(net.check_size([PHOTO] * 3).rows) == 2
+
+
 def test_an_adapter_may_state_it() -> None:
     class Square:
         name = "square"
