@@ -13,7 +13,10 @@ from interactify.commands.network_options import add_network_options, note_rando
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "--dataset", metavar="NAME", default="folder", help="grabcut, berkeley, davis, sbd, coco, folder (the default)"
+        "--dataset",
+        metavar="NAME",
+        default="folder",
+        help="grabcut, berkeley, davis, sbd, coco, classes, folder (the default)",
     )
     parser.add_argument("--root", metavar="DIR", required=True, help="the data set's folder, in its published layout")
     parser.add_argument("--report", metavar="DIR", required=True, help="folder for results and report")

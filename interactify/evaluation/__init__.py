@@ -2,7 +2,7 @@
 
 from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset, Sample
 from interactify.evaluation.data.dataset_coco import coco
-from interactify.evaluation.data.dataset_folders import berkeley, davis, folder, grabcut
+from interactify.evaluation.data.dataset_folders import berkeley, classes, davis, folder, grabcut
 from interactify.evaluation.data.dataset_sbd import sbd
 from interactify.evaluation.data.datasets import dataset_named
 from interactify.evaluation.metrics import (
@@ -32,6 +32,7 @@ __all__ = [
     "area_under_curve",
     "berkeley",
     "boundary_iou",
+    "classes",
     "coco",
     "collateral_change",
     "dataset_named",

@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from interactify import OptionError
 from interactify.errors import InteractifyWarning
-from interactify.evaluation import berkeley, coco, dataset_named, davis, folder, grabcut, sbd
+from interactify.evaluation import berkeley, classes, coco, dataset_named, davis, folder, grabcut, sbd
 from interactify.masks.fill import mask_of_polygons
 from interactify.masks.run_lengths import mask_of_run_lengths, unpacked
 
@@ -277,6 +277,19 @@ def test_a_folder_of_masks_label_maps_and_palettes(tmp_path):
     assert [s.name for s in pickle.loads(pickle.dumps(folder(tmp_path)))] == named  # data sets are sent to workers
 
 
+def test_maps_of_classes_are_what_clicks_mean(tmp_path):
+    picture(tmp_path / "images/a.jpg")
+    picture(tmp_path / "masks/a.png", labels(_1=np.s_[0:2, 0:3], _3=np.s_[3:5, 2:7], _255=np.s_[5, :]))
+    samples = list(dataset_named("classes", tmp_path))
+    assert [(s.name, s.target, int((s.truth == 1).sum())) for s in samples] == [("a#1", 1, 6), ("a#3", 3, 10)]
+    assert all((s.truth[5] == -1).all() for s in samples)
+    assert [s.target for s in classes(tmp_path, background=None)] == [0, 1, 3]
+    assert [s.target for s in folder(tmp_path)] == [None, None]
+    picture(tmp_path / "masks/a.png", labels(_1=np.s_[0:2, 0:3]) * 255)  # a mask of one object
+    assert [s.target for s in classes(tmp_path)] == []
+    assert [s.target for s in pickle.loads(pickle.dumps(classes(tmp_path, background=None)))] == [0]
+
+
 def test_invalid_masks(tmp_path):
     picture(tmp_path / "images/a.png")
     picture(tmp_path / "masks/a.jpg", TRIMAP)
@@ -288,7 +301,7 @@ def test_invalid_masks(tmp_path):
         list(folder(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["grabcut", "berkeley", "davis", "sbd", "coco", "folder"])
+@pytest.mark.parametrize("name", ["grabcut", "berkeley", "davis", "sbd", "coco", "folder", "classes"])
 def test_a_folder_of_another_layout_is_refused(tmp_path, name):
     with pytest.raises(OptionError, match="Expected"):
         dataset_named(name, tmp_path)

@@ -174,3 +174,34 @@ def test_nothing_is_said_of_pictures_of_eight_bits_or_black_ones():
         wrap().session(EIGHT // 16)
         wrap().session(np.zeros((20, 24), np.uint16))
         wrap().session(torch.full((3, 20, 24), 40000, dtype=torch.uint16))
+
+
+FOUR_CLASSES = """
+import torch
+from torch import nn
+
+def build():
+    conv = nn.Conv2d(5, 4, 1)
+    with torch.no_grad():
+        conv.weight.copy_(torch.eye(4, 5)[..., None, None] * 8)
+        conv.bias.zero_()
+    return conv
+"""
+
+
+def test_a_network_of_classes_and_bands_is_measured_from_maps_of_classes(here):
+    tifffile = pytest.importorskip("tifffile")
+    (here / "land.py").write_text(FOUR_CLASSES)
+    for name in ("set/images", "set/masks"):
+        (here / name).mkdir(parents=True)
+    labels = np.zeros((40, 64), np.uint8)
+    labels[:, 20:], labels[:, 40:], labels[30:] = 1, 3, 255
+    bands = np.zeros((40, 64, 5), np.uint16)
+    for value in (0, 1, 3):
+        bands[..., value][labels == value] = 4000
+    tifffile.imwrite(here / "set/images/field.tif", bands, photometric="minisblack", planarconfig="contig")
+    Image.fromarray(labels).save(here / "set/masks/field.png")
+    words = ["evaluate", "--dataset", "classes", "--root", "set", "--report", "out", "--clicks", "1", "--workers", "1"]
+    assert main([*words, "--model", "land:build", "--value-range", "0", "4095", "--mean", "0", "--std", "1"]) == 0
+    records = json.loads((here / "out/report.json").read_text())["records"]
+    assert {record["name"]: record["curve"][0] for record in records} == {"field#1": 1.0, "field#3": 1.0}

@@ -45,15 +45,18 @@ class AnnotatedPhoto:
         name: unique in its data set.
         photo: its file.
         read: returns the truths, (H, W) int8 each, by the object's name; "" where a photo has only one object.
+        by_class: whether the objects' names are indices of classes, which positive clicks on them then mean.
     """
 
     name: str
     photo: Path
     read: Callable[[], Mapping[str, Truth]]
+    by_class: bool = False
 
     def __iter__(self) -> Iterator[Sample]:
         for key, truth in self.read().items():
-            yield Sample(f"{self.name}#{key}" if key else self.name, self.photo, truth)
+            target = int(key) if self.by_class else None
+            yield Sample(f"{self.name}#{key}" if key else self.name, self.photo, truth, target)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -80,6 +81,23 @@ def folder(root: str | Path) -> Dataset:
     return _paired("folder", Path(root), ("images", "masks"), _mask_or_labels)
 
 
+def classes(root: str | Path, background: int | None = 0) -> Dataset:
+    """Photos in `root`/images with maps of classes of the same stem in `root`/masks, for a network of several classes.
+
+    Each value of a map is the index of a class of the network, and 255 is unknown. Each class that a photo shows is an
+    object (NAME#1, NAME#2, …), and a positive click on it means that class.
+
+    Args:
+        root: the folder with these two folders.
+        background: the class that is no object; None where each is one.
+
+    Raises:
+        OptionError: there are no such folders, or a photo has no map.
+    """
+    paired = _paired("classes", Path(root), ("images", "masks"), partial(_class_map, background=background))
+    return Dataset(paired.name, tuple(replace(photo, by_class=True) for photo in paired.photos))
+
+
 def _paired(name: str, root: Path, folders: tuple[str, str], read: Reader) -> Dataset:
     photos = pictures(root / folders[0])
     if not photos:
@@ -127,14 +145,25 @@ def _not_black(path: Path) -> dict[str, Truth]:
     return {"": truth_of(read_colours(path).max(axis=2) > 0)}
 
 
+def _class_map(path: Path, background: int | None) -> dict[str, Truth]:
+    _check_lossless(path)
+    values = read_labels(path)
+    present = [int(value) for value in np.unique(values)]
+    return {str(value): truth_of(values == value, values == 255) for value in present if value not in (background, 255)}
+
+
 def _mask_or_labels(path: Path) -> dict[str, Truth]:
-    if path.suffix.lower() in (".jpg", ".jpeg", ".webp"):
-        raise OptionError(
-            f"Expected exact labels in the mask {path}, got a format that compresses with losses. Try a PNG or BMP."
-        )
+    _check_lossless(path)
     values = read_labels(path)
     present = [int(value) for value in np.unique(values)]
     if set(present) <= {0, 128, 255}:
         return {"": truth_of(values == 255, values == 128)}
     objects = [value for value in present if value not in (0, 255)]
     return {str(value): truth_of(values == value, values == 255) for value in objects}
+
+
+def _check_lossless(path: Path) -> None:
+    if path.suffix.lower() in (".jpg", ".jpeg", ".webp"):
+        raise OptionError(
+            f"Expected exact labels in the mask {path}, got a format that compresses with losses. Try a PNG or BMP."
+        )

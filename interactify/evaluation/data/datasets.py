@@ -8,7 +8,7 @@ from pathlib import Path
 from interactify.errors import OptionError
 from interactify.evaluation.data.dataset import Dataset
 from interactify.evaluation.data.dataset_coco import coco
-from interactify.evaluation.data.dataset_folders import berkeley, davis, folder, grabcut
+from interactify.evaluation.data.dataset_folders import berkeley, classes, davis, folder, grabcut
 from interactify.evaluation.data.dataset_sbd import sbd
 
 DATASETS: dict[str, Callable[[str | Path], Dataset]] = {
@@ -18,6 +18,7 @@ DATASETS: dict[str, Callable[[str | Path], Dataset]] = {
     "sbd": sbd,
     "coco": coco,
     "folder": folder,
+    "classes": classes,
 }
 
 
@@ -25,8 +26,8 @@ def dataset_named(name: str, root: str | Path) -> Dataset:
     """Open a data set in its published layout; photos are read one at a time, later.
 
     Args:
-        name: "grabcut", "berkeley", "davis", "sbd", "coco", or "folder" for `images/` and `masks/`. GrabCut with
-            these two folders is accepted too.
+        name: "grabcut", "berkeley", "davis", "sbd", "coco", or "folder" or "classes" for `images/` and `masks/`.
+            GrabCut with these two folders is accepted too.
         root: its folder.
 
     Raises:
