@@ -70,6 +70,7 @@ def command(*words: str, **options: object) -> subprocess.Popen[bytes]:
 def test_a_reader_that_leaves_and_an_encoding_that_lacks_characters(here):
     (here / "photo.png").rename(here / f"{CHINESE}.png")
     words = ("segment", f"{CHINESE}.png", "--click", "10,20", "--out", "out", "--format", "png,npy,coco", *BUILD)
+    words += ("--mean", "0.5", "--std", "0.25")  # else a warning tells that they are assumed
     started = command(*words, PYTHONIOENCODING="cp1252")
     assert started.stdout is not None and started.stderr is not None
     started.stdout.readline()

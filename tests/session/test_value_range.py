@@ -24,7 +24,7 @@ RANGE = (0, 4095)
 
 
 def wrap(**options: object) -> interactify.Interactive:
-    return interactify.wrap(networks.seeded(networks.Plain), max_evaluations=4, **options)
+    return interactify.wrap(networks.seeded(networks.Plain), max_evaluations=4, mean=0.45, std=0.225, **options)
 
 
 def after_clicks(session: interactify.Session) -> np.ndarray:
