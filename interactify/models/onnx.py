@@ -187,25 +187,37 @@ def _resize_by_scale(model: Any) -> None:
     """Resize nodes with constant sizes, in a graph for one size of image, as ones with constant factors."""
     onnx, numpy_helper = _package("onnx"), _package("onnx.numpy_helper")
     graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    resizes = [node for node in graph.node if node.op_type == "Resize" and len(node.input) > 3]
-    resizes = [node for node in resizes if node.input[3] in constants]
-    if not resizes or _size(graph) is None:
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    sides = {}  # by the number of the node: the constant height and width that it resizes to
+    for number, node in enumerate(graph.node):
+        if node.op_type != "Resize" or len(node.input) < 4:
+            continue
+        # PyTorch's exporter joins the constant sides to the batch and channels that it reads from the map.
+        joined = makers[node.input[3]].input[-1] if _kind(makers.get(node.input[3])) == "Concat" else ""
+        sizes = constants.get(node.input[3], constants.get(joined))
+        if sizes is not None and sizes.size in (2, 4):
+            sides[number] = [int(side) for side in sizes[-2:]]
+    if not sides or _size(graph) is None:
         return
     try:
         inferred = onnx.shape_inference.infer_shapes(model).graph
     except Exception:  # of its own kinds: then the sizes stay as they are
         return
     shapes = {value.name: value.type.tensor_type.shape.dim for value in inferred.value_info}
-    for number, node in enumerate(resizes):
+    for number, after in sides.items():
+        node = graph.node[number]
         before = [side.dim_value for side in shapes.get(node.input[0], ())][2:]
-        after = [int(side) for side in numpy_helper.to_array(constants[node.input[3]])][2:]
-        if len(before) != 2 or len(after) != 2 or min(before) < 1 or after[0] % before[0] or after[1] % before[1]:
+        if len(before) != 2 or min(before) < 1 or after[0] % before[0] or after[1] % before[1]:
             continue
         factors = np.array([1, 1, after[0] // before[0], after[1] // before[1]], np.float32)
         graph.initializer.append(numpy_helper.from_array(factors, f"whole_factors_{number}"))
         node.input[2] = f"whole_factors_{number}"
         del node.input[3:]
+
+
+def _kind(node: Any) -> str:
+    return "" if node is None else str(node.op_type)
 
 
 def _reads(node: Any) -> Iterator[str]:

@@ -103,19 +103,30 @@ def test_a_graph_is_wrapped_from_memory_and_from_a_file(tmp_path: Path) -> None:
         assert session.click(x=20, y=30, positive=not bool(session.result.mask[30, 20])).satisfied
 
 
-def stated(resized_to: tuple[int, int]) -> Any:
-    """The graph for images of 96 × 128, with a map of half that size resized to a constant size."""
+def stated(resized_to: tuple[int, int], joined: bool = False) -> Any:
+    """The graph for images of 96 × 128, with a map of half that size resized to a constant size.
+
+    `joined`: as PyTorch's exporter writes it, batch and channels are read from the map.
+    """
     model = graph()
     for value, sides in zip((*model.graph.input, *model.graph.output), ((96, 128), resized_to), strict=True):
         for index, side in zip((2, 3), sides, strict=True):
             value.type.tensor_type.shape.dim[index].dim_value = side
-    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 8, *resized_to], np.int64), "sizes"))
+    if joined:
+        for name, values in (("sides", resized_to), ("zero", [0]), ("two", [2])):
+            model.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
+        model.graph.node.append(helper.make_node("Shape", ["r"], ["shape"]))
+        model.graph.node.append(helper.make_node("Slice", ["shape", "zero", "two"], ["first"]))
+        model.graph.node.append(helper.make_node("Concat", ["first", "sides"], ["sizes"], axis=0))
+    else:
+        model.graph.initializer.append(numpy_helper.from_array(np.array([1, 8, *resized_to], np.int64), "sizes"))
     model.graph.node[2].CopyFrom(helper.make_node("Resize", ["r", "", "", "sizes"], ["u"], mode="nearest"))
     return model
 
 
-def test_constant_sizes_that_are_whole_factors_hold_for_other_images() -> None:
-    module = as_module(stated((96, 128)))
+@pytest.mark.parametrize("joined", [False, True])
+def test_constant_sizes_that_are_whole_factors_hold_for_other_images(joined: bool) -> None:
+    module = as_module(stated((96, 128), joined))
     for size in ((96, 128), (64, 32)):
         x = torch.rand(1, 3, *size)
         assert torch.allclose(module(x), expected(x), atol=1e-6)
