@@ -33,6 +33,6 @@ NETWORK = RealNetwork(
     licence="AGPL-3.0",
     task="the object in front",
     load=load,
-    options={"mean": 128 / 255, "std": 256 / 255, "resolution": 1024, "output": 0},
+    options={"mean": 128 / 255, "std": 256 / 255, "resolution": 1024, "divisor": 64, "output": 0},
     source="dist/index.mjs: (pixel - 128) / 256 at 1024 × 1024",
 )
