@@ -1,4 +1,4 @@
-"""`interactify cvat-function`: its arguments, and what is said of the folder it fills."""
+"""`interactify cvat-function`: writes the folder that nuclio deploys, and prints the command that deploys it."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def run(given: argparse.Namespace) -> int:
 
         InteractifyBackend.serve(network(given))
         app = application(InteractifyBackend, folder)
-        print(f"Label Studio's backend listens at http://{given.host}:{given.port}; Ctrl-C ends it.", flush=True)
+        print("\n".join(first_lines(given.host, given.port)), flush=True)
         try:
             run_simple(given.host, given.port, app, threaded=True)
         except OSError as cause:
@@ -46,6 +46,21 @@ def run(given: argparse.Namespace) -> int:
                 f"Can't listen at {given.host}:{given.port} ({cause.strerror or cause}). Try another --port."
             ) from cause
     return 0
+
+
+def first_lines(host: str, port: int) -> list[str]:
+    """What to know before Label Studio is connected: the address, and the settings without which it fails."""
+    lines = [
+        f"Label Studio's backend listens at http://{host}:{port}; Ctrl-C ends it.",
+        "Label Studio connects to an address of this computer or of a private network only if it was started with "
+        "ML_BLOCK_LOCAL_IP=false.",
+    ]
+    if missing := [name for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY") if not os.environ.get(name)]:
+        lines.append(
+            f"Photos that were uploaded to Label Studio need {' and '.join(missing)} in this command's environment: "
+            "its address, and a personal access token (Account & Settings)."
+        )
+    return lines
 
 
 def application(backend: type, folder: str) -> Any:
@@ -57,14 +72,14 @@ def application(backend: type, folder: str) -> Any:
     manager = getattr(api, "_manager", None)
     if manager is not None:  # 1.0.9
         manager.fetch()  # it answers nothing before /setup, which is not called again after a restart
-        # Its own answer to what was annotated begins a process, keeps what came, and calls that another version of the
-        # model: Label Studio then takes every prediction for an old one.
+        # Its own handlers of saved annotations start a process, store the event, and change the model's version, after
+        # which Label Studio takes every prediction for an outdated one.
         app.view_functions.update(
-            {told: _nothing_learnt for told in ("webhook", "_train") if told in app.view_functions}
+            {name: _train_nothing for name in ("webhook", "_train") if name in app.view_functions}
         )
     return app
 
 
-def _nothing_learnt() -> tuple[dict[str, Any], int]:
-    """The answer to what Label Studio tells of annotations: nothing is trained."""
+def _train_nothing() -> tuple[dict[str, Any], int]:
+    """The response to an annotation that Label Studio reports."""
     return {}, 201

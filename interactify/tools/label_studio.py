@@ -6,30 +6,24 @@ it; another program calls `InteractifyBackend.serve(net)`, and passes the class 
 
 from __future__ import annotations
 
-import base64
-import binascii
-import inspect
 import logging
 import os
-from pathlib import Path
+from functools import lru_cache
 from typing import Any, ClassVar
-from urllib.parse import unquote, unquote_to_bytes, urlparse
 
 from flask import after_this_request, has_request_context, jsonify, make_response, request
 from label_studio_ml.model import LabelStudioMLBase
-from label_studio_tools.core.utils.io import get_local_path
 from PIL import Image
 
 from interactify._version import __version__
 from interactify.errors import InteractifyError, OptionError, PhotoError, text_of
 from interactify.interactive import Interactive
 from interactify.predictor.prompts import Prompt
+from interactify.tools.label_studio_photos import KEY, URL, LabelStudio
 from interactify.tools.label_studio_regions import Controls, controls_of, read_regions, region_of
 from interactify.tools.served import Served, image_of, status_of
 
 Prediction = dict[str, Any]
-
-URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"  # environment variables: Label Studio's address, and a key for it
 
 logger = logging.getLogger(__name__)
 
@@ -123,48 +117,33 @@ class InteractifyBackend(LabelStudioMLBase):
             raise PhotoError(
                 f"Expected the photo's address under {controls.key!r} of the task, got {text_of(address)}."
             )
-        if address.startswith("data:"):
-            return image_of(_inline(address))
-        path = Path(unquote(urlparse(address).path) if address.startswith("file://") else address)
-        if not path.is_absolute() or not path.is_file():
-            path = Path(self._downloaded(address, task.get("id")))
-        try:
-            return image_of(path.read_bytes())
-        except OSError as cause:
-            raise PhotoError(f"The photo at {address!r} can't be read ({cause.strerror or cause}).") from cause
+        return image_of(self._label_studio().fetch(address, task.get("id")))
 
-    def _downloaded(self, address: str, task: Any) -> str:
-        """The path of label-studio-ml's copy of an upload, of a storage's file, or of what an address leads to."""
-        try:
-            return self._local_path(address, task)
-        except Exception as cause:  # downloads fail in many ways
-            missing = [name for name in (URL, KEY) if not os.environ.get(name)]
-            advice = (
-                f"Set {' and '.join(missing)}" if missing else f"Try whether {URL} can be reached with {KEY} from here"
-            )
-            raise PhotoError(
-                f"The photo at {address!r} can't be downloaded ({cause or type(cause).__name__}). {advice}, for "
-                "uploads and storages."
-            ) from cause
+    def _label_studio(self) -> LabelStudio:
+        """The server of the environment variables; where none is set, the one that connected this backend.
 
-    def _local_path(self, address: str, task: Any) -> str:
-        """Use label-studio-ml's own look-up; Label Studio gives photos in the cloud by their task."""
-        if "task_id" in inspect.signature(self.get_local_path).parameters:
-            return self.get_local_path(address, task_id=task)
-        if type(self).get_local_path is not LabelStudioMLBase.get_local_path:
-            return self.get_local_path(address)
-        # 1.0.9's own method does not pass the task on, and prefers Label Studio's host name to the variables set here.
-        url, key = os.environ.get(URL) or self.hostname, os.environ.get(KEY) or self.access_token
-        return get_local_path(address, hostname=url, access_token=key, task_id=task)
+        A key of the environment goes to the address of the environment alone: anybody may send a request to connect.
+        """
+        url, key = os.environ.get(URL, ""), os.environ.get(KEY, "")
+        if not key:
+            url, key = url or getattr(self, "hostname", ""), getattr(self, "access_token", "")
+        return _server(url, key)
+
+
+@lru_cache(maxsize=4)  # it keeps its last photos and its access token from request to request
+def _server(url: str, key: str) -> LabelStudio:
+    return LabelStudio(url, key)
 
 
 def _respond_with(error: InteractifyError) -> None:
     """Make an error the current request's response, in the form of label-studio-ml's own errors.
 
-    If it were raised, the response would be a 500 with a traceback.
+    If it were raised, the response would be a 500 with a traceback. The log has the reason too, since Label Studio
+    shows the status alone.
     """
-    status = status_of(error)
-    body = {"status": status, "detail": " ".join(str(error).split())}
+    status, reason = status_of(error), " ".join(str(error).split())
+    logger.warning("interactify: %s", reason)
+    body = {"status": status, "detail": reason}
     after_this_request(lambda _: make_response(jsonify(body), status))
 
 
@@ -181,12 +160,3 @@ def _prediction(regions: list[dict[str, Any]]) -> Prediction:
         "score": sum(scores) / len(scores) if scores else 0.0,
         "model_version": f"interactify {__version__}",
     }
-
-
-def _inline(uri: str) -> bytes:
-    """The bytes of a data URI."""
-    head, _, text = uri.partition(",")
-    try:
-        return base64.b64decode(unquote(text), validate=True) if head.endswith(";base64") else unquote_to_bytes(text)
-    except (binascii.Error, ValueError) as cause:
-        raise PhotoError(f"Expected a data URI with a picture file in base64: {cause}.") from cause

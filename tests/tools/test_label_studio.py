@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import io
 import json
 import threading
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import nn
 import interactify
 from interactify import Click, cli
 from interactify.tools.label_studio_rle import decoded, encoded
+from tests.fixtures.label_studio_fake import LEGACY, PERSONAL, FakeLabelStudio, fake_label_studio
 from tests.fixtures.label_studio_regions import CONFIG, SIZE, box, keypoint, region
 
 
@@ -151,48 +152,69 @@ def test_a_photo_is_opened_once_for_all_classes(photo: np.ndarray, client: Any, 
 
 
 @pytest.fixture
-def cloud(photo: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A Label Studio that gives the photo of task 7 to those with the key; the paths that were requested."""
-    stored, requested = io.BytesIO(), []
+def studio(photo: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLabelStudio]:
+    """A Label Studio that has the photo as an upload, and in a storage for task 7."""
+    stored = io.BytesIO()
     Image.fromarray(photo).save(stored, "PNG")
-
-    class LabelStudio(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            requested.append(self.path)
-            known = self.path.startswith("/tasks/7/") and self.headers["Authorization"] == "Token mine"
-            self.send_response(200 if known else 404)
-            self.end_headers()
-            self.wfile.write(stored.getvalue() if known else b"")
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), LabelStudio)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("LABEL_STUDIO_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "mine")
-    yield requested
-    server.shutdown()
-    server.server_close()
+    names = ("/data/upload/3/a.png", "/tasks/7/presign/?fileuri=s3://bucket/a.png")
+    monkeypatch.setenv("LABEL_STUDIO_BASE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with fake_label_studio(files=dict.fromkeys(names, stored.getvalue())) as fake:
+        monkeypatch.setenv("LABEL_STUDIO_URL", fake.url)
+        monkeypatch.setenv("LABEL_STUDIO_API_KEY", PERSONAL)
+        yield fake
 
 
-def test_a_photo_in_the_cloud_comes_from_label_studio_by_its_task(client: Any, photo: np.ndarray, cloud: list[str]):
-    ((_, mask),) = masks(asked(client, "s3://bucket/a.png", [keypoint(55, 42)]))
-    assert np.array_equal(mask, masks(asked(client, uri(photo), [keypoint(55, 42)]))[0][1])
-    assert cloud == ["/tasks/7/presign/?fileuri=s3://bucket/a.png"]
+@pytest.mark.parametrize("key", [PERSONAL, LEGACY])
+def test_photos_come_from_label_studio_with_either_kind_of_token(
+    client: Any, photo: np.ndarray, studio: FakeLabelStudio, key: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", key)
+    studio.legacy_allowed = True
+    expected = masks(asked(client, uri(photo), [keypoint(55, 42)]))[0][1]
+    for address in ("/data/upload/3/a.png", "s3://bucket/a.png"):
+        for _ in range(2):
+            ((_, mask),) = masks(asked(client, address, [keypoint(55, 42)]))
+            assert np.array_equal(mask, expected)
+    fetched = [path for method, path, _ in studio.asked if method == "GET"]
+    assert fetched == list(studio.files), "each photo is fetched once"
+    assert studio.issued == (key == PERSONAL)
 
 
-def test_the_advice_names_only_missing_variables(client: Any, cloud: list[str], monkeypatch: pytest.MonkeyPatch):
+def test_the_advice_names_only_missing_variables(
+    client: Any, studio: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     def advice() -> str:
-        response = asked(client, "s3://bucket/b.png", [keypoint(55, 42)])
+        response = asked(client, "/data/upload/3/a.png", [keypoint(55, 42)])
         assert response.status_code == 400
+        assert response.get_json()["detail"] in caplog.text, "Label Studio shows no more than the status"
         return response.get_json()["detail"]
 
-    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "another's")
-    assert "Set " not in advice() and "can be reached with LABEL_STUDIO_API_KEY" in advice()
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY)
+    assert "got status 401" in advice() and "legacy tokens are refused" in advice()
     monkeypatch.delenv("LABEL_STUDIO_API_KEY")
-    assert "Set LABEL_STUDIO_API_KEY," in advice()
+    assert "personal access token" in advice() and "legacy" not in advice()
+    monkeypatch.delenv("LABEL_STUDIO_URL")
+    assert "LABEL_STUDIO_URL=" in advice()
+
+
+def test_the_key_of_the_environment_goes_to_the_address_of_the_environment_alone(
+    client: Any, studio: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
+):
+    """Anybody can send a request to connect, which brings an address; its own key is sent there."""
+    monkeypatch.delenv("LABEL_STUDIO_URL")
+    setup = {"project": "3.1700000000", "schema": CONFIG, "hostname": studio.url, "access_token": LEGACY}
+    assert client.post("/setup", json=setup).status_code == 200
+    try:
+        response = asked(client, "/data/upload/3/a.png", [keypoint(55, 42)])
+        assert response.status_code == 400 and "LABEL_STUDIO_URL=" in response.get_json()["detail"]
+        assert not studio.asked
+        monkeypatch.delenv("LABEL_STUDIO_API_KEY")
+        studio.legacy_allowed = True
+        assert masks(asked(client, "/data/upload/3/a.png", [keypoint(55, 42)]))
+        assert studio.asked == [("GET", "/data/upload/3/a.png", f"Token {LEGACY}")]
+    finally:
+        client.post("/setup", json={**setup, "hostname": "", "access_token": ""})
 
 
 def test_keypoints_give_the_sessions_mask(client: Any, photo: np.ndarray):
@@ -218,28 +240,17 @@ def test_several_labels_are_several_masks(client: Any, photo: np.ndarray):
     assert found[0][1][30, 55] and found[1][1][64, 5]
 
 
-def test_photos_come_from_a_path_and_through_label_studio(client: Any, photo: np.ndarray, tmp_path, monkeypatch):
+def test_photos_come_from_a_path_or_a_file_uri(client: Any, photo: np.ndarray, tmp_path):
     Image.fromarray(photo).save(tmp_path / "a photo.png")
     direct = masks(asked(client, str(tmp_path / "a photo.png"), [keypoint(55, 42)]))
     assert np.array_equal(direct[0][1], masks(asked(client, uri(photo), [keypoint(55, 42)]))[0][1])
     masks(asked(client, (tmp_path / "a photo.png").as_uri(), [keypoint(55, 42)]))
-    from interactify.tools.label_studio import InteractifyBackend
-
-    urls = []
-    monkeypatch.setattr(
-        InteractifyBackend, "get_local_path",
-        lambda self, url, **_: urls.append(url) or str(tmp_path / "a photo.png"),
-    )  # fmt: skip
-    masks(asked(client, "/data/upload/3/photo.png", [keypoint(55, 42)]))
-    assert urls == ["/data/upload/3/photo.png"]
 
 
-def test_a_photo_of_a_local_storage_is_found_by_label_studios_own_lookup(
-    client: Any, photo: np.ndarray, tmp_path, monkeypatch
-):
+def test_a_photo_of_a_local_storage_is_read_where_it_lies(client: Any, photo: np.ndarray, tmp_path, monkeypatch):
     Image.fromarray(photo).save(tmp_path / "photo.png")
-    path = (tmp_path / "photo.png").as_posix().lstrip("/")  # label-studio-ml's document root is / by default
-    masks(asked(client, f"/data/local-files/?d={path}", [keypoint(55, 42)]))
+    monkeypatch.setenv("LOCAL_FILES_DOCUMENT_ROOT", str(tmp_path))
+    masks(asked(client, "/data/local-files/?d=photo.png", [keypoint(55, 42)]))
 
 
 def test_an_opened_task_gets_the_networks_own_mask_for_a_single_label(client: Any, photo: np.ndarray):
@@ -354,6 +365,8 @@ def test_the_command_serves_until_it_is_interrupted(
         server.shutdown()
         worker.join()
 
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(serving, "run_simple", served_once)
     monkeypatch.chdir(tmp_path)
     from interactify.tools.label_studio import InteractifyBackend
@@ -363,6 +376,8 @@ def test_the_command_serves_until_it_is_interrupted(
         assert cli.main(["label-studio", "--resolution", "96"]) == 0
     finally:
         InteractifyBackend.served = served
-    assert "http://127.0.0.1:9090" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "http://127.0.0.1:9090" in printed and "ML_BLOCK_LOCAL_IP=false" in printed
+    assert "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY" in printed
     assert decoded(responses[0]["results"][0]["result"][0]["value"]["rle"], SIZE)[30, 55]
     assert not list(tmp_path.iterdir())
