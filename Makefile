@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LABEL_STUDIO := $(VENV)/label-studio
+LABEL_STUDIO_SERVER := $(VENV)/label-studio-server
 TEST_EXTRA ?= test
 
 # Of all that the installer says, the names of what it fetches, on one line; its errors and its exit code pass.
@@ -22,7 +23,7 @@ export INTERACTIFY_DATA
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app lint typecheck fast test test-label-studio coverage docs clean
+.PHONY: help demo app lint typecheck fast test test-label-studio test-label-studio-server coverage docs clean
 
 help:
 	@echo "make demo               install, then play scripted clicks on the embedded photos and write the pictures"
@@ -32,6 +33,7 @@ help:
 	@echo "make typecheck          the types (mypy) of interactify/ and adapters/"
 	@echo "make test               all that a change has to pass: lint, typecheck, the tests and those of Label Studio"
 	@echo "make test-label-studio  the tests of the Label Studio backend alone"
+	@echo "make test-label-studio-server  the backend with a real Label Studio, which is installed into $(LABEL_STUDIO_SERVER)"
 	@echo "make coverage           the tests, and which lines they never ran: build/coverage/index.html"
 	@echo "make docs               build the documentation into site/"
 	@echo "make clean              remove $(VENV) and everything that was built"
@@ -83,6 +85,11 @@ test-label-studio: $(VENV)/.installed-label-studio
 	OMP_NUM_THREADS=1 PYTHONPATH=$(LABEL_STUDIO) $(BIN)/python -m pytest -q interactify/tools/label_studio.py \
 		$$(find tests -name 'test_label_studio*.py')
 
+# Label Studio itself has its own environment: it and label-studio-ml ask for other versions of the same packages.
+test-label-studio-server: $(VENV)/.installed-label-studio $(VENV)/.installed-label-studio-server
+	OMP_NUM_THREADS=1 PYTHONPATH=$(LABEL_STUDIO) LABEL_STUDIO_SERVER=$(LABEL_STUDIO_SERVER)/bin/label-studio \
+		$(BIN)/python -m pytest -q -m slow --durations=5 tests/tools/test_label_studio_server.py
+
 docs: $(VENV)/.installed-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open site/index.html"
@@ -119,4 +126,10 @@ $(VENV)/.installed-label-studio: pyproject.toml | $(VENV)/.installed-test
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off --no-warn-conflicts --upgrade \
 		--target $(LABEL_STUDIO) label-studio-converter label-studio-ml redis rq
 	@rm -rf $(LABEL_STUDIO)/tests # one of them brings its own, which would stand for ours
+	@touch $@
+
+$(VENV)/.installed-label-studio-server: Makefile | $(BIN)/python
+	@echo "Installing Label Studio into $(LABEL_STUDIO_SERVER) (some minutes)"
+	@$(BIN)/python -m venv $(LABEL_STUDIO_SERVER)
+	@$(LABEL_STUDIO_SERVER)/bin/python -m pip install --disable-pip-version-check --quiet --progress-bar off label-studio==1.23.2
 	@touch $@

@@ -52,8 +52,8 @@ def first_lines(host: str, port: int) -> list[str]:
     """What to know before Label Studio is connected: the address, and the settings without which it fails."""
     lines = [
         f"Label Studio's backend listens at http://{host}:{port}; Ctrl-C ends it.",
-        "Label Studio connects to an address of this computer or of a private network only if it was started with "
-        "ML_BLOCK_LOCAL_IP=false.",
+        "Label Studio connects to an address of this computer or of a private network only where it was started with "
+        "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false.",
     ]
     if missing := [name for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY") if not os.environ.get(name)]:
         lines.append(
