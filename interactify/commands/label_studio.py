@@ -63,12 +63,25 @@ def first_lines(host: str, port: int) -> list[str]:
     return lines
 
 
-def application(backend: type, folder: str) -> Any:
-    """The WSGI application of label-studio-ml, whichever version is installed; `folder` is for what it keeps."""
+def application(backend: Any, folder: str) -> Any:
+    """The WSGI application of label-studio-ml, whichever version is installed; `folder` is for what it keeps.
+
+    `backend` is the class `InteractifyBackend`.
+    """
+    from flask import jsonify, make_response
     from label_studio_ml import api
 
     takes_any = any(each.kind is each.VAR_KEYWORD for each in inspect.signature(api.init_app).parameters.values())
     app = api.init_app(backend, **({"model_dir": folder} if takes_any else {}))
+    connect = app.view_functions["_setup"]
+
+    def connect_with_version() -> Any:
+        """Its own version is that of a training; while predictions have another, Label Studio asks for them again."""
+        response = make_response(connect())
+        found = response.get_json(silent=True)
+        return jsonify({**found, "model_version": backend.version}) if response.status_code == 200 else response
+
+    app.view_functions["_setup"] = connect_with_version
     manager = getattr(api, "_manager", None)
     if manager is not None:  # 1.0.9
         manager.fetch()  # it answers nothing before /setup, which is not called again after a restart

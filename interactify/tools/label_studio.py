@@ -6,6 +6,7 @@ it; another program calls `InteractifyBackend.serve(net)`, and passes the class 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from functools import lru_cache
@@ -19,6 +20,7 @@ from interactify._version import __version__
 from interactify.errors import InteractifyError, OptionError, PhotoError, text_of
 from interactify.interactive import Interactive
 from interactify.predictor.prompts import Prompt
+from interactify.session.session_file import fingerprint
 from interactify.tools.label_studio_photos import KEY, URL, LabelStudio
 from interactify.tools.label_studio_regions import Controls, controls_of, read_regions, region_of
 from interactify.tools.served import Served, image_of, status_of
@@ -35,11 +37,12 @@ class InteractifyBackend(LabelStudioMLBase):
     """
 
     served: ClassVar[Served | None] = None
+    version: ClassVar[str] = ""  # Label Studio asks for a task's prediction again where it has none of this version
 
     @classmethod
     def serve(cls, net: Interactive) -> None:
         """Set the network, before the first request."""
-        cls.served = Served(net)
+        cls.served, cls.version = Served(net), version_of(net)
 
     def predict(
         self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **kwargs: Any
@@ -57,7 +60,7 @@ class InteractifyBackend(LabelStudioMLBase):
             regions = context.get("result") if context else None
             if regions is None:
                 return self._own_predictions(self.served, tasks, controls)
-            return [self._prompted(self.served, tasks[0], controls, regions) if regions else _prediction([])]
+            return [self._prompted(self.served, tasks[0], controls, regions) if regions else self._prediction([])]
         except InteractifyError as error:
             if not has_request_context():
                 raise
@@ -77,7 +80,7 @@ class InteractifyBackend(LabelStudioMLBase):
             label = controls.label(labelled.label)
             scored = served.segment(image, name, labelled.prompt, _class(served.net, label))
             predicted.append(region_of(scored, controls, label))
-        return _prediction(predicted)
+        return self._prediction(predicted)
 
     def _own_predictions(self, served: Served, tasks: list[dict[str, Any]], controls: Controls) -> list[Prediction]:
         """One failed task does not fail the others; where all tasks fail, it is an error."""
@@ -88,7 +91,7 @@ class InteractifyBackend(LabelStudioMLBase):
             except InteractifyError as error:
                 errors.append(error)
                 logger.warning("interactify: task %s: %s", task.get("id"), " ".join(str(error).split()))
-                predictions.append(_prediction([]))
+                predictions.append(self._prediction([]))
         if errors and len(errors) == len(tasks):
             raise errors[0]
         return predictions
@@ -99,10 +102,18 @@ class InteractifyBackend(LabelStudioMLBase):
         only_label = len(classes) == 1
         targets = {label: target for label, target in classes.items() if only_label or target is not None}
         if not targets:
-            return _prediction([])
+            return self._prediction([])
         image, name = self._photo(task, controls)
         masks = {label: served.segment(image, name, Prompt(), target) for label, target in targets.items()}
-        return _prediction([region_of(each, controls, label) for label, each in masks.items() if each.mask.any()])
+        return self._prediction([region_of(each, controls, label) for label, each in masks.items() if each.mask.any()])
+
+    def _prediction(self, regions: list[dict[str, Any]]) -> Prediction:
+        scores = [region["score"] for region in regions]
+        return {
+            "result": regions,
+            "score": sum(scores) / len(scores) if scores else 0.0,
+            "model_version": self.version,
+        }
 
     def _config(self) -> str | None:
         """The request's labelling configuration, since 1.0.9 keeps the last project's for all."""
@@ -135,6 +146,20 @@ def _server(url: str, key: str) -> LabelStudio:
     return LabelStudio(url, key)
 
 
+def version_of(net: Interactive) -> str:
+    """The same text for the same release, weights and options.
+
+    >>> net = interactify.wrap(interactify.zoo.load())
+    >>> version_of(net) == version_of(interactify.wrap(interactify.zoo.load()))
+    True
+    >>> version_of(net) == version_of(interactify.wrap(interactify.zoo.load(), resolution=96))
+    False
+    """
+    options = {name: repr(value) for name, value in sorted(net.options.items())}
+    digest = hashlib.sha256(f"{fingerprint(net.unwrap())} {options}".encode()).hexdigest()
+    return f"interactify {__version__} {digest[:8]}"
+
+
 def _respond_with(error: InteractifyError) -> None:
     """Make an error the current request's response, in the form of label-studio-ml's own errors.
 
@@ -151,12 +176,3 @@ def _class(net: Interactive, label: str) -> int | None:
     """The network's class of that name in any case; None where it has none, or knows no names."""
     names = [name.lower() for name in net.spec.class_names]
     return names.index(label.lower()) if label.lower() in names else None
-
-
-def _prediction(regions: list[dict[str, Any]]) -> Prediction:
-    scores = [region["score"] for region in regions]
-    return {
-        "result": regions,
-        "score": sum(scores) / len(scores) if scores else 0.0,
-        "model_version": f"interactify {__version__}",
-    }

@@ -86,6 +86,22 @@ def test_health_and_setup(client: Any):
     assert client.post("/setup", json=setup).status_code == 200
 
 
+def test_predictions_have_the_version_that_label_studio_was_given(client: Any, photo: np.ndarray):
+    """Else it takes none of them for the current one, and each time it retrieves predictions it adds another."""
+    from interactify.tools.label_studio import version_of
+
+    setup = {"project": "3.1700000000", "schema": CONFIG, "hostname": "", "access_token": ""}
+    version = client.post("/setup", json=setup).get_json()["model_version"]
+    for regions in (None, [], [keypoint(55, 42)]):
+        (prediction,) = asked(client, uri(photo), regions).get_json()["results"]
+        assert prediction["model_version"] == version
+    assert version == version_of(interactify.wrap(network(), propagation="none"))
+    other = network()
+    with torch.no_grad():
+        next(other.parameters()).mul_(2)
+    assert version != version_of(interactify.wrap(other, propagation="none")), "a retrained network is asked again"
+
+
 def test_annotations_change_nothing(client: Any, monkeypatch: pytest.MonkeyPatch):
     """Label Studio reports each saved annotation, and takes predictions of another version for outdated ones."""
     from label_studio_ml import api, model
