@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import interactify
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"interactify": ROOT / "interactify", "interactify/adapters": ROOT / "adapters"}
@@ -80,3 +83,11 @@ def test_importing_it_brings_in_no_model_library():
     code = "import sys, interactify; print([m for m in ('timm', 'segmentation_models_pytorch') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_citation_names_this_version():
+    """CITATION.cff is YAML whose lines are few enough to read without a parser."""
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert "cff-version: 1.2.0" in lines and f"version: {interactify.__version__}" in lines
+    released = re.search(rf"## \[{re.escape(interactify.__version__)}\] - (\S+)", (ROOT / "CHANGELOG.md").read_text())
+    assert released and f'date-released: "{released[1]}"' in lines
