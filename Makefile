@@ -87,7 +87,7 @@ test-label-studio: $(VENV)/.installed-label-studio
 
 # Label Studio itself has its own environment: it and label-studio-ml ask for other versions of the same packages.
 test-label-studio-server: $(VENV)/.installed-label-studio $(VENV)/.installed-label-studio-server
-	OMP_NUM_THREADS=1 PYTHONPATH=$(LABEL_STUDIO) LABEL_STUDIO_SERVER=$(LABEL_STUDIO_SERVER)/bin/label-studio \
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/$(LABEL_STUDIO) LABEL_STUDIO_SERVER=$(CURDIR)/$(LABEL_STUDIO_SERVER)/bin/label-studio \
 		$(BIN)/python -m pytest -q -m slow --durations=5 tests/tools/test_label_studio_server.py
 
 docs: $(VENV)/.installed-test
