@@ -50,11 +50,11 @@ def checked_mask(mask: Any) -> Mask:
     mask = plain_array(mask, "a mask")
     flat = isinstance(mask, np.ndarray) and mask.ndim == 2 and mask.size
     if flat and mask.dtype == np.bool_:
-        return mask  # type: ignore[no-any-return]
+        return mask
     if flat and mask.dtype == np.uint8:
         highest = mask.max()
         if highest in (0, 1, 255) and ((mask == 0) | (mask == highest)).all():
-            return mask > 0  # type: ignore[no-any-return]
+            return mask > 0
         hint = " with other values than 0 and 1, or 0 and 255. Try mask > 127, or mask == label"
     elif flat and mask.dtype.kind in "iuf":
         hint = f". Try mask > {'0.5' if mask.dtype.kind == 'f' else '0'}"
