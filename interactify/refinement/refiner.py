@@ -176,7 +176,11 @@ class Refiner:
         stop: Stop,
         observe: Observer | None = None,
     ) -> Step:
-        """The step that follows `steps`, when `interactions` are all of the object, the newest last."""
+        """The step that follows `steps`, when `interactions` are all of the object, the newest last.
+
+        Raises ModelChangedError where the model has changed since the photo was opened.
+        """
+        self.net.check_unchanged()
         with in_use():
             return self._refine(steps, interactions, target, stop, observe)
 

@@ -91,6 +91,7 @@ class TiledRefiner(Refiner):
             self._cache.move_to_end(index)
         found = kept.get()
         if found is None:
+            self.net.check_unchanged()
             window = self.tiling.tiles[index].window
             crop = self.first_crop if window == self.first_crop.window else self._new_crop(window)
             found = crop, self.net.network.plain_logits(crop.image)

@@ -96,7 +96,7 @@ class Wrapped:
         if change:
             raise ModelChangedError(
                 f"Expected the network as it was when this session was opened, got one that has changed since: "
-                f"{change}. The session keeps its results, and can be saved. Try a new session, "
+                f"{change}. The session keeps its results and its log. Try a new session, "
                 "net.session(photo), which follows the network as it is now; interactify.replay(session.log(), net, "
                 "photo) repeats all interactions in one."
             )

@@ -1,10 +1,12 @@
-"""Sessions from storage: from the file that one was saved to, and from its log."""
+"""Sessions from storage: from the file that one was saved to, from a pickle or a copy, and from its log."""
 
 from __future__ import annotations
 
+import copyreg
 import os
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from interactify.errors import (
 from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
-from interactify.pictures.picture import PictureLike
+from interactify.pictures.picture import Picture, PictureLike
 from interactify.pictures.value_range import checked_value_range
 from interactify.refinement.history import FIRST_OBJECT, History, Snapshot, Steps, Track, check_name
 from interactify.refinement.wrapped import Wrapped
@@ -133,6 +135,24 @@ def _index(value: object, count: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
         raise ValueError(f"there is no {value!r} of {count}")
     return value
+
+
+def _reduced(session: Session) -> tuple[Any, ...]:
+    """A session for `pickle` and `copy`: its network, its photo, and what `Session.save` writes."""
+    with TemporaryDirectory() as folder:
+        stored = session.save(Path(folder) / "session.npz").read_bytes()
+    return _restored, (session.net, session.refiner.picture, stored)
+
+
+def _restored(net: Wrapped, picture: Picture, stored: bytes) -> Session:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "session.npz"
+        path.write_bytes(stored)
+        return load_session(path, net, picture)
+
+
+# Not `Session.__reduce__`: a session knows nothing of this module, which makes sessions.
+copyreg.pickle(Session, _reduced)  # type: ignore[arg-type]
 
 
 def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, progress: bool = False) -> Session:

@@ -209,7 +209,6 @@ class Session:
         """Refine groups of interactions after earlier steps of the active object, one step for each group."""
         target = self.track.target
         interactions = steps[-1].interactions if steps else ()
-        self.wrapped.check_unchanged()
         stop = self.control.stop_condition(self.wrapped.max_seconds)
         with torch.inference_mode(False), within_memory():
             for group in groups:
@@ -303,8 +302,7 @@ class Session:
         The file holds interactions, the numbers of the latest steps, and digests of network and photo. An undo beyond
         those steps refines them again. It is replaced as a whole: an interrupted save leaves the old file.
 
-        Raises:
-            OptionError: where the file can't be written.
+        Raises OptionError where the file can't be written, and ModelChangedError as `click`.
         """
         return save_session(path, self.history, self.refiner, self.wrapped, self.target)
 

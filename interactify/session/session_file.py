@@ -41,6 +41,7 @@ BACK: Final = (1, 4, 16, 64, 256)  # steps before the last one that are stored f
 
 def save_session(path: str | Path, history: History, refiner: Refiner, net: Wrapped, target: int | None) -> Path:
     """Write a history to a file; see `Session.save`. `target` is the session's own class."""
+    net.check_unchanged(every_value=True)  # the file names the weights that its steps come from
     arrays: dict[str, np.ndarray] = {}
     stored: list[dict[str, Any]] = []
     indices: dict[int, int] = {}  # of steps, by id: snapshots share them

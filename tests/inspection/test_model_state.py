@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_a_changed_model_is_followed_as_a_new_wrap_would(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CHANGES if name != "one weight, through numpy"])  # a session's start
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_an_open_session_refuses_and_keeps_its_results(name: str) -> None:
+def test_an_open_session_refuses_and_keeps_its_results(name: str, tmp_path: Path) -> None:
     model = build()
     net = interactify.wrap(model)
     session = net.session(PHOTO)
@@ -142,6 +143,8 @@ def test_an_open_session_refuses_and_keeps_its_results(name: str) -> None:
     with pytest.raises(interactify.ModelChangedError, match=r"has changed since: .*replay"):
         session.click(40, 20, positive=False)
     assert len(session.interactions) == 1 and np.array_equal(session.result.mask, mask)
+    with pytest.raises(interactify.ModelChangedError):
+        session.save(tmp_path / "session.npz")  # it would be a file of the new weights with masks of the old ones
     model.eval()
     again = interactify.replay(session.log(), net, PHOTO)
     alone = interactify.wrap(model).session(PHOTO)
