@@ -51,7 +51,7 @@ def sizes_of(model: fx.GraphModule) -> Sizes:
     if isinstance(height, int) and isinstance(width, int):
         return Sizes((height, width))
     sides = [_limits(model, side) for side in (height, width)]
-    divisors, least, most = ([side[k] for side in sides if side[k] is not None] for k in range(3))
+    divisors, least, most = ([found for side in sides if (found := side[k]) is not None] for k in range(3))
     return Sizes(None, max(divisors, default=None), max(least, default=None), min(most, default=None))
 
 

@@ -56,8 +56,8 @@ def as_module(model: Any) -> nn.Module:
         return module_from_onnx(model, type(model).__name__)
     if package == "onnxruntime":
         # A session keeps the path where it was given one, and its graph can't be got back otherwise.
-        path = getattr(model, "_model_path", None)
-        found = f" {os.fspath(path)!r}" if isinstance(path, (str, os.PathLike)) else ""
+        opened = getattr(model, "_model_path", None)
+        found = f" {os.fspath(opened)!r}" if isinstance(opened, (str, os.PathLike)) else ""
         raise ModelError(
             f"Expected {_HOW}, got onnxruntime's {type(model).__name__}, which computes no gradients. Try "
             f"wrap({found.strip() or 'path'}), with the .onnx file that it was opened from."

@@ -152,7 +152,7 @@ def _restored(net: Wrapped, picture: Picture, stored: bytes) -> Session:
 
 
 # Not `Session.__reduce__`: a session knows nothing of this module, which makes sessions.
-copyreg.pickle(Session, _reduced)  # type: ignore[arg-type]
+copyreg.pickle(Session, _reduced)
 
 
 def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, progress: bool = False) -> Session:

@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from importlib import import_module
 
 
 def _load_triton() -> None:
@@ -18,7 +19,7 @@ def _load_triton() -> None:
     sys.setdlopenflags(flags | deep)
     try:
         with suppress(ImportError):  # torch for CPUs comes without it
-            import triton  # type: ignore[import-not-found] # noqa: F401
+            import_module("triton")
     finally:
         sys.setdlopenflags(flags)
 
