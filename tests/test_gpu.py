@@ -217,3 +217,39 @@ def test_the_same_twice() -> None:
     net = interactify.wrap(built("unet", torch.float64).cuda(), max_evaluations=6)
     first, second = (played(net.session(photo)) for _ in range(2))
     assert_alike(first, second, tolerance=1e-9)
+
+
+def _doubled(model: nn.Module) -> None:
+    model.head.weight.data.mul_(2)  # its counter of writes stays as it is
+
+
+def _fused_step(model: nn.Module) -> None:
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.05, fused=True)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+
+
+@pytest.mark.parametrize("change", [_doubled, _fused_step, nn.Module.double, nn.Module.cpu])
+def test_a_model_that_changes_on_the_device_is_followed(change: Callable[[nn.Module], object]) -> None:
+    model, photo = networks.seeded(networks.Plain).to("cuda"), networks.random_photo(HIGH, WIDE)
+    net = interactify.wrap(model)
+    session = net.session(photo)
+    session.click(10, 10)
+    change(model)
+    with pytest.raises(interactify.ModelChangedError):
+        session.click(50, 40)
+    assert_alike(played(net.session(photo)), played(interactify.wrap(model).session(photo)))
+
+
+def test_what_is_kept_on_the_device_is_bounded_and_given_back() -> None:
+    net, photo = interactify.wrap(built("unet").to("cuda")), networks.random_photo(HIGH, WIDE)
+    free = played(net.session(photo))
+    before = interactify.cache_limit("cuda")
+    interactify.set_cache_limit(0, "cuda")
+    try:
+        with net.session(photo) as session:
+            assert_alike(free, played(session), tolerance=1e-9)
+        assert interactify.cached_bytes("cuda") == 0
+    finally:
+        interactify.set_cache_limit(before, "cuda")
