@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, log
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
@@ -14,6 +14,8 @@ from interactify.inspection.raw_output import Path, leaves_of, name_of, option_f
 
 # Usual names of main outputs, best first: torchvision, transformers, detection-like dicts.
 _MAIN = ("out", "logits", "masks", "mask", "pred", "prediction", "output", "segmentation")
+
+FEATURES: Final = 4  # times as many channels as the map that is computed from them; stages of an encoder have 2 or less
 
 # How far the sides of a map may be from the image's, as the logarithm of their ratio.
 _LOOSE = log(2.0)  # a map (N, K, h, w): its sides need not divide the image's
@@ -98,8 +100,8 @@ def _off(sides: Sequence[int], size: tuple[int, int]) -> float:
 def best_of(maps: Sequence[Map]) -> tuple[Map, str]:
     """The map that most likely is the segmentation, and the doubt where that is a guess: "" where it is not.
 
-    By name, then not being features of another map, then size, then depth (the fused map among side outputs), then
-    position. It is no guess by name, nor between maps of the same classes of which one is larger or depends on more
+    By name, then not being features of another map (which have many more channels), then size, then depth (the fused
+    map among side outputs), then position. It is no guess by name, nor between maps of the same classes of which one is larger or depends on more
     convolutions, as side outputs and their main one.
     """
     before = convolutions_before([each.value for each in maps])
@@ -107,7 +109,7 @@ def best_of(maps: Sequence[Map]) -> tuple[Map, str]:
     def rank(index: int) -> tuple[int, bool, int, int, int]:
         channels, height, width = maps[index].shape
         features = any(
-            before[index] < convolutions and channels > other.shape[0]
+            before[index] < convolutions and channels >= FEATURES * other.shape[0]
             for other, convolutions in zip(maps, before, strict=True)
         )
         early = -sum(step for step in maps[index].path if isinstance(step, int))

@@ -97,7 +97,9 @@ def _npz(arrays: dict[str, np.ndarray]) -> bytes:
         for name, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, array, allow_pickle=False)
-            file.writestr(f"{name}.npy", content.getvalue())
+            part = zipfile.ZipInfo(f"{name}.npy")  # without the time: the same session gives the same file
+            part.compress_type = zipfile.ZIP_DEFLATED
+            file.writestr(part, content.getvalue(), compresslevel=1)
     return buffer.getvalue()
 
 
