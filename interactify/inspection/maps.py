@@ -101,8 +101,8 @@ def best_of(maps: Sequence[Map]) -> tuple[Map, str]:
     """The map that most likely is the segmentation, and the doubt where that is a guess: "" where it is not.
 
     By name, then not being features of another map (which have many more channels), then size, then depth (the fused
-    map among side outputs), then position. It is no guess by name, nor between maps of the same classes of which one is larger or depends on more
-    convolutions, as side outputs and their main one.
+    map among side outputs), then position. It is no guess by name, nor between maps of the same classes of which one is
+    larger or depends on more convolutions, as side outputs and their main one.
     """
     before = convolutions_before([each.value for each in maps])
 
