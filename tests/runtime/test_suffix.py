@@ -91,8 +91,21 @@ class Base(nn.Module):
         self.head = nn.Conv2d(6, 1, 1)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("name", TWENTY)
+DOUBLE = ("the embedded network", "Unet, ResNet-34", "FPN, DenseNet-121, 11 classes", "UPerNet, ConvNeXt-Atto")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *(pytest.param(name, torch.float32, id=f"{name}-float32") for name in TWENTY),
+        *(pytest.param(name, torch.float64, id=f"{name}-float64") for name in DOUBLE),
+        *(
+            pytest.param(name, torch.float64, id=f"{name}-float64", marks=pytest.mark.slow)
+            for name in TWENTY
+            if name not in DOUBLE
+        ),
+    ],
+)
 def test_exact(name: str, dtype: torch.dtype) -> None:
     model = networks.seeded(TWENTY[name]).eval().to(dtype)
     points = interactify.wrap(model).spec.insertion_points()

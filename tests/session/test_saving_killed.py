@@ -22,7 +22,7 @@ from tests.fixtures import networks
 
 PHOTO = networks.random_photo(40, 56)
 NET = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=3)
-KILLS, OF_WHOLE_SESSIONS = 200, 10
+OF_WHOLE_SESSIONS = 10
 fcntl = pytest.importorskip("fcntl", reason="needs processes that fork and are killed, and locks")
 
 
@@ -77,14 +77,15 @@ def killed(save: Callable[[int], object], after: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_killed_at_random_moments(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [60, pytest.param(200, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(kills: int, tmp_path: Path) -> None:
     """Most processes write what sessions are saved as, the last ones save whole sessions."""
     random, sessions = Random(0), two_sessions()
     path = tmp_path / "s.npz"
     contents = [session.save(tmp_path / f"{k}.npz").read_bytes() for k, session in enumerate(sessions)]
     found, caught = [0, 0], 0
-    for kill in range(KILLS):
-        if kill < KILLS - OF_WHOLE_SESSIONS:
+    for kill in range(kills):
+        if kill < kills - OF_WHOLE_SESSIONS:
             killed(lambda which: write_whole(path, contents[which]), random.uniform(0, 0.01))
         else:
             killed(lambda which: sessions[which].save(path), random.uniform(0, 0.05))
@@ -95,8 +96,8 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         left = rests_in(tmp_path)
         assert len(left) <= 1, "each process removes what the one before left"
         caught += len(left)
-    assert min(found) > KILLS // 10, "both the old and the new were found"
-    assert caught > KILLS // 20, "many were killed in the midst of writing"
+    assert min(found) > kills // 10, "both the old and the new were found"
+    assert caught > kills // 20, "many were killed in the midst of writing"
     assert path.read_bytes() in contents
     sessions[0].save(path)
     assert not rests_in(tmp_path), "a save that is whole leaves nothing of those that were not"
