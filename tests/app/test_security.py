@@ -154,7 +154,7 @@ def hostile(picture: bytes, port: int) -> Iterator[Request]:
     for side, place in itertools.product(("left", "top", "right", "bottom"), places):
         box = {"kind": "box", "left": 10, "top": 10, "right": 20, "bottom": 20, side: place}
         yield action({"do": "add", "interactions": [box]})
-    for positive in (0, 1, "yes", None, [], {}):
+    for positive in (2, -1, 0.5, "yes", None, [], {}):
         yield action({"do": "add", "interactions": [{**click, "positive": positive}]})
     for label in (1, -1, 10**9, 1.5, "road", [], {}, True):
         yield action({"do": "add", "interactions": [{**click, "label": label}]})
