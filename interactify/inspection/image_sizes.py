@@ -41,9 +41,9 @@ def more_sizes(knowledge: Knowledge, replica: nn.Module, failures: Iterable[tupl
     if knowledge.exact is not None:
         return []
     step, least = knowledge.divisor, knowledge.smallest or 1
-    told = [size for tried, failure in failures for size in sizes_in_error(str(failure), tried)]
+    stated = [size for tried, failure in failures for size in sizes_in_error(str(failure), tried)]
     usual = [(multiple_of(max(side, least), step),) * 2 for side in _USUAL]
-    return list(dict.fromkeys([*stated_sizes(replica), *told, *usual]))
+    return list(dict.fromkeys([*stated_sizes(replica), *stated, *usual]))
 
 
 def multiple_of(side: int, step: int | None) -> int:

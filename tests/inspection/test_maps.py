@@ -1,4 +1,4 @@
-"""Which of several outputs is the segmentation, the order of its channels, and what is said where that is a guess."""
+"""Which of several outputs is the segmentation, the order of its channels, and the warning where that is a guess."""
 
 from __future__ import annotations
 
