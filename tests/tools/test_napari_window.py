@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +16,23 @@ pytest.importorskip("qtpy", reason="needs Qt: pip install 'interactify[napari]'"
 WINDOW = "xvfb, libgl1-mesa-dri, libxcb-cursor0 and the other libraries of X that .ci/run names"
 
 
-def test_a_real_viewer_displays_mouse_clicks_and_masks(display, application, settled, tmp_path, monkeypatch):
-    """The plugin as napari loads it, docked in a window: the mouse clicks on the canvas, which displays the masks."""
+OWN_PROCESS = "INTERACTIFY_TEST_IN_OWN_PROCESS"
+
+
+def test_a_viewer_in_a_process_of_its_own(display):
+    """As napari always runs. What other tests load, such as another LLVM, crashes Mesa's OpenGL."""
     if not display:
         pytest.skip(f"needs a display on which Qt starts, for napari's canvas: on Debian {WINDOW}")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{Path(__file__)}::{_viewer.__name__}"]
+    command += ["--override-ini", f"python_functions={_viewer.__name__}"]
+    environment = {**os.environ, "DISPLAY": display, OWN_PROCESS: "1"}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert ran.returncode == 0 and "1 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+def _viewer(display, application, settled, tmp_path, monkeypatch):
+    """The plugin as napari loads it, docked in a window: the mouse clicks on the canvas, which displays the masks."""
+    assert display and os.environ[OWN_PROCESS]
     import napari
     from qtpy.QtCore import QPoint, Qt
     from qtpy.QtTest import QTest
