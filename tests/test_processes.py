@@ -87,6 +87,14 @@ def test_a_deep_copy_of_a_session_shares_nothing() -> None:
     assert len(session.interactions) == 1 and len(again.interactions) == 2
 
 
+def test_a_shallow_copy_keeps_the_state_of_now() -> None:
+    session = wrapped().session(PHOTO)
+    mask = session.click(10, 10).mask
+    kept = copy.copy(session)
+    session.click(40, 20, positive=False)
+    assert kept.refiner is session.refiner and np.array_equal(kept.result.mask, mask) and len(kept.interactions) == 1
+
+
 @pytest.mark.parametrize("way", COPIES)
 def test_a_predictor_is_copied_with_its_photo(way: str) -> None:
     predictor = interactify.Predictor(wrapped(), mask_threshold=0.25)

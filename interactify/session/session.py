@@ -237,8 +237,7 @@ class Session:
     def close(self) -> None:
         """Give back the memory: the photo, the history, and all that is kept for the next click.
 
-        A running refinement ends after its current evaluation. Results stay readable. Using a closed session raises
-        ClosedSessionError; closing it again does nothing.
+        A running refinement is ended first. Results stay readable; using the session again raises ClosedSessionError.
 
         >>> with interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8)) as session:
         ...     result = session.click(x=40, y=30)
@@ -258,6 +257,11 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __copy__(self) -> Session:  # what is in it is replaced and never changed, so a copy may share it
+        copied = object.__new__(Session)
+        copied.__dict__.update(self.__dict__)
+        return copied
 
     # ---- undo, files -------------------------------------------------------------------------------------------------
 
@@ -309,8 +313,7 @@ class Session:
     def log(self) -> str:
         """The interactions of all objects as lines of JSON: one for photo and objects, then one for each interaction.
 
-        `interactify.replay`, and `interactify replay` on the command line, compute the masks again. What was undone is
-        not in the log.
+        `interactify.replay` (a command, too) computes the masks again. What was undone is not in the log.
         """
         return log_of(self.history, self.refiner)
 

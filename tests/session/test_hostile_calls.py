@@ -258,7 +258,7 @@ def room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(folder / "pipe")
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [SEEDS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in SEEDS[1:])])
 def test_any_call(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(tmp_path, monkeypatch)
     returned, refused = called(CALLS // len(SEEDS), seed)
