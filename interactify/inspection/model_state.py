@@ -44,7 +44,10 @@ Facts = dict[tuple[str, str], Any]
 """What was found, by a module's name and an attribute's; "" is the module itself."""
 
 
-Contents = dict[str, Any] | list[Any]
+Contents = dict[Any, Any] | list[Any] | set[Any]
+
+
+Sums = tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]
 
 
 class _Same:
@@ -62,13 +65,19 @@ class _Same:
 
 @dataclass(frozen=True, eq=False)
 class _Quick:
-    """What a click compares: the contents of modules by identity, the places of tensors, and a sample of each."""
+    """What a click compares: the contents of modules by identity, the places of tensors, and a sample of each.
 
+    A new session compares `sums` too, which all values enter.
+    """
+
+    kinds: tuple[tuple[nn.Module, type], ...]
     contents: tuple[tuple[Contents, tuple[Any, ...]], ...]
+    empty: tuple[Contents, ...]
     tensors: tuple[Tensor, ...]
     places: tuple[tuple[int, int], ...]
     views: tuple[Tensor, ...]
     samples: tuple[Tensor, ...]
+    sums: Sums
 
 
 class ModelState:
@@ -100,8 +109,9 @@ class ModelState:
             every_value: compare all values, also those that were written without a trace outside of the sample. This
                 reads all weights once.
         """
-        same = self._is_same(self._quick)
-        if same and not every_value:
+        quick = self._quick
+        same = self._is_same(quick)
+        if same and not (every_value and sums_of(quick.tensors) != quick.sums):
             return ""
         now = self._watched(facts_of(self._model))
         different = [key for key in {**self._facts, **now} if self._facts.get(key) != now.get(key)]
@@ -117,18 +127,22 @@ class ModelState:
     def _quickly(self) -> _Quick:
         contents: list[tuple[Contents, tuple[Any, ...]]] = []
         tensors: list[Tensor] = []
+        kinds = tuple((module, type(module)) for module in nn.Module.modules(self._model))
         for name, module in nn.Module.named_modules(self._model):
-            attributes = vars(module)
-            inside = (each for each in attributes.values() if isinstance(each, (dict, list)))
-            contents += ((each, tuple(_values(each))) for each in (attributes, *inside))
+            contents += ((each, tuple(_values(each))) for each in _containers(vars(module)))
             found = _tensors(module)
             tensors += [tensor for key, tensor in found if (name, key) not in self._written and _has_memory(tensor)]
         views = tuple(view for tensor in tensors if (view := _view(tensor)) is not None)
         places = tuple((tensor.data_ptr(), _version(tensor)) for tensor in tensors)
-        return _Quick(tuple(contents), tuple(tensors), places, views, _samples(views))
+        filled = tuple(each for each in contents if each[1])
+        empty = tuple(container for container, values in contents if not values)
+        of_all = tuple(tensors)
+        return _Quick(kinds, filled, empty, of_all, places, views, _samples(views), sums_of(of_all))
 
     @staticmethod
     def _is_same(quick: _Quick) -> bool:
+        if any(quick.empty) or any(type(module) is not kind for module, kind in quick.kinds):
+            return False
         for container, values in quick.contents:
             if len(container) != len(values) or not all(map(operator.is_, _values(container), values)):
                 return False
@@ -172,7 +186,18 @@ def _in_words(key: tuple[str, str], more: int) -> str:
     return text + (f" and {more} more" if more else "")
 
 
-def _values(container: Contents) -> Iterable[Any]:
+def _containers(value: Any, outer: tuple[int, ...] = ()) -> Iterator[Contents]:
+    """A dict, list or set, and those inside it, which may change in place."""
+    if id(value) in outer:  # it contains itself
+        return
+    if isinstance(value, (dict, list, set)):
+        yield value
+    if isinstance(value, (dict, list, tuple)):
+        for each in _values(value):
+            yield from _containers(each, (*outer, id(value)))
+
+
+def _values(container: Contents | tuple[Any, ...]) -> Iterable[Any]:
     return container.values() if isinstance(container, dict) else container
 
 
@@ -218,6 +243,20 @@ def digest(tensor: Tensor) -> tuple[int, ...]:
     words = memory[: len(memory) // 8 * 8].view(np.uint64)
     sample = bits[:: max(1, len(bits) // SAMPLES)].numpy().tobytes()
     return int(np.bitwise_xor.reduce(words)), hash(sample), hash(memory[len(words) * 8 :].tobytes())
+
+
+def sums_of(tensors: Iterable[Tensor]) -> Sums:
+    """A number for each tensor on a device, read at once; and one for each tensor of the CPU."""
+    there: list[Tensor] = []
+    here: list[tuple[int, ...]] = []
+    for tensor in tensors:
+        if tensor.device.type == "cpu":
+            memory = _bits(tensor).numpy().view(np.uint8)
+            whole = len(memory) // 8 * 8
+            here.append((int(np.bitwise_xor.reduce(memory[:whole].view(np.uint64))), hash(memory[whole:].tobytes())))
+        else:
+            there.append(_bits(tensor).sum(dtype=torch.int64))
+    return tuple(torch.stack([each.to(there[0].device) for each in there]).tolist()) if there else (), tuple(here)
 
 
 def _bits(tensor: Tensor) -> Tensor:
