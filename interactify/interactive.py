@@ -331,8 +331,8 @@ def wrap(
         InteractifyWarning: mean and std had to be assumed, or which output is the map, or what it contains.
 
     Raises:
-        ModelError: the model can't be copied, run or differentiated, returns no map, finds
-            objects, or lacks a named layer.
+        ModelError: the model can't be copied, run or differentiated, returns no map, finds objects, or lacks a named
+            layer.
         CheckpointError: a file that is missing or damaged, or holds weights alone.
         OptionError: unknown variables, an unknown energy, solver, adapter or class, or an invalid value.
         AdapterError: an adapter of another package fails.

@@ -239,10 +239,15 @@ def digest(tensor: Tensor) -> tuple[int, ...]:
     bits = _bits(tensor)
     if bits.device.type != "cpu":
         return int(bits.sum(dtype=torch.int64)), int(bits[:: max(1, len(bits) // SAMPLES)].sum(dtype=torch.int64))
-    memory = bits.numpy().view(np.uint8)
-    words = memory[: len(memory) // 8 * 8].view(np.uint64)
     sample = bits[:: max(1, len(bits) // SAMPLES)].numpy().tobytes()
-    return int(np.bitwise_xor.reduce(words)), hash(sample), hash(memory[len(words) * 8 :].tobytes())
+    return *_mixed(bits), hash(sample)
+
+
+def _mixed(bits: Tensor) -> tuple[int, int]:
+    """The exclusive or of all whole words of memory, and a hash of the few bytes after them."""
+    memory = bits.numpy().view(np.uint8)
+    whole = len(memory) // 8 * 8
+    return int(np.bitwise_xor.reduce(memory[:whole].view(np.uint64))), hash(memory[whole:].tobytes())
 
 
 def sums_of(tensors: Iterable[Tensor]) -> Sums:
@@ -251,9 +256,7 @@ def sums_of(tensors: Iterable[Tensor]) -> Sums:
     here: list[tuple[int, ...]] = []
     for tensor in tensors:
         if tensor.device.type == "cpu":
-            memory = _bits(tensor).numpy().view(np.uint8)
-            whole = len(memory) // 8 * 8
-            here.append((int(np.bitwise_xor.reduce(memory[:whole].view(np.uint64))), hash(memory[whole:].tobytes())))
+            here.append(_mixed(_bits(tensor)))
         else:
             there.append(_bits(tensor).sum(dtype=torch.int64))
     return tuple(torch.stack([each.to(there[0].device) for each in there]).tolist()) if there else (), tuple(here)
