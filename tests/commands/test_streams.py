@@ -9,27 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from interactify import cli
 from interactify.commands.streams import Steady
 from interactify.export.files import write_whole
-from tests.commands.test_cli import BUILD, NETWORK
+from tests.commands.conftest import BUILD
 
 CHINESE = "\u4e2d\u6587\u2192"
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "network_for_cli.py").write_text(NETWORK)
-    photo = np.full((40, 64, 3), 30, np.uint8)
-    photo[:, 32:] = 225
-    Image.fromarray(photo).save(tmp_path / "photo.png")
-    yield tmp_path
-    sys.modules.pop("network_for_cli", None)
 
 
 def test_characters_that_the_encoding_lacks_are_escaped():
@@ -67,8 +54,8 @@ def command(*words: str, **options: object) -> subprocess.Popen[bytes]:
     )
 
 
-def test_a_reader_that_leaves_and_an_encoding_that_lacks_characters(here):
-    (here / "photo.png").rename(here / f"{CHINESE}.png")
+def test_a_reader_that_leaves_and_an_encoding_that_lacks_characters(folder):
+    (folder / "photo.png").rename(folder / f"{CHINESE}.png")
     words = ("segment", f"{CHINESE}.png", "--click", "10,20", "--out", "out", "--format", "png,npy,coco", *BUILD)
     words += ("--mean", "0.5", "--std", "0.25")  # else a warning tells that they are assumed
     started = command(*words, PYTHONIOENCODING="cp1252")
@@ -79,32 +66,32 @@ def test_a_reader_that_leaves_and_an_encoding_that_lacks_characters(here):
     started.stderr.close()
     assert started.wait() == 0 and not errors
     ends = ("-coco.json", "-mask.png", "-overlay.png", "-probability.npy")
-    assert sorted(path.name for path in (here / "out").iterdir()) == [f"{CHINESE}{end}" for end in ends]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [f"{CHINESE}{end}" for end in ends]
 
 
-def test_names_that_are_too_long_are_found_before_anything_is_written(here, capsys):
+def test_names_that_are_too_long_are_found_before_anything_is_written(folder, capsys):
     assert cli.main(["segment", "x" * 300 + ".png", *BUILD]) == 2
     error = capsys.readouterr().err
     assert error.startswith("interactify: error: ") and error.count("\n") == 1 and "too long" in error
     long = "y" * 245
-    (here / "photo.png").rename(here / f"{long}.png")
+    (folder / "photo.png").rename(folder / f"{long}.png")
     assert cli.main(["segment", f"{long}.png", "--out", "out", "--format", "yolo,npy", *BUILD]) == 2
     error = capsys.readouterr().err
-    assert "at most 255 bytes" in error and error.count("\n") == 1 and not (here / "out").exists()
+    assert "at most 255 bytes" in error and error.count("\n") == 1 and not (folder / "out").exists()
     assert cli.main(["segment", f"{long[:230]}.png", *BUILD]) == 2  # no such file: one line too
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_long_name_is_written_whole_too(here):
+def test_a_long_name_is_written_whole_too(folder):
     for name in ("z" * 251 + ".png", "\u4e2d" * 83 + ".png"):
-        path = write_whole(here / name, b"content")
+        path = write_whole(folder / name, b"content")
         assert path.read_bytes() == b"content"
-    assert not [path for path in here.iterdir() if path.name.endswith(".unfinished")]
+    assert not [path for path in folder.iterdir() if path.name.endswith(".unfinished")]
 
 
-def test_replay_checks_all_names_first(here, capsys):
+def test_replay_checks_all_names_first(folder, capsys):
     assert cli.main(["segment", "photo.png", "--click", "10,20", "--log", *BUILD]) == 0
-    long = here / ("w" * 240 + ".png")
-    (here / "photo.png").rename(long)
+    long = folder / ("w" * 240 + ".png")
+    (folder / "photo.png").rename(long)
     assert cli.main(["replay", "photo-log.jsonl", long.name, "--out", "again", "--format", "yolo,npy", *BUILD]) == 2
-    assert "at most 255 bytes" in capsys.readouterr().err and not list((here / "again").iterdir())
+    assert "at most 255 bytes" in capsys.readouterr().err and not list((folder / "again").iterdir())
