@@ -55,6 +55,13 @@ TWENTY: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+OFTEN = (  # one of each kind, tested in full every time; the others too where slow tests run
+    *("the embedded network", "Unet, ResNet-34", "FPN, DenseNet-121, 11 classes", "UPerNet, ConvNeXt-Atto"),
+    *("writing in place", "lists with None", "functional"),
+)
+SOME = [pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow) for name in TWENTY]
+
+
 def apart(found: Tensor, expected: Tensor) -> float:
     """The largest difference, relative to the largest value."""
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
@@ -91,18 +98,13 @@ class Base(nn.Module):
         self.head = nn.Conv2d(6, 1, 1)
 
 
-DOUBLE = ("the embedded network", "Unet, ResNet-34", "FPN, DenseNet-121, 11 classes", "UPerNet, ConvNeXt-Atto")
-
-
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
         *(pytest.param(name, torch.float32, id=f"{name}-float32") for name in TWENTY),
-        *(pytest.param(name, torch.float64, id=f"{name}-float64") for name in DOUBLE),
         *(
-            pytest.param(name, torch.float64, id=f"{name}-float64", marks=pytest.mark.slow)
+            pytest.param(name, torch.float64, id=f"{name}-float64", marks=() if name in OFTEN else pytest.mark.slow)
             for name in TWENTY
-            if name not in DOUBLE
         ),
     ],
 )
@@ -126,7 +128,7 @@ def test_exact(name: str, dtype: torch.dtype) -> None:
                 assert logits <= within[0] and gradient <= within[1], (variables, seed, value, logits, gradient)
 
 
-@pytest.mark.parametrize("name", TWENTY)
+@pytest.mark.parametrize("name", SOME)
 def test_lowered_in_single_precision(name: str) -> None:
     """Logits equal the whole network's to rounding; so does the gradient, except at units that rounding switches."""
     model = networks.seeded(TWENTY[name]).eval()
