@@ -123,9 +123,8 @@ class LabelStudio:
         path = "/" + _quoted(address).lstrip("/")
         if path.startswith("/upload/"):
             path = "/data" + path
-        prefix = urlsplit(
-            self.url
-        ).path  # of a Label Studio in a folder of a site, which some versions write themselves
+        # Of a Label Studio in a folder of a site, which some versions write themselves.
+        prefix = urlsplit(self.url).path
         return self.url + (path.removeprefix(prefix) if prefix and path.startswith(prefix + "/") else path)
 
     def _download(self, address: str, url: str) -> bytes:
