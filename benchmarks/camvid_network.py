@@ -33,9 +33,10 @@ from tqdm import tqdm
 from benchmarks.camvid_frames import CLASSES, Frames, class_ious, confusion, read_split, training_batch
 from interactify.checkpoints import load_into, read_weights
 from interactify.export.files import write_whole
-from interactify.zoo.train import MEAN, STD, average
+from interactify.learning.loop import average
 
 SIZE = (288, 384)  # network pixels (height, width): the frames' 4 to 3, and no padding for a stride of 32
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WEIGHTS = Path.home() / ".cache" / "interactify" / "camvid-fpn.pt"
 
 

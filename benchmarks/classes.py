@@ -27,7 +27,7 @@ from tqdm import tqdm
 import interactify
 from benchmarks.accuracy import OPTIONS, machine, recorded, summary
 from benchmarks.camvid_frames import CLASSES, read_labels
-from benchmarks.camvid_network import SIZE, WEIGHTS, load
+from benchmarks.camvid_network import MEAN, SIZE, STD, WEIGHTS, load
 from benchmarks.camvid_objects import class_objects
 from benchmarks.class_maps import LabelMap, Others, colours, compared, label_maps
 from interactify import draw
@@ -40,7 +40,6 @@ from interactify.interactive import Interactive
 from interactify.pictures.decode import PhotoLike
 from interactify.session.session import Session
 from interactify.session.session_file import fingerprint
-from interactify.zoo.train import MEAN, STD
 
 AFTER = (0, 1, 3, 5, 10)  # clicks
 # CamVid's own colours, changed where they are too similar on a small sheet; the last is black, for the unlabelled.

@@ -52,6 +52,10 @@ class NotEnoughMemoryError(InteractifyError, MemoryError):
     """The device or the host has too little memory to run the network."""
 
 
+class TrainingError(InteractifyError, ArithmeticError):
+    """A training can't go on."""
+
+
 class OptionError(InteractifyError, ValueError):
     """An option with an invalid value."""
 

@@ -11,8 +11,8 @@ import interactify
 from interactify import brs
 from interactify.brs.energy import Margin
 from interactify.evaluation import evaluate, folder, next_click
+from interactify.learning import mean_iou, photos_in
 from interactify.network.variables import target_logits
-from interactify.zoo.train import validation_iou
 
 pytestmark = pytest.mark.data
 
@@ -61,8 +61,9 @@ def test_the_stored_numbers_of_clicks_are_of_this_network(data_root):
 
 def test_the_model_card_is_correct(data_root):
     card = json.loads((Path(interactify.zoo.__file__).parent / "saliency/training.json").read_text())[-1]
-    numbers = range(801, 1001, 10)
-    score = validation_iou(interactify.zoo.load(), data_root, 224, numbers)
+    network = interactify.zoo.load()
+    photos = photos_in(data_root / "ECSSD", stems=(f"{i:04d}" for i in range(801, 1001, 10)))
+    score = mean_iou(network, photos, 224, network.pretrained_cfg["mean"], network.pretrained_cfg["std"])
     assert score == pytest.approx(card["ecssd_0801_1000_iou"]["224"], abs=0.1)  # twenty photos of two hundred
 
 

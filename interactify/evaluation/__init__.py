@@ -16,7 +16,8 @@ from interactify.evaluation.metrics import (
 from interactify.evaluation.records import Evaluation, Record
 from interactify.evaluation.run import evaluate
 from interactify.evaluation.scribbles import Strokes, strokes
-from interactify.evaluation.simulated_user import Centre, Jitter, Pairs, SimulatedUser, next_click
+from interactify.evaluation.simulated_user import Centre, Jitter, Pairs, SimulatedUser
+from interactify.interactions.next_click import next_click
 
 __all__ = [
     "AnnotatedPhoto",

