@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy.ndimage import distance_transform_edt
 
 from interactify.errors import OptionError
-from interactify.masks.arrays import checked_mask, plain_array
+from interactify.masks.arrays import checked_mask
+from interactify.plain_array import plain_array
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]

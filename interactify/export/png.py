@@ -13,7 +13,8 @@ from PIL import Image
 
 from interactify.errors import OptionError
 from interactify.export.files import check_ending, write_whole
-from interactify.masks.arrays import Mask, checked_labels, checked_mask, checked_probability, described, plain_array
+from interactify.masks.arrays import Mask, checked_labels, checked_mask, checked_probability, described
+from interactify.plain_array import plain_array
 
 
 def write_mask(path: str | os.PathLike[str], mask: Mask) -> Path:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from interactify.errors import InteractionError, OptionError, with_type
 from interactify.interactions.click import Click, Interaction, check_keys, checked_label
 from interactify.interactions.validation import number, pixel_at, polarity
-from interactify.masks.arrays import plain_array
 from interactify.masks.run_lengths import mask_of_rle, run_lengths
+from interactify.plain_array import plain_array
 
 Points = tuple[tuple[float, float], ...]
 UNKNOWN: Final = -1  # in a checked label map: pixels whose class is not known

@@ -9,33 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify.errors import OptionError, text_of
+from interactify.plain_array import plain_array
 
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 
 MOST_LABELS = 2**16 - 1  # what 16 bits hold
-
-
-def plain_array(value: Any, what: str) -> Any:
-    """A NumPy array without what its subclass adds: a matrix, or an array of which pixels are masked; else as it is.
-
-    Raises:
-        OptionError: pixels of it are masked, since nobody knows what they are. `what` it is, for the error.
-
-    >>> plain_array(np.ma.masked_array([[True, False]], mask=False), "a mask")
-    array([[ True, False]])
-    """
-    if not isinstance(value, np.ndarray) or type(value) is np.ndarray:
-        return value
-    if isinstance(value, np.ma.MaskedArray):
-        masked = int(np.ma.count_masked(value))
-        if masked:
-            raise OptionError(
-                f"Expected {what} without masked pixels, got {masked} of them in {described(value)}. Try its "
-                "filled(0), where masked pixels are background."
-            )
-        value = value.data
-    return np.asarray(value)
 
 
 def checked_mask(mask: Any) -> Mask:

@@ -22,6 +22,7 @@ from interactify.pictures.value_range import (
     mapped_in_place,
     range_of_type,
 )
+from interactify.plain_array import plain_array
 
 PhotoLike: TypeAlias = str | os.PathLike | Image.Image | np.ndarray | Tensor
 
@@ -81,7 +82,7 @@ def decoded(
     if isinstance(photo, Tensor):
         return _checked_tensor(photo, channels, value_range)
     if isinstance(photo, np.ndarray):
-        return _checked_array(plain(photo), channels, value_range)
+        return _checked_array(plain_array(photo, "a photo", PhotoError), channels, value_range)
     if not isinstance(photo, (str, os.PathLike, Image.Image)):
         raise PhotoError(
             f"Expected a photo, got {type(photo).__name__}. Try {_FORMS}; "
@@ -95,27 +96,6 @@ def decoded(
         return _checked_array(array, channels, value_range)
     except PhotoError as problem:
         raise PhotoError(f"{os.fspath(photo)!r}: {problem}") from problem
-
-
-def plain(array: np.ndarray) -> np.ndarray:
-    """An array without what its subclass adds: a matrix, whose slices keep two dimensions, or one with a mask.
-
-    Raises PhotoError where pixels are masked, since what lies beneath is no picture.
-
-    >>> plain(np.ma.masked_array([[1, 2]], mask=False))
-    array([[1, 2]])
-    """
-    if type(array) is np.ndarray:
-        return array
-    if isinstance(array, np.ma.MaskedArray):
-        masked = int(np.ma.count_masked(array))
-        if masked:
-            raise PhotoError(
-                f"Expected a photo without masked pixels, got {masked} masked values in "
-                f"{described(array.shape, array.dtype)}. Try photo.filled(0), which makes them black."
-            )
-        array = array.data
-    return np.asarray(array)
 
 
 def to_uint8(photo: Tensor) -> np.ndarray:

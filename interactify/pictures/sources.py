@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from interactify.errors import PhotoError
-from interactify.pictures.decode import array_levels, decoded, described, plain
+from interactify.pictures.decode import array_levels, decoded, described
 from interactify.pictures.value_range import ValueRange, check_floats, mapped, mapped_at_once
 from interactify.pictures.window import Window
+from interactify.plain_array import plain_array
 
 BLOCK = 32 * 2**20  # bytes read at a time, in the array's own type
 
@@ -132,7 +133,7 @@ class LazySource(Source):
         where = f"Rows {rows.start} to {rows.stop} and columns {columns.start} to {columns.stop} of {array}"
         try:
             part = self._array[(rows, columns, slice(0, self.depth))[: len(self._shape)]]
-            read = plain(part) if isinstance(part, np.ndarray) else np.asarray(part)
+            read = np.asarray(plain_array(part, "a photo", PhotoError))
         except (MemoryError, PhotoError):
             raise
         except Exception as problem:  # the array's own code: a file, a store, a network
