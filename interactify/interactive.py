@@ -19,11 +19,9 @@ from interactify.brs.refinement import check_seconds, check_solver
 from interactify.describe import describe
 from interactify.errors import OptionError, quietly, warn_user, within_memory
 from interactify.inspection.activation import ACTIVATIONS, Activation
-from interactify.inspection.mirror import mirrored
-from interactify.inspection.model_state import ModelState, facts_of, written_by
+from interactify.inspection.inspected import inspected
 from interactify.inspection.normalisation import assumption
 from interactify.inspection.outputs import Output
-from interactify.inspection.probe import probe, ready
 from interactify.inspection.replica import independent_copy_of, replica_of, unwrapped
 from interactify.inspection.spec import Fit, Knowledge
 from interactify.interactions.click import Interaction
@@ -402,22 +400,18 @@ def wrap(
         fit=fit,
         divisor=divisor,
     )
-    own = replica = ready(replica, known)
-    before = facts_of(own)
-    if mirror:
-        if getattr(variables, "name", variables) in ("maps", "kernels"):
-            raise OptionError(
-                f"Expected mirror=False with variables={variables!r}, got True. Try other variables, or no mirror."
-            )
-        replica = mirrored(replica)
-    spec = probe(model, known, given, replica=replica)
-    state = ModelState(unwrapped(model), written_by(before, facts_of(own)))
+    if mirror and getattr(variables, "name", variables) in ("maps", "kernels"):
+        raise OptionError(
+            f"Expected mirror=False with variables={variables!r}, got True. Try other variables, or no mirror."
+        )
+    found = inspected(model, replica, known, given, mirror)
+    spec = found.spec
     check_fit(spec.fit, spec.resolution or (spec.exact and max(spec.exact)))
     if assumed := assumption(spec, type(unwrapped(model)).__name__):
         warn_user(assumed)
     for doubt in spec.output.doubts:
         warn_user(doubt)
-    network = Network(replica, spec, stem or known.stem, precision)
+    network = Network(found.replica, spec, stem or known.stem, precision)
     return Interactive(
         model=model,
         network=network,
@@ -431,7 +425,7 @@ def wrap(
         zoom=zoom,
         propagation=chosen_propagation or usual_propagation(spec.output.classes),
         options=options,
-        state=state,
+        state=found.state,
         wrap_again=wrap_again,
     )
 

@@ -1,4 +1,4 @@
-"""Mirror averaging: the network runs on the image and its mirror image at once, and the mean of both is the output."""
+"""Mirror averaging: the network runs on the image and on its mirror image, and the mean of both is the output."""
 
 from __future__ import annotations
 
@@ -7,32 +7,58 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from interactify.inspection.maps import map_from
 
 
-def mirrored(replica: nn.Module) -> nn.Module:
+def mirrored(replica: nn.Module, at_once: bool = True) -> nn.Module:
     """Let a replica return the mean of the maps of an image (N, C, H, W) and of its mirror image, mirrored back.
 
-    Layers keep their names and run once, on a batch twice as large. Outputs that are not maps are those of the image.
+    Layers keep their names. Outputs that are not maps are those of the image.
+
+    Args:
+        replica: the network; its `forward` is replaced.
+        at_once: run both in one batch, which is twice as large; else one after the other, for networks that were
+            made for one image.
 
     >>> replica = mirrored(nn.Conv2d(1, 1, (1, 3), padding=(0, 1), bias=False))
-    >>> maps = replica(torch.tensor([[[[1.0, 2.0, 1.0]]]]))
+    >>> maps = replica(torch.tensor([[[[1.0, 2.0, 1.0], [0.0, 4.0, 0.0]]]]))
     >>> torch.equal(maps, maps.flip(-1)), maps.shape
-    (True, torch.Size([1, 1, 1, 3]))
+    (True, torch.Size([1, 1, 2, 3]))
     """
     forward = replica.forward
 
-    def both(_self: nn.Module, image: Tensor) -> Any:
-        raw = forward(torch.cat([image, image.flip(-1)]))
-        return tree_map(lambda part: _mean(part, len(image)), raw)
+    def together(_self: nn.Module, image: Tensor) -> Any:
+        leaves, tree = tree_flatten(forward(torch.cat([image, image.flip(-1)])))
+        pairs = (_halves(leaf, len(image)) for leaf in leaves)
+        return tree_unflatten([_mean(own, other, image) for own, other in pairs], tree)
 
-    replica.forward = MethodType(both, replica)
+    def in_turn(_self: nn.Module, image: Tensor) -> Any:
+        leaves, tree = tree_flatten(forward(image))
+        others, _ = tree_flatten(forward(image.flip(-1)))
+        return tree_unflatten([_mean(own, other, image) for own, other in zip(leaves, others, strict=True)], tree)
+
+    replica.forward = MethodType(together if at_once else in_turn, replica)
     return replica
 
 
-def _mean(part: Any, count: int) -> Any:
-    if not isinstance(part, Tensor) or part.ndim == 0 or len(part) != 2 * count:
-        return part
-    if part.ndim != 4 or not part.is_floating_point():
-        return part[:count]
-    return (part[:count] + part[count:].flip(-1)) / 2
+def _halves(leaf: Any, count: int) -> tuple[Any, Any]:
+    """The parts of an output for the images and for their mirror images; the same twice where it is not of both."""
+    if not isinstance(leaf, Tensor) or leaf.ndim == 0:
+        return leaf, leaf
+    if len(leaf) == 2 * count:
+        return leaf[:count], leaf[count:]
+    if leaf.ndim == 4 and leaf.is_floating_point():  # a graph with sizes in it may mix images into channels
+        raise RuntimeError(f"a map of shape {tuple(leaf.shape)} for {2 * count} images")
+    return leaf, leaf
+
+
+def _mean(own: Any, other: Any, image: Tensor) -> Any:
+    """The mean of a map of an image and of its mirror image's, mirrored back; anything else is the image's own."""
+    if not isinstance(own, Tensor) or own is other or not own.is_floating_point():
+        return own
+    found = map_from((), own, (image.shape[-2], image.shape[-1]))
+    if found is None:
+        return own
+    return (own + other.flip(-2 if found.channels_last else -1)) / 2

@@ -12,7 +12,7 @@ from torch import nn
 
 import interactify
 from interactify.errors import OptionError
-from tests.fixtures import networks
+from tests.fixtures import forms, networks
 
 
 class Several(networks.Plain):
@@ -57,6 +57,57 @@ def test_saved_sessions_know_of_it(tmp_path: Any) -> None:
     assert np.array_equal(interactify.load_session(path, net, photo).result.mask, session.result.mask)
     with pytest.raises(interactify.CheckpointError):
         interactify.load_session(path, interactify.wrap(model, max_evaluations=4), photo)
+
+
+class OneImage(networks.Plain):
+    """A batch of one is written into it, as into many exported graphs: two images become twice the channels."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        out = super().forward(x)
+        return out.reshape(1, -1, *out.shape[-2:])
+
+
+class ChannelsLast(networks.Plain):
+    def forward(self, x: torch.Tensor) -> Any:
+        return super().forward(x).permute(0, 2, 3, 1)
+
+
+class WithoutChannels(networks.Plain):
+    def forward(self, x: torch.Tensor) -> Any:
+        return super().forward(x)[:, 0]
+
+
+def exported() -> nn.Module:
+    return forms.exported(64, 96).module()  # for one image of this size
+
+
+@pytest.mark.parametrize("build", [OneImage, exported, ChannelsLast, WithoutChannels])
+def test_networks_of_one_image_and_maps_in_other_orders(build: Callable[[], nn.Module]) -> None:
+    model = build() if build is exported else networks.seeded(build)
+    options = {"mean": 0.0, "std": 1.0, "zoom": False}
+    net, plain = (interactify.wrap(model, mirror=mirror, **options) for mirror in (True, False))
+    photo = networks.random_photo(64, 96)
+    own, other = (plain.session(each).result.probability for each in (photo, photo[:, ::-1].copy()))
+    session = net.session(photo)
+    logit, turned = (torch.logit(torch.from_numpy(each)) for each in (own, other[:, ::-1].copy()))
+    means = [torch.sigmoid((logit + turned) / 2).numpy(), (own + other[:, ::-1]) / 2]  # of logits, or of probabilities
+    found = session.result.probability
+    assert min(np.abs(found - mean).max() for mean in means) < 2e-5 and np.abs(found - own).max() > 1e-2
+    assert session.click(20, 30, not session.result.mask[30, 20]).satisfied
+    assert net.describe().count("encoder.0 " if build is exported else "stem 8") == 1
+    layer = net.spec.insertion_points()["A"].name
+    deeper = interactify.wrap(model, mirror=True, variables=f"scale_bias@{layer}", max_evaluations=20, **options)
+    assert deeper.session(photo).click(20, 30).evaluations > 0
+
+
+def test_a_forward_that_is_replaced_later_is_seen() -> None:
+    model = networks.seeded(networks.Plain)
+    net, photo = interactify.wrap(model, mirror=True), networks.random_photo()
+    net.session(photo)
+    forward = model.forward
+    model.forward = lambda x: forward(x) + 1  # type: ignore[method-assign]
+    expected = interactify.wrap(model, mirror=True).session(photo).result.probability
+    assert np.array_equal(net.session(photo).result.probability, expected)
 
 
 @pytest.mark.parametrize(

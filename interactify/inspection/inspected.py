@@ -1,0 +1,46 @@
+"""What is found of a model when it is wrapped: the replica that runs, its spec, and the model's state at that time."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from torch import nn
+
+from interactify.errors import ModelError
+from interactify.inspection.mirror import mirrored
+from interactify.inspection.model_state import ModelState, facts_of, written_by
+from interactify.inspection.probe import probe, ready
+from interactify.inspection.replica import replica_of, unwrapped
+from interactify.inspection.spec import Knowledge, ModelSpec
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """The replica that runs, ready for images; what was found by running it; and the model as it was."""
+
+    replica: nn.Module
+    spec: ModelSpec
+    state: ModelState
+
+
+def inspected(model: nn.Module, replica: nn.Module, known: Knowledge, given: Knowledge, mirror: bool) -> Inspected:
+    """Run a new replica of a model once.
+
+    With `mirror`, image and mirror image run in one batch; one after the other where the network takes one image only,
+    as programs exported for it do.
+
+    Raises:
+        ModelError, OptionError: as `probe`.
+    """
+    if mirror:
+        with suppress(ModelError):
+            return _run(model, mirrored(ready(replica, known)), known, given)
+        return _run(model, mirrored(ready(replica_of(model), known), at_once=False), known, given)
+    return _run(model, ready(replica, known), known, given)
+
+
+def _run(model: nn.Module, replica: nn.Module, known: Knowledge, given: Knowledge) -> Inspected:
+    before = facts_of(replica)
+    spec = probe(model, known, given, replica=replica)
+    return Inspected(replica, spec, ModelState(unwrapped(model), written_by(before, facts_of(replica))))
