@@ -1,4 +1,7 @@
-"""Which picture files are opened, decided before any of them is decoded: by their first bytes, size and pixel count."""
+"""Which picture files are opened, decided before any of them is decoded: by their first bytes, size and pixel count.
+
+TIFF files that Pillow does not know (many bands, wide integers) are opened as a session opens them, by tifffile.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,14 @@ from interactify.errors import PhotoError
 from interactify.export.files import safe_file_name
 from interactify.pictures.image_files import upright
 from interactify.pictures.picture import drawing_of, open_picture
+from interactify.pictures.tiff import array_of_tiff, extent_of_tiff, is_tiff, pillow_reads_all_of
 from interactify.pictures.value_range import ValueRange
 
 FORMATS: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_FILE_BYTES: Final = 64 * 2**20
 MAX_PIXELS: Final = 50_000_000
+MAX_VALUES: Final = 4 * MAX_PIXELS  # of all bands of a TIFF file that Pillow does not know
 MIN_SIDE: Final = 8  # pixels
 
 
@@ -30,7 +35,8 @@ def check_header(content: Path | bytes, name: str) -> str:
         name: the picture's name in errors.
 
     Raises:
-        PhotoError: too many bytes, too many or too few pixels, or none of the formats.
+        PhotoError: too many bytes, too many or too few pixels, or none of the formats; tifffile is missing for a TIFF
+            file that only it knows.
 
     >>> check_header(interactify.zoo.photos()[0].path, "cat.jpg")
     'JPEG'
@@ -46,11 +52,12 @@ def check_header(content: Path | bytes, name: str) -> str:
             width, height = opened.size
             # MPO is a JPEG with a second picture behind it, as phones save it.
             form = "JPEG" if opened.format == "MPO" else opened.format or ""
+    except Image.UnidentifiedImageError as cause:
+        if not _is_tiff(content):
+            raise _unknown(name, cause) from cause
+        (height, width), form = _size_of_tiff(content, name), "TIFF"
     except Exception as cause:  # broken headers raise nearly anything, PIL's own "too many pixels" included
-        raise PhotoError(
-            f"Expected a picture ({', '.join(FORMATS)}), got {name}, which can't be opened as one "
-            f"({type(cause).__name__}). Try to save it in one of these formats."
-        ) from cause
+        raise _unknown(name, cause) from cause
     if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE:
         raise PhotoError(
             f"Expected a picture with sides of {MIN_SIDE} pixels or more and at most {MAX_PIXELS} pixels, got {name}, "
@@ -59,15 +66,45 @@ def check_header(content: Path | bytes, name: str) -> str:
     return form
 
 
-def check_pixels(content: bytes, name: str) -> str:
-    """The same, and then decode all of its pixels, so that a truncated file is found. Raises as `check_header`."""
+def _unknown(name: str, cause: Exception) -> PhotoError:
+    return PhotoError(
+        f"Expected a picture ({', '.join(FORMATS)}), got {name}, which can't be opened as one "
+        f"({type(cause).__name__}). Try to save it in one of these formats."
+    )
+
+
+def _is_tiff(content: Path | bytes) -> bool:
+    if isinstance(content, bytes):
+        return is_tiff(content)
+    with content.open("rb") as file:
+        return is_tiff(file.read(4))
+
+
+def _size_of_tiff(content: Path | bytes, name: str) -> tuple[int, int]:
+    given = (name, content) if isinstance(content, bytes) else (str(content), None)
+    height, width, values = extent_of_tiff(*given)
+    if values > MAX_VALUES:
+        raise PhotoError(
+            f"Expected a picture of at most {MAX_VALUES} values in all bands, got {name} with {values}. Try to scale "
+            "it, or to keep the bands that the network reads."
+        )
+    return height, width
+
+
+def check_pixels(content: bytes, name: str, channels: int = 3, value_range: ValueRange | None = None) -> str:
+    """The same, and then decode all of its pixels, so that a truncated file is found. Raises as `check_header`.
+
+    With the channels of the network, and the values of photos that are black and white for it.
+    """
     form = check_header(content, name)
     try:
         with Image.open(io.BytesIO(content), formats=[form]) as opened:
             opened.load()
-            open_picture(opened)
+            open_picture(opened, value_range=value_range)
     except PhotoError:  # numbers that are no brightness, for instance
         raise
+    except Image.UnidentifiedImageError:
+        open_picture(array_of_tiff(name, channels, content), channels, value_range=value_range)
     except Exception as cause:  # decoders raise nearly anything for broken pictures
         raise PhotoError(_damaged(name, cause)) from cause
     return form
@@ -90,32 +127,42 @@ def upload_name(name: str, form: str) -> str:
     return f"{safe_file_name(stem, 'photo', max_bytes=80)}{FORMATS[form]}"
 
 
-def as_jpeg(path: Path, value_range: ValueRange | None = None) -> bytes:
+def as_jpeg(path: Path, channels: int = 3, value_range: ValueRange | None = None) -> bytes:
     """A photo as browsers show it, upright and in full size: its pixels and nothing else of the file.
 
-    With a range, its first value is black and its second white, as for the network.
+    Args:
+        path: the photo.
+        channels: of the network; of more than three the first three are drawn, as red, green and blue.
+        value_range: if given, its first value is black and its second white, as for the network.
 
     Raises:
         PhotoError: the file is not there any more, or is no picture that is opened here.
     """
     _check_file(path)
-    return _jpeg(Image.fromarray(drawing_of(path, value_range=value_range)), quality=93, subsampling=0)
+    return _jpeg(_drawing(path, channels, value_range), quality=93, subsampling=0)
 
 
-def thumbnail(path: Path, longest: int, value_range: ValueRange | None = None) -> bytes:
+def thumbnail(path: Path, longest: int, channels: int = 3, value_range: ValueRange | None = None) -> bytes:
     """The same with sides of at most `longest` pixels. For speed, a JPEG is decoded no larger than needed."""
     form = _check_file(path)
-    try:
-        with Image.open(path, formats=[form]) as image:
-            if value_range is None and (form == "JPEG" or image.mode in ("RGB", "L")):
-                image.thumbnail((longest, longest), reducing_gap=2.0)
-                return _jpeg(upright(image).convert("RGB"), quality=80, subsampling=2)
-    except Exception as cause:  # decoders raise nearly anything for broken pictures
-        raise PhotoError(_damaged(path.name, cause)) from cause
-    # Deep, transparent, with a palette, or in a range of values: as a session opens it.
-    small = Image.fromarray(drawing_of(path, value_range=value_range))
+    if pillow_reads_all_of(str(path), 3, ranged=value_range is not None):
+        try:
+            with Image.open(path, formats=[form]) as image:
+                if value_range is None and (form == "JPEG" or image.mode in ("RGB", "L")):
+                    image.thumbnail((longest, longest), reducing_gap=2.0)
+                    return _jpeg(upright(image).convert("RGB"), quality=80, subsampling=2)
+        except Exception as cause:  # decoders raise nearly anything for broken pictures
+            raise PhotoError(_damaged(path.name, cause)) from cause
+    # Deep, transparent, with a palette, of many bands, or in a range of values: as a session opens it.
+    small = _drawing(path, channels, value_range)
     small.thumbnail((longest, longest), reducing_gap=2.0)
     return _jpeg(small, quality=80, subsampling=2)
+
+
+def _drawing(path: Path, channels: int, value_range: ValueRange | None) -> Image.Image:
+    """A photo in colours or grey; a TIFF file in the network's bands, which only such files have."""
+    bands = channels if _is_tiff(path) else 3
+    return Image.fromarray(drawing_of(path, bands, value_range=value_range))
 
 
 def _check_file(path: Path) -> str:

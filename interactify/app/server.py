@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -33,6 +34,7 @@ from interactify.app.viewport import Viewport, read_viewport
 from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, OptionError, PhotoError
 from interactify.export import voc_palette
 from interactify.interactive import Interactive
+from interactify.pictures.value_range import ValueRange
 from interactify.session.session import Session
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -126,21 +128,27 @@ class App:
             }
         )
 
+    @property
+    def _opens(self) -> tuple[int, ValueRange | None]:
+        """How the network reads photos: its channels, and the values that are black and white."""
+        return self.net.spec.channels, self.net.value_range
+
     async def upload(self, request: Request) -> Response:
         name = request.query_params.get("name", "photo")[:200]
         content = await request.body()
-        return JSONResponse(_photo_json(await run_in_threadpool(self.project.upload, name, content)), 201)
+        photo = await run_in_threadpool(self.project.upload, name, content, *self._opens)
+        return JSONResponse(_photo_json(photo), 201)
 
     async def image(self, request: Request) -> Response:
         photo = self._photo(request)
-        return Response(await run_in_threadpool(as_jpeg, photo.path, self.net.value_range), media_type="image/jpeg")
+        return Response(await run_in_threadpool(as_jpeg, photo.path, *self._opens), media_type="image/jpeg")
 
     async def thumb(self, request: Request) -> Response:
         photo = self._photo(request)
         cached, modified = self._thumbs.get(photo.number), _modified_at(photo)
         if cached is None or cached[0] != modified:
-            values = self.net.value_range
-            jpeg = await to_thread.run_sync(thumbnail, photo.path, THUMBNAIL, values, limiter=self._thumb_limiter)
+            small = partial(thumbnail, photo.path, THUMBNAIL, *self._opens)
+            jpeg = await to_thread.run_sync(small, limiter=self._thumb_limiter)
             cached = self._thumbs[photo.number] = modified, jpeg
         return Response(cached[1], media_type="image/jpeg")
 

@@ -6,6 +6,7 @@ interleaved by pixel or by band, OME's are an axis of their own before Y and X.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,15 @@ _BANDS: Final = "SCQ"  # tifffile's letters for samples of a pixel, channels, an
 _BLACK_IS_ZERO, _RGB = 1, 2  # TIFF's photometric interpretations
 
 
+def is_tiff(content: bytes) -> bool:
+    r"""Whether the first four bytes of a file, or more of it, are a TIFF's.
+
+    >>> is_tiff(b"II*\0"), is_tiff(b"\x89PNG")
+    (True, False)
+    """
+    return content[:4] in _MAGIC
+
+
 def pillow_reads_all_of(path: str, channels: int, *, ranged: bool) -> bool:
     """Whether Pillow is to read a file: it is no TIFF, or one of which nothing is lost.
 
@@ -30,7 +40,7 @@ def pillow_reads_all_of(path: str, channels: int, *, ranged: bool) -> bool:
     """
     try:
         with open(path, "rb") as file:
-            if file.read(4) not in _MAGIC:
+            if not is_tiff(file.read(4)):
                 return True
         with Image.open(path) as image:
             tags = getattr(image, "tag_v2", {})
@@ -43,18 +53,19 @@ def pillow_reads_all_of(path: str, channels: int, *, ranged: bool) -> bool:
         return channels in (1, 3)
 
 
-def array_of_tiff(path: str, channels: int) -> np.ndarray:
+def array_of_tiff(path: str, channels: int, content: bytes | None = None) -> np.ndarray:
     """The picture in a TIFF file as (H, W) or (H, W, bands), in its own type.
 
     Args:
         path: of the file.
         channels: of the network: of 1 and 3, a fourth sample that is no transparency is left out; pages count as bands
             where there are as many as channels.
+        content: of the file, where it does not lie on disk; the path is its name then.
 
     Raises:
         PhotoError: tifffile is not installed, the file is damaged, too large, or holds several pictures.
     """
-    with _series(path) as series:
+    with _series(path, content) as series:
         array, axes, page = series.asarray(), series.axes, series.keyframe
         if array.shape != series.shape:
             raise ValueError(f"shape {array.shape} where {series.shape} was announced")
@@ -73,13 +84,21 @@ def array_of_tiff(path: str, channels: int) -> np.ndarray:
 
 def size_of_tiff(path: str) -> tuple[int, int]:
     """(H, W) of the picture in a TIFF file, whose values are not read. Raises as `array_of_tiff`."""
-    with _series(path) as series:
+    return extent_of_tiff(path)[:2]
+
+
+def extent_of_tiff(path: str, content: bytes | None = None) -> tuple[int, int, int]:
+    """(H, W) of the picture in a TIFF file, and how many values it has in all bands and pages; none is read.
+
+    Arguments and errors: as `array_of_tiff`.
+    """
+    with _series(path, content) as series:
         height, width = (int(series.shape[series.axes.index(axis)]) for axis in "YX")
-    return height, width
+        return height, width, int(np.prod(series.shape, dtype=np.float64))
 
 
 @contextmanager
-def _series(path: str) -> Iterator[Any]:
+def _series(path: str, content: bytes | None = None) -> Iterator[Any]:
     """The file's first picture, open; what is raised of it is a PhotoError."""
     if find_spec("tifffile") is None:
         raise PhotoError(
@@ -90,7 +109,7 @@ def _series(path: str) -> Iterator[Any]:
     import tifffile  # optional: the extra "tiff"
 
     try:
-        with _without_log(), tifffile.TiffFile(path) as file:
+        with _without_log(), tifffile.TiffFile(path if content is None else io.BytesIO(content)) as file:
             series = file.series[0]
             _check_size(path, series.shape)
             yield series

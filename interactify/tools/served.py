@@ -25,6 +25,7 @@ from interactify.interactions.gestures import Box
 from interactify.interactions.validation import number
 from interactify.interactive import Interactive
 from interactify.pictures.image_files import upright
+from interactify.pictures.tiff import is_tiff
 from interactify.predictor.candidates import expected_iou
 from interactify.predictor.photo import ObjectLogits, PromptedPhoto
 from interactify.predictor.prompts import Prompt
@@ -101,9 +102,15 @@ def image_of(data: bytes) -> tuple[Image.Image, str]:
             "one."
         ) from cause
     except Exception as cause:  # decoders raise nearly any exception on broken files
+        advice = "it may be damaged or of another format; try to save it as PNG"
+        if is_tiff(data) and isinstance(cause, Image.UnidentifiedImageError):
+            advice = (
+                "a TIFF of many bands or of a type that browsers don't show either; try PNG, or the page of "
+                "`interactify app`, which opens it"
+            )
         raise PhotoError(
-            f"Expected the bytes of a picture file (JPEG, PNG, …), got {len(data)} bytes that can't be read as one: "
-            f"{cause or type(cause).__name__}."
+            f"Expected the bytes of a picture file (JPEG, PNG, …), got {len(data)} bytes that can't be read as one "
+            f"({type(cause).__name__}): {advice}."
         ) from cause
     return image, hashlib.sha256(data).hexdigest()
 

@@ -15,6 +15,7 @@ from interactify.app.pictures import check_header, check_pixels, pictures_in, up
 from interactify.errors import OptionError, PhotoError
 from interactify.export import prepare_folder
 from interactify.export.files import safe_file_name, write_json, write_whole
+from interactify.pictures.value_range import ValueRange
 
 STATUSES: Final = ("open", "done", "skipped")
 FOLDERS: Final = ("masks", "labels", "sessions", "photos")
@@ -106,14 +107,16 @@ class Project:
                 self._write()
             return marked
 
-    def upload(self, name: str, content: bytes) -> Photo:
+    def upload(self, name: str, content: bytes, channels: int = 3, value_range: ValueRange | None = None) -> Photo:
         """Add a picture to the project; it is written to its folder, under a safe name that no other photo has.
+
+        With the channels of the network, and the values of photos that are black and white for it.
 
         Raises:
             PhotoError: the picture can't be opened here; nothing is written then.
             OptionError: the folder can't be written to.
         """
-        form = check_pixels(content, "the file")
+        form = check_pixels(content, "the file", channels, value_range)
         with self._lock:
             if len(self._photos) >= MAX_PHOTOS:
                 raise PhotoError(f"Expected at most {MAX_PHOTOS} photos. Try another folder for results: --out.")
