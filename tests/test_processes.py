@@ -4,15 +4,19 @@ import copy
 import io
 import multiprocessing
 import pickle
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
 
 import interactify
-from tests.fixtures import networks
+from interactify.errors import ModelError
+from tests.fixtures import forms, networks
 
 PHOTO = networks.random_photo(32, 48)
 OPTIONS = {"variables": "scale_bias@deep", "max_evaluations": 12, "resolution": 48, "class_names": ["thing"]}
@@ -52,6 +56,53 @@ def test_a_wrapped_network_is_copied_with_its_options(way: str) -> None:
     with torch.no_grad():
         again.unwrap().head.bias.add_(1)
     assert not np.array_equal(click(again), click(net)), "the copy has weights of its own"
+
+
+def dynamic() -> nn.Module:
+    sides = {k: 16 * torch.export.Dim(name, min=1, max=8) for k, name in ((2, "h"), (3, "w"))}
+    program = torch.export.export(forms.small(), (torch.rand(1, 3, 64, 96),), dynamic_shapes={"x": sides})
+    return program.module()
+
+
+FORMS: dict[str, Callable[[], nn.Module]] = {
+    "exported": lambda: forms.exported(64, 96).module(),
+    "exported, dynamic": dynamic,
+    "exported, two outputs": lambda: forms.exported(64, 96, networks.seeded(Two)).module(),
+    "scripted": forms.scripted,
+    "traced": forms.traced,
+}
+
+
+class Two(networks.Plain):
+    def forward(self, x: torch.Tensor) -> dict[str, Any]:
+        out = super().forward(x)
+        return {"out": out, "more": [out * 2, out.mean()]}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("way", COPIES)
+def test_networks_of_other_tools(way: str, form: str) -> None:
+    photo = networks.random_photo(64, 96)
+    net = interactify.wrap(FORMS[form](), mean=0.0, std=1.0, max_evaluations=4, zoom=False)
+    session = net.session(photo)
+    session.click(30, 20)
+    again = COPIES[way](session)
+    assert again.net.unwrap() is not net.unwrap() and again.net.spec == net.spec
+    assert again.net.describe() == net.describe()
+    assert np.array_equal(again.result.probability, session.result.probability)
+    assert np.array_equal(again.click(60, 40, False).probability, session.click(60, 40, False).probability)
+    image = torch.rand(1, 3, 64, 96)
+    for found, expected in zip(*(tree_leaves(each.net.unwrap()(image)) for each in (again, session)), strict=True):
+        assert torch.equal(found, expected)
+    twice = COPIES[way](again.net)
+    assert twice.spec == net.spec and np.array_equal(click(twice), click(net))
+
+
+def test_what_no_pickle_holds_says_so() -> None:
+    mixed = nn.Sequential(forms.scripted(), nn.Conv2d(1, 1, 1))
+    with pytest.raises(ModelError, match=r"TorchScript inside \(0\).* script all of it.*session\.save"):
+        pickle.dumps(interactify.wrap(mixed, mean=0.0, std=1.0))
 
 
 def test_a_pool_of_new_processes() -> None:

@@ -46,6 +46,9 @@ def is_exported(model: object) -> bool:
 
 def sizes_of(model: fx.GraphModule) -> Sizes:
     """The sizes that the graph was exported for."""
+    stated = vars(model).get("exported_sizes")  # of a graph from a pickle, which has no symbols
+    if isinstance(stated, Sizes):
+        return stated
     image = _image(model)
     height, width = image.shape[-2:]
     if isinstance(height, int) and isinstance(width, int):

@@ -15,6 +15,9 @@ from interactify.errors import ModelError, reason_of
 from interactify.inspection.forms import check_not_quantised, in_layers
 from interactify.inspection.held_tensors import held_in_a_graph
 
+# What is noted at the module of an exported program or of an ONNX graph: the images that it takes.
+_SIZES = ("range_constraints", "exported_sizes", "onnx_size", "onnx_size_is_baked_in")
+
 
 def replica_of(model: nn.Module) -> nn.Module:
     """Copy a model's structure and share its weights, in evaluation mode and without weight gradients.
@@ -68,7 +71,11 @@ def independent_copy_of(model: nn.Module) -> nn.Module:
         ModelError: `model` is not an `nn.Module`, or can't be copied.
     """
     _check(model)
-    return _copied(unwrapped(model), {})
+    copied = _copied(unwrapped(model), {})
+    for name in _SIZES:  # a copied graph has its operators and modules alone
+        if name in vars(unwrapped(model)):
+            setattr(copied, name, vars(unwrapped(model))[name])
+    return copied
 
 
 def _check(model: object) -> None:

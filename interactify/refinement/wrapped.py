@@ -13,6 +13,7 @@ from interactify.errors import ModelChangedError
 from interactify.inspection.model_state import ModelState
 from interactify.inspection.replica import independent_copy_of
 from interactify.inspection.spec import ModelSpec
+from interactify.models.portable import portable
 from interactify.network.network import Network
 from interactify.network.variables import Variables
 from interactify.pictures.picture import Picture, PictureLike, open_picture
@@ -103,7 +104,7 @@ class Wrapped:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The model and the options; all else is found again, since caches and locks belong to a process."""
-        return self.wrap_again, (self.model, dict(self.options))
+        return self.wrap_again, (portable(self.model), dict(self.options))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Wrapped:
         """A wrap of a copy of the model, with the same options."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +145,19 @@ def test_the_size_that_a_graph_states(baked: bool) -> None:
     assert session.click(x=20, y=30, positive=not bool(session.result.mask[30, 20])).satisfied
     if not baked:
         assert interactify.wrap(model, mean=0.0, std=1.0, resolution=64).spec.resolution == 64
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
+@pytest.mark.parametrize("resized_to", [(72, 96), (96, 128)])
+def test_sessions_are_copied_and_pickled(copied: Callable[[Any], Any], resized_to: tuple[int, int]) -> None:
+    """With the size that the graph states, which is noted at the module and not in it."""
+    session = interactify.wrap(stated(resized_to), mean=0.0, std=1.0).session(PHOTO)
+    session.click(x=20, y=30)
+    again = copied(session)
+    assert again.net.unwrap() is not session.net.unwrap() and again.net.spec == session.net.spec
+    assert np.array_equal(again.result.probability, session.result.probability)
+    assert np.array_equal(again.click(60, 40, False).probability, session.click(60, 40, False).probability)
+    assert copied(again.net).spec == session.net.spec
 
 
 def test_onnxruntime_gives_the_same_and_its_session_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import distance_transform_edt
 
 import interactify
 from interactify import Click
@@ -216,3 +218,45 @@ def test_classes_that_do_not_exclude_each_other() -> None:
         expected[:, 1:2] = step.log_odds
     differs = fresh.class_map() != expected[0].argmax(0).numpy()
     assert differs.mean() < 1e-3, "to rounding"
+
+
+def next_correction(truth: np.ndarray, found: np.ndarray, clicked: np.ndarray) -> tuple[int, int, int]:
+    """The pixel deepest inside the largest error of any class, (x, y), and its true class."""
+    depths = np.stack([distance_transform_edt((truth == k) & (found != k)) for k in range(len(NAMES))]) * ~clicked
+    label, y, x = np.unravel_index(int(depths.argmax()), depths.shape)
+    return int(x), int(y), int(label)
+
+
+@pytest.mark.parametrize("options", [{"zoom": False}, {"resolution": 48}, {"resolution": 64, "tile": 32}])
+def test_a_user_corrects_a_whole_class_map(options: dict[str, Any], tmp_path: Path) -> None:
+    """Twelve clicks, each in the largest error of any class; then all of them are undone, and a second object added."""
+    tile, net = options.get("tile"), net_of(**{key: value for key, value in options.items() if key != "tile"})
+    truth = own_classes(NET, networks.random_photo(64, 96, seed=7))
+    session, clicked = net.session(PHOTO, tile=tile), np.zeros(PHOTO.shape[:2], bool)
+    maps, right = [session.class_map()], []
+    for _ in range(12):
+        x, y, label = next_correction(truth, maps[-1], clicked)
+        clicked[y, x] = True
+        result = session.click(x, y, label=NAMES[label].partition(",")[0])
+        maps.append(agreed(session))
+        right.append((maps[-1] == truth)[clicked].mean())
+        assert result.interactions[-1] == Click(x, y, True, label) and maps[-1].shape == truth.shape
+    assert len({each.label for each in session.result.clicks}) >= 3, "clicks of several classes"
+    assert np.mean(right) > 0.9 and (maps[-1] == truth).mean() > (maps[0] == truth).mean()
+    loaded = interactify.load_session(session.save(tmp_path / "classes.npz"), net, PHOTO)
+    for each in (session, loaded):
+        for before in reversed(maps[:-1]):
+            each.undo()
+            assert np.array_equal(each.class_map(), before)
+        assert not each.can_undo
+        for after in maps[1:]:
+            each.redo()
+            assert np.array_equal(each.class_map(), after)
+    session.add_object("the car", target="car")
+    assert np.array_equal(session.class_map(), maps[0]), "an object's class map is its own"
+    session.click(x, y)
+    session.switch("object 1")
+    assert np.array_equal(session.class_map(), maps[-1])
+    session.remove(3)
+    assert len(session.interactions) == 11 and session.class_map()[y, x] in range(len(NAMES))
+    assert np.array_equal(session.undo().mask, agreed(session) == session.steps[-1].targets[0])
