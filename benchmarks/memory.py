@@ -3,7 +3,8 @@
 Each network and size has a process of its own, on the CPU with one thread. It opens sessions on photos of noise, makes
 two clicks in each, and reads the memory that belongs to the process alone (anonymous pages) before and after; freed
 memory is given back to the system before each reading. `--sessions 500` keeps that many of the embedded network in a
-list. The others have random weights: memory does not depend on them.
+list. The others have random weights: memory does not depend on them. `--networks` and `--sizes` measure some rows; the
+other rows of benchmarks/results/memory.json stay where they were measured on the same machine.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import torch
 from torch import nn
 
 import interactify
-from benchmarks.accuracy import machine
+from benchmarks.speed_measure import machine
 
 NETWORKS = ("embedded", "Unet/resnet34", "DeepLabV3Plus/resnet50")
 SIZES = (288, 512, 1024)
@@ -123,7 +124,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--row", nargs=3, metavar=("NETWORK", "SIDE", "VARIABLES"), help="one row, in this process")
     parser.add_argument("--variables", default="input", help="of the whole table")
-    parser.add_argument("--most", type=int, default=max(SIZES), help="leave out larger sizes")
+    parser.add_argument("--networks", nargs="*", choices=NETWORKS, default=NETWORKS, metavar="NETWORK")
+    parser.add_argument("--sizes", nargs="*", type=int, default=SIZES, metavar="SIDE")
     parser.add_argument("--sessions", type=int, help="keep that many sessions in a list")
     arguments = parser.parse_args()
     if arguments.row:
@@ -133,13 +135,26 @@ def main() -> None:
     if arguments.sessions:
         print(json.dumps(many(arguments.sessions)))
         return
-    rows = []
-    for name in NETWORKS:
-        for side in (each for each in SIZES if each <= arguments.most):
+    torch.set_num_threads(1)  # as each row does, for the machine's description
+    rows = kept_rows()
+    for name in arguments.networks:
+        for side in arguments.sizes:
             command = [sys.executable, "-m", "benchmarks.memory", "--row", name, str(side), arguments.variables]
-            rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-            print(rows[-1], flush=True)
-            RESULTS.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+            row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            print(row, flush=True)
+            rows[name, side, arguments.variables] = row
+            ordered = sorted(rows.values(), key=lambda each: (NETWORKS.index(each["network"]), each["side"]))
+            RESULTS.write_text(json.dumps({"machine": machine(), "rows": ordered}, indent=1) + "\n")
+
+
+def kept_rows() -> dict[tuple[str, int, str], dict[str, Any]]:
+    """The rows that were measured on this machine with these versions, by network, side and variables."""
+    if not RESULTS.exists():
+        return {}
+    found, here = json.loads(RESULTS.read_text()), machine()
+    if any(found["machine"].get(key) != value for key, value in here.items() if key not in ("date", "memory_gib")):
+        return {}
+    return {(row["network"], row["side"], row["variables"]): row for row in found["rows"]}
 
 
 if __name__ == "__main__":
