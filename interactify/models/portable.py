@@ -80,8 +80,8 @@ class _Graph:
                 graph.erase_node(node)
             elif isinstance(node.target, torch._ops.HigherOrderOperator):
                 raise _refused(f"an exported program with branches or loops ({node.target})", "export it without them")
-        # The nodes themselves go through fx, which writes them as code and traces that.
-        stacks = [_stack(node) for node in graph.nodes]
+        # The nodes themselves go through fx, which writes them as code and traces that: calls keep their order.
+        stacks = [_stack(node) for node in graph.nodes if node.op.startswith("call_")]
         shape = next(node for node in graph.nodes if node.op == "placeholder").meta["val"].shape
         example = tuple(side if isinstance(side, int) else 64 for side in shape)
         for node in graph.nodes:
@@ -108,13 +108,15 @@ def _graph_from(
 
     Args:
         module: the graph, as fx pickles it.
-        stacks: of each node, the modules that it came from.
+        stacks: of each call, the modules that it came from.
         example: the shape of an image that it takes.
         structure: of what it takes and returns; None for tensors.
         sizes: the images that it takes.
     """
-    for node, stack in zip(module.graph.nodes, stacks, strict=True):
+    calls = (node for node in module.graph.nodes if node.op.startswith("call_"))
+    for node, stack in zip(calls, stacks, strict=True):
         node.meta["nn_module_stack"] = stack
+    for node in module.graph.nodes:
         if node.op == "placeholder":
             node.meta["val"] = torch.empty(example, device="meta")
     if structure is not None:

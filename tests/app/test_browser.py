@@ -13,6 +13,7 @@ from PIL import Image
 
 import interactify
 from interactify import zoo
+from interactify.refinement.result import Result, Unsatisfied
 from tests.fixtures.browser import SLOW, driver, serving  # first: it skips this module where there is no browser
 from tests.fixtures.served import Command, served
 
@@ -187,6 +188,44 @@ def test_touch_zoom_and_a_tablet(tab, folder, shots):
         driver.expect(page.page.locator("#zoom")).to_have_text(zoom)
         page.wait_for_interactions(1)
         page.page.screenshot(path=shots / "tablet.png")
+
+
+SHOWN = """element => {
+  const text = document.createRange();
+  text.selectNodeContents(element);
+  const { left, top, right, bottom } = text.getBoundingClientRect();
+  let shown = right - left > 0 && left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight;
+  for (let outer = element; outer && shown; outer = outer.parentElement) {
+    const { overflowX, overflowY } = getComputedStyle(outer);
+    const box = outer.getBoundingClientRect();
+    if (overflowX !== "visible") shown &&= left >= box.left - 1 && right <= box.right + 1;
+    if (overflowY !== "visible") shown &&= top >= box.top - 1 && bottom <= box.bottom + 1;
+  }
+  return shown;
+}"""
+
+
+@pytest.mark.parametrize("classes", [1, 4, 40])
+def test_the_whole_reason_why_a_click_is_not_satisfied_is_shown(tab, folder, shots, monkeypatch, classes):
+    why = (
+        "200 evaluations, all that max_evaluations allows, were not enough at "
+        "encoder.blocks.stage4.unit3.attention.projection.convolution; the best that was found is shown"
+    )
+    unsatisfied = property(lambda result: tuple(Unsatisfied(each, 0.02, why) for each in result.interactions))
+    monkeypatch.setattr(Result, "unsatisfied", unsatisfied)
+    with serving(folder, classes=classes) as address:
+        page = tab(address)
+        for k, place in enumerate(((0.5, 0.45), (0.3, 0.3), (0.6, 0.7))):
+            page.click(*place)
+            page.wait_for_interactions(k + 1)
+        page.page.screenshot(path=shots / f"reason-{classes}.png")
+        reasons = page.page.locator("#interactions .reason")
+        assert reasons.all_inner_texts() == [f"2% likely: {why}"] * 3
+        assert reasons.first.evaluate(SHOWN), "of the latest click, without scrolling"
+        for reason in reasons.all():
+            reason.scroll_into_view_if_needed()
+            assert reason.evaluate(SHOWN)
+        driver.expect(page.page.locator("#objects li").first).to_be_attached()
 
 
 MEASURE = """async () => {
