@@ -31,6 +31,7 @@ class Exported:
             family="exported by torch.export",
             divisor=sizes.divisor,
             smallest=sizes.smallest,
+            fixed=False,  # whatever the sizes are that are tried
             resolution=sizes.largest if sizes.largest is not None and sizes.largest < 1024 else None,
         )
 

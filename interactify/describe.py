@@ -117,11 +117,10 @@ def spec_text(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     """The text: what was found out, and the lines about the options."""
     lines = [model_name + (f" ({spec.family})" if spec.family else "")]
     if spec.stem:
-        calls = ", ".join(
-            f"{call.module or 'the network itself'} {'×'.join(map(str, call.weight))}" for call in spec.stem[:3]
-        )
-        more = f" and {len(spec.stem) - 3} more" if len(spec.stem) > 3 else ""
-        lines.append(f"  stem        {calls}{more} (reads the image; found by running the network)")
+        calls = [f"{call.module or 'the network itself'} {'×'.join(map(str, call.weight))}" for call in spec.stem]
+        named = list(dict.fromkeys(calls))  # one that runs twice, as on image and mirror image, is one
+        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        lines.append(f"  stem        {', '.join(named[:3])}{more} (reads the image; found by running the network)")
     else:
         lines.append("  stem        none found: variables 'maps' and 'kernels' need stem='…'; 'input' does not")
     if spec.used_again:

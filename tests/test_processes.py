@@ -59,7 +59,7 @@ def test_a_wrapped_network_is_copied_with_its_options(way: str) -> None:
 
 
 def dynamic() -> nn.Module:
-    sides = {k: 16 * torch.export.Dim(name, min=1, max=8) for k, name in ((2, "h"), (3, "w"))}
+    sides = {k: 16 * torch.export.Dim(name, min=1, max=20) for k, name in ((2, "h"), (3, "w"))}
     program = torch.export.export(forms.small(), (torch.rand(1, 3, 64, 96),), dynamic_shapes={"x": sides})
     return program.module()
 
@@ -89,7 +89,8 @@ def test_networks_of_other_tools(way: str, form: str) -> None:
     session.click(30, 20)
     again = COPIES[way](session)
     assert again.net.unwrap() is not net.unwrap() and again.net.spec == net.spec
-    assert again.net.describe() == net.describe()
+    own, other = (each.describe().splitlines() for each in (net, again.net))
+    assert own[1:] == other[1:] and (own[0] == other[0] or form == "traced")  # whose class torch renames
     assert np.array_equal(again.result.probability, session.result.probability)
     assert np.array_equal(again.click(60, 40, False).probability, session.click(60, 40, False).probability)
     image = torch.rand(1, 3, 64, 96)

@@ -188,7 +188,7 @@ class OpenPhoto:
     def _open(self) -> Session:
         """The session as it was left, or a new one."""
         try:
-            check_header(self.photo.path, self.photo.name)
+            check_header(self.photo.path, self.photo.name, self.net.spec.channels)
         except OSError as cause:
             raise PhotoError(f"{self.photo.name} can't be opened ({cause.strerror}). Was it moved?") from cause
         session, has_unsaved = self._stored.restore()

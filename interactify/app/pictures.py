@@ -27,12 +27,13 @@ MAX_VALUES: Final = 4 * MAX_PIXELS  # of all bands of a TIFF file that Pillow do
 MIN_SIDE: Final = 8  # pixels
 
 
-def check_header(content: Path | bytes, name: str) -> str:
+def check_header(content: Path | bytes, name: str, channels: int = 3) -> str:
     """Check a picture by its size and header, without decoding it; returns its format, one of `FORMATS`.
 
     Args:
         content: the file, or its bytes.
         name: the picture's name in errors.
+        channels: of the network. For other numbers than 1 and 3, TIFF files are opened with all their bands.
 
     Raises:
         PhotoError: too many bytes, too many or too few pixels, or none of the formats; tifffile is missing for a TIFF
@@ -55,9 +56,11 @@ def check_header(content: Path | bytes, name: str) -> str:
     except Image.UnidentifiedImageError as cause:
         if not _is_tiff(content):
             raise _unknown(name, cause) from cause
-        (height, width), form = _size_of_tiff(content, name), "TIFF"
+        form = ""
     except Exception as cause:  # broken headers raise nearly anything, PIL's own "too many pixels" included
         raise _unknown(name, cause) from cause
+    if not form or (form == "TIFF" and channels not in (1, 3)):
+        (height, width), form = _size_of_tiff(content, name), "TIFF"
     if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE:
         raise PhotoError(
             f"Expected a picture with sides of {MIN_SIDE} pixels or more and at most {MAX_PIXELS} pixels, got {name}, "
@@ -96,17 +99,20 @@ def check_pixels(content: bytes, name: str, channels: int = 3, value_range: Valu
 
     With the channels of the network, and the values of photos that are black and white for it.
     """
-    form = check_header(content, name)
-    try:
-        with Image.open(io.BytesIO(content), formats=[form]) as opened:
-            opened.load()
-            open_picture(opened, value_range=value_range)
-    except PhotoError:  # numbers that are no brightness, for instance
-        raise
-    except Image.UnidentifiedImageError:
-        open_picture(array_of_tiff(name, channels, content), channels, value_range=value_range)
-    except Exception as cause:  # decoders raise nearly anything for broken pictures
-        raise PhotoError(_damaged(name, cause)) from cause
+    form = check_header(content, name, channels)
+    if form != "TIFF" or channels in (1, 3):
+        try:
+            with Image.open(io.BytesIO(content), formats=[form]) as opened:
+                opened.load()
+                open_picture(opened, value_range=value_range)
+            return form
+        except PhotoError:  # numbers that are no brightness, for instance
+            raise
+        except Image.UnidentifiedImageError:  # a TIFF that only tifffile knows
+            pass
+        except Exception as cause:  # decoders raise nearly anything for broken pictures
+            raise PhotoError(_damaged(name, cause)) from cause
+    open_picture(array_of_tiff(name, channels, content), channels, value_range=value_range)
     return form
 
 
@@ -138,13 +144,13 @@ def as_jpeg(path: Path, channels: int = 3, value_range: ValueRange | None = None
     Raises:
         PhotoError: the file is not there any more, or is no picture that is opened here.
     """
-    _check_file(path)
+    _check_file(path, channels)
     return _jpeg(_drawing(path, channels, value_range), quality=93, subsampling=0)
 
 
 def thumbnail(path: Path, longest: int, channels: int = 3, value_range: ValueRange | None = None) -> bytes:
     """The same with sides of at most `longest` pixels. For speed, a JPEG is decoded no larger than needed."""
-    form = _check_file(path)
+    form = _check_file(path, channels)
     if pillow_reads_all_of(str(path), 3, ranged=value_range is not None):
         try:
             with Image.open(path, formats=[form]) as image:
@@ -165,10 +171,10 @@ def _drawing(path: Path, channels: int, value_range: ValueRange | None) -> Image
     return Image.fromarray(drawing_of(path, bands, value_range=value_range))
 
 
-def _check_file(path: Path) -> str:
+def _check_file(path: Path, channels: int) -> str:
     """The format of a photo that was there when the project was opened; raises as `check_header`."""
     try:
-        return check_header(path, path.name)
+        return check_header(path, path.name, channels)
     except OSError as cause:
         raise PhotoError(f"{path.name} can't be opened ({cause.strerror}). Was it moved?") from cause
 

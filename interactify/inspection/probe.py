@@ -240,7 +240,7 @@ def _run(replica: nn.Module, like: Tensor, knowledge: Knowledge, known: int | No
                     extended = True
                     sizes += [each for each in more_sizes(knowledge, replica, failures) if each not in sizes]
                 continue
-            alone = size not in first or size[0] == size[1]
+            alone = knowledge.fixed is not False and (size not in first or size[0] == size[1])
             return replace(run, fixed=alone and not _takes_other_sizes(replica, run.image))
     # The first that is not about a wrong guess of the channels, if there is one.
     telling = next((k for k, (_, cause) in enumerate(failures) if "channels" not in str(cause)), 0)

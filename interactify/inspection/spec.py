@@ -38,7 +38,8 @@ class Knowledge:
         bgr: whether the channels are in the order blue, green, red.
         resolution: longest side of a photo in network pixels.
         fit: how a photo is brought to that size: "letterbox" keeps its aspect ratio, "squash" makes it a square.
-        fixed: whether the network accepts squares of `resolution` pixels only.
+        fixed: whether the network accepts squares of `resolution` pixels only; False where it is known to accept
+            others, None where running it tells.
         exact: (H, W) of the only images that the network accepts, where they are no squares.
         divisor: what height and width must be divisible by.
         smallest: the least height and width, in network pixels.

@@ -75,6 +75,7 @@ class _Graph:
         graph = copy.deepcopy(self.module.graph)
         structure = getattr(graph._codegen, "pytree_info", None)
         graph.set_codegen(fx.graph.CodeGen())
+        graph._tracer_cls = None  # that of torch.export can't trace by itself
         for node in list(graph.nodes):
             if node.op == "call_module" and not node.users:  # the check of the sizes, which is a function of torch's
                 graph.erase_node(node)

@@ -242,9 +242,9 @@ class Suffix:
         """Keep the tapes in the cache, with what they hold beside the network's weights and the image."""
         shared = {_pointer(tensor) for tensor in (*self.network.weights, *self.runtime.suffixes.frozen.tensors())}
         shared.add(_pointer(self.image))
-        sizes = tapes.recorded.sizes()
+        sizes = (tapes.lowered or tapes.recorded).sizes()  # after the self-check only this one is left
         self._held = sum(size for pointer, size in sizes.items() if pointer not in shared)
-        sizes |= {} if tapes.lowered is None else tapes.lowered.sizes()
+        sizes |= tapes.recorded.sizes()
         size = sum(size for pointer, size in sizes.items() if pointer not in shared)
         self._tapes.put(tapes, size, self.image.device)
 

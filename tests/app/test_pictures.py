@@ -92,13 +92,16 @@ def test_a_picture_with_values_that_are_no_brightness_is_refused():
         check_pixels(content.getvalue(), "depth.tif")
 
 
+CONTIGUOUS = {"photometric": "minisblack", "planarconfig": "contig"}
+
+
 def test_tiff_files_that_pillow_does_not_know_are_opened_as_a_session_opens_them(tmp_path: Path):
     """Five bands of 12 bits, which browsers see as red, green and blue of the first three."""
     tifffile = pytest.importorskip("tifffile")
     row, column = np.mgrid[:300, :600]
     bands = np.stack([row * 10, column * 6, 3000 - row * 10, row, column], -1).astype(np.uint16)
     path, options = tmp_path / "scene.tif", (5, (0, 4095))
-    tifffile.imwrite(path, bands, photometric="minisblack", planarconfig="contig")
+    tifffile.imwrite(path, bands, **CONTIGUOUS)
     with pytest.raises(Image.UnidentifiedImageError):
         Image.open(path)
     assert check_header(path, "scene.tif") == "TIFF" == check_header(path.read_bytes(), "scene.tif")
@@ -108,6 +111,10 @@ def test_tiff_files_that_pillow_does_not_know_are_opened_as_a_session_opens_them
     assert sent.shape == (300, 600, 3) and np.abs(sent - expected).mean() < 1.5
     small = Image.open(io.BytesIO(thumbnail(path, 160, *options)))
     assert small.size == (160, 80) and np.abs(np.asarray(small)[40, 80] - expected[150, 300]).max() < 6
+    small = tmp_path / "pages.tif"  # Pillow knows the first page alone
+    tifffile.imwrite(small, np.moveaxis(bands, -1, 0), photometric="minisblack", metadata=None)
+    assert check_pixels(small.read_bytes(), "pages.tif", *options) == "TIFF"
+    assert as_jpeg(small, *options) == as_jpeg(path, *options) and thumbnail(small, 160, *options)
     with pytest.raises(PhotoError, match="5"):  # a network of three channels can't read it, and says so
         check_pixels(path.read_bytes(), "scene.tif")
     with pytest.raises(PhotoError, match="Expected a readable TIFF"):
@@ -116,7 +123,7 @@ def test_tiff_files_that_pillow_does_not_know_are_opened_as_a_session_opens_them
 
 def test_a_tiff_of_more_values_than_are_opened_is_refused_by_its_header(tmp_path: Path, monkeypatch):
     tifffile = pytest.importorskip("tifffile")
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 20, 7), np.uint16), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 20, 7), np.uint16), **CONTIGUOUS)
     monkeypatch.setattr("interactify.app.pictures.MAX_VALUES", 2000)
     with pytest.raises(PhotoError, match="2000 values in all bands"):
         check_header(tmp_path / "a.tif", "a.tif")
@@ -124,7 +131,7 @@ def test_a_tiff_of_more_values_than_are_opened_is_refused_by_its_header(tmp_path
 
 def test_without_tifffile_its_files_are_refused_with_the_extra(tmp_path: Path, monkeypatch):
     tifffile = pytest.importorskip("tifffile")
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 20, 7), np.uint16), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 20, 7), np.uint16), **CONTIGUOUS)
     monkeypatch.setattr("interactify.pictures.tiff.find_spec", lambda name: None)
     with pytest.raises(PhotoError, match=r"needs tifffile.*\.\[tiff\]"):
         check_header(tmp_path / "a.tif", "a.tif")

@@ -105,6 +105,13 @@ def test_limits_of_dynamic_sizes(step: int) -> None:
     assert np.abs(probability(net) - expected).max() < 1e-5
 
 
+def test_a_largest_size_below_those_that_are_tried_first_is_no_only_size() -> None:
+    net = interactify.wrap(dynamic(16, least=32, most=128), **forms.OPTIONS)
+    assert (net.spec.smallest, net.spec.resolution, net.spec.divisor, net.spec.exact) == (32, 128, 16, None)
+    assert net.network.view((64, 96)).network_size == (96, 128), "and not 128 × 128"
+    assert "always" not in net.describe()
+
+
 def test_several_images_or_inputs_are_refused_with_the_way_out() -> None:
     batch = torch.export.export(forms.small(), (torch.rand(2, 3, 64, 64),)).module()
     with pytest.raises(ModelError, match="one image"):

@@ -89,10 +89,10 @@ def test_networks_of_one_image_and_maps_in_other_orders(build: Callable[[], nn.M
     photo = networks.random_photo(64, 96)
     own, other = (plain.session(each).result.probability for each in (photo, photo[:, ::-1].copy()))
     session = net.session(photo)
-    logit, turned = (torch.logit(torch.from_numpy(each)) for each in (own, other[:, ::-1].copy()))
+    logit, turned = (torch.logit(torch.tensor(each)) for each in (own, other[:, ::-1].copy()))
     means = [torch.sigmoid((logit + turned) / 2).numpy(), (own + other[:, ::-1]) / 2]  # of logits, or of probabilities
     found = session.result.probability
-    assert min(np.abs(found - mean).max() for mean in means) < 2e-5 and np.abs(found - own).max() > 1e-2
+    assert min(np.abs(found - mean).max() for mean in means) < 2e-5 and np.abs(found - own).max() > 3e-3
     assert session.click(20, 30, not session.result.mask[30, 20]).satisfied
     assert net.describe().count("encoder.0 " if build is exported else "stem 8") == 1
     layer = net.spec.insertion_points()["A"].name

@@ -64,7 +64,7 @@ def test_a_mask_of_one_value_is_empty_or_full(value):
         (np.array([[0, 1]]), r"Try mask > 0\."),
         (np.array([[0.2, 1.0]]), r"Try mask > 0\.5"),
         (csr_array(CUP), r"mask\.toarray\(\)"),
-        (np.ma.masked_array(CUP, mask=CUP), r"without masked pixels, got 15 .* filled\(0\)"),
+        (np.ma.masked_array(CUP, mask=CUP), r"without masked pixels, got 15 .* mask\.filled\(0\)"),
     ],
 )
 def test_any_other_mask_is_refused_with_what_to_write(tmp_path, mask, says):
@@ -77,11 +77,11 @@ def test_any_other_mask_is_refused_with_what_to_write(tmp_path, mask, says):
 def test_masked_pixels_of_labels_probabilities_and_first_masks_are_refused():
     hidden = np.ma.masked_array(np.zeros((2, 2), np.uint8), mask=[[True, False], [False, False]])
     for check in (checked_labels, lambda values: checked_probability(values / 9.0)):
-        with pytest.raises(OptionError, match="got 1 of them"):
+        with pytest.raises(OptionError, match="got 1 masked values"):
             check(hidden)
-    with pytest.raises(InteractionError, match="got 1 of them"):
+    with pytest.raises(InteractionError, match="got 1 masked values"):
         checked(Mask(hidden), (2, 2))
-    with pytest.raises(InteractionError, match="got 1 of them"):
+    with pytest.raises(InteractionError, match="got 1 masked values"):
         Mask(hidden).to_json()
 
 
