@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from math import isqrt
@@ -10,7 +11,7 @@ import torch
 
 from interactify.inspection.activation import PROBABILITIES
 from interactify.inspection.outputs import OutputSpec
-from interactify.inspection.probe import noise_image
+from interactify.inspection.probe import KNOWN, noise_image
 from interactify.inspection.replica import unwrapped
 from interactify.inspection.spec import ModelSpec
 from interactify.refinement.wrapped import Wrapped
@@ -21,18 +22,18 @@ from interactify.runtime.suffix import Suffix
 def describe(net: Wrapped) -> str:
     """See `Interactive.describe`."""
     why = {
-        "input": "moves the image itself: the best measured for networks never trained for clicks",
+        "input": "moves the image itself; the best measured for networks never trained for clicks",
         "maps": "moves interaction maps read through the first convolution's own kernels",
         "kernels": "moves zero-weighted kernels over maps of the clicks",
     }
     chosen = [
-        f"variables   {net.variables.name}: {why.get(net.variables.name, 'as asked for')}",
+        f"variables   {net.variables.name} ({why.get(net.variables.name, 'as asked for')})",
         f"energy      {net.energy.name}, inertia {net.energy.inertia:g}",
         f"solver      {net.solver}, at most {net.max_evaluations} evaluations a click",
         *_click_lines(net),
         *([f"run         {how}"] if (how := net.runtime.executor.text(net.spec.device.type)) else []),
         *([f"precision   autocast to {str(cast).split('.')[-1]}"] if (cast := net.network.autocast) else []),
-        f"follows     {net.propagation}",
+        f"propagation {net.propagation}",
         f"target      {_target_text(net)}",
         *(["mirror      the mean of the image's maps and its mirror image's"] if net.options["mirror"] else []),
         *([f"values      {low_high[0]:g} is black, {low_high[1]:g} white"] if (low_high := net.value_range) else []),
@@ -55,7 +56,7 @@ def _click_lines(net: Wrapped) -> list[str]:
     memory = f"{_megabytes(suffix.bytes_kept / pixels)} for each megapixel that the network sees"
     if suffix.shared and suffix.bytes_made:
         side = isqrt(ROOM * pixels // suffix.bytes_made)
-        memory += f"; up to {side}×{side} pixels the last pass too ({_megabytes(ROOM / 1e6)} at most)"
+        memory += f"; up to {side}×{side} pixels, its last pass too ({_megabytes(ROOM / 1e6)} at most)"
     return ["click runs  only what depends on the variables", f"memory      {memory}"]
 
 
@@ -81,8 +82,7 @@ def _target_text(net: Wrapped) -> str:
 
 def _output_text(output: OutputSpec) -> str:
     """Where the map is, what it contains, how that is known, and its size."""
-    where = f"at {output.name!r} " if output.name else ""
-    size = "input size" if output.scale == 1 else f"{output.scale:.3g} × input size"
+    where = f"at {output.name!r}: " if output.name else ""
     kinds = {
         "none": "logits",
         "sigmoid-logits": "logits (a sigmoid for each class)",
@@ -93,64 +93,102 @@ def _output_text(output: OutputSpec) -> str:
     if output.activation in PROBABILITIES:
         undone = ", read before it" if output.bypassed else ", undone numerically"
     order = "; channels last" if output.channels_last else ""
-    return f"{where}{kinds[output.activation]}{undone}; {output.sure}; {size}{order}"
+    return f"{where}{kinds[output.activation]}{undone}; {output.sure}; {_scale_text(output.scale)}{order}"
+
+
+def _scale_text(scale: float) -> str:
+    """The size of a map, by its width over the image's.
+
+    >>> _scale_text(1.0), _scale_text(0.25), _scale_text(0.03125), _scale_text(0.506)
+    ('input size', '1/4 of the input size', '1/32 of the input size', '0.506 × input size')
+    """
+    if scale == 1:
+        return "input size"
+    part = round(1 / scale)
+    return f"1/{part} of the input size" if part > 1 and scale * part == 1 else f"{scale:.3g} × input size"
 
 
 def _classes_text(spec: ModelSpec) -> str:
     """The classes' names, and whether a pixel has one of them or may have several."""
-    names, output = spec.class_names, spec.output
+    output = spec.output
     if output.classes == 1:
         return " (one logit: object or not)"
-    named = f": {', '.join(names[:4])}{', …' if len(names) > 4 else ''}" if names else ""
+    names = [_short(name) for name in spec.class_names[:4]]
+    named = f": {', '.join(names)}{', …' if len(spec.class_names) > 4 else ''}" if names else ""
     if not output.exclusive:
         return f"{named} (a pixel may have several)"
-    stated = output.activation == "softmax" or output.sure == "as given"
+    stated = output.activation == "softmax" or output.sure in ("as given", KNOWN)
     return named + ("" if stated else " (a pixel has one; activation='sigmoid-logits' if it may have several)")
 
 
+def _short(name: str) -> str:
+    """A class's name without its synonyms, which ImageNet's have: "tench, Tinca tinca" is a tench."""
+    return name.partition(",")[0]
+
+
 def _wrapped(label: str, text: str) -> list[str]:
-    """The lines of a long text, after its label."""
-    return textwrap.wrap(text, 120, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14, break_on_hyphens=False)
+    """The lines of a text, after its label."""
+    return textwrap.wrap(
+        text, 120, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14, break_on_hyphens=False,
+        break_long_words=False,
+    )  # fmt: skip
+
+
+def _shaped(name: str, shape: Sequence[int]) -> str:
+    """A layer with the shape of its map or weights. The colon keeps them apart where the name is a number."""
+    return f"{name or 'the network itself'}: {'×'.join(map(str, shape))}"
 
 
 def spec_text(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     """The text: what was found out, and the lines about the options."""
     lines = [model_name + (f" ({spec.family})" if spec.family else "")]
     if spec.stem:
-        calls = [f"{call.module or 'the network itself'} {'×'.join(map(str, call.weight))}" for call in spec.stem]
-        named = list(dict.fromkeys(calls))  # one that runs twice, as on image and mirror image, is one
+        # One that runs twice, as on image and mirror image, is one.
+        named = list(dict.fromkeys(_shaped(call.module, call.weight) for call in spec.stem))
         more = f" and {len(named) - 3} more" if len(named) > 3 else ""
-        lines.append(f"  stem        {', '.join(named[:3])}{more} (reads the image; found by running the network)")
+        lines += _wrapped("stem", f"{', '.join(named[:3])}{more} (reads the image; found by running the network)")
     else:
         lines.append("  stem        none found: variables 'maps' and 'kernels' need stem='…'; 'input' does not")
     if spec.used_again:
         lines.append(f"  image       also used by {', '.join(spec.used_again[:3])}")
     output = spec.output
-    lines.append(f"  output      {_output_text(output)}")
+    lines += _wrapped("output", _output_text(output))
     if output.others:
-        lines += _wrapped("also", f"{', '.join(output.others)} (other maps it returns; output=… takes one)")
+        others = ", ".join(re.sub(r" (?=\S+$)", ": ", other) for other in output.others)
+        lines += _wrapped("also", f"{others} (other maps it returns; output=… takes one)")
     for doubt in output.doubts:
         lines += _wrapped("guess", doubt)
-    lines.append(f"  classes     {output.classes}{_classes_text(spec)}")
-    for letter, layer in spec.insertion_points().items():
-        at = f"for {spec.probed[0]}×{spec.probed[1]} pixels"
-        lines.append(f"  point {letter}     {layer.name} {'×'.join(map(str, layer.shape))} {at}")
+    lines += _wrapped("classes", f"{output.classes}{_classes_text(spec)}")
+    points = spec.insertion_points()
+    lines += [f"  point {letter}     {_shaped(layer.name, layer.shape)}" for letter, layer in points.items()]
+    if points:
+        size = f"{spec.probed[0]}×{spec.probed[1]}"
+        lines.append(f"              (where variables='scale_bias@{min(points)}' acts; maps of an image of {size})")
     numbers = (f"{'/'.join(f'{v:.3g}' for v in values)}" for values in (spec.mean, spec.std))
     order = " in the order blue, green, red" if spec.bgr else ""
-    lines.append(f"  input       {spec.channels} channels{order}, mean {next(numbers)}, std {next(numbers)}")
+    channels = f"{spec.channels} channel{'' if spec.channels == 1 else 's'}"
+    lines.append(f"  input       {channels}{order}, mean {next(numbers)}, std {next(numbers)}")
     lines.append(f"              ({spec.normalisation})")
     if spec.stride is not None:
         lines.append(f"  stride      {spec.stride} at the deepest map")
+    lines += _wrapped("size", _size_text(spec))
+    for line in chosen:
+        lines += _wrapped(line[:12].rstrip(), line[12:])
+    return "\n".join(lines)
+
+
+def _size_text(spec: ModelSpec) -> str:
+    """At which size the network sees a photo, and what that is padded to."""
+    if spec.exact is not None:
+        return f"as large as fits, padded to {spec.exact[0]}×{spec.exact[1]}, always"
     longest = f"longest side {spec.resolution}" if spec.resolution else "photo's own size up to 1024"
-    padded = f"multiples of {spec.divisor}" + (f", at least {spec.smallest}" if spec.smallest > 1 else "")
     if spec.fit == "squash":
         longest = f"squashed to {spec.resolution}×{spec.resolution}"
+    if spec.divisor == 1 and spec.smallest == spec.resolution:
+        return f"{longest}, padded to {spec.smallest}×{spec.smallest}, always"
+    padded = f"padded to multiples of {spec.divisor}" if spec.divisor > 1 else "not padded"
+    if spec.smallest > 1:
+        padded += f", at least {spec.smallest}"
     if spec.divisor_assumed:
         padded += " (assumed, since most networks accept it: divisor=… for less)"
-    if spec.divisor == 1 and spec.smallest == spec.resolution:
-        padded = f"{spec.smallest}×{spec.smallest}, always"
-    if spec.exact is not None:
-        longest, padded = "as large as fits", f"{spec.exact[0]}×{spec.exact[1]}, always"
-    lines.append(f"  size        {longest}, padded to {padded}")
-    lines.extend(f"  {line}" for line in chosen)
-    return "\n".join(lines)
+    return f"{longest}, {padded}"

@@ -221,16 +221,16 @@ def test_the_fused_map_is_found_wherever_it_stands(order: Any, path: tuple[Any, 
 
 def test_describe_says_which_map_and_how_sure() -> None:
     text = interactify.wrap(networks.seeded(awkward.U2)).describe()
-    assert "at '0' probabilities (sigmoid), read before it; seen while it ran; input size" in text
-    others = ", ".join(f"{k} 1×128×160" for k in range(1, 7))
+    assert "at '0': probabilities (sigmoid), read before it; seen while it ran; input size" in text
+    others = ", ".join(f"{k}: 1×128×160" for k in range(1, 7))
     assert f"also {others} (other maps it returns; output=… takes one)" in " ".join(text.split())
     assert "guess" not in text
     given = interactify.wrap(networks.seeded(awkward.U2), output=2, activation="none").describe()
-    assert "at '2' logits; as given" in given
+    assert "at '2': logits; as given" in given
     judged = interactify.wrap(networks.seeded(shaped(lambda z: (torch.tanh(z) + 1) / 2))).describe()
     assert "probabilities (sigmoid), undone numerically; judged by its values, which are all in [0, 1]" in judged
     plain = interactify.wrap(networks.seeded(lambda: awkward.DeeplySupervised())).describe()
-    assert "at '3' logits; " in plain
+    assert "at '3': logits; " in plain
 
 
 SATURATING: dict[str, tuple[Callable[[Tensor], Tensor], int, bool]] = {

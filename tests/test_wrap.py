@@ -181,8 +181,8 @@ def test_describe() -> None:
     )
     lines = {line.split()[0]: line for line in net.describe().splitlines()[1:]}
     assert net.describe().splitlines()[0] == "Plain"
-    assert "stem 8×3×3×3" in lines["stem"] and "logits" in lines["output"] and "3" in lines["classes"]
-    points = [line for line in net.describe().splitlines() if "point" in line]
+    assert "stem: 8×3×3×3" in lines["stem"] and "logits" in lines["output"] and "3" in lines["classes"]
+    points = [line for line in net.describe().splitlines() if line.startswith("  point")]
     assert [line.split()[1] for line in points] == list(net.spec.insertion_points())
     for line, layer in zip(points, net.spec.insertion_points().values(), strict=True):
         assert layer.name in line and "×".join(map(str, layer.shape)) in line

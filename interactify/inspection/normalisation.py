@@ -80,18 +80,28 @@ def assumption(spec: ModelSpec, name: str) -> str:
     """What to tell the user of a network called `name` where nothing states its normalisation; "" where it is known."""
     if not spec.normalisation_is_assumed:
         return ""
-    mean, std = (repr(tuple(float(f"{value:.4g}") for value in values)) for values in (spec.mean, spec.std))
+    mean, std = (_written(values) for values in (spec.mean, spec.std))
     if (spec.mean, spec.std) == IMAGENET:
-        what = "ImageNet's mean and deviation"
+        what = "ImageNet's mean and deviation as the normalisation"
     elif not any(spec.mean) and set(spec.std) == {1.0}:
-        what = "pixels in [0, 1] as they are"
+        what = "pixels in [0, 1], not normalised, as the input"
     else:
-        what = "what is usual in its family"
+        what = "what is usual in its family as the normalisation"
     return (
-        f"Assumed {what} as the normalisation of {name}: nothing states it, and with a wrong one masks are much worse. "
+        f"Assumed {what} of {name}: nothing states it, and with a wrong one masks are much worse. "
         f"Write mean={mean}, std={std} in wrap() (--mean, --std) if this is right, or what is right. "
         "net.check_normalisation(photos) (interactify inspect --photos FOLDER) compares the usual ones."
     )
+
+
+def _written(values: Sequence[float]) -> str:
+    """Values for all channels as they are written in `wrap`: one number where all are the same.
+
+    >>> _written((0.485, 0.456, 0.406)), _written((0.5, 0.5, 0.5))
+    ('(0.485, 0.456, 0.406)', '0.5')
+    """
+    short = tuple(float(f"{value:.4g}") for value in values)
+    return repr(short[0]) if len(set(short)) == 1 else repr(short)
 
 
 def _fits(values: Sequence[float] | float, channels: int) -> bool:

@@ -26,6 +26,7 @@ from interactify.inspection.replica import replica_of
 from interactify.inspection.spec import Knowledge, Layer, ModelSpec
 
 _DIVISOR = 32
+KNOWN = "known of its family"  # how the activation is known, where an adapter states it
 
 
 def probe(
@@ -63,6 +64,8 @@ def probe(
             image, size = run.image, (run.image.shape[-2], run.image.shape[-1])
             rerun = partial(_more_outputs, replica, image.detach())
             found = locate_output(run.raw, size, knowledge.output, knowledge.activation, run.activations, rerun)
+            if given.activation is None and knowledge.activation is not None:
+                found = replace(found, sure=KNOWN)
     finally:
         if hook is not None:
             hook.remove()

@@ -56,9 +56,9 @@ class Propagation:
             raise OptionError(f"Expected edge to be above 0, such as 1e-3, got {self.edge!r}.")
 
     def __str__(self) -> str:
-        edges = f"edges (guided filter, radius {self.radius})" if self.radius else ""
-        colours = f"the object's colours in the photo, weight {self.colour:g}" if self.colour else ""
-        return " and ".join(filter(None, (colours, edges))) or "the network's map as it is"
+        edges = f"along edges (guided filter, radius {self.radius})" if self.radius else ""
+        colours = f"to the object's colours in this photo (weight {self.colour:g})" if self.colour else ""
+        return " and ".join(filter(None, (colours, edges))) or "none: the network's map as it is"
 
     @property
     def active(self) -> bool:

@@ -154,7 +154,7 @@ def test_every_other_map_is_named() -> None:
     text = " ".join(interactify.wrap(model, output=0).describe().split())
     assert "other maps" not in text
     text = " ".join(interactify.wrap(model).describe().split())
-    assert "1 1×42×53, 2 1×32×40" in text and "11 1×9×12 (other maps" in text
+    assert "1: 1×42×53, 2: 1×32×40" in text and "11: 1×9×12 (other maps" in text
     named = [line for line in interactify.wrap(model).describe().splitlines() if "1×9×12" in line or "1×42×53" in line]
     assert len(named) == 2 and max(map(len, named)) <= 120, "wrapped"
 

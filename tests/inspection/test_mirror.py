@@ -94,7 +94,7 @@ def test_networks_of_one_image_and_maps_in_other_orders(build: Callable[[], nn.M
     found = session.result.probability
     assert min(np.abs(found - mean).max() for mean in means) < 2e-5 and np.abs(found - own).max() > 3e-3
     assert session.click(20, 30, not session.result.mask[30, 20]).satisfied
-    assert net.describe().count("encoder.0 " if build is exported else "stem 8") == 1
+    assert net.describe().count("encoder.0: 8" if build is exported else "stem: 8") == 1
     layer = net.spec.insertion_points()["A"].name
     deeper = interactify.wrap(model, mirror=True, variables=f"scale_bias@{layer}", max_evaluations=20, **options)
     assert deeper.session(photo).click(20, 30).evaluations > 0

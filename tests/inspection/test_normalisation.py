@@ -148,9 +148,10 @@ def test_assuming_it_warns_once_and_tells_what_to_write() -> None:
         net.describe()
     grey = networks.seeded(lambda: networks.Plain(channels=1))
     (text,) = warned(grey)
-    assert text.startswith("Assumed pixels in [0, 1] as they are") and "mean=(0), std=(1)" not in text
+    assert text.startswith("Assumed pixels in [0, 1], not normalised, as the input of Plain")
+    assert "mean=0.0, std=1.0 in" in text
     # The line to write is one that can be written.
-    written = re.search(r"mean=(\(.*?\)), std=(\(.*?\)) in", text)
+    written = re.search(r"mean=(.*?), std=(.*?) in", text)
     assert written is not None
     assert warned(grey, mean=ast.literal_eval(written[1]), std=ast.literal_eval(written[2])) == []
 

@@ -55,7 +55,7 @@ def test_the_command_line_takes_a_file(files: dict[str, Path], name: str, capsys
     assert isinstance(build_model(str(files[name])), nn.Module)
     assert main(["inspect", "--model", str(files[name]), "--mean", "0", "--std", "1"]) in (0, None)
     out, err = capsys.readouterr()
-    assert "encoder.0 8×3×3×3" in out and "random" not in err
+    assert "encoder.0: 8×3×3×3" in out and "random" not in err
 
 
 @pytest.mark.parametrize(
