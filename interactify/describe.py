@@ -159,11 +159,10 @@ def spec_text(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     for doubt in output.doubts:
         lines += _wrapped("guess", doubt)
     lines += _wrapped("classes", f"{output.classes}{_classes_text(spec)}")
-    points = spec.insertion_points()
-    lines += [f"  point {letter}     {_shaped(layer.name, layer.shape)}" for letter, layer in points.items()]
-    if points:
-        size = f"{spec.probed[0]}×{spec.probed[1]}"
-        lines.append(f"              (where variables='scale_bias@{min(points)}' acts; maps of an image of {size})")
+    use = f" (for variables='scale_bias@A' and the like; the map of an image of {spec.probed[0]}×{spec.probed[1]})"
+    for letter, layer in spec.insertion_points().items():
+        lines += _wrapped(f"point {letter}", _shaped(layer.name, layer.shape) + use)
+        use = ""
     numbers = (f"{'/'.join(f'{v:.3g}' for v in values)}" for values in (spec.mean, spec.std))
     order = " in the order blue, green, red" if spec.bgr else ""
     channels = f"{spec.channels} channel{'' if spec.channels == 1 else 's'}"
@@ -190,5 +189,5 @@ def _size_text(spec: ModelSpec) -> str:
     if spec.smallest > 1:
         padded += f", at least {spec.smallest}"
     if spec.divisor_assumed:
-        padded += " (assumed, since most networks accept it: divisor=… for less)"
+        padded += " (assumed, as most accept it; divisor=… for less)"
     return f"{longest}, {padded}"

@@ -39,7 +39,7 @@ def test_memory_is_in_plain_numbers() -> None:
 def test_padding_says_whether_it_is_assumed() -> None:
     model = networks.seeded(networks.Plain)
     assumed = lines_of(interactify.wrap(model))
-    assert assumed["size"].endswith("multiples of 32 (assumed, since most networks accept it: divisor=… for less)")
+    assert assumed["size"].endswith("multiples of 32 (assumed, as most accept it; divisor=… for less)")
     assert lines_of(interactify.wrap(model, divisor=4))["size"].endswith("padded to multiples of 4")
 
 
@@ -63,10 +63,13 @@ def test_how_the_activation_is_known() -> None:
 
 
 def test_names_that_are_numbers_are_kept_apart_from_shapes() -> None:
-    net = interactify.wrap(nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1)))
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1))
+    net = interactify.wrap(model, mean=0.0, std=1.0)
     lines = lines_of(net)
     assert lines["stem"].startswith("0: 8×1×3×3 (") and lines["input"].startswith("1 channel, mean 0, std 1 (")
-    assert lines["point A"] == "1: 8×128×160 (where variables='scale_bias@A' acts; maps of an image of 128×160)"
+    assert (
+        lines["point A"] == "1: 8×128×160 (for variables='scale_bias@A' and the like; the map of an image of 128×160)"
+    )
     several = networks.seeded(lambda: networks.WithOutput(lambda z: [z, z[..., ::2, ::2]]))
     assert lines_of(interactify.wrap(several))["also"] == "1: 1×64×80 (other maps it returns; output=… takes one)"
 

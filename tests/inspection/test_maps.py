@@ -50,8 +50,8 @@ def test_scores_with_channels_last_beside_features(build: Any, features: str) ->
     assert [each.filename for each in caught] == [__file__] and features in str(caught[0].message)
     output = net.spec.output
     assert (output.path, output.classes, output.channels_last, output.others) == ((0,), 2, True, (features,))
-    text = net.describe()
-    assert features in text and "channels last" in text and "Write output=0" in " ".join(text.split())
+    text = " ".join(net.describe().split())
+    assert features in text and "channels last" in text and "Write output=0" in text
     photo = networks.random_photo()
     session = net.session(photo)
     with torch.no_grad():

@@ -195,7 +195,7 @@ def test_describe_says_what_was_found() -> None:
         "lbfgs",
     ):
         assert expected in text, expected
-    assert len(text.splitlines()) < 21
+    assert len(text.splitlines()) < 20
     parallel = interactify.wrap(networks.seeded(networks.ParallelStems)).describe()
     assert "8×3×3×3" in parallel and "point: 8×3×1×1" in parallel
     again = interactify.wrap(networks.seeded(networks.ImageAgain)).describe()
