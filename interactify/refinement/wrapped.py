@@ -11,9 +11,9 @@ from torch import nn
 from interactify.brs.energy import Energy
 from interactify.errors import ModelChangedError
 from interactify.inspection.model_state import ModelState
+from interactify.inspection.portable import portable
 from interactify.inspection.replica import independent_copy_of
 from interactify.inspection.spec import ModelSpec
-from interactify.models.portable import portable
 from interactify.network.network import Network
 from interactify.network.variables import Variables
 from interactify.pictures.picture import Picture, PictureLike, open_picture
