@@ -231,20 +231,22 @@ def _run(replica: nn.Module, like: Tensor, knowledge: Knowledge, known: int | No
     at: list[int] = []  # the channels of each failure
     first = first_sizes(knowledge, known)
     guesses = _channel_guesses(replica)
-    for channels in guesses:
-        sizes, extended = list(first), False
-        for size in sizes:
-            try:
-                run = _run_once(replica, like, channels, size, knowledge.stem is not None)
-            except Exception as cause:  # the user's own code decides what it raises on an image it does not accept
-                failures.append((size, cause))
-                at.append(channels)
-                if size == sizes[-1] and not extended and not _is_about_arguments(cause):
-                    extended = True
-                    sizes += [each for each in more_sizes(knowledge, replica, failures) if each not in sizes]
+    # A wrong number of channels fails at every size, so unusual sizes come after all numbers of channels.
+    for unusual in (False, True):
+        for channels in guesses:
+            own = [failure for failure, its in zip(failures, at, strict=True) if its == channels]
+            if unusual and _is_about_arguments(own[-1][1]):
                 continue
-            alone = knowledge.fixed is not False and (size not in first or size[0] == size[1])
-            return replace(run, fixed=alone and not _takes_other_sizes(replica, run.image))
+            more = [each for each in more_sizes(knowledge, replica, own) if each not in first] if unusual else first
+            for size in more:
+                try:
+                    run = _run_once(replica, like, channels, size, knowledge.stem is not None)
+                except Exception as cause:  # the user's own code decides what it raises on an image it does not accept
+                    failures.append((size, cause))
+                    at.append(channels)
+                    continue
+                alone = knowledge.fixed is not False and (size not in first or size[0] == size[1])
+                return replace(run, fixed=alone and not _takes_other_sizes(replica, run.image))
     # The first that is not about a wrong guess of the channels, if there is one.
     telling = next((k for k, (_, cause) in enumerate(failures) if "channels" not in str(cause)), 0)
     size, why = failures[telling]

@@ -26,6 +26,24 @@ def test_channels_are_found() -> None:
         assert networks.probed(networks.seeded(build)).channels == 3
 
 
+def test_unusual_sizes_come_after_all_numbers_of_channels() -> None:
+    """Where pixels are folded into channels, the first weights read more channels than the image has."""
+
+    class Folding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.counter = networks.Counter()
+            self.body = nn.Conv2d(48, 1, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.counter.runs += 1
+            return self.body(F.pixel_unshuffle(x, 4))
+
+    model = networks.seeded(Folding)
+    assert networks.probed(model).channels == 3
+    assert model.counter.runs < 10, "of the 48 channels, only the first sizes are tried"
+
+
 @pytest.mark.parametrize("side", [224, 512, 192])
 def test_networks_that_insist_on_a_size(side: int) -> None:
     class Fixed(networks.Plain):
