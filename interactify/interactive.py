@@ -143,7 +143,8 @@ class Interactive(Wrapped):
             OptionError: no photos.
             PhotoError, ModelError, NonFiniteError: as `session`.
 
-        >>> check = interactify.wrap(interactify.zoo.load()).check_normalisation([np.zeros((60, 80, 3), np.uint8)])
+        >>> net = interactify.wrap(interactify.zoo.load(), resolution=96)
+        >>> check = net.check_normalisation([np.zeros((60, 80, 3), np.uint8)])
         >>> check.options is None, check.doubt
         (True, '1 photos are too few: try 3 or more, better ten')
         """
@@ -163,10 +164,10 @@ class Interactive(Wrapped):
 
         Returns, raises: as `check_normalisation`. A size that the network does not accept is left out.
 
-        >>> net = interactify.wrap(interactify.zoo.load())
+        >>> net = interactify.wrap(interactify.zoo.load(), resolution=96)
         >>> check = net.check_size([np.zeros((60, 80, 3), np.uint8)], resolutions=[64])
         >>> sorted(row.name for row in check.rows)
-        ['288, letterbox (as wrapped)', '64, letterbox', '64, squash']
+        ['64, letterbox', '64, squash', '96, letterbox (as wrapped)']
         """
         return check_size(self.now().network, photos, self.picture, resolutions, progress)
 
