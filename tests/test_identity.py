@@ -40,15 +40,15 @@ def torchvision(name: str) -> Callable[[], nn.Module]:
 ARCHITECTURES, ENCODERS = ("Unet", "FPN", "DeepLabV3Plus"), ("resnet18", "efficientnet-b0", "tu-nf_regnet_b0")
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     **{f"{a} {e}": smp(a, e) for e in ENCODERS for a in ARCHITECTURES},
-    "Unet weight-standardised": smp("Unet", "tu-resnetv2_50x1_bit"),
+    "Unet weight-standardised": smp("Unet", "tu-resnetv2_50x1_bit", encoder_depth=3, decoder_channels=[64, 32, 16]),
     "Unet same-padded": smp("Unet", "tu-tf_efficientnet_lite0"),
     "Unet same-padded mobilenet": smp("Unet", "tu-tf_mobilenetv3_small_minimal_100"),
     "Unet parallel stems": smp("Unet", "tu-repvgg_a0"),
-    "Unet space-to-depth": smp("Unet", "tu-tresnet_m"),
+    "Unet space-to-depth": smp("Unet", "tu-tresnet_m", layers=[1, 1, 1, 1]),
     "Unet classes and activation": smp("Unet", "resnet18", classes=4, activation="softmax2d"),
     "Unet masks and labels": smp("Unet", "resnet18", aux_params={"classes": 3}),
     "Segformer": smp("Segformer", "mit_b0"),
-    "fcn_resnet50": torchvision("fcn_resnet50"),
+    "fcn": networks.small_fcn,
     "lraspp": torchvision("lraspp_mobilenet_v3_large"),
     **{
         quirk.__name__: quirk
@@ -67,7 +67,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "script first": networks.ScriptFirst,
 }
 NO_STEM = ("script first",)
-SLOW = ("Unet space-to-depth", "DeepLabV3Plus tu-nf_regnet_b0")
+SLOW = ("FPN efficientnet-b0", "FPN tu-nf_regnet_b0", "DeepLabV3Plus tu-nf_regnet_b0")
 Case = tuple[str, nn.Module, interactify.Interactive, Tensor]
 
 

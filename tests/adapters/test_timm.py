@@ -66,6 +66,34 @@ SMALLEST = {
     "xception": "legacy_xception",
     "xception_aligned": "xception41p",
 }
+# As few blocks as they can be built with: all kinds of blocks, each once or twice.
+SHALLOW: dict[str, dict[str, Any]] = {
+    "densenet": {"block_config": (2, 2, 2, 2)},
+    "dla": {"levels": [1, 1, 1, 1, 1, 1]},
+    "dpn": {"k_sec": (1, 1, 1, 1)},
+    "fasternet": {"depths": (1, 1, 1, 1)},
+    "fastvit": {"layers": (1, 1, 1, 1)},
+    "inception_next": {"depths": (1, 1, 1, 1)},
+    "lcnetv2": {"depths": (1, 1, 1, 1)},
+    "lowformer": {"depth_list": [0, 1, 1, 1, 1]},
+    "rdnet": {"num_blocks_list": [1] * 7},
+    "repvit": {"depth": (2, 2, 2, 2)},
+    "res2net": {"layers": [1, 1, 1, 1]},
+    "resnetv2": {"layers": [1, 1, 1, 1]},
+    "senet": {"layers": [1, 1, 1, 1]},
+    "sknet": {"layers": [1, 1, 1, 1]},
+    "tresnet": {"layers": [1, 1, 1, 1]},
+    "xception_aligned": {
+        "block_cfg": [
+            {"in_chs": 64, "out_chs": 128, "stride": 2},
+            {"in_chs": 128, "out_chs": 128, "stride": 1},
+            {"in_chs": 128, "out_chs": (256, 256, 256), "stride": 2},
+            {"in_chs": 256, "out_chs": (256, 256, 256), "no_skip": True, "stride": 1},
+        ]
+    },
+}
+# Large in any form, and convolutions, pooling and joined branches like the others'.
+SLOW = ("inception_resnet_v2", "inception_v3", "inception_v4", "nasnet", "pnasnet")
 CLASSES, TARGET = 5, 2
 RESOLUTION = {
     "inception_resnet_v2": 160,
@@ -138,10 +166,12 @@ def test_the_list_of_modules() -> None:
         assert (len(CNN_MODULES), len(timm_cnns()), len(timm_others())) == (45, 652, 719)
 
 
-@pytest.mark.parametrize("module", CNN_MODULES)
+@pytest.mark.parametrize(
+    "module", [pytest.param(each, marks=pytest.mark.slow if each in SLOW else ()) for each in CNN_MODULES]
+)
 def test_one_of_each_module(module: str) -> None:
     side, evaluations = RESOLUTION.get(module, 96), EVALUATIONS.get(module, 3)
-    model = with_statistics(build(SMALLEST[module], num_classes=CLASSES), side)
+    model = with_statistics(build(SMALLEST[module], num_classes=CLASSES, **SHALLOW.get(module, {})), side)
     before = state(model)
     net = interactify.wrap(model, resolution=side, target=TARGET, max_evaluations=evaluations, zoom=False)
     photo = networks.random_photo(61, 87)

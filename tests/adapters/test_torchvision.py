@@ -20,6 +20,7 @@ from interactify.network.feature_hooks import attach, changed_at
 from tests.fixtures import networks
 
 NETWORKS = {
+    "small_fcn": ("classifier.0", "classifier.3"),
     "fcn_resnet50": ("classifier.0", "classifier.3"),
     "fcn_resnet101": ("classifier.0", "classifier.3"),
     "deeplabv3_resnet50": ("classifier.0", "classifier.3"),
@@ -27,14 +28,18 @@ NETWORKS = {
     "deeplabv3_mobilenet_v3_large": ("classifier.0", "classifier.3"),
     "lraspp_mobilenet_v3_large": ("classifier.cbr.0", "classifier.cbr"),
 }
+SLOW = ("fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet101")
 SIZE = (61, 87)
 PHOTO = networks.random_photo(*SIZE)
 
 
 def built(name: str, **options: Any) -> nn.Module:
     def build() -> nn.Module:
-        build_one: Callable[..., nn.Module] = getattr(segmentation, name)
-        model = build_one(weights=None, weights_backbone=None, **options)
+        if name == "small_fcn":
+            model = networks.small_fcn(21)
+        else:
+            build_one: Callable[..., nn.Module] = getattr(segmentation, name)
+            model = build_one(weights=None, weights_backbone=None, **options)
         networks.acquaint(model, 64)
         return model
 
@@ -43,7 +48,7 @@ def built(name: str, **options: Any) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if "101" in name else ()) for name in NETWORKS]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NETWORKS]
 )
 def test_each_network(name: str):
     model = built(name, **({} if name.startswith("lraspp") else {"aux_loss": True}))
