@@ -122,12 +122,12 @@ def test_one_synchronisation_with_the_device_for_each_round(rows: int) -> None:
     assert len(synchronisations) == max(solution.evaluations for solution in solutions)
 
 
-def vectors_alive(n: int) -> int:
-    """How much memory tensors hold, in float64 vectors of n."""
-    found = [
-        t for t in gc.get_objects() if type(t) is Tensor and t.layout == torch.strided
-    ]  # all tensors that are alive
+def vectors_alive(n: int, beside: Sequence[Tensor]) -> int:
+    """How much memory tensors hold that are alive and not frozen, in float64 vectors of n; `beside` don't count."""
+    found = [t for t in gc.get_objects() if type(t) is Tensor and t.layout == torch.strided]
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in found}
+    for each in beside:
+        storages.pop(each.untyped_storage().data_ptr(), None)
     return round(sum(storages.values()) / (8 * n))
 
 
@@ -140,7 +140,7 @@ def held_at_each_evaluation(
     curvatures = torch.linspace(1.0, 10.0, n, dtype=start.dtype)
 
     def evaluate(x: Tensor, rows: Sequence[int]) -> RowEvaluations:
-        held.append(vectors_alive(n) - before)
+        held.append(vectors_alive(n, beside=(start, curvatures)))
         gradient = curvatures * x
         return RowEvaluations(
             0.5 * (gradient * x).sum(1), gradient,
@@ -148,8 +148,11 @@ def held_at_each_evaluation(
         )  # fmt: skip
 
     gc.collect()
-    before = vectors_alive(n)
-    lbfgs.minimise_rows(evaluate, start, max_evaluations=8, lower_bound=lower_bound)
+    gc.freeze()  # what was there before is not looked at in each evaluation: it may be millions of objects
+    try:
+        lbfgs.minimise_rows(evaluate, start, max_evaluations=8, lower_bound=lower_bound)
+    finally:
+        gc.unfreeze()
     return held
 
 

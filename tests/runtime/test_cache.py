@@ -20,8 +20,17 @@ from tests.fixtures import networks
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> Iterator[None]:
+    """What was there before is not looked at in each collection: it may be millions of objects."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
-def own_limit() -> Iterator[None]:
+def own_limit(frozen: None) -> Iterator[None]:
     gc.collect()
     interactify.set_cache_limit(0)  # nothing of other tests is kept
     interactify.set_cache_limit(DEFAULT_LIMIT)
@@ -116,7 +125,7 @@ def played(session: Session, forgets: bool) -> list[NDArray[np.float32]]:
 @pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@down"])
 @pytest.mark.parametrize("options", [{}, {"propagation": "none"}], ids=str)
 def test_a_session_is_the_same_to_the_last_bit(variables: str, options: dict[str, str]) -> None:
-    net = interactify.wrap(networks.seeded(networks.Plain), variables=variables, max_evaluations=6, **options)
+    net = interactify.wrap(networks.seeded(networks.Plain), variables=variables, max_evaluations=3, **options)
     photo = networks.random_photo(60, 64)
     expected = played(net.session(photo), forgets=False)
     assert all(map(np.array_equal, played(net.session(photo), forgets=True), expected))
@@ -137,7 +146,7 @@ class Switching(torch.nn.Module):
 
 
 def test_a_network_with_branches_is_the_same_too() -> None:
-    net = interactify.wrap(networks.seeded(Switching), variables="scale_bias@conv", max_evaluations=6)
+    net = interactify.wrap(networks.seeded(Switching), variables="scale_bias@conv", max_evaluations=4)
     photo = networks.random_photo(60, 64)
     expected = played(net.session(photo), forgets=False)
     assert all(map(np.array_equal, played(net.session(photo), forgets=True), expected))
