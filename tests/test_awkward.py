@@ -23,8 +23,8 @@ from tests.inspection.test_replica import same, snapshot
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PLAIN = (0.0,) * 3, (1.0,) * 3
 BYTES = (0.0,) * 3, (1 / 255,) * 3
-PHOTO = networks.random_photo(97, 131)
-CLICKS = ((100, 40), (30, 80))
+PHOTO = networks.random_photo(45, 75)
+CLICKS = ((57, 19), (17, 37))
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def by_path(raw: Any, path: str) -> Tensor:
 def padded(reads: tuple[tuple[float, ...], tuple[float, ...]], dtype: torch.dtype) -> Tensor:
     """The photo as the network reads it, by hand: its border repeated up to multiples of 32, then normalised."""
     pixels = torch.from_numpy(PHOTO).permute(2, 0, 1).float() / 255
-    pixels = F.pad(pixels[None], (0, 160 - 131, 0, 128 - 97), mode="replicate")
+    pixels = F.pad(pixels[None], (0, 96 - 75, 0, 64 - 45), mode="replicate")
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in reads)
     return ((pixels - mean) / std).to(dtype)
 
@@ -147,17 +147,17 @@ def test_awkward(name: str) -> None:
     assert net.spec.output.activation == case.activation
     session = net.session(PHOTO)
     probability = torch.from_numpy(session.result.probability.copy())
-    assert session.result.mask.shape == (97, 131)
+    assert session.result.mask.shape == (45, 75)
     assert float(own.float().std()) > 1e-3, "the test's own network says nothing"
     expected = own if case.activation != "none" else torch.sigmoid(own.float())
-    expected = F.interpolate(expected.float(), (128, 160), mode="bilinear") if case.activation != "none" else expected
+    expected = F.interpolate(expected.float(), (64, 96), mode="bilinear") if case.activation != "none" else expected
     if case.exact and case.activation == "none":
         assert torch.equal(session.result.logits, own if case.dtype == torch.float64 else own.float())
-    elif own.shape[-1] != 160:
-        larger = F.interpolate(own, (128, 160), mode="bilinear", align_corners=False)
+    elif own.shape[-1] != 96:
+        larger = F.interpolate(own, (64, 96), mode="bilinear", align_corners=False)
         assert torch.allclose(session.result.logits, larger, atol=1e-5)
     else:
-        assert torch.allclose(probability, expected[0, 0, :97, :131], atol=1e-6)
+        assert torch.allclose(probability, expected[0, 0, :45, :75], atol=1e-6)
 
     # The gradient of a clicked logit, at the input and at the default insertion points.
     image = session.initial_step.crop.image

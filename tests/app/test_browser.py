@@ -19,7 +19,7 @@ from tests.fixtures.served import Command, served
 
 
 def test_a_session_with_the_mouse_survives_a_killed_server(tab, folder, shots):
-    words = (folder / "photos", "--out", folder / "out", "--model", "network_for_page:build")
+    words = (folder / "photos", "--out", folder / "out", "--model", "network_for_page:build", "--resolution", "128")
     with Command(*words, folder=folder) as command:
         page = tab(command.address)
         initial = page.overlay()
@@ -285,7 +285,7 @@ def test_time_from_the_pointer_to_the_screen(tab, tmp_path, shots):
 def test_partial_drawing_at_any_zoom(tab, tmp_path, view):
     """Zoomed in, moved, with two objects, and with a mask that is partly outside the screen."""
     Image.open(zoo.photos()[0].path).resize((1600, 1200)).save(tmp_path / "large.jpg")
-    with served(interactify.wrap(zoo.load()), [tmp_path / "large.jpg"], tmp_path / "out") as (_, access):
+    with served(interactify.wrap(zoo.load(), resolution=96), [tmp_path / "large.jpg"], tmp_path / "out") as (_, access):
         page = tab(access.address())
         page.page.evaluate(MEASURE)
         for _ in range(("fill", "outline", "cutout").index(view)):

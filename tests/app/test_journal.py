@@ -157,6 +157,7 @@ def test_write_errors_are_reported_and_writing_is_tried_again(net, pictures, tmp
 
     monkeypatch.setattr(saver, "save_masks", sometimes)
     monkeypatch.setattr(saver, "FIRST_RETRY", 0.05)
+    monkeypatch.setattr(saver, "MAX_DELAY", 0.5)  # else each attempt waits longer, since the page keeps asking
     with served(net, pictures, out) as (client, _):
         page = Page(client).click(55, 30)
         deadline, errors = time.monotonic() + 20, set()

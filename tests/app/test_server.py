@@ -247,7 +247,7 @@ def test_an_uploaded_picture_is_segmented_and_stays(net, pictures, tmp_path):
 
 
 def test_two_pages_on_two_photos_at_once_give_what_the_library_gives(net, pictures, tmp_path):
-    """Thirty interactions each."""
+    """Fifteen interactions each."""
     interactions_of = {number: _random_interactions(number) for number in (0, 1)}
     masks: dict[int, list[np.ndarray]] = {0: [], 1: []}
     with served(net, pictures, tmp_path / "out") as (client, _):
@@ -265,7 +265,7 @@ def test_two_pages_on_two_photos_at_once_give_what_the_library_gives(net, pictur
             thread.join()
     for number, interactions in interactions_of.items():
         session = net.session(pictures[number])
-        assert len(masks[number]) == 30
+        assert len(masks[number]) == 15
         for each, mask in zip(interactions, masks[number], strict=True):
             assert (session.add([interactify.interaction_from_json(each)]).mask == mask).all()
 
@@ -273,7 +273,7 @@ def test_two_pages_on_two_photos_at_once_give_what_the_library_gives(net, pictur
 def _random_interactions(seed: int) -> list[dict[str, object]]:
     random = np.random.default_rng(seed)
     found: list[dict[str, object]] = []
-    for k in range(30):
+    for k in range(15):
         x, y, positive = int(random.integers(100)), int(random.integers(72)), bool(random.integers(2))
         if k % 5 == 4:
             points = [[x, y], [int(random.integers(100)), int(random.integers(72))]]

@@ -23,6 +23,8 @@ from interactify.evaluation.reports.curves import Line, svg
 from interactify.evaluation.reports.report import write_report
 from interactify.evaluation.results_file import ResultsFile
 
+SMALL = ("--resolution", "96")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -46,13 +48,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run from the command line, in this process."""
     out = tmp_path_factory.mktemp("report") / "new"
-    words = ["evaluate", "--root", str(data), "--report", str(out), "--clicks", "3", "--workers", "1"]
+    words = ["evaluate", "--root", str(data), "--report", str(out), "--clicks", "3", "--workers", "1", *SMALL]
     assert cli.main(words) == 0
     return out
 
 
 def campaign(data: Path, out: Path, **options) -> Campaign:
-    return Campaign("folder", data, out, **{"clicks": 3, **options})
+    return Campaign("folder", data, out, **{"clicks": 3, "options": {"resolution": 96}, **options})
 
 
 def untimed(records) -> list[dict]:
@@ -92,7 +94,7 @@ def test_the_report_has_the_measured_figures(finished):
 
 
 def test_a_run_equals_evaluate(finished, data):
-    net = interactify.wrap(interactify.zoo.load())
+    net = interactify.wrap(interactify.zoo.load(), resolution=96)
     alone = interactify.evaluate(net, interactify.evaluation.folder(data), clicks=3, progress=False)
     for record, other in zip(stored(finished), alone.records, strict=True):
         assert record.clicks == other.clicks
@@ -145,7 +147,7 @@ def test_another_configuration_is_refused(finished, data):
     for options, message in (
         ({"clicks": 4}, "clicks: 3, here 4"),
         ({"user": "pairs"}, r"user: 'Centre\(\)', here 'Pairs\(\)'"),
-        ({"options": {"energy": "brs"}}, "energy"),
+        ({"options": {"resolution": 96, "energy": "brs"}}, "energy"),
         ({"every": 2}, "every: 1, here 2"),
     ):
         with pytest.raises(OptionError, match=message):
@@ -173,7 +175,7 @@ def test_damaged_results_are_refused(tmp_path):
 
 def test_two_processes_give_the_results_of_one(finished, data, tmp_path):
     """From a real command line, since a spawned process imports the main module again."""
-    words = ["evaluate", "--root", str(data), "--report", str(tmp_path), "--clicks", "3", "--workers", "2"]
+    words = ["evaluate", "--root", str(data), "--report", str(tmp_path), "--clicks", "3", *SMALL, "--workers", "2"]
     done = subprocess.run(
         [sys.executable, "-m", "interactify.cli", *words], capture_output=True, text=True, timeout=240
     )
@@ -186,7 +188,7 @@ def test_two_processes_give_the_results_of_one(finished, data, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_resumes(finished, data, tmp_path):
-    words = ["evaluate", "--root", str(data), "--report", str(tmp_path), "--clicks", "3", "--workers", "2"]
+    words = ["evaluate", "--root", str(data), "--report", str(tmp_path), "--clicks", "3", *SMALL, "--workers", "2"]
     for moment in (0.5, 3.0, 5.0):
         process = subprocess.Popen([sys.executable, "-m", "interactify.cli", *words], stderr=subprocess.DEVNULL)
         time.sleep(moment)

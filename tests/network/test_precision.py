@@ -18,7 +18,8 @@ from tests.fixtures import networks
 def test_clicks_in_half_precision_are_about_those_in_single(precision: str, variables: str) -> None:
     model, photo = interactify.zoo.load(), networks.random_photo(64, 64)
     plain, half = (
-        interactify.wrap(model, variables=variables, precision=each).session(photo) for each in ("float32", precision)
+        interactify.wrap(model, variables=variables, precision=each, resolution=64).session(photo)
+        for each in ("float32", precision)
     )
     assert np.abs(plain.result.probability - half.result.probability).max() < 0.05
     result = half.click(x=20, y=30)
@@ -30,7 +31,7 @@ def test_clicks_in_half_precision_are_about_those_in_single(precision: str, vari
 def test_what_is_run_is_the_networks_own_autocast(precision: str) -> None:
     """Against torch.autocast around the user's own model, to what half precision can tell."""
     model, photo = interactify.zoo.load(), networks.random_photo(64, 64)
-    net = interactify.wrap(model, precision=precision)
+    net = interactify.wrap(model, precision=precision, resolution=64)
     crop = net.session(photo).initial_step.crop
     with torch.no_grad(), torch.autocast("cpu", getattr(torch, precision)):
         expected = model(crop.image).float()
@@ -40,7 +41,7 @@ def test_what_is_run_is_the_networks_own_autocast(precision: str) -> None:
 
 
 def test_weights_are_cast_once() -> None:
-    net = interactify.wrap(interactify.zoo.load(), precision="bfloat16")
+    net = interactify.wrap(interactify.zoo.load(), precision="bfloat16", resolution=64)
     suffixes = [net.session(networks.random_photo(64, 64, seed)).initial_step.crop.suffix for seed in (1, 2)]
     frozen: FrozenWeights = net.runtime.suffixes.frozen
     casts = [key for key in frozen.derived if key[0][0] == ("cast", torch.bfloat16)]
@@ -54,7 +55,7 @@ def test_weights_are_cast_once() -> None:
 
 def test_the_model_and_the_callers_autocast_are_left_alone() -> None:
     model = interactify.zoo.load()
-    session = interactify.wrap(model, precision="bfloat16").session(networks.random_photo(64, 64))
+    session = interactify.wrap(model, precision="bfloat16", resolution=64).session(networks.random_photo(64, 64))
     session.click(x=5, y=5)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert not torch.is_autocast_enabled("cpu")

@@ -54,7 +54,7 @@ def test_a_rare_colour_has_little_evidence() -> None:
 @pytest.mark.parametrize("name", list(PROPAGATIONS))
 @pytest.mark.parametrize("energy", ["margin", "brs", "fbrs"])
 def test_clicks_are_satisfied_in_the_mask(name: str, energy: str) -> None:
-    net = interactify.wrap(interactify.zoo.load(), propagation=name, energy=energy)
+    net = interactify.wrap(interactify.zoo.load(), propagation=name, energy=energy, resolution=96)
     session = net.session(networks.random_photo(70, 90))
     for x, y, positive in ((0, 0, True), (89, 69, False), (40, 30, True), (60, 20, False), (45, 33, False)):
         result = session.click(x, y, positive)

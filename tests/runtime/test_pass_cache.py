@@ -19,8 +19,13 @@ from tests.runtime.test_suffix import somewhere, suffix_of
 CLICKS = ((20, 30, False), (50, 10, True), (10, 50, True), (70, 20, False))
 
 
+def embedded(**options: str) -> interactify.Interactive:
+    """The embedded network on pictures as small as the photos."""
+    return interactify.wrap(interactify.zoo.load(), resolution=96, **options)
+
+
 def played(variables: str = "input") -> list[np.ndarray]:
-    session = interactify.wrap(interactify.zoo.load(), variables=variables).session(networks.random_photo())
+    session = embedded(variables=variables).session(networks.random_photo())
     masks = [session.click(x=x, y=y, positive=p).probability for x, y, p in CLICKS]
     return [*masks, session.undo().probability, session.click(x=33, y=33).probability]
 
@@ -33,7 +38,7 @@ def test_a_session_is_the_same_to_the_last_bit(variables: str, monkeypatch: pyte
 
 
 def operations_of_a_click() -> int:
-    net = interactify.wrap(interactify.zoo.load())
+    net = embedded()
     session = net.session(networks.random_photo())
     assert session.click(x=5, y=5).status == "done"
     with FlopCounterMode(display=False) as counter:
@@ -46,22 +51,22 @@ def test_it_saves_one_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     saving = operations_of_a_click()
     monkeypatch.setattr(pass_cache, "ROOM", 0)
     whole = operations_of_a_click()
-    suffix = suffix_of(interactify.wrap(interactify.zoo.load()), networks.random_photo())
+    suffix = suffix_of(embedded(), networks.random_photo())
     with FlopCounterMode(display=False) as counter:
         suffix(suffix.start, [])
     assert whole - saving == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
 def test_the_first_click_resumes_a_pass_from_the_opening() -> None:
-    net = interactify.wrap(interactify.zoo.load())
+    net = embedded()
     assert net.session(networks.random_photo()).refiner.passes
-    reading = interactify.wrap(interactify.zoo.load(), variables="kernels")
+    reading = embedded(variables="kernels")
     assert not reading.session(networks.random_photo()).refiner.passes, "the tape depends on the clicks"
 
 
 def test_a_pass_is_resumed_only_at_the_same_values_photo_and_weights() -> None:
     model = interactify.zoo.load()
-    net = interactify.wrap(model)
+    net = interactify.wrap(model, resolution=96)
     suffix, other = (suffix_of(net, networks.random_photo(seed=seed)) for seed in (1, 2))
     run, at = PassCache(), somewhere(suffix)
     first = run(suffix, at.clone().requires_grad_(True), ())
@@ -76,7 +81,7 @@ def test_a_pass_is_resumed_only_at_the_same_values_photo_and_weights() -> None:
 
 
 def test_a_pass_is_freed_once_its_gradient_is_taken() -> None:
-    suffix = suffix_of(interactify.wrap(interactify.zoo.load()), networks.random_photo())
+    suffix = suffix_of(embedded(), networks.random_photo())
     run = PassCache()
     for _ in range(2):  # the second time through a resumed pass
         run(suffix, suffix.start.clone().requires_grad_(True), ())
@@ -88,7 +93,7 @@ def test_a_pass_is_freed_once_its_gradient_is_taken() -> None:
 
 
 def test_nothing_is_left_of_a_deleted_session() -> None:
-    session = interactify.wrap(interactify.zoo.load()).session(networks.random_photo())
+    session = embedded().session(networks.random_photo())
     session.click(x=5, y=5)
     logits = weakref.ref(session.refiner.passes._kept.get().logits)
     gc.collect()
@@ -101,10 +106,10 @@ def test_nothing_is_left_of_a_deleted_session() -> None:
 
 
 def test_larger_passes_are_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
-    suffix = suffix_of(interactify.wrap(interactify.zoo.load()), networks.random_photo())
+    suffix = suffix_of(embedded(), networks.random_photo())
     for room, cached in ((suffix.bytes_made, True), (suffix.bytes_made - 1, False)):
         monkeypatch.setattr(pass_cache, "ROOM", room)
-        session = interactify.wrap(interactify.zoo.load()).session(networks.random_photo())
+        session = embedded().session(networks.random_photo())
         assert bool(session.refiner.passes) == cached
         session.click(x=5, y=5)
         assert bool(session.refiner.passes) == cached

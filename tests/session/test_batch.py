@@ -22,6 +22,11 @@ from tests.fixtures import networks
 OBJECTS = [[Click(10, 10)], [Click(80, 40, False)], [Click(40, 30), Click(5, 60, False)], [], [Click(95, 0)]]
 
 
+def embedded(**options: Any) -> interactify.Interactive:
+    """The embedded network, at a side at which each of `OBJECTS` takes a few evaluations, and none all 40."""
+    return interactify.wrap(interactify.zoo.load(), resolution=144, **options)
+
+
 def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> interactify.Result:
     """The same in a session; several clicks as one problem."""
     session = net.session(photo)
@@ -48,7 +53,7 @@ def test_objects_give_what_they_give_alone(variables: str, way: str, monkeypatch
     else:
         monkeypatch.setattr(Suffix, "side_by_side", lambda _suffix: 3)
     threads = torch.get_num_threads()
-    net, photo = interactify.wrap(interactify.zoo.load(), variables=variables), networks.random_photo()
+    net, photo = embedded(variables=variables), networks.random_photo()
     together = net.refine(photo, OBJECTS)
     assert len(together) == len(OBJECTS)
     for result, clicks in zip(together, OBJECTS, strict=True):
@@ -61,7 +66,7 @@ def test_objects_give_what_they_give_alone(variables: str, way: str, monkeypatch
 
 
 def test_objects_in_a_photo_share_their_first_pass() -> None:
-    net, photo = interactify.wrap(interactify.zoo.load()), networks.random_photo()
+    net, photo = embedded(), networks.random_photo()
     net.refine(photo, OBJECTS)  # checks at the first use are done now
     counts = []
     for objects in (OBJECTS[:1], OBJECTS[:1] * 4):
@@ -79,13 +84,13 @@ def test_where_the_variables_read_the_clicks_each_object_is_recorded_once(monkey
     recorded: list[int] = []
     record = Suffix._recorded
     monkeypatch.setattr(Suffix, "_recorded", lambda *given: recorded.append(1) or record(*given))
-    net = interactify.wrap(interactify.zoo.load(), variables="kernels", max_evaluations=6)
+    net = embedded(variables="kernels", max_evaluations=6)
     results = net.refine(networks.random_photo(), OBJECTS[:3])
     assert len(recorded) == 3 < sum(result.evaluations for result in results)
 
 
 def test_networks_that_draw_are_run_one_after_the_other() -> None:
-    suffix = interactify.wrap(interactify.zoo.load()).session(networks.random_photo()).initial_step.crop.suffix
+    suffix = embedded().session(networks.random_photo()).initial_step.crop.suffix
     assert suffix.side_by_side() == torch.get_num_threads()
     suffix.runtime.suffixes.whole[suffix._key] = "it draws random numbers in each pass"
     assert suffix.side_by_side() == 1
@@ -93,7 +98,7 @@ def test_networks_that_draw_are_run_one_after_the_other() -> None:
 
 def test_an_error_in_a_thread_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Suffix, "side_by_side", lambda _suffix: 2)
-    net, photo = interactify.wrap(interactify.zoo.load()), networks.random_photo()
+    net, photo = embedded(), networks.random_photo()
     called: list[int] = []
 
     def broken(*_args: object, **_options: object) -> brs.Refinement:
@@ -107,13 +112,13 @@ def test_an_error_in_a_thread_is_the_callers(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_click_is_the_first_of_a_session() -> None:
-    net, photo = interactify.wrap(interactify.zoo.load()), networks.random_photo()
+    net, photo = embedded(), networks.random_photo()
     (result,) = net.refine(photo, [[Click(10, 10)]])
     assert np.array_equal(result.mask, net.session(photo).click(10, 10).mask)
 
 
 def test_many_photos() -> None:
-    net = interactify.wrap(interactify.zoo.load())
+    net = embedded()
     first, second = networks.random_photo(seed=1), networks.random_photo(48, 64, seed=2)
     clicks = [[Click(10, 10)], [Click(20, 30, False)], [Click(60, 60)]]
     results = net.refine([first, second, first], clicks)

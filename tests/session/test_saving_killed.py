@@ -77,7 +77,7 @@ def killed(save: Callable[[int], object], after: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.parametrize("kills", [60, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [40, pytest.param(200, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(kills: int, tmp_path: Path) -> None:
     """Most processes write what sessions are saved as, the last ones save whole sessions."""
     random, sessions = Random(0), two_sessions()

@@ -92,7 +92,7 @@ def test_the_mask_is_that_of_the_networks_logits() -> None:
 
 # ---- every click is satisfied ----------------------------------------------------------------------------------------
 
-SIZES = [(1, 1), (1, 40), (200, 21), (97, 131), (131, 97), (64, 64), (5, 3)]
+SIZES = [(1, 1), (1, 40), (120, 21), (67, 91), (91, 67), (64, 64), (5, 3)]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -74,19 +74,19 @@ NETS: dict[str, Callable[[], interactify.Interactive]] = {
 
 
 @pytest.mark.parametrize("kind", NETS)
-def test_fifty_clicks_each_give_what_they_give_alone(kind: str) -> None:
+def test_twenty_clicks_each_give_what_they_give_alone(kind: str) -> None:
     net = NETS[kind]()
 
     def play(which: int) -> list[tuple[bytes, bytes]]:
         session, results = net.session(PHOTOS[which]), []
-        for click in random_clicks(50, seed=which):
+        for click in random_clicks(20, seed=which):
             result = session.add([click])
             results.append((result.mask.tobytes(), result.probability.tobytes()))
         return results
 
     alone = [play(0), play(1)]
     assert together(lambda: play(0), lambda: play(1)) == alone
-    assert len(set(alone[0])) > 25 and len(set(alone[1])) > 25, "the clicks change something"
+    assert len(set(alone[0])) > 10 and len(set(alone[1])) > 10, "the clicks change something"
 
 
 # ---- one session, several threads ------------------------------------------------------------------------------------
