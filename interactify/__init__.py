@@ -15,7 +15,20 @@ from typing import TYPE_CHECKING, Any
 from interactify._version import __version__
 
 if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names here
-    from interactify import adapters, brs, draw, errors, evaluation, export, models, optim, predictor, session, zoo
+    from interactify import (
+        adapters,
+        brs,
+        draw,
+        errors,
+        evaluation,
+        export,
+        models,
+        optim,
+        predictor,
+        session,
+        training,
+        zoo,
+    )
     from interactify.errors import (
         AdapterError,
         CheckpointError,
@@ -95,7 +108,7 @@ _NAMES = {
 }
 _MODULES = (
     *("adapters", "brs", "draw", "errors", "evaluation", "export", "models", "optim", "predictor", "propagation"),
-    *("session", "zoo"),
+    *("session", "training", "zoo"),
     "energy",  # an old name, which warns
 )
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
@@ -152,6 +165,7 @@ __all__ = [
     "replay",
     "session",
     "set_cache_limit",
+    "training",
     "wrap",
     "zoo",
 ]

@@ -58,21 +58,15 @@ class LabelledPhoto:
                 if longest is not None and max(size) > longest:
                     opened.draft("RGB", (longest, longest))
                 image = ImageOps.exif_transpose(opened).convert("RGB")
-            with Image.open(self.mask) as opened:
-                mask = opened if opened.mode in ("L", "P", "1", "I", "I;16") else opened.convert("L")
-                labels = np.asarray(mask.convert("L") if mask.mode == "1" else mask)
         except (OSError, ValueError, SyntaxError) as cause:
-            raise PhotoError(
-                f"Expected a readable photo and mask, got {self.image} and {self.mask} ({reason_of(cause, 160)}). "
-                "Try without this photo."
-            ) from cause
+            raise self._unreadable(cause) from cause
+        labels = self.read_labels()
         height, width = labels.shape
         if (width, height) not in (size, size[::-1]):
             raise PhotoError(
                 f"Expected a mask of the photo's size, {size[0]} wide and {size[1]} high, got {self.mask}, {width} "
                 f"wide and {height} high. Try the mask that belongs to this photo."
             )
-        labels = _labels(labels, self.values)
         if longest is not None and max(width, height) > longest:
             scale = longest / max(width, height)
             width, height = max(1, round(width * scale)), max(1, round(height * scale))
@@ -80,6 +74,22 @@ class LabelledPhoto:
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(image), labels
+
+    def read_labels(self) -> NDArray[np.uint8]:
+        """The labels alone, as `read` gives them, at their own size; raises as `read`."""
+        try:
+            with Image.open(self.mask) as opened:
+                mask = opened if opened.mode in ("L", "P", "1", "I", "I;16") else opened.convert("L")
+                labels = np.asarray(mask.convert("L") if mask.mode == "1" else mask)
+        except (OSError, ValueError, SyntaxError) as cause:
+            raise self._unreadable(cause) from cause
+        return _labels(labels, self.values)
+
+    def _unreadable(self, cause: Exception) -> PhotoError:
+        return PhotoError(
+            f"Expected a readable photo and mask, got {self.image} and {self.mask} ({reason_of(cause, 160)}). Try "
+            "without this photo."
+        )
 
 
 def _labels(values: NDArray[np.integer], meaning: Values) -> NDArray[np.uint8]:
