@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Final, NoReturn
 
 from interactify._version import __version__
-from interactify.commands import app, cvat_function, demo, evaluate, inspect, label_studio, replay, segment
+from interactify.commands import app, cvat_function, demo, evaluate, inspect, label_studio, replay, segment, teach
 from interactify.commands.segment import with_negatives_joined
 from interactify.commands.streams import steady_streams
 from interactify.errors import InteractifyError, InteractifyWarning, OptionError
@@ -41,6 +41,13 @@ COMMANDS: Final[dict[str, tuple[ModuleType, str, str]]] = {
         "let a simulated user click through a data set; writes a report",
         "Writes report.html and report.md, objects.csv, report.json and the final masks. The same command resumes an "
         "interrupted run.",
+    ),
+    "teach": (
+        teach,
+        "train a network on accepted masks; writes new weights and says what they gain",
+        "Trains a copy of the network on the masks that were accepted, and measures it on photos that were held back: "
+        "IoU without clicks, and clicks an object, before and after. Writes the new weights, lesson.json and "
+        "curves.svg; the old weights stay. The same command goes on with a training that was interrupted.",
     ),
     "cvat-function": (
         cvat_function,

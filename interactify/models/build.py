@@ -1,13 +1,13 @@
 """Builds a network from a line of text: the forms of `--model`.
 
-zoo                                              the embedded network
+zoo[@CHECKPOINT]                                 the embedded network
 ARCH/ENCODER[,option=value ...][@CHECKPOINT]     an architecture of segmentation_models_pytorch
 timm/NAME[,option=value ...][@CHECKPOINT]        a classifier of timm, made dense
 torchvision/NAME[,option=value ...][@CHECKPOINT] a segmentation network of torchvision
 transformers/FOLDER                              one of transformers, from a folder or the hub
 @FOLDER                                          one saved by its `save_pretrained`
-package.module:function                          what the function builds
-FILE                                             an exported program (.pt2), TorchScript, or ONNX
+package.module:function[@CHECKPOINT]             what the function builds
+FILE[@CHECKPOINT]                                an exported program (.pt2), TorchScript, or ONNX
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ FORMS = (
     "zoo, ARCH/ENCODER[,option=value][@CHECKPOINT], timm/NAME, torchvision/NAME, transformers/FOLDER, @FOLDER or "
     "package.module:function, or a file: .pt2, TorchScript, .onnx"
 )
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*")
 
 
 def quickest_device() -> str:
@@ -65,6 +66,9 @@ def build_model(text: str) -> nn.Module:
               in the current folder are found;
             - the path of a file that holds a whole network: ``.pt2`` (`torch.export.save`), TorchScript, ``.onnx``.
 
+            ``zoo``, a function and a file take ``@CHECKPOINT`` too: other weights for the same network, as
+            `interactify teach` writes them.
+
     Returns:
         The network, in evaluation mode, on the CPU in the precision it was built in.
 
@@ -82,6 +86,9 @@ def build_model(text: str) -> nn.Module:
         return load_embedded()
     if holds_network(text):
         return read_network(Path(text))
+    if checkpoint and (name == "zoo" or _FUNCTION.fullmatch(name) or (name and holds_network(name))):
+        weights = Path(checkpoint).expanduser()
+        return load_into(build_model(name), read_weights(weights), weights)
     family, slash, rest = name.partition("/")
     if slash and family in FAMILIES:
         if not rest or (at and not checkpoint):
@@ -102,7 +109,7 @@ def build_model(text: str) -> nn.Module:
         if not name:
             return _from_folder(path)
         return _from_smp(name, path)
-    if re.fullmatch(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*", name):
+    if _FUNCTION.fullmatch(name):
         return _from_function(name)
     if name and Path(name).is_dir():
         raise ModelError(f"Expected a model, got the folder {name!r}. Try '@{name}' if smp's save_pretrained wrote it.")

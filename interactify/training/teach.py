@@ -89,7 +89,8 @@ class Lesson:
         return self.after.iou > self.before.iou and self.after.clicks <= self.before.clicks
 
     def __str__(self) -> str:
-        counts = f"learned from {len(self.trained)} photos, measured on {len(self.held_back)} others"
+        others = "1 other" if len(self.held_back) == 1 else f"{len(self.held_back)} others"
+        counts = f"learned from {len(self.trained)} photos, measured on {others}"
         return (
             f"{counts} ({self.steps} steps, {self.seconds:.0f} s)\n"
             f"IoU without clicks   {self.before.iou:.3f} -> {self.after.iou:.3f}\n"
