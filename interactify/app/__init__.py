@@ -5,6 +5,9 @@ security.py      which requests are allowed, and how large they may be
 pictures.py      which picture files are opened, decided before any of them is decoded
 open_photo.py    an open photo: its session, the thread that changes it, its queue of actions
 open_photos.py   all open photos; the least recently used are closed
+networks.py      the network of each photo: the first one, or one that was taught since
+lessons.py       learning from the photos that are done, in a process of its own
+order.py         which photo is offered next
 actions.py       the actions that a page may send
 page_updates.py  what a page is sent after an action
 viewport.py      the part of a photo that the screen shows

@@ -6,13 +6,12 @@ import threading
 import time
 from typing import Final
 
+from interactify.app.networks import Networks
 from interactify.app.open_photo import OpenPhoto
 from interactify.app.store.journal import SessionFiles, entries_of
 from interactify.app.store.project import Photo, Project
 from interactify.app.store.result_files import mask_files
 from interactify.app.store.saver import Saver
-from interactify.interactive import Interactive
-from interactify.session.session_file import fingerprint
 
 MAX_OPEN: Final = 6  # sessions kept in memory
 CLOSE_SECONDS: Final = 20.0  # that a running action may take when its photo is closed
@@ -21,12 +20,11 @@ CLOSE_SECONDS: Final = 20.0  # that a running action may take when its photo is 
 class OpenPhotos:
     """The open photos of a project."""
 
-    def __init__(self, net: Interactive, project: Project) -> None:
-        self.net, self.project, self.saver = net, project, Saver(project)
+    def __init__(self, networks: Networks, project: Project) -> None:
+        self.networks, self.project, self.saver = networks, project, Saver(project)
         self._open: dict[int, OpenPhoto] = {}
         self._lock = threading.Lock()
         self._closing = False
-        self._network = fingerprint(net.unwrap())
         self._recovery = threading.Thread(target=self._recover, name="interactify-recovery", daemon=True)
         self._recovery.start()
 
@@ -49,7 +47,8 @@ class OpenPhotos:
                 for each in idle:
                     if len(self._open) >= MAX_OPEN:
                         self._close(each)
-                opened = OpenPhoto(self.net, self._network, photo, self.project, self.saver)
+                net, network = self.networks.of(SessionFiles.of(photo.key, self.project.out))
+                opened = OpenPhoto(net, network, photo, self.project, self.saver)
                 self._open[photo.number] = opened
             opened.last_used = time.monotonic()
             return opened
@@ -57,6 +56,13 @@ class OpenPhotos:
     def write(self, photo: Photo) -> None:
         """Write a photo's masks again, since its status has changed, on which they depend."""
         self.open(photo).write()
+
+    def settle(self) -> None:
+        """Write the files of all photos that are open and done."""
+        for each in list(self._open.values()):
+            if each.opening.done() and not each.failed:
+                each.write().wait(CLOSE_SECONDS)
+        self.saver.flush()
 
     def wait_for_recovery(self) -> None:
         """Wait until every photo's files hold the actions from before this server started."""

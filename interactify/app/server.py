@@ -23,8 +23,11 @@ from starlette.routing import Route
 from interactify.app.actions import Action, check, read_action
 from interactify.app.failures import Busy, Failed, user_error
 from interactify.app.frames import frame, mask_part
+from interactify.app.lessons import Lessons, Plan
+from interactify.app.networks import Networks
 from interactify.app.open_photo import OpenPhoto
 from interactify.app.open_photos import OpenPhotos
+from interactify.app.order import Uncertain
 from interactify.app.page_updates import BACKGROUNDS
 from interactify.app.pictures import as_jpeg, thumbnail
 from interactify.app.security import TOO_LONG, Access, Guard, TooLong, refused
@@ -48,9 +51,14 @@ FRAMES: Final = "application/x-interactify-frames"
 THUMBNAIL: Final = 160  # pixels of its longer side
 
 
-def build(net: Interactive, project: Project, access: Access) -> Guard:
-    """The ASGI application: a page for the photos of `project`, segmented by `net`; each request is checked."""
-    app = App(net, project)
+def build(
+    net: Interactive, project: Project, access: Access, *, plan: Plan | None = None, order: str = "name"
+) -> Guard:
+    """The ASGI application: a page for the photos of `project`, segmented by `net`; each request is checked.
+
+    With a plan, the network learns from the photos that are done. `order` is that of the photos offered, see `ORDERS`.
+    """
+    app = App(net, project, plan, order)
     routes = [
         Route("/", app.page),
         Route("/static/{name}", app.static),
@@ -63,12 +71,17 @@ def build(net: Interactive, project: Project, access: Access) -> Guard:
         Route("/api/photos/{number}/do", app.do, methods=["POST"]),
         Route("/api/photos/{number}/cancel", app.cancel, methods=["POST"]),
         Route("/api/photos/{number}/status", app.status, methods=["POST"]),
+        Route("/api/next", app.next),
+        Route("/api/lessons", app.lessons_json),
         Route("/api/export", app.export),
     ]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        for background in (app.lessons, app.uncertain):
+            if background is not None:
+                background.close()
         await run_in_threadpool(app.photos.close)
         for error in app.photos.saver.write_errors.values():
             print(f"interactify: {error}", file=sys.stderr)
@@ -86,8 +99,11 @@ def build(net: Interactive, project: Project, access: Access) -> Guard:
 class App:
     """The routes, each a method."""
 
-    def __init__(self, net: Interactive, project: Project) -> None:
-        self.net, self.project, self.photos = net, project, OpenPhotos(net, project)
+    def __init__(self, net: Interactive, project: Project, plan: Plan | None, order: str) -> None:
+        networks = Networks(net, project.out / "taught", latest=plan is not None)
+        self.net, self.project, self.photos = net, project, OpenPhotos(networks, project)
+        self.lessons = None if plan is None else Lessons(plan, networks, project, self.photos.settle)
+        self.uncertain = Uncertain(networks.latest()[0], project) if order == "uncertain" else None
         self._thumbs: dict[int, tuple[int | None, bytes]] = {}
         self._thumb_limiter = CapacityLimiter(1)  # a folder has many, and clicks must not wait for them
         self._static = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in TYPES}
@@ -120,6 +136,8 @@ class App:
                 "classes": classes,
                 "network": spec.family or type(self.net.unwrap()).__name__,
                 "out": self.project.out.name,
+                "order": "name" if self.uncertain is None else "uncertain",
+                "teaches": self.lessons is not None,
                 "exports": [
                     {"name": name, "label": kind.label, "current_only": kind.current_only}
                     for name, kind in KINDS.items()
@@ -186,9 +204,23 @@ class App:
         def mark() -> Photo:
             marked = self.project.mark(photo.number, status=content["status"])
             self.photos.write(marked)
+            if self.lessons is not None:
+                self.lessons.consider()
             return marked
 
         return JSONResponse(_photo_json(await run_in_threadpool(mark)))
+
+    async def next(self, request: Request) -> Response:
+        """The photo that is offered after another one, in the order of uncertainty."""
+        photo = self._numbered(request.query_params.get("after", ""))
+        return JSONResponse({"number": None if self.uncertain is None else self.uncertain.after(photo.number)})
+
+    async def lessons_json(self, request: Request) -> Response:
+        """Whether the network learns now, how many lessons have ended, and what came out of the last one."""
+        if self.lessons is None:
+            return JSONResponse({"learning": False, "count": 0, "note": ""})
+        lessons = self.lessons
+        return JSONResponse({"learning": lessons.learning, "count": lessons.count, "note": lessons.note})
 
     async def export(self, request: Request) -> Response:
         kinds = read_kinds(request.query_params.get("kinds", ""))

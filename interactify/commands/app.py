@@ -9,12 +9,13 @@ import threading
 import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from interactify.commands.network_options import add_network_options, network
+from interactify.commands.network_options import add_network_options, network, options
 from interactify.errors import OptionError, extra
 
 if TYPE_CHECKING:  # at run time it would load torch, and `interactify --help` reads this module
+    from interactify.app.lessons import Plan
     from interactify.app.store.project import Project
     from interactify.interactive import Interactive
 
@@ -39,6 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, metavar="N", help=f"listen at this port (the first free one from {PORT})")
     parser.add_argument("--no-browser", action="store_true", help="don't open the page; print its address")
+    parser.add_argument(
+        "--teach", action="store_true",
+        help="while you work, learn from the photos that are done, after every five; new photos get the new weights if "
+        "these are better on photos that were held back",
+    )  # fmt: skip
+    parser.add_argument(
+        "--order", choices=("name", "uncertain"), default="name",
+        help="the next photo after one that is done: by name, or the one on which the network is least certain "
+        "(%(default)s)",
+    )  # fmt: skip
     add_network_options(parser)
 
 
@@ -48,6 +59,7 @@ def run(given: argparse.Namespace) -> int:
         if find_spec(package) is None:
             raise OptionError(f"The page needs {package}, which is not installed. Try {extra('app')}.")
     # Not at the top: these need the optional packages, and load torch.
+    from interactify.app.lessons import Plan
     from interactify.app.security import Access
     from interactify.app.store.folder_lock import folder_lock
     from interactify.app.store.project import Project, photos_of
@@ -57,7 +69,9 @@ def run(given: argparse.Namespace) -> int:
     listening = bound(given.host or "127.0.0.1", given.port)
     with listening, folder_lock(folder, Access(given.host, listening.getsockname()[1]).address()):
         net = network(given)
-        serve(net, Project.opened(photos, folder), listening, given.host, browser=not given.no_browser)
+        plan = Plan(given.model, options(given)) if given.teach else None
+        page = Page(net, Project.opened(photos, folder), plan, given.order)
+        serve(page, listening, given.host, browser=not given.no_browser)
     return 0
 
 
@@ -86,7 +100,16 @@ def bound(host: str, port: int | None) -> socket.socket:
     raise AssertionError("the last port raises or returns")
 
 
-def serve(net: Interactive, project: Project, listening: socket.socket, host: str | None, *, browser: bool) -> None:
+class Page(NamedTuple):
+    """What is served: the network, the project, how the network learns, and the order of the photos."""
+
+    net: Interactive
+    project: Project
+    plan: Plan | None
+    order: str
+
+
+def serve(page: Page, listening: socket.socket, host: str | None, *, browser: bool) -> None:
     """Run the server on a socket until it is interrupted."""
     # Not at the top: these need the optional packages, and load torch.
     import uvicorn
@@ -96,7 +119,7 @@ def serve(net: Interactive, project: Project, listening: socket.socket, host: st
 
     access = Access.create(host, listening.getsockname()[1])
     config = uvicorn.Config(
-        build(net, project, access),
+        build(page.net, page.project, access, plan=page.plan, order=page.order),
         log_level="warning",
         access_log=False,
         ws="none",
@@ -107,7 +130,7 @@ def serve(net: Interactive, project: Project, listening: socket.socket, host: st
     )
     sys.setswitchinterval(0.001)  # so that threads that draw previews or save files do not delay a finished mask
     print(f"interactify: {access.address()}", flush=True)
-    print(f"interactify: results are kept in {project.out.resolve()}; Ctrl-C ends", file=sys.stderr, flush=True)
+    print(f"interactify: results are kept in {page.project.out.resolve()}; Ctrl-C ends", file=sys.stderr, flush=True)
     if browser:
         threading.Timer(0.5, webbrowser.open, (access.address(),)).start()
     uvicorn.Server(config).run(sockets=[listening])

@@ -28,7 +28,8 @@ const all = {
     const number = page.photos.current;
     const unmark = page.photos.all[number].status === status;
     await page.photos.mark(number, unmark ? "open" : status);
-    const next = unmark ? null : page.photos.after(number, true);
+    const byName = page.project.order === "name";
+    const next = unmark ? null : byName ? page.photos.after(number, true) : await api.next(number);
     if (next !== null) openPhoto(next);
     else if (!unmark) announce("All photos are done or skipped.");
   },

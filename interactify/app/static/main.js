@@ -8,6 +8,7 @@ import { exportDialog, fillHelp } from "./dialogs.js";
 import { Gestures } from "./gestures.js";
 import { insertIcons } from "./icons.js";
 import { listen } from "./keys.js";
+import { watchLessons } from "./lessons.js";
 import { acceptDrops, openPhoto } from "./open_photo.js";
 import { $, act, announce, layers, marks, notice, page, session, stage, view } from "./page.js";
 import { Photos } from "./photos.js";
@@ -107,6 +108,7 @@ async function start() {
   $("export").addEventListener("click", () => dialog.showModal());
   listen(commands, stage);
   acceptDrops();
+  if (page.project.teaches) watchLessons();
   readPaper();
   const wanted = Number(location.hash.slice(1)) - 1;
   const first = page.photos.all.find((photo) => photo.status === "open")?.number ?? 0;

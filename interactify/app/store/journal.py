@@ -1,9 +1,9 @@
 """A journal: each action is on disk before its mask is on the screen, and is run again if the saved session lacks it.
 
-A journal is lines of JSON: first {"of": digest} of photo and network, then {"n": 12, "do": {…}} for an action, and
-{"n": 12, "saved": digest} for a session's file that holds all actions up to this number. The digest of the file that is
-there tells which actions it lacks. The line is written before the file is replaced, so that a process killed at any
-moment leaves a file with a line of its digest.
+A journal is lines of JSON: first {"of": digest, "network": digest}, of all that the session depends on, and of the
+network alone; then {"n": 12, "do": {…}} for an action, and {"n": 12, "saved": digest} for a session's file that holds
+all actions up to this number. The digest of the file that is there tells which actions it lacks. The line is written
+before the file is replaced, so that a process killed at any moment leaves a file with a line of its digest.
 """
 
 from __future__ import annotations
@@ -71,10 +71,12 @@ class Journal:
 
     Attributes:
         identity: a digest of what the session depends on: the photo, the network, its options.
+        network: the fingerprint of the network alone, by which it is found again among several.
     """
 
-    def __init__(self, files: SessionFiles, identity: str) -> None:
+    def __init__(self, files: SessionFiles, identity: str, network: str = "") -> None:
         self.path, self.session_file, self.identity = files.journal, files.session, identity
+        self.network = network
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
         self._lines: list[tuple[int, bytes]] = []  # number and line of actions that the session's file lacks
@@ -154,7 +156,7 @@ class Journal:
 
     @property
     def _header(self) -> bytes:
-        return _line({"of": self.identity})
+        return _line({"of": self.identity} | ({"network": self.network} if self.network else {}))
 
     def _append(self, line: bytes) -> None:
         """Write a line, after those that could not be written before; all of them or nothing."""

@@ -15,10 +15,14 @@ from interactify import export
 from interactify.app.store.project import Photo, Project
 from interactify.export.files import safe_file_name, write_json
 from interactify.session.session import Session
+from interactify.training.accepted import labels_of_session
 
 
 def save_masks(session: Session, photo: Photo, project: Project, annotations: Annotations) -> None:
-    """Write a mask for each object, the map of labels, and COCO JSON of all photos."""
+    """Write a mask for each object, the map of labels, and COCO JSON of all photos.
+
+    For a network of several classes, the map of classes of a photo that is done too.
+    """
     current = project.photo(photo.number) or photo
     names = [name for name in session.objects if session.interactions_of(name)]
     if not names and current.status == "done":  # the user accepts the network's own mask
@@ -39,6 +43,9 @@ def save_masks(session: Session, photo: Photo, project: Project, annotations: An
         for name, mask in masks.items():
             labels[mask] = session.objects.index(name) + 1
     export.write_labels(project.out / "labels" / f"{photo.key}.png", labels)
+    if current.status == "done" and session.wrapped.spec.output.classes > 1:
+        classes = export.prepare_folder(project.out / "classes")
+        export.write_labels(classes / f"{photo.key}.png", labels_of_session(session))
     annotations.put(photo, session.size, masks, {name: session.category(name) for name in names})
     project.mark(photo.number, interactions=sum(len(session.interactions_of(name)) for name in session.objects))
 

@@ -42,7 +42,7 @@ class StoredSession:
     def restore(self) -> tuple[Session, bool]:
         """The session, and whether it has actions that its saved file lacks."""
         session, matches = self._load()
-        self.journal = Journal(self._found, self._identity(session))
+        self.journal = Journal(self._found, self._identity(session), self.network)
         if not matches:  # the files are another network's
             return session, False
         unsaved = self.journal.unsaved()
@@ -64,7 +64,7 @@ class StoredSession:
                 self.notice = f"The session of another network, or with other options, was put aside: {aside.session}"
             else:
                 self._found.move_to(self._files)
-            self.journal = Journal(self._files, self.journal.identity)
+            self.journal = Journal(self._files, self.journal.identity, self.network)
             self.journal.unsaved()
         return self.journal
 
