@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,10 +23,11 @@ from interactify.app.networks import Networks
 from interactify.app.store.project import Project
 from interactify.checkpoints import load_into, read_weights
 from interactify.errors import InteractifyError, quietly, reason_of
+from interactify.export.files import prepare_folder
 from interactify.interactive import wrap
 from interactify.learning import Recipe
 from interactify.models.build import build_model
-from interactify.training.teach import LEAST, RECIPE, teach
+from interactify.training.teach import LEAST, RECIPE, teach, write_weights
 
 EVERY: Final = 5  # photos
 NICE: Final = 10
@@ -96,7 +98,10 @@ class Lessons:
     def _lesson(self, done: int) -> str:
         folder = self.networks.folder / f"lesson-{len(self.networks.lessons) + 1}"
         outside = [photo.path.parent for photo in self.project.photos if not photo.id.startswith("photos/")]
-        job = _Job(self.plan, self.networks.latest()[1], self.project.out, outside[0] if outside else None, folder)
+        net, weights = self.networks.latest()
+        if weights is None:  # a network that is built anew may have other random weights
+            weights = write_weights(prepare_folder(self.networks.folder) / "first.safetensors", net.unwrap())
+        job = _Job(self.plan, weights, self.project.out, outside[0] if outside else None, folder)
         context = multiprocessing.get_context("spawn")  # torch's threads don't survive a fork
         receiving, sending = context.Pipe(duplex=False)
         self._process = context.Process(target=_learn, args=(job, sending), daemon=True)
@@ -119,7 +124,7 @@ class Lessons:
 @dataclass(frozen=True)
 class _Job:
     plan: Plan
-    weights: Path | None
+    weights: Path
     results: Path
     photos: Path | None
     out: Path
@@ -134,15 +139,14 @@ class _Outcome:
 
 def _learn(job: _Job, sending: Connection) -> None:
     """What the process does: build the network, teach it, and send what came out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server, and this process with it
     with suppress(OSError, AttributeError):  # Windows has no such priority
         os.nice(NICE)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))
     try:
         with quietly():  # the server has warned
-            model = build_model(job.plan.model)
-            if job.weights is not None:
-                load_into(model, read_weights(job.weights), job.weights)
+            model = load_into(build_model(job.plan.model), read_weights(job.weights), job.weights)
             net = wrap(model, **job.plan.options)
             lesson = teach(net, job.results, out=job.out, photos=job.photos, recipe=job.plan.recipe, progress=False)
     except Exception as cause:  # sent as text: not every error can be pickled
@@ -150,7 +154,7 @@ def _learn(job: _Job, sending: Connection) -> None:
         return
     before, after = lesson.before, lesson.after
     text = (
-        f"Learned from {len(lesson.trained)} photos: on {len(lesson.held_back)} others IoU without clicks "
+        f"Learned from {len(lesson.trained)} photos: on {len(lesson.held_back)} held back IoU without clicks "
         f"{before.iou:.2f} → {after.iou:.2f}, clicks an object {before.clicks:.1f} → {after.clicks:.1f}"
     )
     sending.send(_Outcome(text, lesson.better))

@@ -10,7 +10,7 @@ from pathlib import Path
 from interactify.app.store.journal import SessionFiles, entries_of
 from interactify.checkpoints import load_into, read_weights
 from interactify.errors import quietly
-from interactify.export.files import write_json
+from interactify.export.files import prepare_folder, write_json
 from interactify.inspection.replica import independent_copy_of
 from interactify.interactive import Interactive, wrap
 from interactify.session.session_file import fingerprint
@@ -72,7 +72,7 @@ class Networks:
             self._opened[learned.network] = net
         self.lessons = (*self.lessons, learned)
         stored = {"first": self._first, "lessons": [asdict(each) for each in self.lessons]}
-        write_json(self.folder / "networks.json", stored)
+        write_json(prepare_folder(self.folder) / "networks.json", stored)
         self._latest = learned.network or self._latest
 
     def _open(self, network: str) -> Interactive:

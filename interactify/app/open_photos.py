@@ -23,6 +23,7 @@ class OpenPhotos:
     def __init__(self, networks: Networks, project: Project) -> None:
         self.networks, self.project, self.saver = networks, project, Saver(project)
         self._open: dict[int, OpenPhoto] = {}
+        self._submitted: dict[int, threading.Event] = {}  # set when the saver has what `write` asked for
         self._lock = threading.Lock()
         self._closing = False
         self._recovery = threading.Thread(target=self._recover, name="interactify-recovery", daemon=True)
@@ -55,13 +56,12 @@ class OpenPhotos:
 
     def write(self, photo: Photo) -> None:
         """Write a photo's masks again, since its status has changed, on which they depend."""
-        self.open(photo).write()
+        self._submitted[photo.number] = self.open(photo).write()
 
     def settle(self) -> None:
-        """Write the files of all photos that are open and done."""
-        for each in list(self._open.values()):
-            if each.opening.done() and not each.failed:
-                each.write().wait(CLOSE_SECONDS)
+        """Wait until the masks of all photos whose status has changed are written."""
+        for submitted in list(self._submitted.values()):
+            submitted.wait(CLOSE_SECONDS)
         self.saver.flush()
 
     def wait_for_recovery(self) -> None:

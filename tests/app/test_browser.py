@@ -13,7 +13,9 @@ from PIL import Image
 
 import interactify
 from interactify import zoo
+from interactify.app.lessons import Plan
 from interactify.refinement.result import Result, Unsatisfied
+from tests.fixtures import red_photos
 from tests.fixtures.browser import SLOW, driver, serving  # first: it skips this module where there is no browser
 from tests.fixtures.served import Command, served
 
@@ -332,3 +334,21 @@ def test_axe_finds_nothing_serious(tab, folder, scheme):
                 page.page.keyboard.press("Escape")
         print(*found, sep="\n")
         assert not [each for each in found if each[2] in ("serious", "critical")]
+
+
+def test_the_page_says_that_it_learns_and_what_came_out(tab, tmp_path):
+    (tmp_path / "photos").mkdir()
+    photos = [tmp_path / f"photos/{number}.png" for number in range(4)]
+    for number, path in enumerate(photos):
+        Image.fromarray(red_photos.red_photo(number)[0]).save(path)
+    plan = Plan("absent_module:build", {}, every=3)  # its process fails
+    with served(red_photos.wrapped(), photos, tmp_path / "out", plan=plan, order="uncertain") as (_, access):
+        page = tab(access.address())
+        for done in (1, 2, 3):
+            page.page.keyboard.press("d")
+            driver.expect(page.page.locator("#progress-text")).to_have_text(f"{done} done, {4 - done} open")
+            page.opened()
+        driver.expect(page.page.locator("#photo-status")).to_be_hidden()  # the one that is open still
+        driver.expect(page.page.locator("#learning")).to_be_visible(timeout=SLOW)
+        driver.expect(page.page.locator("#notices")).to_contain_text("Learning failed: Expected a module", timeout=SLOW)
+        driver.expect(page.page.locator("#learning")).to_be_hidden()

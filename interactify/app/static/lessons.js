@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { $, announce, notice } from "./page.js";
 
-const EVERY = 4000; // milliseconds between two questions
+const EVERY = 2000; // milliseconds between two questions
 
 export function watchLessons() {
   let known = null; // how many lessons had ended at the last question
