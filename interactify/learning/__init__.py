@@ -3,6 +3,7 @@
 Each part can be replaced: a `Task` draws batches, gives their loss and scores a network; `train` does the rest.
 """
 
+from interactify.learning.class_task import ClassLogits, ClassTask
 from interactify.learning.labelled_photos import Drawing, LabelledPhoto, photos_in
 from interactify.learning.loop import Recipe, Task, train
 from interactify.learning.losses import LOSSES, cross_entropy, cross_entropy_and_iou, normalised_focal
@@ -12,6 +13,8 @@ from interactify.learning.parts import PARTS, Group, groups_of
 __all__ = [
     "LOSSES",
     "PARTS",
+    "ClassLogits",
+    "ClassTask",
     "Drawing",
     "Group",
     "LabelledPhoto",

@@ -29,8 +29,8 @@ from interactify.evaluation.run import check_clicks, evaluate
 from interactify.export.files import prepare_folder, write_json, write_whole
 from interactify.inspection.replica import independent_copy_of, unwrapped
 from interactify.interactive import Interactive, wrap
-from interactify.learning import Drawing, LabelledPhoto, Recipe, groups_of, train
-from interactify.learning.class_task import ClassLogits, ClassTask, unclicked_iou
+from interactify.learning import ClassLogits, ClassTask, Drawing, LabelledPhoto, Recipe, groups_of, train
+from interactify.learning.class_task import unclicked_iou
 from interactify.learning.labelled_photos import UNKNOWN
 from interactify.learning.loop import CURVES
 from interactify.learning.low_rank import low_rank_deltas

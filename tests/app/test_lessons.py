@@ -59,7 +59,10 @@ def test_the_page_learns_and_opens_the_next_photo_with_better_weights(photos, tm
         assert client.get("/api/project").json()["teaches"] is True
         for number in range(4):
             page = Page(client, number)
-            page.click(*centre(number, 2), False)  # not the blue block
+            x, y = centre(number, 2)  # the blue block is erased
+            erase = {"kind": "paint", "points": [[x, y - 10], [x, y + 10]], "width": 26, "positive": False}
+            page.do("add", interactions=[erase])
+            assert page.mask[centre(number, 1)[::-1]] and not page.mask[y, x]
             assert client.get("/api/lessons").json() == {"learning": False, "count": 0, "note": ""}
             client.post(f"/api/photos/{number}/status", json={"status": "done"})
         assert client.get("/api/lessons").json()["learning"] is True

@@ -78,7 +78,7 @@ def test_labels_are_written_once_under_names_of_their_own(tmp_path, one):
         assert (photo.read_labels() == (np.asarray(Image.open(folder / "masks" / photo.image.name)) > 0)).all()
 
 
-def test_what_the_command_segment_writes_beside_photos(tmp_path, one, monkeypatch):
+def test_what_the_command_segment_writes_beside_photos(tmp_path, one):
     folder = write_photos(tmp_path / "photos", 3)
     mask = np.zeros((48, 64), bool)
     mask[5:9] = True
@@ -86,7 +86,8 @@ def test_what_the_command_segment_writes_beside_photos(tmp_path, one, monkeypatc
     shutil.copy(folder / "1.png", folder / "1-overlay.png")
     (found,) = accepted_in(folder, one)
     assert found.photo.name == "1.png" and (found.read() == mask).all()
-    assert main(["segment", str(folder / "0.png"), "--click", "12,14", "--out", str(folder)]) == 0
+    words = ["--model", "tests.fixtures.red_photos:network", "--mean", "0.5", "--std", "0.5"]
+    assert main(["segment", str(folder / "0.png"), "--out", str(folder), *words]) == 0
     assert [each.name for each in accepted_in(folder, one)] == ["0", "1"]
 
 
