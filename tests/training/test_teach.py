@@ -47,7 +47,7 @@ def taught(pairs, tmp_path_factory):
 
 def test_it_gets_better_on_photos_that_it_did_not_see(taught):
     net, _, lesson = taught
-    assert lesson.before.iou < 0.6  # both blocks are bright, one is the object
+    assert 0.4 < lesson.before.iou < 0.6  # both blocks are bright, one is the object
     assert lesson.after.iou > 0.9
     assert lesson.before.clicks > 1 and lesson.after.clicks == 1
     assert lesson.better
