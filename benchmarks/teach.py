@@ -52,7 +52,7 @@ def write_accepted(frames: Frames, folder: Path) -> Path:
     return folder
 
 
-def measure(data: Path, work: Path, minutes: float, steps: int, parts: str) -> dict[str, Any]:
+def measure(data: Path, work: Path, minutes: float, steps: int, parts: str, clicks: int) -> dict[str, Any]:
     """Train the network on a third of the frames where that is not done yet, teach it, and validate both."""
     training, validation = read_split(data, "train"), read_split(data, "validation")
     weights = work / f"camvid-{THIRD}-frames-{minutes:g}-minutes.pt"
@@ -64,7 +64,7 @@ def measure(data: Path, work: Path, minutes: float, steps: int, parts: str) -> d
     others = range(THIRD, len(training.names), (len(training.names) - THIRD) // ACCEPTED)[:ACCEPTED]
     folder = write_accepted(chosen(training, others), work / "accepted")
     recipe = replace(RECIPE, steps=steps)
-    lesson = teach(net, folder, out=work / f"taught-{parts}-{steps}", parts=parts, recipe=recipe)  # type: ignore[arg-type]
+    lesson = teach(net, folder, out=work / f"taught-{parts}-{steps}", parts=parts, recipe=recipe, clicks=clicks)
     before = camvid_network.validate(net.unwrap(), validation)
     after = camvid_network.validate(lesson.model.eval(), validation)
     return {
@@ -92,11 +92,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0, help="of the network's own training")
     parser.add_argument("--steps", type=int, default=RECIPE.steps, help="of teaching")
     parser.add_argument("--parts", choices=[each for each in PARTS if each != "stem"], default="all")
+    parser.add_argument("--clicks", type=int, default=5, help="on each object of the frames that are held back")
     parser.add_argument("--result", type=Path, default=RESULT)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    found = measure(Path(given.data), given.work, given.minutes, given.steps, given.parts)
+    found = measure(Path(given.data), given.work, given.minutes, given.steps, given.parts, given.clicks)
     found |= {"machine": machine(), "threads": given.threads}
     write_json(given.result, found)
     print(json.dumps(found, indent=2))
