@@ -197,7 +197,7 @@ def teach(
             save_every=20.0,
             progress_bar=progress,
         )
-    copy.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    copy.to(memory_format=torch.contiguous_format)
     with quietly():  # what had to be assumed was said when the user wrapped it
         taught = wrap(copy, **net.options)
     after = _measured(taught, network, measured_on, clicks, progress)
