@@ -22,6 +22,7 @@ from interactify.inspection.spec import Knowledge
 
 GROUP = "interactify.adapters"
 _BUILT_IN = {
+    "clicks": "interactify.adapters.clicks:Clicks",  # the first: a click network is of a family too
     "objects": "interactify.adapters.objects:Objects",
     "smp": "interactify.adapters.smp:Smp",
     "timm": "interactify.adapters.timm:Timm",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from interactify.adapters.generic import stated
+from interactify.inspection.click_input import stated_click_maps
 from interactify.inspection.normalisation import IMAGENET
 from interactify.inspection.spec import Knowledge
 
@@ -95,8 +96,10 @@ def _timm_settings(model: nn.Module) -> dict[str, Any]:
 
 
 def _normalisation(model: nn.Module, name: str) -> Knowledge:
-    """The encoder's normalisation; for any other number of channels than three nothing is known."""
-    if getattr(getattr(model, "encoder", None), "_in_channels", 3) != 3 or not name:
+    """The encoder's normalisation; for any other number of image channels than three nothing is known."""
+    maps = stated_click_maps(model)
+    channels = getattr(getattr(model, "encoder", None), "_in_channels", 3) - (0 if maps is None else maps.channels)
+    if channels != 3 or not name:
         return Knowledge()
     weights = _config(model).get("encoder_weights")
     settings = _timm_settings(model) or _settings(name, str(weights or "imagenet"))

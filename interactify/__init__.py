@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
     from interactify.interactions import (
         Box,
         Click,
+        ClickMaps,
         Interaction,
         Labels,
         Lasso,
@@ -88,6 +89,7 @@ _NAMES = {
     "interactions": (
         "Box",
         "Click",
+        "ClickMaps",
         "Interaction",
         "Labels",
         "Lasso",
@@ -118,6 +120,7 @@ __all__ = [
     "Box",
     "CheckpointError",
     "Click",
+    "ClickMaps",
     "ClosedSessionError",
     "InteractifyError",
     "InteractifyWarning",

@@ -25,11 +25,15 @@ def describe(net: Wrapped) -> str:
         "input": "moves the image itself; the best measured for networks never trained for clicks",
         "maps": "moves interaction maps read through the first convolution's own kernels",
         "kernels": "moves zero-weighted kernels over maps of the clicks",
+        "click_maps": "moves the network's own interaction maps",
     }
+    refined = f"at most {net.max_evaluations} evaluations a click"
+    if net.network.reads_clicks:
+        refined += ", where the network's own answer leaves one unsatisfied" if net.max_evaluations else ": never"
     chosen = [
         f"variables   {net.variables.name} ({why.get(net.variables.name, 'as asked for')})",
         f"energy      {net.energy.name}, inertia {net.energy.inertia:g}",
-        f"solver      {net.solver}, at most {net.max_evaluations} evaluations a click",
+        f"solver      {net.solver}, {refined}",
         *_click_lines(net),
         *([f"run         {how}"] if (how := net.runtime.executor.text(net.spec.device.type)) else []),
         *([f"precision   autocast to {str(cast).split('.')[-1]}"] if (cast := net.network.autocast) else []),
@@ -50,6 +54,8 @@ def _click_lines(net: Wrapped) -> list[str]:
         image = noise_image(spec.channels, spec.probed, like)
         suffix = Suffix(net.runtime, net.variables, image, net.variables.start(net.network, image))
         suffix.plain()
+    if net.network.reads_clicks:
+        return ["click runs  the network once; then only what depends on the variables, where it is refined"]
     if suffix.whole is not None:
         return [f"click runs  the whole network: {suffix.whole}"]
     pixels = image.shape[-2] * image.shape[-1]
@@ -168,6 +174,8 @@ def spec_text(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     channels = f"{spec.channels} channel{'' if spec.channels == 1 else 's'}"
     lines.append(f"  input       {channels}{order}, mean {next(numbers)}, std {next(numbers)}")
     lines.append(f"              ({spec.normalisation})")
+    if spec.click_maps is not None:
+        lines.append(f"  clicks      {spec.click_maps}, read beside the image")
     if spec.stride is not None:
         lines.append(f"  stride      {spec.stride} at the deepest map")
     lines += _wrapped("size", _size_text(spec))

@@ -15,22 +15,26 @@ from torch import nn
 
 from interactify.adapters import Adapter, knowledge_of
 from interactify.brs.energy import Energy, energy_named
-from interactify.brs.refinement import check_seconds, check_solver
+from interactify.brs.refinement import check_evaluations, check_seconds, check_solver
 from interactify.describe import describe
 from interactify.errors import OptionError, quietly, warn_user, within_memory
-from interactify.inspection.activation import ACTIVATIONS, Activation
+from interactify.inspection.activation import Activation
+from interactify.inspection.click_input import ClickMaps
+from interactify.inspection.devices import device_named
+from interactify.inspection.given import given_knowledge
 from interactify.inspection.inspected import inspected
 from interactify.inspection.normalisation import assumption
 from interactify.inspection.outputs import Output
 from interactify.inspection.replica import independent_copy_of, replica_of, unwrapped
-from interactify.inspection.spec import Fit, Knowledge
+from interactify.inspection.spec import Fit
 from interactify.interactions.click import Interaction
 from interactify.models.files import ModelLike, as_module
+from interactify.network.click_network import of_images
 from interactify.network.input_check import check_normalisation, check_size
 from interactify.network.input_report import InputCheck
 from interactify.network.insertion_points import InsertionPoints, insertion_points
 from interactify.network.network import Network
-from interactify.network.variables import Variables, check_variables, variables_named
+from interactify.network.variables import Variables, check_variables, usual_variables, variables_named
 from interactify.pictures.picture import PictureLike
 from interactify.pictures.resize_pad import check_fit
 from interactify.pictures.value_range import ValueRange, checked_value_range
@@ -201,17 +205,7 @@ class Interactive(Wrapped):
         >>> net.to("cpu") is net
         True
         """
-        try:
-            there = torch.device(device)
-            torch.empty(1, device=there)
-        except (RuntimeError, TypeError, AssertionError, NotImplementedError) as cause:
-            known = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-            known += ["mps"] if torch.backends.mps.is_available() else []
-            raise OptionError(
-                f"Expected a device of this machine, one of {', '.join(known)}, got {device!r} ({cause})."
-            ) from cause
-        if there.type == "meta":
-            raise OptionError("Expected a device that computes, got 'meta'. Try 'cpu'.")
+        there = device_named(device)
         own = self.spec.device
         if there.type == own.type and there.index in (None, own.index):
             return self
@@ -244,7 +238,7 @@ class Interactive(Wrapped):
 def wrap(
     model: ModelLike,
     *,
-    variables: str | Variables = "input",
+    variables: str | Variables | None = None,
     energy: str | Energy = "margin",
     solver: str = "lbfgs",
     target: int | str | None = None,
@@ -261,6 +255,7 @@ def wrap(
     stem: str | None = None,
     points: Mapping[str, str] | None = None,
     adapter: str | Adapter | None = None,
+    click_maps: ClickMaps | None = None,
     max_evaluations: int = 40,
     max_seconds: float | None = None,
     zoom: bool = True,
@@ -279,7 +274,8 @@ def wrap(
             `torch.export.ExportedProgram`, an `onnx.ModelProto`, or the path of a `.pt2`, TorchScript or `.onnx` file.
         variables: what refinement moves: "input" (the image), "maps" (interaction maps read through the first
             convolution's kernels), "kernels" (zero-weighted stem kernels over click maps), "scale_bias@LAYER" (a
-            module's name, or A, B, C as in f-BRS), or a `Variables`.
+            module's name, or A, B, C as in f-BRS), "click_maps" (a click network's own interaction maps), or a
+            `Variables`. By default "click_maps" for click networks, "input" for others.
         energy: "margin", "brs" or "fbrs", or an `Energy`.
         solver: "lbfgs" (in torch, on the device) or "scipy" (the reference).
         target: the class of a positive click, for networks of several classes: an index, a name where the names are
@@ -307,7 +303,9 @@ def wrap(
         points: names of modules for the insertion points "A", "B", "C".
         adapter: name of the adapter that knows the network's family, or an adapter; by default the one that recognises
             it. "generic" finds everything by running the network.
-        max_evaluations: how often the network may be run with gradient for one click.
+        click_maps: for a click network, of (N, C + M, H, W), how its maps are drawn; by default as it states itself.
+        max_evaluations: how often the network may be run with gradient for one click; a click network is refined only
+            where its forward pass leaves a click unsatisfied, and with 0 never.
         max_seconds: how long a click may take, in seconds; checked between evaluations, and the best result so far is
             returned.
         zoom: from the second click on, zoom in to the object and the clicks, where the network then sees the object
@@ -316,7 +314,7 @@ def wrap(
             network no fewer clicks (docs/tried.md), others may gain. Not with variables "maps" and "kernels".
         propagation: how a correction spreads over the picture: "colour" (along edges, and to the object's colours in
             this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), or a `Propagation`.
-            By default "colour" for networks of one or two classes, "edges" for more.
+            By default "none" for click networks, "colour" for others of one or two classes, "edges" for more.
         precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
             in float32 on hardware that is faster with it. Variables and energy stay in float32. "float16" has a narrow
             range, in which small gradients may vanish.
@@ -331,7 +329,7 @@ def wrap(
 
     Raises:
         ModelError: the model can't be copied, run or differentiated, returns no map, finds objects, or lacks a named
-            layer.
+            layer or interaction maps.
         CheckpointError: a file that is missing or damaged, or holds weights alone.
         OptionError: unknown variables, an unknown energy, solver, adapter or class, or an invalid value.
         AdapterError: an adapter of another package fails.
@@ -361,6 +359,7 @@ def wrap(
         "stem": stem,
         "points": points,
         "adapter": adapter,
+        "click_maps": click_maps,
         "max_evaluations": max_evaluations,
         "max_seconds": max_seconds,
         "zoom": zoom,
@@ -372,59 +371,58 @@ def wrap(
     chosen_energy = energy_named(energy)
     chosen_propagation = None if propagation is None else propagation_named(propagation)
     check_solver(solver)
-    check_variables(variables)
+    if variables is not None:
+        check_variables(variables)
     check_seconds(max_seconds)
     for name, switch in (("zoom", zoom), ("mirror", mirror), ("compile", compile)):
         if not isinstance(switch, bool):
             raise OptionError(f"Expected {name} to be True or False, got {switch!r}.")
-    if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int) or max_evaluations < 1:
-        raise OptionError(f"Expected max_evaluations to be a whole number of 1 or more, got {max_evaluations!r}.")
-    if activation is not None and activation not in ACTIVATIONS:
-        raise OptionError(f"Expected activation to be one of {', '.join(ACTIVATIONS)}, got {activation!r}.")
+    check_evaluations(max_evaluations, least=0)
     if fit is not None:
         check_fit(fit)
-    if bgr is not None and not isinstance(bgr, bool):
-        raise OptionError(f"Expected bgr to be True or False, got {bgr!r}.")
-    model = as_module(model)
-    replica = replica_of(model)
-    known = knowledge_of(unwrapped(model), adapter)
-    given = Knowledge(
+    given = given_knowledge(
         stem=stem,
         output=output,
         activation=activation,
-        class_names=tuple(class_names),
-        points=_checked(points),
+        class_names=class_names,
+        points=points,
         mean=mean,
         std=std,
         bgr=bgr,
         resolution=resolution,
         fit=fit,
         divisor=divisor,
+        click_maps=click_maps,
     )
     if mirror and getattr(variables, "name", variables) in ("maps", "kernels"):
         raise OptionError(
             f"Expected mirror=False with variables={variables!r}, got True. Try other variables, or no mirror."
         )
-    found = inspected(model, replica, known, given, mirror)
+    model = as_module(model)
+    replica = replica_of(model)
+    known = knowledge_of(unwrapped(model), adapter)
+    reads = click_maps or known.click_maps
+    check_evaluations(max_evaluations, least=1 if reads is None else 0)
+    found = inspected(model, replica, known, given, mirror, lambda own: own if reads is None else of_images(own, reads))
     spec = found.spec
     check_fit(spec.fit, spec.resolution or (spec.exact and max(spec.exact)))
     if assumed := assumption(spec, type(unwrapped(model)).__name__):
         warn_user(assumed)
-    for doubt in spec.output.doubts:
+    for doubt in (*spec.output.doubts, *(known.doubts if click_maps is None else ())):
         warn_user(doubt)
     network = Network(found.replica, spec, stem or known.stem, precision)
     return Interactive(
         model=model,
         network=network,
         runtime=Runtime(network, compile),
-        variables=variables_named(variables, network),
+        variables=variables_named(usual_variables(network) if variables is None else variables, network),
         energy=chosen_energy,
         solver=solver,
         target=network.target(target),
         max_evaluations=max_evaluations,
         max_seconds=max_seconds,
         zoom=zoom,
-        propagation=chosen_propagation or usual_propagation(spec.output.classes),
+        propagation=chosen_propagation or usual_propagation(spec.output.classes, network.reads_clicks),
         options=options,
         state=found.state,
         wrap_again=wrap_again,
@@ -435,10 +433,3 @@ def wrap_again(model: nn.Module, options: Mapping[str, Any]) -> Interactive:
     """Wrap a model with the options of an earlier wrap: `Interactive.options`."""
     with quietly():
         return wrap(model, **options)
-
-
-def _checked(points: Mapping[str, str] | None) -> dict[str, str]:
-    named = dict(points) if isinstance(points, Mapping) else {} if points is None else {"": ""}
-    if not set(named) <= {"A", "B", "C"} or not all(isinstance(name, str) for name in named.values()):
-        raise OptionError(f"Expected points to map 'A', 'B' or 'C' to names of modules, got {points!r}.")
-    return named

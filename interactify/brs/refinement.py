@@ -208,6 +208,20 @@ def check_seconds(max_seconds: object) -> None:
         raise OptionError(f"Expected max_seconds to be a number of 0 or more, or None, got {max_seconds!r}. Try 1.0.")
 
 
+def check_evaluations(max_evaluations: object, least: int) -> None:
+    """Raise OptionError unless `max_evaluations` is a whole number of `least` or more.
+
+    0 is for networks that read clicks, and answer them without any refinement.
+    """
+    if isinstance(max_evaluations, bool) or not isinstance(max_evaluations, int) or max_evaluations < 0:
+        raise OptionError(f"Expected max_evaluations to be a whole number of 1 or more, got {max_evaluations!r}.")
+    if max_evaluations < least:
+        raise OptionError(
+            "Expected max_evaluations to be a whole number of 1 or more for a network that reads no clicks, whose only "
+            "answer to them is the refinement, got 0. Try 1; or click_maps=interactify.ClickMaps(…) if it reads them."
+        )
+
+
 def check_solver(solver: object) -> None:
     """Raise OptionError unless `solver` is the name of a solver."""
     if not isinstance(solver, str) or solver not in ROW_SOLVERS:

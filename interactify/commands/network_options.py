@@ -37,7 +37,9 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--output", metavar="KEY", help="where in the network's output the map is: a key or dotted path")
     group.add_argument(
-        "--variables", metavar="NAME", help="what refinement changes: input, maps, kernels, scale_bias@LAYER"
+        "--variables",
+        metavar="NAME",
+        help="what refinement changes: input, maps, kernels, scale_bias@LAYER, click_maps",
     )
     group.add_argument("--energy", metavar="NAME", help="what it minimises: margin, brs, fbrs")
     group.add_argument("--solver", metavar="NAME", help="what minimises it: lbfgs, scipy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,8 +25,15 @@ class Inspected:
     state: ModelState
 
 
-def inspected(model: nn.Module, replica: nn.Module, known: Knowledge, given: Knowledge, mirror: bool) -> Inspected:
-    """Run a new replica of a model once.
+def inspected(
+    model: nn.Module,
+    replica: nn.Module,
+    known: Knowledge,
+    given: Knowledge,
+    mirror: bool,
+    of_images: Callable[[nn.Module], nn.Module] = lambda replica: replica,
+) -> Inspected:
+    """Run a new replica of a model once; `of_images` lets one of a click network take images.
 
     With `mirror`, image and mirror image run in one batch; one after the other where the network takes one image only,
     as programs exported for it do.
@@ -35,9 +43,9 @@ def inspected(model: nn.Module, replica: nn.Module, known: Knowledge, given: Kno
     """
     if mirror:
         with suppress(ModelError):
-            return _run(model, mirrored(ready(replica, known)), known, given)
-        return _run(model, mirrored(ready(replica_of(model), known), at_once=False), known, given)
-    return _run(model, ready(replica, known), known, given)
+            return _run(model, of_images(mirrored(ready(replica, known))), known, given)
+        return _run(model, of_images(mirrored(ready(replica_of(model), known), at_once=False)), known, given)
+    return _run(model, of_images(ready(replica, known)), known, given)
 
 
 def _run(model: nn.Module, replica: nn.Module, known: Knowledge, given: Knowledge) -> Inspected:

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from interactify.inspection.click_input import ClickMaps
+
 SAMPLES: Final = 16  # of each tensor, compared at every click
 
 # What of a module changes its output, or its gradient. Other attributes count where they are tensors or plain values.
@@ -225,6 +227,8 @@ def _fact_of_value(value: object) -> Any:
         return type(value), tuple(map(_fact_of_value, sorted(value, key=repr) if isinstance(value, set) else value))
     if isinstance(value, Mapping) and not isinstance(value, nn.Module):
         return type(value), tuple((repr(key), _fact_of_value(each)) for key, each in value.items())
+    if isinstance(value, ClickMaps):
+        return value
     return None
 
 

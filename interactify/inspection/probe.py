@@ -103,6 +103,7 @@ def probe(
         class_names=_names_for(found.classes, given, known),
         points=knowledge.points,
         classes_seen=tuple(dict.fromkeys(type(m).__name__ for m in nn.Module.modules(replica))),
+        click_maps=knowledge.click_maps,
     )
 
 
@@ -230,7 +231,7 @@ def _run(replica: nn.Module, like: Tensor, knowledge: Knowledge, known: int | No
     failures: list[tuple[Size, Exception]] = []
     at: list[int] = []  # the channels of each failure
     first = first_sizes(knowledge, known)
-    guesses = _channel_guesses(replica)
+    guesses = _channel_guesses(replica, 0 if knowledge.click_maps is None else knowledge.click_maps.channels)
     # A wrong number of channels fails at every size, so unusual sizes come after all numbers of channels.
     for unusual in (False, True):
         for channels in guesses:
@@ -310,11 +311,16 @@ def _takes_other_sizes(replica: nn.Module, image: Tensor) -> bool:
     return False
 
 
-def _channel_guesses(replica: nn.Module) -> list[int]:
-    """Numbers of image channels to try: those that the first weights read, then the usual ones."""
+def _channel_guesses(replica: nn.Module, maps: int) -> list[int]:
+    """Numbers of image channels to try: those that the first weights read, then the usual ones.
+
+    The first weights of a click network may read its `maps` too.
+    """
     convolutions = [m.in_channels for m in nn.Module.modules(replica) if isinstance(m, nn.Conv2d)]
     weights = [p.shape[1] for p in replica.parameters() if p.ndim == 4]
-    return list(dict.fromkeys([*convolutions[:1], *weights[:1], 3, 1, 4]))
+    first = [*convolutions[:1], *weights[:1]]
+    without_maps = [channels - maps for channels in first if channels > maps] if maps else []
+    return list(dict.fromkeys([*without_maps, *first, 3, 1, 4]))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from interactify.inspection.activation import Activation
+from interactify.inspection.click_input import ClickMaps
 from interactify.inspection.image_flow import StemCall
 from interactify.inspection.outputs import Output, OutputSpec
 
@@ -24,7 +25,7 @@ class Knowledge:
     Attributes:
         family: what the network is, for `describe()`: "segmentation_models_pytorch, resnet34 encoder".
         forward: runs instead of the model's own forward, as `forward(model, image)`, image (N, C, H, W). Inside it,
-            `model(image, …)` is the model's own forward.
+            `model(image, …)` is the model's own forward. For a click network its maps follow the image's channels.
         stem: name of the module that reads the image.
         output: key, index, dotted path or callable that leads to the map in what the network returns.
         activation: of the map: "none", "sigmoid", "softmax" or "sigmoid-logits".
@@ -43,6 +44,8 @@ class Knowledge:
         exact: (H, W) of the only images that the network accepts, where they are no squares.
         divisor: what height and width must be divisible by.
         smallest: the least height and width, in network pixels.
+        click_maps: for a click network, which reads (N, C + M, H, W): how its M interaction maps are drawn.
+        doubts: what had to be assumed, in sentences for the user, whom `wrap` warns.
     """
 
     family: str = ""
@@ -63,6 +66,8 @@ class Knowledge:
     exact: tuple[int, int] | None = None
     divisor: int | None = None
     smallest: int | None = None
+    click_maps: ClickMaps | None = None
+    doubts: tuple[str, ...] = ()
 
     def updated(self, other: Knowledge) -> Knowledge:
         """This knowledge, replaced by `other` wherever that states something.
@@ -99,7 +104,7 @@ class ModelSpec:
     """What the library found of a network.
 
     Attributes:
-        channels: C of the images (N, C, H, W) it takes.
+        channels: C of the images (N, C, H, W) it takes; interaction maps are not among them.
         stem: the convolutions that read the image, in order; empty where none was found.
         used_again: what else uses the image, after the stem.
         output: which map is the segmentation, and what it contains.
@@ -120,6 +125,7 @@ class ModelSpec:
         class_names: one for each class, or none.
         points: insertion points A, B, C that adapter or user named.
         classes_seen: names of its module classes, for messages.
+        click_maps: how its interaction maps are drawn; None for a network that reads none.
     """
 
     channels: int
@@ -145,6 +151,7 @@ class ModelSpec:
     class_names: tuple[str, ...] = ()
     points: Mapping[str, str] = field(default_factory=dict)
     classes_seen: tuple[str, ...] = ()
+    click_maps: ClickMaps | None = None
 
     @property
     def normalisation_is_assumed(self) -> bool:

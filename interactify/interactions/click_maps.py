@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from interactify.errors import InteractionError, OptionError
+from interactify.inspection.click_input import ClickMaps
 from interactify.interactions.click import Click
 
 
@@ -88,6 +89,41 @@ def interaction_maps(
         nearest = squared[0 if click.positive else 1]
         torch.minimum(nearest, down[:, None] + across[None, :], out=nearest)
     return draw(squared, float(radius))
+
+
+def network_maps(
+    click_maps: ClickMaps,
+    clicks: Iterable[Click],
+    size: tuple[int, int],
+    *,
+    previous: Tensor | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """All maps that a click network reads beside the image, (M, h, w) float32: as `interaction_maps`, then the mask.
+
+    Args:
+        click_maps: how they are drawn.
+        clicks: in pixels of the network's input, x to the right and y down.
+        size: (h, w) of the network's input.
+        previous: (h, w), probabilities of the mask before the newest click; zeros by default. Not used by networks that
+            read no previous mask.
+        device: of the maps; the CPU by default.
+
+    Raises:
+        OptionError: a previous mask of another size.
+        InteractionError: as `interaction_maps`.
+
+    >>> network_maps(ClickMaps("disk", radius=1, previous_mask=True), [Click(0, 0)], (1, 3)).tolist()
+    [[[1.0, 1.0, 0.0]], [[0.0, 0.0, 0.0]], [[0.0, 0.0, 0.0]]]
+    """
+    maps = interaction_maps(clicks, size, click_maps.kind, radius=click_maps.radius, device=device)
+    if not click_maps.previous_mask:
+        return maps
+    if previous is None:
+        return torch.cat([maps, torch.zeros_like(maps[:1])])
+    if tuple(previous.shape) != tuple(size):
+        raise OptionError(f"Expected a previous mask of (h, w) = {tuple(size)}, got {tuple(previous.shape)}.")
+    return torch.cat([maps, previous[None].to(maps.device, maps.dtype)])
 
 
 def _check(click: Click) -> None:

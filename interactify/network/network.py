@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from operator import attrgetter
@@ -18,8 +18,10 @@ from interactify.inspection.activation import BeforeActivation
 from interactify.inspection.outputs import resized, to_logits
 from interactify.inspection.probe import mark_stem
 from interactify.inspection.spec import ModelSpec
-from interactify.interactions.click import Interaction, checked
+from interactify.interactions.click import Click, Interaction, checked
+from interactify.interactions.click_maps import network_maps
 from interactify.interactions.gestures import Labels
+from interactify.network.click_network import maps_of_pass, reading
 from interactify.network.targets import class_index, target_logit
 from interactify.pictures.resize_pad import SMALLEST, View
 
@@ -119,11 +121,36 @@ class Network:
             for each in (self.spec.mean, self.spec.std)
         ]
 
+    @property
+    def reads_clicks(self) -> bool:
+        """Whether it is a click network, which reads interaction maps beside the image."""
+        return self.spec.click_maps is not None
+
+    def click_maps(self, clicks: Iterable[Click], image: Tensor, previous: Tensor | None = None) -> Tensor | None:
+        """The maps (1, M, h', w') that a click network reads beside an image (1, C, h', w'); None for other networks.
+
+        `clicks` are in network pixels; `previous` (h', w') is the mask before the newest one, as probabilities.
+        """
+        if self.spec.click_maps is None:
+            return None
+        size = (image.shape[-2], image.shape[-1])
+        maps = network_maps(self.spec.click_maps, clicks, size, previous=previous, device=image.device)
+        return maps[None].to(image.dtype)
+
+    def maps_of_pass(self, image: Tensor) -> Tensor:
+        """The maps (1, M, h', w') that a click network reads in the running pass: for variables that change them."""
+        if self.spec.click_maps is None:
+            raise ModelError(f"Expected a click network, got {type(self.replica).__name__}, which reads no maps.")
+        return maps_of_pass(image, self.spec.click_maps)
+
     @torch.no_grad()
-    def plain_logits(self, image: Tensor) -> Tensor:
-        """The network's own logits for an image (1, C, h', w'): (1, K, h, w), on its own grid."""
+    def plain_logits(self, image: Tensor, maps: Tensor | None = None) -> Tensor:
+        """The network's own logits for an image (1, C, h', w'): (1, K, h, w), on its own grid.
+
+        `maps` (1, M, h', w') are what a click network reads beside it; those of no clicks by default.
+        """
         try:
-            with self._own_random_state(), self._precision(), self._reading() as activations:
+            with self._own_random_state(), self._precision(), reading(maps), self._reading() as activations:
                 raw = self.replica(image.clone())  # some networks write over their input
         except Exception as cause:  # the user's own code, on a size it may not accept
             if ran_out(cause):
@@ -132,11 +159,14 @@ class Network:
                 f"Expected the network to run on an image {tuple(image.shape)}, got {reason_of(cause)}. "
                 "It may need another size. Try resolution=… or divisor=… in wrap()."
             ) from cause
-        return finite(self._logits(raw, activations))
+        return finite(self._logits(raw, activations), "before any click" if maps is None else "for these clicks")
 
-    def class_logits(self, one_pass: Callable[[], Any]) -> Tensor:
-        """Logits (1, K, h, w), on the network's own grid; `one_pass` runs the replica and returns its raw output."""
-        with self._own_random_state(), self._precision(), self._reading() as activations:
+    def class_logits(self, one_pass: Callable[[], Any], maps: Tensor | None = None) -> Tensor:
+        """Logits (1, K, h, w), on the network's own grid; `one_pass` runs the replica and returns its raw output.
+
+        A click network reads `maps` in it, as in `plain_logits`.
+        """
+        with self._own_random_state(), self._precision(), reading(maps), self._reading() as activations:
             raw = one_pass()
         return self._logits(raw, activations)
 
@@ -190,11 +220,11 @@ def autocast_named(precision: str, spec: ModelSpec) -> torch.dtype | None:
     return dtype
 
 
-def finite(logits: Tensor) -> Tensor:
-    """The logits of a photo before any click. Raises NonFiniteError where they are not finite."""
+def finite(logits: Tensor, when: str = "before any click") -> Tensor:
+    """The network's own logits of a photo. Raises NonFiniteError where they are not finite."""
     if not bool(torch.isfinite(logits).all()):
         raise NonFiniteError(
-            f"Expected finite logits for this photo before any click, got NaN or infinity ({logits.dtype}). Try to "
+            f"Expected finite logits for this photo {when}, got NaN or infinity ({logits.dtype}). Try to "
             "check the network's weights and the mean= and std= it expects, or use float32."
         )
     return logits

@@ -6,7 +6,7 @@ standardised (BiT, NFNet), and appending to the input would be wrong where it is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -107,14 +107,14 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def run_with_kernels(
-    model: nn.Module, image: Tensor, maps: Tensor, kernels: Sequence[Tensor], named: bool = False
+    model: Callable[[Tensor], Any], image: Tensor, maps: Tensor, kernels: Sequence[Tensor], named: bool = False
 ) -> Any:
     """Run `model(image)` with a branch over `maps` (N, M, H, W) at each stem call, through `kernels`."""
     with followed(_ZeroBranch(image, maps, kernels, named)):
         return model(image)
 
 
-def run_with_second_image(model: nn.Module, image: Tensor, maps: Tensor, named: bool = False) -> Any:
+def run_with_second_image(model: Callable[[Tensor], Any], image: Tensor, maps: Tensor, named: bool = False) -> Any:
     """Run `model(image)` with the stem reading `image + maps`, both (N, C, H, W).
 
     At a `named` stem the maps are added to its input, whatever happened to the image before.

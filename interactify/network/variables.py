@@ -17,6 +17,7 @@ from interactify.errors import ModelError, OptionError
 from interactify.inspection.probe import submodule
 from interactify.interactions.click import Click
 from interactify.interactions.click_maps import interaction_maps
+from interactify.network.click_network import reading
 from interactify.network.feature_hooks import attach, changed_at
 from interactify.network.network import Network
 from interactify.network.stem_branch import kernel_shapes, no_stem_message, run_with_kernels, run_with_second_image
@@ -40,10 +41,21 @@ class Variables(Protocol):
         """The values that change nothing: zeros, in the shape for `image` (1, C, h, w)."""
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
-        """The network's raw output for `image` under `values`; `clicks` are in network pixels."""
+        """The network's raw output for `image` under `values`; `clicks` are in network pixels.
+
+        `network.replica` takes images (N, C, h, w), also where it is a click network: it reads the clicks' maps itself.
+        """
 
     def inertia(self, values: Tensor) -> Tensor:
         """The inertial energy E_I, 0-d: the cost of values other than zero."""
+
+
+def starts_anew(variables: Variables) -> bool:
+    """Whether the variables of each click begin at the identity, and not where those of the last click ended.
+
+    Variables without the member `starts_anew` go on from the last click.
+    """
+    return bool(getattr(variables, "starts_anew", False))
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,11 @@ class Maps:
     reads_clicks: bool = False
 
     def prepare(self, network: Network) -> None:
+        if network.reads_clicks:
+            raise ModelError(
+                f"Expected a network without interaction maps for variables 'maps', got "
+                f"{type(network.replica).__name__}, a click network. Try variables='click_maps', which moves its own."
+            )
         if not network.spec.stem:
             raise ModelError(no_stem_message(network.replica, network.spec.classes_seen))
 
@@ -84,6 +101,38 @@ class Maps:
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         return run_with_second_image(network.replica, image.clone(), values.to(image.dtype), network.stem_is_named)
+
+    def inertia(self, values: Tensor) -> Tensor:
+        return values.square().sum()
+
+
+@dataclass(frozen=True)
+class OwnMaps:
+    """An additive change of a click network's own interaction maps, (1, 2, h, w): BRS as published for click networks.
+
+    Those of the positive and of the negative clicks; the previous mask stays as it is. Each click starts at the maps
+    that are drawn of all clicks (Jang & Kim, CVPR 2019, section 3.2).
+    """
+
+    name: str = "click_maps"
+    reads_clicks: bool = False
+    starts_anew: bool = True
+
+    def prepare(self, network: Network) -> None:
+        if not network.reads_clicks:
+            raise ModelError(
+                f"Expected a click network for variables 'click_maps', got {type(network.replica).__name__}, which "
+                "reads no interaction maps. Try variables='input' or 'maps', which need none; or click_maps="
+                "interactify.ClickMaps(…) in wrap() if it takes (N, C + 2, H, W)."
+            )
+
+    def start(self, network: Network, image: Tensor) -> Tensor:
+        return _zeros((1, 2, image.shape[-2], image.shape[-1]), image)
+
+    def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
+        maps = network.maps_of_pass(image)
+        with reading(torch.cat([maps[:, :2] + values.to(image.dtype), maps[:, 2:]], 1)):
+            return network.replica(image)
 
     def inertia(self, values: Tensor) -> Tensor:
         return values.square().sum()
@@ -174,10 +223,19 @@ class ScaleBias:
 
 
 def class_logits(
-    network: Network, variables: Variables, image: Tensor, values: Tensor, clicks: Sequence[Click]
+    network: Network,
+    variables: Variables,
+    image: Tensor,
+    values: Tensor,
+    clicks: Sequence[Click],
+    maps: Tensor | None = None,
 ) -> Tensor:
-    """Logits (1, K, h, w), on the network's own grid, under the variables' values, differentiable in them."""
-    return network.class_logits(lambda: variables.run(network, image, values, clicks))
+    """Logits (1, K, h, w), on the network's own grid, under the variables' values, differentiable in them.
+
+    `maps` are what a click network reads; by default those of the clicks, without a previous mask.
+    """
+    maps = network.click_maps(clicks, image) if maps is None else maps
+    return network.class_logits(lambda: variables.run(network, image, values, clicks), maps)
 
 
 def target_logits(
@@ -193,7 +251,17 @@ def _zeros(shape: Sequence[int], image: Tensor) -> Tensor:
     return torch.zeros((), dtype=dtype, device=image.device).expand(tuple(shape))  # one number in memory
 
 
-KINDS: dict[str, Callable[[], Variables]] = {"input": Input, "maps": Maps, "kernels": StemKernels}
+KINDS: dict[str, Callable[[], Variables]] = {
+    "input": Input,
+    "maps": Maps,
+    "kernels": StemKernels,
+    "click_maps": OwnMaps,
+}
+
+
+def usual_variables(network: Network) -> str:
+    """The default: the interaction maps of a click network, as in BRS; the image of one never trained for clicks."""
+    return "click_maps" if network.reads_clicks else "input"
 
 
 def check_variables(text: object) -> None:
@@ -208,11 +276,11 @@ def check_variables(text: object) -> None:
 
 
 def variables_named(text: str | Variables, network: Network) -> Variables:
-    """The variables named "input", "maps", "kernels", or "scale_bias@LAYER" (a module's name, or A, B, C).
+    """The variables named "input", "maps", "kernels", "click_maps" or "scale_bias@LAYER" (a module's name, or A, B, C).
 
     Raises:
         OptionError: for anything else.
-        ModelError: the network has no such layer, or no stem.
+        ModelError: the network has no such layer, or no stem; or it reads clicks, or none, and these variables don't.
     """
     check_variables(text)
     if not isinstance(text, str):

@@ -155,8 +155,13 @@ def propagation_named(propagation: str | Propagation) -> Propagation:
     )
 
 
-def usual_propagation(classes: int) -> Propagation:
-    """The best one for networks of that many classes (docs/tried.md): colours distinguish few of many classes."""
+def usual_propagation(classes: int, reads_clicks: bool = False) -> Propagation:
+    """The best one for networks of that many classes (docs/tried.md): colours distinguish few of many classes.
+
+    A network that was trained to read clicks spreads them itself.
+    """
+    if reads_clicks:
+        return PROPAGATIONS["none"]
     return PROPAGATIONS["colour" if classes <= 2 else "edges"]
 
 

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from interactify.inspection.outputs import resized
 from interactify.network.one_vs_rest import against_rest
+from interactify.network.variables import class_logits
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window, whole
+from interactify.refinement.click_input import click_input
 from interactify.refinement.history import Step
 from interactify.refinement.problem import clicks_in
 from interactify.refinement.wrapped import Wrapped
@@ -27,14 +29,20 @@ BestTwo = tuple[ClassMap, ClassMap]
 
 
 @torch.no_grad()
-def displayed_logits(net: Wrapped, step: Step) -> Tensor:
-    """The logits (1, K, h', w') of all classes as they are displayed, in the size of the crop's image.
+def displayed_logits(net: Wrapped, step: Step, last: Step) -> Tensor:
+    """The logits (1, K, h', w') of all classes as they are displayed after `last`, in the size of the crop's image.
 
     The step's targets have their displayed log-odds, with colours and edges; the other classes are the network's own.
     """
-    crop = step.crop
+    crop, constraints = step.crop, step.result.constraints
     size = (crop.image.shape[-2], crop.image.shape[-1])
-    logits = resized(crop.suffix(step.values, clicks_in(crop, step.result.constraints)).detach(), size)
+    maps = click_input(net.network, crop, constraints, last)
+    if maps is None:
+        logits = crop.suffix(step.values, clicks_in(crop, constraints))
+    else:
+        clicks = clicks_in(crop, constraints)
+        logits = class_logits(net.network, net.variables, crop.image, step.values, clicks, maps)
+    logits = resized(logits.detach(), size)
     displayed = logits.clone()
     if step.interactions and crop.propagation.active:
         for t, target in enumerate(step.targets):

@@ -57,8 +57,8 @@ def merged_mask(
     return changed
 
 
-def merged_labels(net: Wrapped, labels: InitialMap, step: Step) -> InitialMap:
-    """A label map (H, W), changed in the pieces that the clicks and scribbles of a step contradict.
+def merged_labels(net: Wrapped, labels: InitialMap, step: Step, last: Step) -> InitialMap:
+    """A label map (H, W), changed in the pieces that the clicks and scribbles of a step, after `last`, contradict.
 
     For a positive click the piece is where the network now predicts the click's class and the map has another one; for
     a negative click it is where the map has that class and the network another one. Pixels of no known class stay so.
@@ -72,7 +72,7 @@ def merged_labels(net: Wrapped, labels: InitialMap, step: Step) -> InitialMap:
     if not wrong.any():
         return labels
     points = constraints.points - np.array([window.left, window.top])
-    logits = displayed_logits(net, step)
+    logits = displayed_logits(net, step, last)
     before, changed = labels[window.slices], labels.copy()
     part = changed[window.slices]
     for label in np.unique(classes[wrong]).tolist():

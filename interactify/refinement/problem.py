@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -14,10 +15,13 @@ from torch import Tensor
 from interactify import brs
 from interactify.interactions.click import Click
 from interactify.interactions.constraints import TARGET, Constraints
-from interactify.pictures.resize_pad import View
+from interactify.optim.status import Status
+from interactify.pictures.resize_pad import View, sample
 from interactify.pictures.window import Window
 from interactify.propagation.guided_filter import GuidedFilter
 from interactify.propagation.propagation import Propagation, Spread, guide_of
+from interactify.refinement.layers import Layer
+from interactify.refinement.result import LARGE
 from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.cache import Kept
 from interactify.runtime.suffix import Suffix
@@ -68,6 +72,20 @@ class Crop:
         self._plain.put((now, logits), logits.nbytes, logits.device)
         return logits
 
+    def read(self, layer: Layer, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Log-odds of a layer here, changed pixel by pixel and then brought to the network's grid: (1, 1, h', w').
+
+        In a large window only pixels at the centres of the network's are read.
+        """
+        if self.window.height * self.window.width <= LARGE:
+            return self.view.to_network(change(layer.read(self.window)[None]))
+        height, width = self.view.network_size
+        columns, rows = (torch.arange(side, device="cpu") for side in (width, height))
+        centres = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).view(-1, 2)
+        pixels = self.view.points_to_photo(centres.double()).round().long().numpy()
+        log_odds = layer.at(pixels + np.array([self.window.left, self.window.top]))
+        return change(log_odds).view(1, 1, height, width)
+
     def _made_guided(self) -> Guided:
         guide = guide_of(self.suffix.network.photo(self.image))
         return guide, self.propagation.filter(guide)
@@ -89,6 +107,7 @@ class Problem:
     Attributes:
         constraints: what the interactions together ask of pixels.
         crop: where.
+        suffix: what an evaluation runs: the crop's, or for a click network one that reads the maps of these clicks.
         inside: (n,) the indices of the constraints' points in the crop's window, each label of a pixel once.
         start: the variables' values to begin with.
         points: (n, 2) float64, these points in network pixels, x then y.
@@ -100,6 +119,7 @@ class Problem:
 
     constraints: Constraints
     crop: Crop
+    suffix: Suffix
     inside: NDArray[np.int64]
     start: Tensor
     points: Tensor
@@ -142,7 +162,14 @@ class Problem:
 
     def forward(self, values: Tensor, run: Run) -> Tensor:
         """Log-odds (1, T, h', w') of the targets under the values, differentiable in them; `run` runs the suffix."""
-        return self.log_odds(run(self.crop.suffix, values, self.network_clicks))
+        return self.log_odds(run(self.suffix, values, self.network_clicks))
+
+    def satisfied_by(self, log_odds: Tensor) -> bool:
+        """Whether the required points have their label in log-odds (1, T, h', w'); all, where none is required."""
+        read = sample(log_odds, self.points)[0].cpu().numpy()
+        right = (read[self.maps, np.arange(len(self.maps))] > 0) == self.positive
+        required = self.constraints.required[self.inside]
+        return bool(right[required].all() if required.any() else right.all())
 
     def log_odds(self, logits: Tensor) -> Tensor:
         """Log-odds (1, T, h', w') of the targets, from the network's logits (1, K, h, w)."""
@@ -199,8 +226,26 @@ def minimise(
 ) -> brs.Refinement:
     """Solve a problem with the network's energy, solver and limits; `run` runs the suffix.
 
-    `observe` is called with the log-odds (1, T, h', w') of every evaluation.
+    A click network answers the clicks by a forward pass, its first evaluation; it is refined where that leaves one
+    unsatisfied (Jang & Kim, CVPR 2019, section 3.2). `observe` is called with the log-odds (1, T, h', w') of every
+    evaluation.
     """
+    if problem.suffix.maps is None:
+        return _refined(net, problem, run, stop, observe)
+    answer = problem.log_odds(problem.suffix.plain())
+    if observe is not None:
+        observe(answer)
+    satisfied = problem.satisfied_by(answer)
+    status = Status.DONE if satisfied else stop() if net.max_evaluations else Status.BUDGET
+    if status is not None:
+        return brs.Refinement(problem.crop.start, answer, math.nan, satisfied, 1, status)
+    refined = _refined(net, problem, run, stop, observe)
+    return replace(refined, evaluations=refined.evaluations + 1)
+
+
+def _refined(
+    net: Wrapped, problem: Problem, run: Run, stop: Stop, observe: Callable[[Tensor], None] | None
+) -> brs.Refinement:
     forward: Callable[[Tensor], Tensor] = partial(problem.forward, run=run)
     if observe is not None:
         forward = _observed(forward, observe)

@@ -23,17 +23,19 @@ from interactify.interactions.click import Interaction
 from interactify.interactions.constraints import MASK_WEIGHT, TARGET, Constraints, combine
 from interactify.interactions.gestures import UNKNOWN, Labels
 from interactify.interactions.rasterise import bounds, points_inside
+from interactify.network.variables import starts_anew
 from interactify.optim.status import Status
 from interactify.pictures.picture import Picture
 from interactify.pictures.resize_pad import sample
 from interactify.pictures.window import Pixels, Window, whole
 from interactify.propagation.propagation import Spread, own_share
+from interactify.refinement.click_input import click_input
 from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.merge import initial_map, merged_labels, merged_mask
 from interactify.refinement.next_step import next_step
 from interactify.refinement.problem import Crop, Problem, Stop, labels_in, map_indices, minimise
-from interactify.refinement.result import LARGE, Result
+from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
 from interactify.refinement.zoom import KEEP_IOU, min_side, next_window
 from interactify.runtime.cache import Kept, in_use
@@ -232,7 +234,8 @@ class Refiner:
 
         refinement = minimise(self.net, problem, self.passes, stop, evaluated)
         if refinement.status == Status.SUPERSEDED:  # the first evaluation, so that it does not matter when it ended
-            refinement = replace(refinement, values=problem.start, logits=first[0])
+            start = problem.start if problem.suffix.maps is None else problem.crop.start
+            refinement = replace(refinement, values=start, logits=first[0])
         return self.step_from(steps, problem, refinement, target)
 
     def _needs_network(self, problem: Problem, last: Step) -> bool:
@@ -256,18 +259,27 @@ class Refiner:
         window = self._window(steps, last, constraints)
         crop = last.crop if window == last.crop.window else self.crop(window)
         # Back in an earlier window, start where it was left; in a new one, at the identity.
-        start = next((step.values for step in reversed(steps) if step.window == window), crop.start)
+        earlier = (step for step in reversed(steps) if step.window == window)
+        start = crop.start if starts_anew(self.net.variables) else next((s.values for s in earlier), crop.start)
         inside, points = labels_in(crop, constraints)
         targets = (own, *sorted(set(constraints.labels[inside].tolist()) - {TARGET, own}))
         maps = map_indices(constraints, inside, targets)
         spreads = (Spread(),) * len(targets)
-        problem = Problem(constraints, crop, inside, start, points, maps, targets, spreads, started)
+        suffix = self._suffix(crop, constraints, last)
+        problem = Problem(constraints, crop, suffix, inside, start, points, maps, targets, spreads, started)
         if not crop.propagation.active or not len(inside):
             return problem
         # What only a label map tells of a class does not spread: the map has the rest already.
         by_hand = set(maps[constraints.required[inside]].tolist()) if isinstance(constraints.mask, Labels) else maps
         spread = (self._spread(problem, last, t) if t in by_hand else Spread() for t in range(len(targets)))
         return replace(problem, spreads=tuple(spread))
+
+    def _suffix(self, crop: Crop, constraints: Constraints, last: Step) -> Suffix:
+        """What an evaluation runs in a crop: for a click network, a suffix that reads the maps of the clicks."""
+        maps = click_input(self.net.network, crop, constraints, last)
+        if maps is None:
+            return crop.suffix
+        return Suffix(self.net.runtime, self.net.variables, crop.image, crop.start, maps)
 
     def _window(self, steps: Steps, last: Step, constraints: Constraints) -> Window:
         """The window that the network sees: the same as before, or a closer one."""
@@ -321,19 +333,7 @@ class Refiner:
         if not last.interactions:  # the initial prediction was made in another crop
             logits = crop.plain_logits() if colour else self.initial_logits
             return self.net.network.log_odds(logits, target, crop.image)
-        if crop.window.height * crop.window.width <= LARGE:
-            log_odds = last.result.layer.read(crop.window)[None]
-            return crop.view.to_network(log_odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS))
-        return self._sampled(crop, last.result.layer)
-
-    def _sampled(self, crop: Crop, layer: Layer) -> Tensor:
-        """A layer's log-odds (1, 1, h', w') in a large window, read only at the centres of the network's pixels."""
-        height, width = crop.view.network_size
-        columns, rows = (torch.arange(side, device="cpu") for side in (width, height))
-        centres = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).view(-1, 2)
-        pixels = crop.view.points_to_photo(centres.double()).round().long().numpy()
-        log_odds = layer.at(pixels + np.array([crop.window.left, crop.window.top]))
-        return log_odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS).view(1, 1, height, width)
+        return crop.read(last.result.layer, lambda log_odds: log_odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS))
 
     def _share_in_region(self, result: Result) -> float:
         """The share of the region's pixels that the mask has, from a grid of 32 × 32."""
@@ -366,7 +366,7 @@ class Refiner:
         )
         labels = initial_map(last, constraints)
         if labels is not None and isinstance(constraints.mask, Labels):
-            return step(merged_labels(self.net, labels, step(labels)))
+            return step(merged_labels(self.net, labels, step(labels), last))
         return step(merged_mask(last, constraints, crop, log_odds, self.photo_window))
 
 

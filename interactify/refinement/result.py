@@ -53,7 +53,8 @@ class Result:
         constraints: what the interactions together ask of pixels.
         class_probabilities: (n,) of each of the constraints' points whose label is about another class than the
             object's, how probable that label is; NaN for the others.
-        evaluations: how often the network was run with gradient for this result.
+        evaluations: how often the network was run with gradient for this result; a click network's forward pass, which
+            comes before, counts as one.
         status: an `interactify.optim.Status`: "done", "converged", "budget" or "stalled" (see `interactify.brs`),
             "time", "cancelled" or "superseded" where the refinement ended early; "painted" where none was needed,
             "plain" before the first interaction, "preview" from `Session.preview`.
@@ -211,8 +212,12 @@ class Result:
 
     def _reason(self) -> str:
         best = "the best that was found is shown"
+        were = "1 evaluation, all that max_evaluations allows, was"
+        were = (
+            were if self.evaluations == 1 else f"{self.evaluations} evaluations, all that max_evaluations allows, were"
+        )
         reasons: dict[str, str] = {
-            Status.BUDGET: f"{self.evaluations} evaluations, all that max_evaluations allows, were not enough; {best}",
+            Status.BUDGET: f"{were} not enough; {best}",
             Status.TIME: f"max_seconds was over after {self.evaluations} evaluations; {best}",
             Status.CANCELLED: f"it was cancelled after {self.evaluations} evaluations; {best}",
             Status.SUPERSEDED: "a newer interaction came before it was done, and is refined together with it",

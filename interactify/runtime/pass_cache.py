@@ -58,7 +58,8 @@ class PassCache:
             return resumed
         del last  # frees its memory for the pass that follows
         logits = suffix(values, clicks)
-        if logits.requires_grad and values.requires_grad and 0 < suffix.bytes_made <= ROOM:
+        # A suffix with maps answers one set of clicks: no later click begins with its last pass.
+        if logits.requires_grad and values.requires_grad and 0 < suffix.bytes_made <= ROOM and suffix.maps is None:
             kept = _Pass(suffix, now, values, logits)
             self._kept.put(kept, suffix.bytes_made, suffix.image.device)
             # Weak references: the graph holds the hook, and a cycle would leak.

@@ -64,11 +64,18 @@ class _Origin:
 
 
 class Suffix:
-    """What one evaluation runs for an image (1, C, h', w'): from the variables' values to logits (1, K, h, w)."""
+    """What one evaluation runs for an image (1, C, h', w'): from the variables' values to logits (1, K, h, w).
 
-    def __init__(self, runtime: Runtime, variables: Variables, image: Tensor, start: Tensor) -> None:
+    A click network reads interaction maps (1, M, h', w') beside the image: those given, else those of each evaluation's
+    clicks. A suffix with `maps` answers one set of clicks, and all of its tapes depend on them.
+    """
+
+    def __init__(
+        self, runtime: Runtime, variables: Variables, image: Tensor, start: Tensor, maps: Tensor | None = None
+    ) -> None:
         self.runtime, self.variables, self.image, self.start = runtime, variables, image, start
         self.network = network = runtime.network
+        self.maps = maps
         self._weights = {_pointer(weight) for weight in network.weights}
         self.diverged = 0  # evaluations in which the network took another branch than the tape, and ran as a whole
         self._key: Key = (variables.name, tuple(image.shape))
@@ -76,22 +83,24 @@ class Suffix:
         self._origin: _Origin | None = None
         self._made = self._held = 0  # bytes
         self._failed = ""
-        self._reads_clicks = reads_clicks(variables)
+        self._reads_clicks = reads_clicks(variables) or (network.reads_clicks and maps is None)
         if network.spec.draws:
             runtime.suffixes.whole.setdefault(self._key, "it draws random numbers in each pass")
 
     def plain(self) -> Tensor:
         """The network's own logits for the image, before any click; the suffix is recorded on the way.
 
+        With `maps` it is the forward pass of a click network for their clicks. Most end there: nothing is recorded.
+
         Raises:
             ModelError: the network fails on the image.
             NonFiniteError: it returns NaN or infinity.
         """
-        if not self._reads_clicks and self.whole is None:
+        if self.shared and self.whole is None:
             found = self._recorded(self.start, ())
             if found is not None:
                 return finite(found[0].logits.detach())
-        logits = self.network.plain_logits(self.image)
+        logits = self.network.plain_logits(self.image, self.maps)
         self._remember()
         return logits
 
@@ -125,7 +134,7 @@ class Suffix:
     @property
     def shared(self) -> bool:
         """Whether one tape serves all clicks."""
-        return not self._reads_clicks
+        return not self._reads_clicks and self.maps is None
 
     def rows(self, values: Tensor) -> Tensor | None:
         """Logits (b, 1, K, h, w) under values (b, …), as calls row by row give; None if rows can't run together."""
@@ -212,7 +221,7 @@ class Suffix:
         return (origin.values, origin.clicks) if known and origin is not None else (values, clicks)
 
     def _whole(self, values: Tensor, clicks: Sequence[Click]) -> Tensor:
-        return class_logits(self.network, self.variables, self.image, values, clicks)
+        return class_logits(self.network, self.variables, self.image, values, clicks, self.maps)
 
     def _recorded(self, values: Tensor, clicks: Sequence[Click]) -> tuple[Recorded, _Tapes] | None:
         """Run the whole network once and keep its tapes; None if the pass can't be recorded, now and later."""

@@ -78,15 +78,19 @@ def _side_by_side(session: Session, problems: Sequence[Problem]) -> list[brs.Ref
 
     def solve(problem: Problem) -> brs.Refinement:
         with torch.inference_mode(False), in_use():  # each thread has a mode of its own
-            return minimise(session.wrapped, problem, first_pass or _own_run(suffix), stop)
+            return minimise(session.wrapped, problem, first_pass or _own_run(problem.suffix), stop)
 
     with side_by_side(min(len(problems), suffix.side_by_side())) as pool:
         return list((map if pool is None else pool.map)(solve, problems))
 
 
 def _own_run(suffix: Suffix) -> Run:
-    """How one object's passes run: where the variables read the clicks, it can't share a suffix with other objects."""
-    own = suffix if suffix.shared else Suffix(suffix.runtime, suffix.variables, suffix.image, suffix.start)
+    """How one object's passes run: where the variables read the clicks, it can't share a suffix with other objects.
+
+    Each object of a click network has one of its own.
+    """
+    shared = suffix.shared or suffix.maps is not None
+    own = suffix if shared else Suffix(suffix.runtime, suffix.variables, suffix.image, suffix.start)
     return lambda _shared, values, clicks: own(values, clicks)
 
 

@@ -35,7 +35,8 @@ class ClassMaps:
 
     def __init__(self, refiner: Refiner, track: Track) -> None:
         self.refiner, self.steps = refiner, track.steps
-        self.own = self.steps[-1].targets[0] if self.steps else refiner.initial_step(track.target).targets[0]
+        self.initial = refiner.initial_step(track.target)
+        self.own = self.steps[-1].targets[0] if self.steps else self.initial.targets[0]
         self._cache: dict[int, BestTwo] = {}
 
     def after(self, count: int) -> ClassMap:
@@ -60,8 +61,9 @@ class ClassMaps:
         if not count:
             return _initial(self.refiner, self.own)
         step = self.steps[count - 1]
+        last = self.steps[count - 2] if count > 1 else self.initial
         window = step.window
-        inside = most_likely(step.crop.view, displayed_logits(self.refiner.net, step), self.own)
+        inside = most_likely(step.crop.view, displayed_logits(self.refiner.net, step, last), self.own)
         if window == self.refiner.photo_window:
             return inside
         opened = count - 1

@@ -59,7 +59,7 @@ def test_a_scribble_that_is_satisfied_in_part_is_unsatisfied() -> None:
 @pytest.mark.parametrize(
     ("options", "status", "says"),
     [
-        ({"max_evaluations": 1}, "budget", "1 evaluations, all that max_evaluations allows"),
+        ({"max_evaluations": 1}, "budget", "1 evaluation, all that max_evaluations allows, was"),
         ({"max_seconds": 0.0}, "time", "max_seconds was over after 1 evaluations"),
     ],
 )

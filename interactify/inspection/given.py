@@ -1,0 +1,39 @@
+"""What the user states of a network in `wrap`, checked before anything is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from interactify.errors import OptionError
+from interactify.inspection.activation import ACTIVATIONS
+from interactify.inspection.click_input import ClickMaps
+from interactify.inspection.spec import Knowledge
+
+
+def given_knowledge(*, class_names: Any, points: Any, **options: Any) -> Knowledge:
+    """The options of `wrap` that say what a network is, as its `Knowledge`; None for those not given.
+
+    What can only be told when the network has run, such as the names of its modules, is checked by `probe`.
+
+    Raises:
+        OptionError: an unknown activation, bgr that is no bool, points or click_maps of another kind.
+    """
+    activation, bgr, click_maps = (options[name] for name in ("activation", "bgr", "click_maps"))
+    if activation is not None and activation not in ACTIVATIONS:
+        raise OptionError(f"Expected activation to be one of {', '.join(ACTIVATIONS)}, got {activation!r}.")
+    if bgr is not None and not isinstance(bgr, bool):
+        raise OptionError(f"Expected bgr to be True or False, got {bgr!r}.")
+    if click_maps is not None and not isinstance(click_maps, ClickMaps):
+        raise OptionError(
+            f"Expected click_maps to be an interactify.ClickMaps, which says what a click network reads, got "
+            f"{click_maps!r}. Try ClickMaps('disk', radius=5)."
+        )
+    return Knowledge(class_names=tuple(class_names), points=_checked(points), **options)
+
+
+def _checked(points: object) -> dict[str, str]:
+    named = dict(points) if isinstance(points, Mapping) else {} if points is None else {"": ""}
+    if not set(named) <= {"A", "B", "C"} or not all(isinstance(name, str) for name in named.values()):
+        raise OptionError(f"Expected points to map 'A', 'B' or 'C' to names of modules, got {points!r}.")
+    return named
