@@ -16,6 +16,7 @@ from interactify.errors import ModelError
 from interactify.inspection.click_input import ClickMaps, stated_click_maps
 from interactify.inspection.spec import Knowledge
 
+_UNKNOWN = "a click network"  # of no known family
 _USUAL = ClickMaps()  # the maps of Jang & Kim 2019, for which `reconfigure_stem` makes two
 
 
@@ -30,7 +31,8 @@ class Clicks:
     def knows(self, model: nn.Module) -> Knowledge:
         stated = stated_click_maps(model)
         if not _is_reconfigured(model):
-            return replace(_of_its_family(model), click_maps=stated)
+            known = _of_its_family(model)
+            return replace(known, family=known.family or _UNKNOWN, click_maps=stated)
         maps = getattr(model, "maps", None)
         if (stated or _USUAL).channels != maps:
             raise ModelError(
@@ -77,7 +79,7 @@ def _of_the_inside(model: Any) -> Knowledge:
 
     return replace(
         known,
-        family=f"{known.family}, with interaction maps" if known.family else "",
+        family=f"{known.family}, with interaction maps" if known.family else _UNKNOWN,
         forward=None if inner is None else forward,
         stem=None if known.stem is None else f"model.{known.stem}",
         points={letter: f"model.{name}" for letter, name in known.points.items()},

@@ -48,14 +48,14 @@ def describe(net: Wrapped) -> str:
 
 def _click_lines(net: Wrapped) -> list[str]:
     """What an evaluation runs, and what is cached for a photo; tried on an image of the size of the probe."""
+    if net.network.reads_clicks:
+        return ["click runs  the network once; then only what depends on the variables, where it is refined"]
     spec = net.network.spec
     with torch.inference_mode(False):  # nothing can be recorded in it
         like = torch.empty(0, dtype=spec.dtype, device=spec.device)
         image = noise_image(spec.channels, spec.probed, like)
         suffix = Suffix(net.runtime, net.variables, image, net.variables.start(net.network, image))
         suffix.plain()
-    if net.network.reads_clicks:
-        return ["click runs  the network once; then only what depends on the variables, where it is refined"]
     if suffix.whole is not None:
         return [f"click runs  the whole network: {suffix.whole}"]
     pixels = image.shape[-2] * image.shape[-1]

@@ -39,7 +39,13 @@ def mirrored(replica: nn.Module, at_once: bool = True) -> nn.Module:
         others, _ = tree_flatten(forward(image.flip(-1)))
         return tree_unflatten([_mean(own, other, image) for own, other in zip(leaves, others, strict=True)], tree)
 
-    replica.forward = MethodType(together if at_once else in_turn, replica)
+    both = together if at_once else in_turn
+
+    def run(own: nn.Module, image: Tensor, *args: Any, **kwargs: Any) -> Any:
+        # Other arguments come from an adapter's forward, which runs inside and splits what it was given.
+        return forward(image, *args, **kwargs) if args or kwargs else both(own, image)
+
+    replica.forward = MethodType(run, replica)
     return replica
 
 

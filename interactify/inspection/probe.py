@@ -320,7 +320,7 @@ def _channel_guesses(replica: nn.Module, maps: int) -> list[int]:
     weights = [p.shape[1] for p in replica.parameters() if p.ndim == 4]
     first = [*convolutions[:1], *weights[:1]]
     without_maps = [channels - maps for channels in first if channels > maps] if maps else []
-    return list(dict.fromkeys([*without_maps, *first, 3, 1, 4]))
+    return list(dict.fromkeys([*first, *without_maps, 3, 1, 4]))
 
 
 @contextmanager
