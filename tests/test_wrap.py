@@ -25,9 +25,9 @@ def test_the_same_object_comes_back() -> None:
 
 def test_the_defaults_are_the_documented_ones() -> None:
     defaults = {p.name: p.default for p in inspect.signature(interactify.wrap).parameters.values()}
-    expected = {"variables": "input", "energy": "margin", "solver": "lbfgs"}
+    expected = {"energy": "margin", "solver": "lbfgs"}
     assert {name: defaults[name] for name in expected} == expected
-    for name in ("output", "target", "mean", "std", "resolution", "stem"):
+    for name in ("variables", "click_maps", "output", "target", "mean", "std", "resolution", "stem"):
         assert defaults[name] is None
 
 
@@ -71,7 +71,7 @@ WRONG: list[dict[str, Any]] = [
     {"target": "tabby"},
     {"variables": "nonsense"},
     {"variables": "scale_bias@"},
-    {"variables": None},
+    {"variables": 3},
     {"energy": "nonsense"},
     {"energy": None},
     {"solver": "nonsense"},

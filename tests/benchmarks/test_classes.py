@@ -176,7 +176,7 @@ def test_the_label_map_is_of_the_same_variables_as_the_mask(small_net, photo, va
     for x, y, positive in ((55, 30, True), (5, 5, False), (50, 33, True)):
         session.click(x, y, positive)
     for step in (session.initial_step, *session.steps):
-        odds = net.network.log_odds(displayed_logits(session.net, step), CAR, step.crop.image)
+        odds = net.network.log_odds(displayed_logits(session.net, step, session.initial_step), CAR, step.crop.image)
         torch.testing.assert_close(odds, step.result.logits, rtol=1e-3, atol=1e-3)
 
 

@@ -332,7 +332,7 @@ def test_the_self_check_falls_back_with_a_warning(monkeypatch: pytest.MonkeyPatc
 def test_the_check_is_made_once_for_a_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[object] = []
     whole = Network.class_logits
-    monkeypatch.setattr(Network, "class_logits", lambda self, one_pass: runs.append(one_pass) or whole(self, one_pass))
+    monkeypatch.setattr(Network, "class_logits", lambda *given: runs.append(given[1]) or whole(*given))
     net = interactify.wrap(networks.seeded(networks.Plain))
     for seed in (1, 2):
         suffix = suffix_of(net, networks.random_photo(seed=seed))

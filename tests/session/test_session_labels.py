@@ -30,7 +30,7 @@ def session_with(labels: np.ndarray, **options: Any) -> Session:
 def network_classes(session: Session) -> np.ndarray:
     """The most likely classes of the last step, without the label map."""
     step = session.steps[-1]
-    return most_likely(step.crop.view, displayed_logits(session.net, step))[0]
+    return most_likely(step.crop.view, displayed_logits(session.net, step, session.initial_step))[0]
 
 
 def wrong_pixel(labels: np.ndarray, label: int) -> tuple[int, int]:
