@@ -21,7 +21,7 @@ LONG = (
     *("refinement/test_layers.py", "refinement/test_result.py", "runtime/test_executor.py"),
     *("runtime/test_pass_cache.py", "runtime/test_suffix.py", "session/test_batch.py", "session/test_class_clicks.py"),
     *("session/test_hostile_calls.py", "session/test_objects.py", "session/test_saving_killed.py"),
-    *("runtime/test_cache.py", "session/test_stored_steps.py"),
+    *("runtime/test_cache.py", "session/test_click_networks.py", "session/test_stored_steps.py"),
     *("session/test_session_file.py", "session/test_session_log.py", "session/test_threads.py"),
     *("test_awkward.py", "test_docs.py", "test_identity.py", "test_packaging.py", "tools"),
 )

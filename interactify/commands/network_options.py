@@ -24,6 +24,7 @@ these and zoo take other weights after an @ too, as `interactify teach` writes t
 OPTIONS = (
     *("target", "output", "variables", "energy", "solver", "mean", "std", "resolution", "divisor", "activation"),
     *("bgr", "fit", "class_names", "adapter", "stem", "propagation", "zoom", "mirror", "value_range"),
+    "max_evaluations",
 )
 
 
@@ -42,6 +43,10 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         help="what refinement changes: input, maps, kernels, scale_bias@LAYER, click_maps",
     )
     group.add_argument("--energy", metavar="NAME", help="what it minimises: margin, brs, fbrs")
+    group.add_argument(
+        "--max-evaluations", type=int, metavar="N",
+        help="how often the network is run with gradient for one click, at most; 0 for the answers of a click network",
+    )  # fmt: skip
     group.add_argument("--solver", metavar="NAME", help="what minimises it: lbfgs, scipy")
     group.add_argument("--mean", type=numbers, metavar="R,G,B", help="normalisation of images in [0, 1]: the mean")
     group.add_argument("--std", type=numbers, metavar="R,G,B", help="and the standard deviation")

@@ -166,7 +166,7 @@ class Problem:
 
     def satisfied_by(self, log_odds: Tensor) -> bool:
         """Whether the required points have their label in log-odds (1, T, h', w'); all, where none is required."""
-        read = sample(log_odds, self.points)[0].cpu().numpy()
+        read = sample(log_odds, self.points)[0].float().cpu().numpy()  # NumPy has no bfloat16
         right = (read[self.maps, np.arange(len(self.maps))] > 0) == self.positive
         required = self.constraints.required[self.inside]
         return bool(right[required].all() if required.any() else right.all())
