@@ -119,17 +119,14 @@ def _classes_text(spec: ModelSpec) -> str:
     output = spec.output
     if output.classes == 1:
         return " (one logit: object or not)"
-    names = [_short(name) for name in spec.class_names[:4]]
+    names = list(spec.class_names[:4])
+    if len(", ".join(names)) > 60:  # without their synonyms, which ImageNet's have: "tench, Tinca tinca" is a tench
+        names = [name.partition(",")[0] for name in names]
     named = f": {', '.join(names)}{', …' if len(spec.class_names) > 4 else ''}" if names else ""
     if not output.exclusive:
         return f"{named} (a pixel may have several)"
     stated = output.activation == "softmax" or output.sure in ("as given", KNOWN)
     return named + ("" if stated else " (a pixel has one; activation='sigmoid-logits' if it may have several)")
-
-
-def _short(name: str) -> str:
-    """A class's name without its synonyms, which ImageNet's have: "tench, Tinca tinca" is a tench."""
-    return name.partition(",")[0]
 
 
 def _wrapped(label: str, text: str) -> list[str]:
