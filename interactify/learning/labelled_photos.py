@@ -25,6 +25,7 @@ Values = Literal["object", "instances", "classes"]
 """
 
 UNKNOWN = 255
+_LOOKED_AT = 20  # masks, to find out what their values mean
 _PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -103,7 +104,7 @@ def _labels(values: NDArray[np.integer], meaning: Values) -> NDArray[np.uint8]:
 
 def photos_in(
     folder: str | os.PathLike[str],
-    values: Values = "object",
+    values: Values | None = None,
     *,
     stems: Iterable[str] | None = None,
     share: float | None = None,
@@ -112,7 +113,8 @@ def photos_in(
 
     Args:
         folder: the folder.
-        values: what the values of its masks mean.
+        values: what the values of its masks mean; by default "object" where they are 0, 128 and 255 only, else
+            "instances".
         stems: the names, without ending, of those to take; all by default.
         share: how often one of them is drawn, together, relative to other folders; by default each counts 1.
 
@@ -124,15 +126,32 @@ def photos_in(
     if not images.is_dir() or not masks.is_dir():
         raise OptionError(f"Expected a folder with images/ and masks/, got {root}. Try the folder above them.")
     wanted = None if stems is None else set(stems)
-    found = [
-        LabelledPhoto(image, masks / f"{image.stem}.png", values)
+    pairs = [
+        (image, masks / f"{image.stem}.png")
         for image in sorted(images.iterdir())
         if image.suffix.lower() in _PHOTOS and (wanted is None or image.stem in wanted)
     ]
-    found = [photo for photo in found if photo.mask.is_file()]
-    if not found:
+    pairs = [(image, mask) for image, mask in pairs if mask.is_file()]
+    if not pairs:
         raise OptionError(f"Expected photos in {images} with masks (PNG, the same names) in {masks}, got none.")
+    meaning = values or _meaning_of([mask for _, mask in pairs])
+    found = [LabelledPhoto(image, mask, meaning) for image, mask in pairs]
     return found if share is None else [replace(photo, weight=share / len(found)) for photo in found]
+
+
+def _meaning_of(masks: Sequence[Path]) -> Values:
+    """What the values of masks mean, from the first of them that show an object."""
+    for path in masks[:_LOOKED_AT]:
+        try:
+            with Image.open(path) as opened:
+                seen = set(np.unique(np.asarray(opened)).tolist())
+        except (OSError, ValueError, SyntaxError):  # reading it says what is wrong with it
+            continue
+        if seen & {255} and seen <= {0, 128, 255}:
+            return "object"
+        if seen - {0, 255}:
+            return "instances"
+    return "object"
 
 
 @dataclass(frozen=True)

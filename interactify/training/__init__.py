@@ -1,5 +1,6 @@
-"""Training that starts from what users did: their own network learns from the masks that they accepted."""
+"""Training: a network that follows clicks, and one that learns from the masks that its users accepted."""
 
+from interactify.training.clicks import ClickTraining, train_for_clicks
 from interactify.training.teach import RECIPE, Figures, Lesson, teach
 
-__all__ = ["RECIPE", "Figures", "Lesson", "teach"]
+__all__ = ["RECIPE", "ClickTraining", "Figures", "Lesson", "teach", "train_for_clicks"]

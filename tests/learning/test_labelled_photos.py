@@ -35,6 +35,21 @@ def test_values_of_masks(tmp_path, values, mask, labels):
     assert read[0].tolist() == labels
 
 
+@pytest.mark.parametrize(
+    ("masks", "values"),
+    [
+        ([[0, 255]], "object"),
+        ([[0, 128, 255]], "object"),
+        ([[0, 0], [0, 3]], "instances"),
+        ([[0, 7, 255]], "instances"),
+    ],
+)
+def test_what_values_mean_is_found(tmp_path, masks, values):
+    for k, mask in enumerate(masks):
+        write(tmp_path, str(k), np.array([mask, mask]))
+    assert {photo.values for photo in photos_in(tmp_path)} == {values}
+
+
 def test_a_large_photo_is_shrunk_with_its_mask(tmp_path):
     mask = np.zeros((200, 400), np.uint8)
     mask[:, 200:] = 255
