@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Final, NoReturn
 
 from interactify._version import __version__
-from interactify.commands import app, cvat_function, demo, evaluate, inspect, label_studio, replay, segment, teach
+from interactify.commands import app, cvat_function, demo, evaluate, inspect, label_studio, replay, segment, teach, train
 from interactify.commands.segment import with_negatives_joined
 from interactify.commands.streams import steady_streams
 from interactify.errors import InteractifyError, InteractifyWarning, OptionError
@@ -48,6 +48,12 @@ COMMANDS: Final[dict[str, tuple[ModuleType, str, str]]] = {
         "Trains a copy of the network on the masks that were accepted, and measures it on photos that were held back: "
         "IoU without clicks, and clicks an object, before and after. Writes the new weights, lesson.json and "
         "curves.svg; the old weights stay. The same command goes on with a training that was interrupted.",
+    ),
+    "train": (
+        train,
+        "train a network for clicks, on photos with masks of objects",
+        "Writes the network to OUT, to be used as --model clicks@OUT, and the curves of its training. The same command "
+        "resumes an interrupted training.",
     ),
     "cvat-function": (
         cvat_function,

@@ -13,12 +13,12 @@ from interactify.errors import OptionError, quietly
 if TYPE_CHECKING:  # it loads torch, and `interactify --help` reads this module
     from interactify.interactive import Interactive
 
-MODEL_HELP = """the network: "zoo" (embedded, the default); ARCH/ENCODER[,option=value ...][@CHECKPOINT], an
-architecture of segmentation_models_pytorch with its weights (.pt, .safetensors or a save_pretrained folder), such as
-unet/resnet34@weights.safetensors or fpn/resnet18,classes=21@weights.pt; timm/NAME, torchvision/NAME, with options and
-checkpoint alike; transformers/FOLDER; @FOLDER, a save_pretrained folder;
-package.module:function, which builds and returns a network; or a file of a whole network: .pt2, TorchScript, .onnx;
-these and zoo take other weights after an @ too, as `interactify teach` writes them"""
+MODEL_HELP = """the network: "zoo" (embedded, the default); clicks@FOLDER, one from `interactify train`;
+ARCH/ENCODER[,option=value ...][@CHECKPOINT], an architecture of segmentation_models_pytorch with its weights (.pt,
+.safetensors or a save_pretrained folder), such as unet/resnet34@weights.safetensors or
+fpn/resnet18,classes=21@weights.pt; timm/NAME, torchvision/NAME, with options and checkpoint alike; transformers/FOLDER;
+@FOLDER, a save_pretrained folder; package.module:function, which builds and returns a network; or a file of a whole
+network: .pt2, TorchScript, .onnx; these and zoo take other weights after an @ too, as `interactify teach` writes them"""
 
 # The arguments of `interactify.wrap` that the command line takes.
 OPTIONS = (
@@ -105,7 +105,7 @@ def note_random_weights(model: str) -> None:
 
 def has_random_weights(model: str) -> bool:
     """Whether the text names a network, but no weights."""
-    pretrained = model.startswith("transformers/") or "pretrained=True" in model or "weights=" in model
+    pretrained = model.startswith(("transformers/", "clicks@")) or "pretrained=True" in model or "weights=" in model
     # A file that holds a whole network has its weights.
     return "/" in model and "@" not in model and not pretrained and not Path(model).expanduser().is_file()
 

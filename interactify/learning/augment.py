@@ -121,7 +121,7 @@ def recoloured(image: Tensor, generator: torch.Generator, strength: float) -> Te
     mean = image.mean((1, 2, 3), keepdim=True)
     image = (image - mean) * draw(0.6, 1.4) + mean * draw(0.7, 1.3)
     image = image * draw(0.88, 1.12, 3)
-    blurred = F.avg_pool2d(image, 3, 1, 1, count_include_pad=False)
-    image = torch.where(draw(0, 1) < 0.15, blurred, image)
-    noise = torch.randn(image.shape, generator=generator) * 0.04 * (draw(0, 1) < 0.15)
-    return torch.lerp(before, image + noise, strength).clamp(0, 1)
+    blurred, noisy = ((draw(0, 1) < 0.15).view(n).nonzero()[:, 0] for _ in range(2))
+    image[blurred] = F.avg_pool2d(image[blurred], 3, 1, 1, count_include_pad=False)
+    image[noisy] += torch.randn(image[noisy].shape, generator=generator) * 0.04
+    return torch.lerp(before, image, strength).clamp_(0, 1)

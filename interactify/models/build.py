@@ -1,6 +1,7 @@
 """Builds a network from a line of text: the forms of `--model`.
 
 zoo[@CHECKPOINT]                                 the embedded network
+clicks@FOLDER                                    one that was trained for clicks (`interactify train`)
 ARCH/ENCODER[,option=value ...][@CHECKPOINT]     an architecture of segmentation_models_pytorch
 timm/NAME[,option=value ...][@CHECKPOINT]        a classifier of timm, made dense
 torchvision/NAME[,option=value ...][@CHECKPOINT] a segmentation network of torchvision
@@ -29,13 +30,14 @@ from torch import nn
 
 from interactify.checkpoints import class_count, load_into, read_config, read_weights, weights_in
 from interactify.errors import CheckpointError, ModelError, reason_of
+from interactify.learning.click_files import load_click_network, read_click_config
 from interactify.models.files import holds_network, read_network
 from interactify.models.hubs import FAMILIES, closest
 from interactify.zoo import load as load_embedded
 
 FORMS = (
-    "zoo, ARCH/ENCODER[,option=value][@CHECKPOINT], timm/NAME, torchvision/NAME, transformers/FOLDER, @FOLDER or "
-    "package.module:function, or a file: .pt2, TorchScript, .onnx"
+    "zoo, clicks@FOLDER, ARCH/ENCODER[,option=value][@CHECKPOINT], timm/NAME, torchvision/NAME, transformers/FOLDER, "
+    "@FOLDER or package.module:function, or a file: .pt2, TorchScript, .onnx"
 )
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*")
 
@@ -52,6 +54,7 @@ def build_model(text: str) -> nn.Module:
         text: one of
 
             - ``zoo``: the embedded network;
+            - ``clicks@FOLDER``: a network that was trained for clicks, as `interactify train` writes it;
             - ``ARCH/ENCODER[,option=value ...][@CHECKPOINT]``, as in ``unet/resnet34@weights.safetensors``: an
               architecture and encoder of `segmentation_models_pytorch`. Options are the architecture's own keyword
               arguments, as in ``fpn/resnet18,classes=21,activation=sigmoid@weights.pt``; `classes` is read from the
@@ -84,6 +87,8 @@ def build_model(text: str) -> nn.Module:
     name, at, checkpoint = text.partition("@")
     if text == "zoo":
         return load_embedded()
+    if name == "clicks" and checkpoint:
+        return _trained_for_clicks(Path(checkpoint).expanduser())
     if holds_network(text):
         return read_network(Path(text))
     if checkpoint and (name == "zoo" or _FUNCTION.fullmatch(name) or (name and holds_network(name))):
@@ -119,6 +124,17 @@ def build_model(text: str) -> nn.Module:
         return _from_smp(name, None)
     guess = closest(name, ["zoo", *_architectures()])
     raise ModelError(f"Expected a model as {FORMS}, got {text!r}.{guess}")
+
+
+def _trained_for_clicks(folder: Path) -> nn.Module:
+    """Read a click network; its folder says how the network inside is built."""
+    text = read_click_config(folder)["model"]
+    if not isinstance(text, str):
+        raise CheckpointError(
+            f"Expected a folder that says how its network is built, got {folder}, which does not. Try "
+            "interactify.learning.load_click_network(model, folder), with the same architecture."
+        )
+    return load_click_network(build_model(text), folder)
 
 
 def _from_smp(name: str, path: Path | None) -> nn.Module:

@@ -63,7 +63,7 @@ def network():
 
 
 QUICK = {"side": SIDE, "progress": False, "device": "cpu", "maps": MAPS, "held_back": 0.25}
-RECIPE = Recipe(steps=80, batch=8, learning_rate=1e-2, warmup=10, average=0.9, weight_decay=0.0)
+RECIPE = Recipe(steps=60, batch=8, learning_rate=1e-2, warmup=10, average=0.9, weight_decay=0.0)
 
 
 @pytest.mark.filterwarnings("ignore::interactify.InteractifyWarning")
@@ -107,7 +107,7 @@ def test_low_rank_deltas_are_merged(network, photos, tmp_path):
 
 
 def test_a_click_network_is_trained_on(network, photos, tmp_path):
-    first = train_for_clicks(network, photos, tmp_path / "a", recipe=replace(RECIPE, steps=60), **QUICK)
+    first = train_for_clicks(network, photos, tmp_path / "a", recipe=replace(RECIPE, steps=5), **QUICK)
     kernels = [kernel.clone() for kernel in first.network.kernels]
     second = train_for_clicks(first.network, photos, tmp_path / "b", recipe=replace(RECIPE, steps=2), **QUICK)
     assert second.before == pytest.approx(first.after, abs=1e-6)
