@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ def train(
     network: nn.Module,
     task: Task,
     recipe: Recipe,
-    folder: Path | str,
+    folder: str | os.PathLike[str],
     *,
     groups: Sequence[Group],
     device: torch.device | str | None = None,
@@ -229,7 +230,7 @@ class _Run:
         average(self.averaged, self.network, min(self.recipe.average, (step + 1) / (step + 10)))
         return total
 
-    def _batches(self) -> Iterator[Sequence[Any]]:
+    def _batches(self) -> Generator[Sequence[Any], None, None]:
         """The batches from the present step on, drawn ahead in another thread."""
         recipe = self.recipe
 

@@ -153,11 +153,14 @@ def train_for_clicks(
         )
     after = task.ious(network, MEASURED_CLICKS).mean(0)
     folder = save_click_network(network, out, model=built_from)
-    figures = (tuple(map(float, each)) for each in (before, after))
-    return ClickTraining(network, *figures, done.step, done.seconds, folder)
+    return ClickTraining(network, _floats(before), _floats(after), done.step, done.seconds, folder)
 
 
 _RITM_MAPS = ClickMaps("disk", radius=5, previous_mask=True)
+
+
+def _floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(map(float, values))
 
 
 def _click_network(model: nn.Module, maps: ClickMaps) -> ReconfiguredStem:

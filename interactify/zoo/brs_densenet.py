@@ -6,6 +6,7 @@ with the numbers of channels of the authors' released network.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 import torch
@@ -93,16 +94,20 @@ class BRSDenseNet(nn.Module):
         super().__init__()
         self.fine = fine
         self.click_maps = ClickMaps("distance")
-        self.encoder = timm.create_model("densenet121", pretrained=pretrained, num_classes=0).features
-        self.encoder.conv0 = _with_two_more(self.encoder.conv0)
-        del self.encoder.norm5  # the decoder reads the last dense block itself
+        encoder = timm.create_model("densenet121", pretrained=pretrained, num_classes=0).features
+        assert isinstance(encoder, nn.Sequential)
+        named = dict(encoder.named_children())
+        named.pop("norm5")  # the decoder reads the last dense block itself
+        named["conv0"] = _with_two_more(named["conv0"])
+        self.encoder = nn.Sequential(OrderedDict(named))
         below = 0
         self.decoder = nn.ModuleList()
         for encoded, inner, outputs in _LEVELS:
             self.decoder.append(_Level(encoded, inner, outputs, below))
             below = outputs
-        self.coarse = nn.Sequential(nn.Conv2d(below, 1, 1), nn.ConvTranspose2d(1, 1, 4, 4, bias=False))
-        nn.init.constant_(self.coarse[1].weight, 1.0)  # at first it only enlarges
+        enlarge = nn.ConvTranspose2d(1, 1, 4, 4, bias=False)
+        nn.init.constant_(enlarge.weight, 1.0)  # at first it only enlarges
+        self.coarse = nn.Sequential(nn.Conv2d(below, 1, 1), enlarge)
         self.fine_decoder = _FineDecoder(6)
         self.pretrained_cfg = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "input_size": (3, 480, 480)}
 
@@ -151,8 +156,9 @@ def brs_densenet(fine: bool = True, pretrained: bool = False) -> BRSDenseNet:
     return BRSDenseNet(fine, pretrained)
 
 
-def _with_two_more(convolution: nn.Conv2d) -> nn.Conv2d:
+def _with_two_more(convolution: nn.Module) -> nn.Conv2d:
     """The same convolution with two more input channels, whose kernels are zero."""
+    assert isinstance(convolution, nn.Conv2d)
     wider = nn.Conv2d(
         convolution.in_channels + 2,
         convolution.out_channels,

