@@ -11,7 +11,18 @@ from types import ModuleType
 from typing import Any, Final, NoReturn
 
 from interactify._version import __version__
-from interactify.commands import app, cvat_function, demo, evaluate, inspect, label_studio, replay, segment, teach, train
+from interactify.commands import (
+    app,
+    cvat_function,
+    demo,
+    evaluate,
+    inspect,
+    label_studio,
+    replay,
+    segment,
+    teach,
+    train,
+)
 from interactify.commands.segment import with_negatives_joined
 from interactify.commands.streams import steady_streams
 from interactify.errors import InteractifyError, InteractifyWarning, OptionError

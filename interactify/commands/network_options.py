@@ -18,7 +18,8 @@ ARCH/ENCODER[,option=value ...][@CHECKPOINT], an architecture of segmentation_mo
 .safetensors or a save_pretrained folder), such as unet/resnet34@weights.safetensors or
 fpn/resnet18,classes=21@weights.pt; timm/NAME, torchvision/NAME, with options and checkpoint alike; transformers/FOLDER;
 @FOLDER, a save_pretrained folder; package.module:function, which builds and returns a network; or a file of a whole
-network: .pt2, TorchScript, .onnx; these and zoo take other weights after an @ too, as `interactify teach` writes them"""
+network: .pt2, TorchScript, .onnx; these and zoo take other weights after an @ too, as `interactify teach` writes
+them"""
 
 # The arguments of `interactify.wrap` that the command line takes.
 OPTIONS = (

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from interactify.adapters import knowledge_of
 from interactify.errors import OptionError
@@ -125,7 +126,8 @@ def train_for_clicks(
     network = _click_network(model, maps or (_RITM_MAPS if method == "ritm" else ClickMaps("distance")))
     click_maps = network.click_maps
     assert click_maps is not None
-    spec = probe(network.model, knowledge_of(unwrapped(network.model)), Knowledge())
+    known = knowledge_of(unwrapped(network.model))
+    spec = probe(network.model, known, Knowledge())
     trained, kept = _split(photos, held_back)
     task = ClickTask(
         Drawing(trained),
@@ -137,7 +139,7 @@ def train_for_clicks(
         samplers=RITM if method == "ritm" else BRS,
         rounds=3 if method == "ritm" else 0,
         loss_function=_loss(loss or ("normalised-focal" if method == "ritm" else "bce")),
-        read=LogOdds.of(spec, target),
+        read=_reading(LogOdds.of(spec, target), known),
         bgr=spec.bgr,
     )
     before = task.ious(network.eval(), MEASURED_CLICKS).mean(0)
@@ -154,6 +156,19 @@ def train_for_clicks(
     after = task.ious(network, MEASURED_CLICKS).mean(0)
     folder = save_click_network(network, out, model=built_from)
     return ClickTraining(network, _floats(before), _floats(after), done.step, done.seconds, folder)
+
+
+def _reading(log_odds: LogOdds, known: Knowledge) -> Callable[[Callable[[Tensor], Any], Tensor], Tensor]:
+    """Reads log-odds of a click network whose inside may have to be run in a way of its own."""
+    inner = known.forward
+    if inner is None:
+        return log_odds
+
+    def read(network: Callable[[Tensor], Any], x: Tensor) -> Tensor:
+        assert isinstance(network, ReconfiguredStem)
+        return log_odds(lambda both: network.run(lambda image: inner(network.model, image), both), x)
+
+    return read
 
 
 _RITM_MAPS = ClickMaps("disk", radius=5, previous_mask=True)
