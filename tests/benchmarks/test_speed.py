@@ -253,7 +253,7 @@ def test_objects_one_by_one_are_independent() -> None:
         assert all(bool(mask[click.y, click.x]) == click.positive for mask, click in zip(there, clicks, strict=True))
 
 
-@pytest.mark.parametrize("point", ["input", "A", "B"])
+@pytest.mark.parametrize("point", ["input", pytest.param("A", marks=pytest.mark.slow), "B"])
 def test_a_click_needs_no_more_memory_than_one_bare_pass(point: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At its peak at most 1.1 times one forward and backward pass of the same part, nothing of it run before."""
     monkeypatch.setattr(resumed, "ROOM", 0)

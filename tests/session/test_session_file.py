@@ -58,9 +58,13 @@ def visible_state(session: Session) -> list[Any]:
     return [session.interactions, len(session.steps), *found]
 
 
-@pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@down"])
 @pytest.mark.parametrize(
-    "options", [{}, {"resolution": 64}, {"energy": "brs", "solver": "scipy", "zoom": False}], ids=str
+    ("variables", "options"),
+    [
+        *((variables, {}) for variables in ("input", "maps", "kernels", "scale_bias@down")),
+        *(("input", options) for options in ({"resolution": 64}, {"energy": "brs", "solver": "scipy", "zoom": False})),
+    ],
+    ids=str,
 )
 def test_a_loaded_session_continues(variables: str, options: dict[str, Any], tmp_path: Path) -> None:
     net = net_of(variables=variables, **options)

@@ -58,8 +58,14 @@ def refined(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("options", [{}, {"zoom": False}, {"propagation": "none"}, {"energy": "fbrs"}], ids=str)
-@pytest.mark.parametrize("variables", ["input", "kernels", "scale_bias@down"])
+@pytest.mark.parametrize(
+    ("variables", "options"),
+    [
+        *(("input", options) for options in ({}, {"zoom": False}, {"propagation": "none"}, {"energy": "fbrs"})),
+        *((variables, {}) for variables in ("kernels", "scale_bias@down")),
+    ],
+    ids=str,
+)
 def test_undone_to_the_first_step(
     variables: str, options: dict[str, Any], tmp_path: Path, refined: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
