@@ -23,7 +23,7 @@ LONG = (
     *("session/test_hostile_calls.py", "session/test_objects.py", "session/test_saving_killed.py"),
     *("runtime/test_cache.py", "session/test_click_networks.py", "session/test_stored_steps.py"),
     *("session/test_session_file.py", "session/test_session_log.py", "session/test_threads.py"),
-    *("test_awkward.py", "test_docs.py", "test_identity.py", "test_packaging.py", "tools"),
+    *("test_awkward.py", "test_docs.py", "test_identity.py", "test_packaging.py", "test_processes.py", "tools"),
 )
 
 

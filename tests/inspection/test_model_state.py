@@ -110,6 +110,10 @@ CHANGES: dict[str, Callable[[Normed], object]] = {
 }
 
 
+def wrapped(model: nn.Module) -> Interactive:
+    return interactify.wrap(model, max_evaluations=3)
+
+
 def clicks(net: Interactive) -> list[np.ndarray]:
     session = net.session(PHOTO)
     maps = [session.result.probability]
@@ -122,11 +126,11 @@ def clicks(net: Interactive) -> list[np.ndarray]:
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_changed_model_is_followed_as_a_new_wrap_would(name: str) -> None:
     model = build()
-    net = interactify.wrap(model)
+    net = wrapped(model)
     before = clicks(net)
     CHANGES[name](model)
     model.eval()
-    found, expected = clicks(net), clicks(interactify.wrap(model))
+    found, expected = clicks(net), clicks(wrapped(model))
     assert all(map(np.array_equal, found, expected))
     assert not np.array_equal(before[0], found[0]), "the change changes something"
     assert all(map(np.array_equal, clicks(net), expected)), "a second time"
@@ -136,7 +140,7 @@ def test_a_changed_model_is_followed_as_a_new_wrap_would(name: str) -> None:
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_an_open_session_refuses_and_keeps_its_results(name: str, tmp_path: Path) -> None:
     model = build()
-    net = interactify.wrap(model)
+    net = wrapped(model)
     session = net.session(PHOTO)
     mask = session.click(10, 10).mask
     CHANGES[name](model)
@@ -147,7 +151,7 @@ def test_an_open_session_refuses_and_keeps_its_results(name: str, tmp_path: Path
         session.save(tmp_path / "session.npz")  # it would be a file of the new weights with masks of the old ones
     model.eval()
     again = interactify.replay(session.log(), net, PHOTO)
-    alone = interactify.wrap(model).session(PHOTO)
+    alone = wrapped(model).session(PHOTO)
     assert np.array_equal(again.result.probability, alone.click(10, 10).probability)
 
 
