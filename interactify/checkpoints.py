@@ -36,10 +36,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"Expected a file of weights at {path}, got none. Try another path.")
     try:
-        if path.suffix == ".safetensors":
-            loaded: Any = load_file(path)
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.device("cpu"):  # whatever the default device is
+            if path.suffix == ".safetensors":
+                loaded: Any = load_file(path)
+            else:
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as cause:  # zip, pickle and safetensors each have errors of their own
         raise CheckpointError(
             f"Expected readable weights in {path}, got {reason_of(cause, 160)}. The file is damaged, or holds "

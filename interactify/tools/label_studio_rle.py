@@ -27,8 +27,8 @@ def encoded(mask: NDArray[np.bool_]) -> list[int]:
 
     >>> mask = np.zeros((2, 3), bool)
     >>> mask[0, 1] = True
-    >>> encoded(mask)[:7], (decoded(encoded(mask), (2, 3)) == mask).all()
-    ([0, 0, 0, 24, 57, 27, 252], np.True_)
+    >>> encoded(mask)[:7], bool((decoded(encoded(mask), (2, 3)) == mask).all())
+    ([0, 0, 0, 24, 57, 27, 252], True)
     """
     flat = np.ascontiguousarray(mask, bool).ravel()
     ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]) + 1, flat.size)

@@ -161,8 +161,9 @@ def test_the_page_shows_what_the_network_sees(tmp_path):
 
     from interactify.app.pictures import as_jpeg, thumbnail
 
-    Image.fromarray(TWELVE).save(tmp_path / "deep.png")
-    for jpeg in (as_jpeg(tmp_path / "deep.png", RANGE), thumbnail(tmp_path / "deep.png", 56, RANGE)):
+    deep = tmp_path / "deep.png"
+    Image.fromarray(TWELVE).save(deep)
+    for jpeg in (as_jpeg(deep, value_range=RANGE), thumbnail(deep, 56, value_range=RANGE)):
         shown = np.asarray(Image.open(io.BytesIO(jpeg)))[..., 0].astype(int)
         assert abs(shown - EIGHT).mean() < 6
     assert np.asarray(Image.open(io.BytesIO(as_jpeg(tmp_path / "deep.png")))).max() < 30
