@@ -24,6 +24,7 @@ LONG = (
     *("runtime/test_cache.py", "session/test_click_networks.py", "session/test_stored_steps.py"),
     *("session/test_session_file.py", "session/test_session_log.py", "session/test_threads.py"),
     *("test_awkward.py", "test_docs.py", "test_identity.py", "test_packaging.py", "test_processes.py", "tools"),
+    *("training", "zoo/test_brs_densenet.py"),
 )
 
 
