@@ -24,8 +24,19 @@ LONG = (
     *("runtime/test_cache.py", "session/test_click_networks.py", "session/test_stored_steps.py"),
     *("session/test_session_file.py", "session/test_session_log.py", "session/test_threads.py"),
     *("test_awkward.py", "test_docs.py", "test_identity.py", "test_packaging.py", "test_processes.py", "tools"),
-    *("training", "zoo/test_brs_densenet.py"),
+    *("training", "zoo/test_brs_densenet.py", "inspection/test_model_state.py", "inspection/test_script_graph.py"),
+    *("inspection/test_exported_graph.py", "inspection/test_mirror.py", "inspection/test_objects.py"),
+    *("network/test_input_check.py", "session/test_session_labels.py", "test_defaults.py", "test_renamed.py"),
+    *("learning/test_loop.py", "refinement/test_tiled_refiner.py", "inspection/test_independent.py"),
 )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where long tests are left out, their files are not read: every process would collect them first."""
+    if "not long" not in config.getoption("markexpr"):
+        return None
+    here = Path(__file__).parent
+    return True if any(collection_path == here / name for name in LONG) else None
 
 
 @pytest.hookimpl(tryfirst=True)
