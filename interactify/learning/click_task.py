@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from interactify.errors import OptionError
 from interactify.inspection.click_input import ClickMaps
 from interactify.interactions.click import Click
 from interactify.interactions.click_maps import interaction_maps
@@ -28,6 +29,7 @@ from interactify.learning.masks_task import normalised
 from interactify.learning.object_crops import ObjectCrops
 
 SCORED_CLICKS = 3
+_MISSES = 500  # photos in a row without a usable object, before it is taken for a mistake
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,19 @@ class ClickTask:
         images: list[Tensor] = []
         truths: list[Truth] = []
         clicks: list[list[Click]] = []
+        missed = 0
         while len(images) < count:
             (photo,) = self.photos.draw(1, generator)
             cut = self.crops.cut(photo, random)
             if cut is None:
+                missed += 1
+                if missed > _MISSES:
+                    raise OptionError(
+                        f"Expected photos with objects of {self.crops.smallest} pixels or more, got {missed} in a row "
+                        f"without one, {photo.image} the last. Try masks with a number for each object, 0 elsewhere."
+                    )
                 continue
+            missed = 0
             image, truth = cut
             sampler, _ = self.samplers[int(random.choice(len(shares), p=shares / shares.sum()))]
             images.append(torch.from_numpy(np.array(image)).permute(2, 0, 1))
@@ -149,6 +159,8 @@ class ClickTask:
         """IoU (photos, most + 1) after 0, 1, … clicks, on the held-back photos as squares of the network's size."""
         if not self._scored:
             self._scored.extend(self._squares())
+        if not self._scored:
+            raise OptionError("Expected an object in the photos that are held back, got none. Try other photos.")
         device = next(network.parameters()).device
         rows = []
         for image, truth in self._scored:

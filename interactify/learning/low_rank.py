@@ -33,13 +33,14 @@ class LowRankDelta(nn.Module):
 
 
 @contextmanager
-def low_rank_deltas(network: nn.Module, rank: int = 4) -> Iterator[int]:
+def low_rank_deltas(network: nn.Module, rank: int = 4, seed: int = 0) -> Iterator[int]:
     """Put deltas on all convolutions of a network that gain from it; at the end they are merged into the weights.
 
     Args:
         network: changed in place. Its outputs stay the same, to within rounding, until the deltas are trained
             (`groups_of(network, "low-rank")`).
         rank: of the deltas. Convolutions whose kernels hold fewer numbers than a delta would are left alone.
+        seed: of the numbers that the deltas begin with.
 
     Yields:
         The number of convolutions with a delta.
@@ -61,8 +62,10 @@ def low_rank_deltas(network: nn.Module, rank: int = 4) -> Iterator[int]:
         raise OptionError(
             f"Expected a convolution with more numbers than a delta of rank {rank}, got none. Try rank=1."
         )
-    for module in chosen:
-        parametrize.register_parametrization(module, "weight", LowRankDelta(module.weight.detach(), rank))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in chosen:
+            parametrize.register_parametrization(module, "weight", LowRankDelta(module.weight.detach(), rank))
     try:
         yield len(chosen)
     finally:

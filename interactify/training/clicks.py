@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from interactify.adapters import knowledge_of
 from interactify.errors import OptionError
+from interactify.export.files import prepare_folder
 from interactify.inspection.click_input import ClickMaps
 from interactify.inspection.probe import probe
 from interactify.inspection.replica import unwrapped
@@ -142,12 +143,14 @@ def train_for_clicks(
         read=_reading(LogOdds.of(spec, target), known),
         bgr=spec.bgr,
     )
+    recipe = recipe or Recipe(minutes=60.0, learning_rate=5e-4)
+    prepare_folder(out)
     before = task.ious(network.eval(), MEASURED_CLICKS).mean(0)
-    with low_rank_deltas(network) if parts == "low-rank" else nullcontext():
+    with low_rank_deltas(network, seed=recipe.seed) if parts == "low-rank" else nullcontext():
         done = train(
             network,
             task,
-            recipe or Recipe(minutes=60.0, learning_rate=5e-4),
+            recipe,
             out,
             groups=groups_of(network, parts),
             device=device,

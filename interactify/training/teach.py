@@ -11,8 +11,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -185,7 +185,7 @@ def teach(
     before = _measured(net, network, measured_on, clicks, progress)
     task = ClassTask(Drawing(learned_from), measured_on, net.network, net.value_range)
     state = into / f"training-{_identity(net, labelled, held, parts, recipe)}"
-    with _trained_parts(network, parts, recipe.seed):
+    with low_rank_deltas(network, RANK, recipe.seed) if parts == "low-rank" else nullcontext():
         went = train(
             network,
             task,
@@ -284,19 +284,6 @@ def _identity(net: Interactive, photos: Sequence[LabelledPhoto], held: set[str],
     masks = [[photo.image.name, hashlib.sha256(photo.mask.read_bytes()).hexdigest()] for photo in photos]
     depends_on = [fingerprint(net.unwrap()), masks, sorted(held), parts, asdict(recipe)]
     return hashlib.sha256(json.dumps(depends_on).encode("utf-8", "surrogateescape")).hexdigest()[:12]
-
-
-@contextmanager
-def _trained_parts(network: nn.Module, parts: Part, seed: int) -> Iterator[None]:
-    """Deltas of a low rank inside of the context, where those are trained; they begin alike each time."""
-    if parts != "low-rank":
-        yield
-        return
-    with ExitStack() as deltas:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            deltas.enter_context(low_rank_deltas(network, RANK))
-        yield
 
 
 def _measured(

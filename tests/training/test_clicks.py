@@ -12,7 +12,7 @@ from torch import nn
 import interactify
 from interactify import ClickMaps
 from interactify.errors import CheckpointError, OptionError
-from interactify.learning import Recipe, load_click_network
+from interactify.learning import Recipe, load_click_network, photos_in
 from interactify.training import train_for_clicks
 
 SIDE = 48
@@ -137,6 +137,19 @@ def test_wrong_options_are_refused_before_any_work(network, photos, tmp_path, wr
     with pytest.raises(OptionError):
         train_for_clicks(network, photos, tmp_path / "out", **{**QUICK, "recipe": RECIPE, **wrong})
     assert not (tmp_path / "out").exists()
+
+
+def test_photos_without_objects_are_refused(network, photos, tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for k in range(3):
+        Image.open(photos / f"images/{k}.png").save(tmp_path / f"images/{k}.png")
+        Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(tmp_path / f"masks/{k}.png")
+    with pytest.raises(OptionError, match="held back, got none"):
+        train_for_clicks(network, tmp_path, tmp_path / "a", recipe=RECIPE, **QUICK)
+    kept = photos_in(photos)[:1]
+    with pytest.raises(OptionError, match="in a row without one"):
+        train_for_clicks(network, photos_in(tmp_path), tmp_path / "b", recipe=RECIPE, **{**QUICK, "held_back": kept})
 
 
 def test_damaged_folders_of_click_networks_are_refused(network, photos, tmp_path):
