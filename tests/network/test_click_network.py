@@ -19,6 +19,7 @@ from interactify.network.click_network import reading
 from interactify.network.variables import class_logits
 from interactify.runtime.suffix import Suffix
 from tests.fixtures import click_networks, networks
+from tests.fixtures.user_variables import Brightness
 
 KINDS = ["input", "kernels", "click_maps", "scale_bias@A", "scale_bias@B", "scale_bias@C"]
 CLICKS = (Click(10.0, 5.0), Click(31.25, 40.5, False), Click(63.0, 20.0))
@@ -108,21 +109,6 @@ def test_a_suffix_answers_its_maps_alone() -> None:
 
 def test_variables_of_users_run_click_networks() -> None:
     """As in the protocol from before there were click networks: `network.replica` takes an image."""
-
-    class Brightness:
-        name = "brightness"
-
-        def prepare(self, network: Any) -> None: ...
-
-        def start(self, network: Any, image: Tensor) -> Tensor:
-            return torch.zeros(3)
-
-        def run(self, network: Any, image: Tensor, values: Tensor, clicks: Any) -> Any:
-            return network.replica(image + values.view(1, 3, 1, 1))
-
-        def inertia(self, values: Tensor) -> Tensor:
-            return values.square().sum()
-
     model = smooth()
     net = interactify.wrap(model, variables=Brightness())
     with torch.no_grad():

@@ -20,6 +20,7 @@ from interactify.network.variables import target_logits
 from interactify.optim import Evaluation, RowsObjective, Solution
 from interactify.pictures.resize_pad import View
 from tests.fixtures import networks
+from tests.fixtures.user_variables import Brightness
 
 KINDS = ["input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C", "scale_bias@down"]
 CLICKS = (Click(10.0, 5.0), Click(0.0, 63.0, False), Click(63.0, 20.0), Click(31.25, 40.5, False))
@@ -367,21 +368,6 @@ def test_a_class_is_no_kind_of_variables() -> None:
 
 def test_own_variables_can_be_given() -> None:
     """What the protocol promises: a class with four members is a kind of variable."""
-
-    class Brightness:
-        name = "brightness"
-
-        def prepare(self, network: Any) -> None: ...
-
-        def start(self, network: Any, image: Tensor) -> Tensor:
-            return torch.zeros(3)
-
-        def run(self, network: Any, image: Tensor, values: Tensor, clicks: Any) -> Any:
-            return network.replica(image + values.view(1, 3, 1, 1))
-
-        def inertia(self, values: Tensor) -> Tensor:
-            return values.square().sum()
-
     net = interactify.wrap(networks.seeded(networks.Plain), variables=Brightness())
     session = net.session(networks.random_photo())
     before = session.result.logits
