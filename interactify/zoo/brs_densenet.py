@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from interactify.errors import OptionError
 from interactify.inspection.click_input import ClickMaps
 
-# At 1/32, 1/16, 1/8 and 1/4: channels of the dense block, of its convolutions in the decoder, and after them.
-_LEVELS: Final = ((1024, 512, 256), (1024, 256, 128), (512, 128, 64), (256, 64, 32))
+PUBLISHED_GROWTH: Final = 32  # DenseNet-121's: channels that each layer of a dense block adds
+# At 1/32, 1/16, 1/8 and 1/4, as multiples of the growth: channels of the dense block, of its convolutions in the
+# decoder, and after them. With the published growth these are 1024, 512, 256; 1024, 256, 128; and so on.
+_LEVELS: Final = ((32, 16, 8), (32, 8, 4), (16, 4, 2), (8, 2, 1))
 _SHARE: Final = 16  # a squeeze has a sixteenth of the channels
 
 
@@ -68,14 +70,17 @@ class _Level(nn.Module):
 class _FineDecoder(nn.Module):
     """Three dilated branches over the input and the coarse probability, at full resolution."""
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, growth: int) -> None:
         super().__init__()
+        half = growth // 2
         self.branches = nn.ModuleList(
-            nn.Sequential(_convolution(inputs, 32, 3, d), _convolution(32, 32, 3), _convolution(32, 16, 1))
+            nn.Sequential(
+                _convolution(inputs, growth, 3, d), _convolution(growth, growth, 3), _convolution(growth, half, 1)
+            )
             for d in (1, 2, 3)
         )
-        self.attention = SqueezeExcitation(48)
-        self.last = nn.Sequential(_convolution(48, 16, 3), nn.Conv2d(16, 1, 1))
+        self.attention = SqueezeExcitation(3 * half)
+        self.last = nn.Sequential(_convolution(3 * half, half, 3), nn.Conv2d(half, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.last(self.attention(torch.cat([branch(x) for branch in self.branches], 1)))
@@ -88,13 +93,13 @@ class BRSDenseNet(nn.Module):
     H and W are divisible by 32. `fine` says whether the fine decoder is used: training begins without it.
     """
 
-    def __init__(self, fine: bool = True, pretrained: bool = False) -> None:
+    def __init__(self, fine: bool = True, pretrained: bool = False, growth: int = PUBLISHED_GROWTH) -> None:
         import timm  # here: it takes seconds, which the embedded photos need not wait
 
         super().__init__()
         self.fine = fine
         self.click_maps = ClickMaps("distance")
-        encoder = timm.create_model("densenet121", pretrained=pretrained, num_classes=0).features
+        encoder = timm.create_model("densenet121", pretrained=pretrained, num_classes=0, growth_rate=growth).features
         assert isinstance(encoder, nn.Sequential)
         named = dict(encoder.named_children())
         named.pop("norm5")  # the decoder reads the last dense block itself
@@ -102,13 +107,14 @@ class BRSDenseNet(nn.Module):
         self.encoder = nn.Sequential(OrderedDict(named))
         below = 0
         self.decoder = nn.ModuleList()
-        for encoded, inner, outputs in _LEVELS:
+        for level in _LEVELS:
+            encoded, inner, outputs = (growth * multiple for multiple in level)
             self.decoder.append(_Level(encoded, inner, outputs, below))
             below = outputs
         enlarge = nn.ConvTranspose2d(1, 1, 4, 4, bias=False)
         nn.init.constant_(enlarge.weight, 1.0)  # at first it only enlarges
         self.coarse = nn.Sequential(nn.Conv2d(below, 1, 1), enlarge)
-        self.fine_decoder = _FineDecoder(6)
+        self.fine_decoder = _FineDecoder(6, growth)
         self.pretrained_cfg = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "input_size": (3, 480, 480)}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,7 +134,7 @@ class BRSDenseNet(nn.Module):
         return fine
 
 
-def brs_densenet(fine: bool = True, pretrained: bool = False) -> BRSDenseNet:
+def brs_densenet(fine: bool = True, pretrained: bool = False, growth: int = PUBLISHED_GROWTH) -> BRSDenseNet:
     """The network of the BRS paper, DenseNet-121; untrained but for its encoder where that is wanted.
 
     `interactify.wrap` takes it as it is: `variables="click_maps"` with `energy="brs"` is the method as published.
@@ -136,12 +142,15 @@ def brs_densenet(fine: bool = True, pretrained: bool = False) -> BRSDenseNet:
     Args:
         fine: whether the fine decoder is used.
         pretrained: ImageNet's weights for the encoder, from timm's hub; the kernels for the two maps begin at zero.
+        growth: the width. The published network has 32, DenseNet-121's growth rate; with 16 every layer has half as
+            many channels, for short trainings. An even number.
 
     Returns:
         A module of (N, 5, H, W), sides divisible by 32, in training mode.
 
     Raises:
-        OptionError: `fine` or `pretrained` is no bool.
+        OptionError: `fine` or `pretrained` is no bool; `growth` is no even number above 0; ImageNet's weights for
+            another growth than 32.
 
     Jang & Kim, "Interactive Image Segmentation via Backpropagating Refinement Scheme", CVPR 2019, section 3.1.
 
@@ -153,7 +162,14 @@ def brs_densenet(fine: bool = True, pretrained: bool = False) -> BRSDenseNet:
     for name, value in (("fine", fine), ("pretrained", pretrained)):
         if not isinstance(value, bool):
             raise OptionError(f"Expected {name} to be True or False, got {value!r}.")
-    return BRSDenseNet(fine, pretrained)
+    if isinstance(growth, bool) or not isinstance(growth, int) or growth < 2 or growth % 2:
+        raise OptionError(f"Expected growth to be an even number of channels from 2 up, got {growth!r}. Try 16.")
+    if pretrained and growth != PUBLISHED_GROWTH:
+        raise OptionError(
+            f"Expected growth {PUBLISHED_GROWTH} with ImageNet's weights, which exist for this width only, got "
+            f"{growth}. Try pretrained=False."
+        )
+    return BRSDenseNet(fine, pretrained, growth)
 
 
 def _with_two_more(convolution: nn.Module) -> nn.Conv2d:

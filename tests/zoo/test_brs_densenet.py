@@ -55,6 +55,18 @@ def test_brs_as_published_runs_on_it(network):
     assert result.mask.shape == (64, 64)
 
 
-def test_wrong_options_are_refused():
+def test_a_narrower_one_has_channels_in_proportion(network):
+    narrow = zoo.brs_densenet(growth=8)
+    wide = {name: tensor.shape for name, tensor in network.state_dict().items() if name.endswith("weight")}
+    for name in ("encoder.denseblock4.denselayer16.conv2.weight", "decoder.0.convolutions.0.0.weight"):
+        own = narrow.state_dict()[name].shape
+        assert tuple(own[:2]) == (wide[name][0] // 4, wide[name][1] // 4)
+    assert narrow.coarse[0].in_channels == 8
+    assert narrow.fine_decoder.last[1].in_channels == 4
+    assert narrow.eval()(torch.zeros(1, 5, 64, 64)).shape == (1, 1, 64, 64)
+
+
+@pytest.mark.parametrize("wrong", [{"fine": 1}, {"growth": 7}, {"growth": True}, {"growth": 16, "pretrained": True}])
+def test_wrong_options_are_refused(wrong):
     with pytest.raises(OptionError):
-        zoo.brs_densenet(fine=1)
+        zoo.brs_densenet(**wrong)
