@@ -11,8 +11,8 @@ Everything is kept in FOLDER. A command that was interrupted goes on when it is 
 photos are not repeated. The figures go to benchmarks/results/, as JSON and as curves of IoU against clicks.
 
 What differs from the paper: the photos (the click networks' own, or those of `--train`; not SBD), the length, the size
-of the squares, and by default an encoder of half the width that begins at random. As there, the network with the fine
-decoder was trained longer than the one without it.
+of the squares, and by default half the width and an encoder that begins at random. The network with the fine decoder
+was trained longer than the one without it, since it goes on from there.
 """
 
 from __future__ import annotations
