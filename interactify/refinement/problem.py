@@ -24,6 +24,7 @@ from interactify.refinement.layers import Layer
 from interactify.refinement.result import LARGE
 from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.cache import Kept
+from interactify.runtime.pass_cache import ForwardPass
 from interactify.runtime.suffix import Suffix
 
 MASK_EVALUATIONS = 12  # for an initial mask alone: the network need not agree with it everywhere
@@ -227,19 +228,22 @@ def minimise(
     """Solve a problem with the network's energy, solver and limits; `run` runs the suffix.
 
     A click network answers the clicks by a forward pass, its first evaluation; it is refined where that leaves one
-    unsatisfied (Jang & Kim, CVPR 2019, section 3.2). `observe` is called with the log-odds (1, T, h', w') of every
-    evaluation.
+    unsatisfied (Jang & Kim, CVPR 2019, section 3.2), and begins with that pass, unless its variables begin elsewhere.
+    `observe` is called with the log-odds (1, T, h', w') of every evaluation.
     """
     if problem.suffix.maps is None:
         return _refined(net, problem, run, stop, observe)
-    answer = problem.log_odds(problem.suffix.plain())
+    first = ForwardPass(problem.suffix, problem.network_clicks) if net.max_evaluations else None
+    answer = problem.log_odds(problem.suffix.plain() if first is None else first.logits)
+    satisfied = problem.satisfied_by(answer)
+    status = Status.DONE if satisfied else Status.BUDGET if first is None else stop()
+    if first is not None and status is None and first.begins(problem.start):
+        return _refined(net, problem, first, stop, observe)
     if observe is not None:
         observe(answer)
-    satisfied = problem.satisfied_by(answer)
-    status = Status.DONE if satisfied else stop() if net.max_evaluations else Status.BUDGET
-    if status is not None:
-        return brs.Refinement(problem.crop.start, answer, math.nan, satisfied, 1, status)
-    refined = _refined(net, problem, run, stop, observe)
+    if first is None or status is not None:
+        return brs.Refinement(problem.crop.start, answer, math.nan, satisfied, 1, status or Status.BUDGET)
+    refined = _refined(net, problem, first, stop, observe)
     return replace(refined, evaluations=refined.evaluations + 1)
 
 

@@ -91,6 +91,31 @@ class SharedFirstPass:
         return suffix(values, clicks)
 
 
+class ForwardPass:
+    """A click network's forward pass for some clicks: its answer, and the first pass of a refinement that goes on.
+
+    The pass is held, with its gradient graph, until the refinement has taken the gradient.
+    """
+
+    def __init__(self, suffix: Suffix, clicks: Sequence[Click]) -> None:
+        values = suffix.start.clone().requires_grad_(True)
+        logits = suffix.answer(values, clicks)
+        self.logits = logits.detach()  # (1, K, h, w)
+        self._pass = _Pass(suffix, None, values, logits) if logits.requires_grad else None
+
+    def begins(self, values: Tensor) -> bool:
+        """Whether a refinement that begins at these values begins with this pass."""
+        return self._pass is not None and torch.equal(self._pass.values, values)
+
+    def __call__(self, suffix: Suffix, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+        """The suffix's logits (1, K, h, w), differentiable in the values; the first time without another pass."""
+        begins, first, self._pass = self.begins(values), self._pass, None
+        if not begins or first is None:
+            return suffix(values, clicks)
+        resumed: Tensor = _ResumedPass.apply(values, first)
+        return resumed
+
+
 class _ResumedPass(torch.autograd.Function):
     """The logits of an earlier pass; the gradient goes through that pass."""
 

@@ -47,11 +47,13 @@ class _Tapes:
     """The tape as it was recorded, and the lowered one; they hold all that does not depend on the variables.
 
     Once the lowered tape has passed the self-check, `recorded` is the same tape, so that the other one is freed.
+    `tried` tells whether lowering was tried: not before a second evaluation needs it.
     """
 
     recorded: Tape
     lowered: Tape | None
     valid_for: tuple[object, ...]
+    tried: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,8 @@ class Suffix:
     def plain(self) -> Tensor:
         """The network's own logits for the image, before any click; the suffix is recorded on the way.
 
-        With `maps` it is the forward pass of a click network for their clicks. Most end there: nothing is recorded.
+        With `maps` it is the forward pass of a click network for their clicks, without a gradient, and nothing is
+        recorded; `answer` gives one that refinement can begin with.
 
         Raises:
             ModelError: the network fails on the image.
@@ -102,6 +105,29 @@ class Suffix:
                 return finite(found[0].logits.detach())
         logits = self.network.plain_logits(self.image, self.maps)
         self._remember()
+        return logits
+
+    def answer(self, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+        """The forward pass of a click network for these clicks: logits (1, K, h, w), differentiable in the values.
+
+        The values are the start, and require a gradient. Most clicks end here; the tape that is recorded on the way is
+        lowered only for the next evaluation. The logits have no gradient where the network fails with one.
+
+        Raises: as `plain`.
+        """
+        logits = None
+        if self.whole is None:
+            found = self._recorded(values, clicks, lower=False)
+            if found is not None:  # with its graph, unless that would run layers again without the variables
+                logits = found[0].logits.detach() if found[0].recomputes else found[0].logits
+        if logits is None:
+            try:
+                with torch.enable_grad():
+                    logits = self._whole(values, clicks)
+            except Exception:  # the network's own code; this says what is wrong, if that is not the gradient
+                logits = self.network.plain_logits(self.image, self.maps)
+            self._remember()
+        finite(logits.detach(), "for these clicks")
         return logits
 
     def __call__(self, values: Tensor, clicks: Sequence[Click]) -> Tensor:
@@ -118,6 +144,9 @@ class Suffix:
                 return found[0].logits
             tapes = None if found is None else found[1]
             del found  # frees the recorded pass
+        if tapes is not None and not tapes.tried:
+            tapes = self._with_lowered(tapes)
+            self._keep(tapes)
         if tapes is None:
             logits = self._whole(values, clicks)
             self._remember()
@@ -223,8 +252,11 @@ class Suffix:
     def _whole(self, values: Tensor, clicks: Sequence[Click]) -> Tensor:
         return class_logits(self.network, self.variables, self.image, values, clicks, self.maps)
 
-    def _recorded(self, values: Tensor, clicks: Sequence[Click]) -> tuple[Recorded, _Tapes] | None:
-        """Run the whole network once and keep its tapes; None if the pass can't be recorded, now and later."""
+    def _recorded(self, values: Tensor, clicks: Sequence[Click], lower: bool = True) -> tuple[Recorded, _Tapes] | None:
+        """Run the whole network once and keep its tapes; None if the pass can't be recorded, now and later.
+
+        Without `lower` the tape is kept as it was recorded, to be lowered when it runs.
+        """
         known = self.runtime.suffixes
         writes = known.writes.setdefault(self._key, InPlaceWrites())
         self._tapes.take()
@@ -236,16 +268,22 @@ class Suffix:
         except Exception as cause:  # the network's own code; its next run shows whether it fails only while recorded
             self._failed = f"it fails while it is recorded ({type(cause).__name__}: {cause})"
             return None
-        tapes = _Tapes(recorded.tape, None, self.valid_for(clicks))
-        if not self._unlowered():
-            fast = lowered(recorded.tape, known.frozen, self._is_weight)
-            first = fast if self._key in known.checked else recorded.tape  # frees the recorded tape and its constants
-            tapes = replace(tapes, recorded=first, lowered=fast)
+        tapes = _Tapes(recorded.tape, None, self.valid_for(clicks), tried=False)
+        tapes = self._with_lowered(tapes) if lower else tapes
         self._made = tapes.recorded.bytes_made
         self._keep(tapes)
         if not self.shared:
             self._origin = _Origin(tapes.valid_for, values.detach(), tuple(clicks))
         return recorded, tapes
+
+    def _with_lowered(self, tapes: _Tapes) -> _Tapes:
+        """The tapes with a lowered one, where this network's tapes are lowered."""
+        known = self.runtime.suffixes
+        if self._unlowered():
+            return replace(tapes, tried=True)
+        fast = lowered(tapes.recorded, known.frozen, self._is_weight)
+        first = fast if self._key in known.checked else tapes.recorded  # frees the recorded tape and its constants
+        return replace(tapes, recorded=first, lowered=fast, tried=True)
 
     def _keep(self, tapes: _Tapes) -> None:
         """Keep the tapes in the cache, with what they hold beside the network's weights and the image."""
