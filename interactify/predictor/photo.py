@@ -14,10 +14,12 @@ from interactify.interactions.click import Click
 from interactify.interactions.gestures import Mask
 from interactify.interactions.rasterise import bounds
 from interactify.interactive import Interactive
+from interactify.optim.status import Status
 from interactify.pictures.picture import PictureLike
+from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window, whole
 from interactify.predictor.prompts import LOW, Prompt, mask_of
-from interactify.refinement.layers import CERTAIN
+from interactify.refinement.layers import CERTAIN, NetworkLayer
 from interactify.refinement.merge import merged_mask
 from interactify.refinement.next_step import next_step
 from interactify.refinement.result import Result
@@ -57,10 +59,30 @@ class PromptedPhoto:
                 session.add_object(target=target)
             own = session.track.target
             several = own is None and session.wrapped.spec.output.classes > 2
-            result = session.add(prompt.interactions(positive_first=several))
+            interactions = prompt.interactions(positive_first=several)
+            reads = session.wrapped.spec.click_maps
+            if prompt.mask is not None and interactions and reads is not None and reads.previous_mask:
+                _begin_with(session, prompt.mask)
+                return session.add(interactions)
+            result = session.add(interactions)
             return result if prompt.mask is None else _merged(session, mask_of(prompt.mask, self.size))
         finally:
             session.restart()  # the next prompt starts from the photo, and what this one cached is free
+
+
+def _begin_with(session: Session, mask: NDArray[np.float32]) -> None:
+    """Let a session go on from a mask (256, 256) of logits, as if that were the result of interactions before.
+
+    So a click network reads it as the mask before the newest click, as it was trained to, and is looked at closer
+    where a session would.
+    """
+    first, photo = session.initial_step, session.refiner.photo_window
+    logits = torch.from_numpy(mask)[None, None].to(first.log_odds.device)
+    layer = NetworkLayer(logits, View(session.size, (LOW, LOW), (LOW, LOW)), photo)
+    log_odds = first.crop.read(layer, lambda each: each).to(first.log_odds)
+    result = Result(log_odds, first.crop.view, first.crop.window, layer, layer, session.size, status=Status.PAINTED)
+    step = replace(first, result=result, log_odds=log_odds)
+    session.history = session.history.changed(session.history.now.with_steps((step,)))
 
 
 def _merged(session: Session, mask: Mask) -> Result:

@@ -130,7 +130,8 @@ class Predictor:
                 points outside it.
             mask_input: (1, 256, 256) logits, from an earlier call or any other source, to start from. The mask is where
                 they are above 0. It stays, except in the pieces that a point contradicts and where the network, given
-                all points, disagrees with it. Without points it comes back unchanged, inside the box.
+                all points, disagrees with it. A click network that reads the previous mask gets it there, as
+                probabilities, and what it answers is the mask. Without points or a box it comes back unchanged.
             multimask_output: True for three candidates, each inside the next; False for one mask.
             return_logits: True for logits instead of masks.
             normalize_coords: False where points and boxes are shares of the photo's width and height, from 0 to 1.

@@ -13,6 +13,7 @@ from interactify.interactions.click import Click
 from interactify.interactions.constraints import TARGET, Constraints
 from interactify.interactions.gestures import Mask
 from interactify.network.network import Network
+from interactify.optim.status import Status
 from interactify.refinement.history import Step
 from interactify.refinement.problem import Crop, labels_in
 
@@ -50,7 +51,7 @@ def _previous_mask(crop: Crop, constraints: Constraints, last: Step) -> Tensor |
 
     A mask that the object begins with is the one before its first answer.
     """
-    if last.interactions:
+    if last.status != Status.PLAIN:  # nobody has seen the network's own prediction as an answer
         result = last.result
         same_grid = crop is last.crop and result.displayed is result.layer
         return (torch.sigmoid(result.logits) if same_grid else crop.read(result.displayed, torch.sigmoid))[0, 0]
