@@ -135,6 +135,7 @@ class App:
                 "photos": [_photo_json(photo) for photo in self.project.photos],
                 "classes": classes,
                 "network": spec.family or type(self.net.unwrap()).__name__,
+                "reads_clicks": spec.click_maps is not None,
                 "out": self.project.out.name,
                 "order": "name" if self.uncertain is None else "uncertain",
                 "teaches": self.lessons is not None,

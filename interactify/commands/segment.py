@@ -80,6 +80,11 @@ def run(given: argparse.Namespace) -> int:
     print(export.write_picture(folder / f"{photo.stem}-overlay.png", drawn))
     if given.log:
         print(write_whole(folder / f"{photo.stem}-log.jsonl", session.log().encode()))
+    if not clicks and session.wrapped.network.reads_clicks:
+        print(
+            "interactify: note: this network was trained for clicks and got none, so the mask is a guess. Try --click",
+            file=sys.stderr,
+        )
     if not result.satisfied:
         print("interactify: note: not every click could be satisfied", file=sys.stderr)
     return 0

@@ -331,6 +331,7 @@ def test_the_page_shows_what_the_library_gives(unet: interactify.Interactive, tm
     with served(unet, [path], tmp_path / "out") as (client, _):
         page = Page(client).do("add", interactions=[{"kind": "click", "x": 30, "y": 40, "positive": True}])
         assert (page.mask == unet.session(PICTURE).add([CLICKS[0]]).mask).all()
+        assert client.get("/api/project").json()["reads_clicks"], "before the first click the page asks for one"
 
 
 def test_zoom_and_mirror_and_half_precision() -> None:

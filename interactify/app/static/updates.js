@@ -34,7 +34,8 @@ export function showResult(action) {
   const { result, active, interactions } = session.state;
   const unsatisfied = interactions.filter((each) => each.state === "unsatisfied");
   const times = action?.interactions && interactions.length ? `${milliseconds(interactions.at(-1).ms)}${displayTime === null ? "" : ` + ${milliseconds(displayTime)} to display`}` : "";
-  const parts = [times, unsatisfied.length ? `${unsatisfied.length} not satisfied` : interactions.length ? "all satisfied" : "initial mask"];
+  const initial = page.project.reads_clicks ? "no click yet: what the network shows is a guess; click on an object" : "initial mask";
+  const parts = [times, unsatisfied.length ? `${unsatisfied.length} not satisfied` : interactions.length ? "all satisfied" : initial];
   $("result").textContent = parts.filter(Boolean).join(" · ");
   $("result").classList.toggle("unsatisfied", unsatisfied.length > 0);
   const why = unsatisfied.length ? ` ${unsatisfied.length} not satisfied: ${unsatisfied[0].reason}` : "";
