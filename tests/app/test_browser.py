@@ -15,7 +15,7 @@ import interactify
 from interactify import zoo
 from interactify.app.lessons import Plan
 from interactify.refinement.result import Result, Unsatisfied
-from tests.fixtures import red_photos
+from tests.fixtures import networks, red_photos
 from tests.fixtures.browser import SLOW, driver, serving  # first: it skips this module where there is no browser
 from tests.fixtures.served import Command, served
 
@@ -260,7 +260,7 @@ MEASURE = """async () => {
 def test_time_from_the_pointer_to_the_screen(tab, tmp_path, shots):
     """The time that the page adds to the refinement on 2000 × 1500 pixels; the limit allows for a busy machine."""
     Image.open(zoo.photos()[0].path).resize((2000, 1500)).save(tmp_path / "large.jpg")
-    net = interactify.wrap(zoo.load())
+    net = interactify.wrap(networks.slim_saliency())
     with served(net, [tmp_path / "large.jpg"], tmp_path / "out") as (_, access):
         page = tab(access.address())
         page.page.evaluate(MEASURE)
@@ -287,7 +287,9 @@ def test_time_from_the_pointer_to_the_screen(tab, tmp_path, shots):
 def test_partial_drawing_at_any_zoom(tab, tmp_path, view):
     """Zoomed in, moved, with two objects, and with a mask that is partly outside the screen."""
     Image.open(zoo.photos()[0].path).resize((1600, 1200)).save(tmp_path / "large.jpg")
-    with served(interactify.wrap(zoo.load(), resolution=96), [tmp_path / "large.jpg"], tmp_path / "out") as (_, access):
+    with served(
+        interactify.wrap(networks.slim_saliency(), resolution=96), [tmp_path / "large.jpg"], tmp_path / "out"
+    ) as (_, access):
         page = tab(access.address())
         page.page.evaluate(MEASURE)
         for _ in range(("fill", "outline", "cutout").index(view)):

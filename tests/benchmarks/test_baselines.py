@@ -17,17 +17,18 @@ from benchmarks import accuracy, baselines
 from benchmarks.baselines import GrabCut, NetworkAlone, RandomWalker, discs, laplacian_of
 from interactify import Click, InteractionError, OptionError
 from interactify.evaluation import Sample, evaluate, folder, iou
+from tests.fixtures import networks
 
 
 @pytest.fixture(scope="module")
 def net() -> interactify.Interactive:
-    return interactify.wrap(interactify.zoo.load())
+    return interactify.wrap(networks.slim_saliency())
 
 
 @pytest.fixture(params=["GrabCut", "GrabCut from the network", "random walker", "random walker from the network"])
 def classical(request: pytest.FixtureRequest) -> Any:
     pytest.importorskip("cv2" if "GrabCut" in request.param else "skimage", reason="install interactify[baselines]")
-    return accuracy.ROWS[request.param](interactify.zoo.load())
+    return accuracy.ROWS[request.param](networks.slim_saliency())
 
 
 @pytest.fixture

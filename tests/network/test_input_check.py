@@ -251,7 +251,7 @@ def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.slow
 @pytest.mark.parametrize("right", RIGHT[:4], ids=str)
 def test_the_embedded_network_made_for_another_normalisation(data_root: Path, right: dict[str, Any]) -> None:
-    inside = interactify.zoo.load()
+    inside = networks.slim_saliency()
 
     class Other(nn.Module):
         def __init__(self) -> None:

@@ -16,7 +16,7 @@ from tests.fixtures import networks
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 @pytest.mark.parametrize("variables", ["input", "scale_bias@B"])
 def test_clicks_in_half_precision_are_about_those_in_single(precision: str, variables: str) -> None:
-    model, photo = interactify.zoo.load(), networks.random_photo(64, 64)
+    model, photo = networks.slim_saliency(), networks.random_photo(64, 64)
     plain, half = (
         interactify.wrap(model, variables=variables, precision=each, resolution=64).session(photo)
         for each in ("float32", precision)
@@ -30,7 +30,7 @@ def test_clicks_in_half_precision_are_about_those_in_single(precision: str, vari
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_what_is_run_is_the_networks_own_autocast(precision: str) -> None:
     """Against torch.autocast around the user's own model, to what half precision can tell."""
-    model, photo = interactify.zoo.load(), networks.random_photo(64, 64)
+    model, photo = networks.slim_saliency(), networks.random_photo(64, 64)
     net = interactify.wrap(model, precision=precision, resolution=64)
     crop = net.session(photo).initial_step.crop
     with torch.no_grad(), torch.autocast("cpu", getattr(torch, precision)):
@@ -41,11 +41,11 @@ def test_what_is_run_is_the_networks_own_autocast(precision: str) -> None:
 
 
 def test_weights_are_cast_once() -> None:
-    net = interactify.wrap(interactify.zoo.load(), precision="bfloat16", resolution=64)
+    net = interactify.wrap(networks.slim_saliency(), precision="bfloat16", resolution=64)
     suffixes = [net.session(networks.random_photo(64, 64, seed)).initial_step.crop.suffix for seed in (1, 2)]
     frozen: FrozenWeights = net.runtime.suffixes.frozen
     casts = [key for key in frozen.derived if key[0][0] == ("cast", torch.bfloat16)]
-    convolutions = sum(isinstance(module, nn.Conv2d) for module in interactify.zoo.load().modules())
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in networks.slim_saliency().modules())
     assert convolutions <= len(casts) <= 2 * convolutions  # weights, and biases where there are any
     for suffix in suffixes:
         tape = suffix.lowered_tape
@@ -54,7 +54,7 @@ def test_weights_are_cast_once() -> None:
 
 
 def test_the_model_and_the_callers_autocast_are_left_alone() -> None:
-    model = interactify.zoo.load()
+    model = networks.slim_saliency()
     session = interactify.wrap(model, precision="bfloat16", resolution=64).session(networks.random_photo(64, 64))
     session.click(x=5, y=5)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
@@ -64,12 +64,11 @@ def test_the_model_and_the_callers_autocast_are_left_alone() -> None:
 @pytest.mark.parametrize("given", ["half", "bf16", torch.bfloat16, None, 16])
 def test_other_precisions_are_refused(given: object) -> None:
     with pytest.raises(interactify.OptionError, match="float32, bfloat16, float16"):
-        interactify.wrap(interactify.zoo.load(), precision=given)  # type: ignore[arg-type]
+        interactify.wrap(networks.slim_saliency(), precision=given)  # type: ignore[arg-type]
 
 
 def test_a_network_in_double_precision_keeps_it() -> None:
     with pytest.raises(interactify.OptionError, match="got float64"):
-        interactify.wrap(interactify.zoo.load().double(), precision="bfloat16")
-    assert (
-        "precision   autocast to bfloat16" in interactify.wrap(interactify.zoo.load(), precision="bfloat16").describe()
-    )
+        interactify.wrap(networks.slim_saliency().double(), precision="bfloat16")
+    net = interactify.wrap(networks.slim_saliency(), precision="bfloat16")
+    assert "precision   autocast to bfloat16" in net.describe()

@@ -7,6 +7,7 @@ import interactify
 from interactify.interactions.click import Click
 from interactify.pictures.window import Window, extent_of, whole
 from interactify.refinement.zoom import next_window
+from tests.fixtures import networks
 
 
 def square(size, top, left, side):
@@ -83,7 +84,7 @@ def zoomed():
     """A session on a large picture with one small bright square, clicked until it looked closer."""
     photo = np.full((400, 600, 3), 90, np.uint8)
     photo[180:240, 280:340] = (250, 120, 60)
-    session = interactify.wrap(interactify.zoo.load()).session(photo)
+    session = interactify.wrap(networks.slim_saliency()).session(photo)
     for x in range(20, 600, 80):  # whatever the network takes for salient, leave the square alone
         if session.result.mask.any() and session.result.mask[:100].any():
             session.click(x=x, y=30, positive=False)
@@ -106,7 +107,7 @@ def test_outside_the_window_the_mask_stays(zoomed):
 def test_off_means_off():
     photo = np.full((200, 300, 3), 90, np.uint8)
     photo[90:120, 140:170] = (250, 120, 60)
-    session = interactify.wrap(interactify.zoo.load(), zoom=False).session(photo)
+    session = interactify.wrap(networks.slim_saliency(), zoom=False).session(photo)
     for x in (150, 155, 160):
         assert session.click(x=x, y=105).window == whole((200, 300))
 

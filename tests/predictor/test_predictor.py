@@ -286,7 +286,7 @@ def test_of_several_classes_a_box_means_what_is_in_its_middle(classes: int) -> N
 
 @pytest.mark.data
 def test_boxes_help_on_real_photos(data_root: Path) -> None:
-    predictor = Predictor(interactify.wrap(interactify.zoo.load()))
+    predictor = Predictor(interactify.wrap(networks.slim_saliency()))
     without, within = [], []
     for path in sorted((data_root / "GrabCut50" / "images").iterdir())[::7]:
         truth = np.array(Image.open(data_root / "GrabCut50" / "masks" / f"{path.stem}.png").convert("L"))

@@ -54,7 +54,7 @@ def test_a_rare_colour_has_little_evidence() -> None:
 @pytest.mark.parametrize("name", list(PROPAGATIONS))
 @pytest.mark.parametrize("energy", ["margin", "brs", "fbrs"])
 def test_clicks_are_satisfied_in_the_mask(name: str, energy: str) -> None:
-    net = interactify.wrap(interactify.zoo.load(), propagation=name, energy=energy, resolution=96)
+    net = interactify.wrap(networks.slim_saliency(), propagation=name, energy=energy, resolution=96)
     session = net.session(networks.random_photo(70, 90))
     for x, y, positive in ((0, 0, True), (89, 69, False), (40, 30, True), (60, 20, False), (45, 33, False)):
         result = session.click(x, y, positive)
@@ -63,7 +63,7 @@ def test_clicks_are_satisfied_in_the_mask(name: str, energy: str) -> None:
 
 @pytest.mark.parametrize("name", list(PROPAGATIONS))
 def test_before_the_first_click_the_result_is_the_networks_own(name: str) -> None:
-    model = interactify.zoo.load()
+    model = networks.slim_saliency()
     photo = networks.random_photo(64, 96)
     session = interactify.wrap(model, propagation=name, resolution=96).session(photo)
     plain = interactify.wrap(model, propagation="none", resolution=96).session(photo)
@@ -73,7 +73,7 @@ def test_before_the_first_click_the_result_is_the_networks_own(name: str) -> Non
 
 
 def test_without_it_the_map_is_the_networks_own_under_the_variables() -> None:
-    net = interactify.wrap(interactify.zoo.load(), propagation="none")
+    net = interactify.wrap(networks.slim_saliency(), propagation="none")
     session = net.session(networks.random_photo(64, 96))
     result = session.click(20, 20)
     step = session.steps[-1]
@@ -87,7 +87,7 @@ def test_a_click_takes_what_looks_alike_along() -> None:
     truth[:, 40:] = True
     found = {}
     for name in PROPAGATIONS:
-        session = interactify.wrap(interactify.zoo.load(), propagation=name).session(photo)
+        session = interactify.wrap(networks.slim_saliency(), propagation=name).session(photo)
         session.click(70, 50)
         mask = session.click(8, 8, positive=False).mask
         found[name] = (mask & truth).sum() / (mask | truth).sum()
@@ -96,7 +96,7 @@ def test_a_click_takes_what_looks_alike_along() -> None:
 
 
 def test_around_a_click_the_result_is_the_networks_own_map() -> None:
-    net = interactify.wrap(interactify.zoo.load())
+    net = interactify.wrap(networks.slim_saliency())
     session = net.session(networks.random_photo(64, 96))
     result = session.click(20, 20)
     crop, step = session.initial_step.crop, session.steps[-1]
@@ -108,7 +108,7 @@ def test_around_a_click_the_result_is_the_networks_own_map() -> None:
 
 
 def test_a_batch_gives_what_sessions_give() -> None:
-    net = interactify.wrap(interactify.zoo.load())
+    net = interactify.wrap(networks.slim_saliency())
     photo = networks.random_photo(64, 96)
     clicks = [[interactify.Click(10, 20)], [interactify.Click(50, 30), interactify.Click(70, 5, False)]]
     together = net.refine(photo, clicks)
@@ -136,7 +136,7 @@ def test_networks_of_several_classes_follow_edges_alone_by_default() -> None:
 def test_one_can_be_made_and_unknown_ones_are_refused() -> None:
     own = Propagation("mine", colour=0.5)
     assert propagation_named(own) is own
-    result = interactify.wrap(interactify.zoo.load(), propagation=own).session(halves()).click(60, 30)
+    result = interactify.wrap(networks.slim_saliency(), propagation=own).session(halves()).click(60, 30)
     assert result.satisfied
     for options in (
         {"colour": -1.0}, {"colour": float("nan")}, {"colour": "1"}, {"radius": 1.5}, {"radius": -1}, {"radius": True},

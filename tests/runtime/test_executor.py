@@ -53,7 +53,7 @@ def test_one_graph_of_a_tape_is_the_tape(name: str) -> None:
 
 
 def test_another_photo_has_the_same_steps_and_another_size_has_not() -> None:
-    net = interactify.wrap(interactify.zoo.load(), resolution=96, variables="scale_bias@B")
+    net = interactify.wrap(networks.slim_saliency(), resolution=96, variables="scale_bias@B")
     first, second, larger = (
         tape_of(suffix_of(net, networks.random_photo(*size))) for size in ((64, 64, 1), (64, 64, 2), (64, 96, 3))
     )
@@ -80,7 +80,7 @@ def test_compiled_clicks_are_clicks() -> None:
 
 
 def test_autocast_is_compiled_too() -> None:
-    net = interactify.wrap(interactify.zoo.load(), resolution=64, precision="bfloat16")
+    net = interactify.wrap(networks.slim_saliency(), resolution=64, precision="bfloat16")
     suffix = suffix_of(net, networks.random_photo(64, 64))
     tape = tape_of(suffix)
     assert tape.mode.autocast == torch.bfloat16 and not uncompilable(tape)
@@ -91,7 +91,7 @@ def test_autocast_is_compiled_too() -> None:
 @pytest.mark.parametrize("value", ["no", 1, None])
 def test_compile_is_yes_or_no(value: object) -> None:
     with pytest.raises(interactify.OptionError, match="compile"):
-        interactify.wrap(interactify.zoo.load(), compile=value)  # type: ignore[arg-type]
+        interactify.wrap(networks.slim_saliency(), compile=value)  # type: ignore[arg-type]
 
 
 def test_a_compiler_that_fails_is_reported_and_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_a_compiler_that_fails_is_reported_and_not_used(monkeypatch: pytest.Monk
         raise RuntimeError("no C++ compiler here\nand a long trace")
 
     monkeypatch.setattr(torch, "compile", broken)
-    photo, model = networks.random_photo(64, 64), interactify.zoo.load()
+    photo, model = networks.random_photo(64, 64), networks.slim_saliency()
     net = interactify.wrap(model, compile=True, resolution=64)
     mask = net.session(photo).click(x=20, y=30).mask
     assert np.array_equal(mask, interactify.wrap(model, resolution=64).session(photo).click(x=20, y=30).mask)
@@ -118,7 +118,7 @@ def test_branches_that_depend_on_values_are_not_one_graph() -> None:
 
 @pytest.mark.parametrize("variables", ["input", "scale_bias@A", "scale_bias@B"])
 def test_replays_give_what_the_tape_gives(emulated: list[Graph], variables: str) -> None:
-    net = interactify.wrap(interactify.zoo.load(), resolution=64, variables=variables)
+    net = interactify.wrap(networks.slim_saliency(), resolution=64, variables=variables)
     suffixes = [suffix_of(net, networks.random_photo(64, 64, seed)) for seed in (1, 2)]
     tapes = [tape_of(suffix) for suffix in suffixes]
     graph = CudaGraph(tapes[0], suffixes[0].start, net.runtime.pointers())
@@ -132,7 +132,7 @@ def test_replays_give_what_the_tape_gives(emulated: list[Graph], variables: str)
 
 def test_a_replay_in_between_does_no_harm(emulated: list[Graph]) -> None:
     """Logits keep their values, and the gradient is that of its own pass."""
-    net = interactify.wrap(interactify.zoo.load(), resolution=64)
+    net = interactify.wrap(networks.slim_saliency(), resolution=64)
     one, other = (suffix_of(net, networks.random_photo(64, 64, seed)) for seed in (1, 2))
     graph = CudaGraph(tape_of(one), one.start, net.runtime.pointers())
     at = somewhere(one).requires_grad_(True)
@@ -167,7 +167,7 @@ def on_a_gpu(suffix: Suffix) -> Tape:
 
 
 def test_passes_are_captured_once_a_shape_has_been_run_often(emulated: list[Graph]) -> None:
-    net = interactify.wrap(interactify.zoo.load(), resolution=64)
+    net = interactify.wrap(networks.slim_saliency(), resolution=64)
     suffix = suffix_of(net, networks.random_photo(64, 64))
     tape, values = on_a_gpu(suffix), somewhere(suffix)
     run = running.Executor(False, None, net.runtime.pointers)
@@ -183,7 +183,7 @@ def test_passes_are_captured_once_a_shape_has_been_run_often(emulated: list[Grap
 
 def test_graphs_are_captured_again_after_the_weights_change(emulated: list[Graph]) -> None:
     """The folded weights are then new tensors at other addresses."""
-    model = interactify.zoo.load()
+    model = networks.slim_saliency()
     net = interactify.wrap(model, resolution=64)
     run = running.Executor(False, None, net.runtime.pointers)
     for factor in (1.0, 1.3):
@@ -211,7 +211,7 @@ def test_few_graphs_are_held_and_what_keeps_changing_runs_step_by_step(
     emulated: list[Graph], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "_CAPTURE_AFTER", 0)
-    net = interactify.wrap(interactify.zoo.load(), resolution=128, variables="scale_bias@C")
+    net = interactify.wrap(networks.slim_saliency(), resolution=128, variables="scale_bias@C")
     sizes = ((64, 64), (64, 96), (96, 64), (96, 96), (64, 128), (128, 64))
     suffixes = [suffix_of(net, networks.random_photo(*size)) for size in sizes]
     run = running.Executor(False, None, net.runtime.pointers)
@@ -253,7 +253,7 @@ def test_clicks_on_a_gpu_are_those_on_a_cpu(variables: str) -> None:
     photo = networks.random_photo(64, 64)
     results: list[list[np.ndarray]] = []
     for device in ("cuda", "cpu"):
-        net = interactify.wrap(interactify.zoo.load().double().to(device), variables=variables, max_evaluations=8)
+        net = interactify.wrap(networks.slim_saliency().double().to(device), variables=variables, max_evaluations=8)
         session = net.session(photo)
         clicks = [(20, 30, False), (50, 10, True), (10, 50, True), (40, 40, False), (30, 5, True), (5, 30, False)]
         results.append([session.click(x=x, y=y, positive=p).probability for x, y, p in clicks])

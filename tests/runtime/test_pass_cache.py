@@ -21,7 +21,7 @@ CLICKS = ((20, 30, False), (50, 10, True), (10, 50, True), (70, 20, False))
 
 def embedded(**options: str) -> interactify.Interactive:
     """The embedded network on pictures as small as the photos."""
-    return interactify.wrap(interactify.zoo.load(), resolution=96, **options)
+    return interactify.wrap(networks.slim_saliency(), resolution=96, **options)
 
 
 def played(variables: str = "input") -> list[np.ndarray]:
@@ -65,7 +65,7 @@ def test_the_first_click_resumes_a_pass_from_the_opening() -> None:
 
 
 def test_a_pass_is_resumed_only_at_the_same_values_photo_and_weights() -> None:
-    model = interactify.zoo.load()
+    model = networks.slim_saliency()
     net = interactify.wrap(model, resolution=96)
     suffix, other = (suffix_of(net, networks.random_photo(seed=seed)) for seed in (1, 2))
     run, at = PassCache(), somewhere(suffix)

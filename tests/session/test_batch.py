@@ -24,7 +24,7 @@ OBJECTS = [[Click(10, 10)], [Click(80, 40, False)], [Click(40, 30), Click(5, 60,
 
 def embedded(**options: Any) -> interactify.Interactive:
     """The embedded network, at a side at which each of `OBJECTS` takes a few evaluations, and none all 40."""
-    return interactify.wrap(interactify.zoo.load(), resolution=144, **options)
+    return interactify.wrap(networks.slim_saliency(), resolution=144, **options)
 
 
 def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> interactify.Result:

@@ -242,7 +242,7 @@ def test_older_files(play: Callable[[interactify.Interactive], Session], tmp_pat
 def test_two_hundred_clicks_are_saved_in_half_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # as much room as users have
     photo = networks.random_photo(288, 288)
-    net = interactify.wrap(interactify.zoo.load())
+    net = interactify.wrap(networks.slim_saliency())
     session, generator = net.session(photo), np.random.default_rng(0)
     for _ in range(200):
         session.click(*generator.integers(0, 288, 2).tolist(), positive=bool(generator.integers(2)))
