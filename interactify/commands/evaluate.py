@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clicks", type=int, metavar="N", default=20, help="at most N clicks for each object (%(default)s)"
     )
+    parser.add_argument(
+        "--until", type=float, metavar="IOU", help="leave an object at this IoU: NoC up to it takes less time"
+    )
     parser.add_argument("--every", type=int, metavar="N", default=1, help="take each N-th photo")
     parser.add_argument("--user", metavar="NAME", default="centre", help="who clicks: centre, jitter, pairs")
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="the seed of jittered clicks (%(default)s)")
@@ -53,6 +56,7 @@ def run(given: argparse.Namespace) -> int:
         clicks=given.clicks,
         every=given.every,
         user=user if given.strokes is None else Strokes(Path(given.strokes), then=user),
+        until=given.until,
         threads=given.threads,
         device=given.device,
     )

@@ -30,7 +30,7 @@ from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset
 from interactify.evaluation.data.datasets import dataset_named
 from interactify.evaluation.records import Evaluation, Record
 from interactify.evaluation.results_file import ResultsFile
-from interactify.evaluation.run import check_clicks, click_through
+from interactify.evaluation.run import check_clicks, check_until, click_through
 from interactify.evaluation.simulated_user import SimulatedUser, user_named
 from interactify.export import prepare_folder, write_mask
 from interactify.interactive import Interactive, wrap
@@ -54,6 +54,7 @@ class Campaign:
         clicks: the most clicks for each object.
         every: take each n-th photo.
         user: the simulated user who clicks.
+        until: an IoU at which an object is left, as for `evaluate`.
         threads: of torch, in each process.
         device: "cpu", or "cuda": then the GPUs are shared among the processes.
     """
@@ -66,6 +67,7 @@ class Campaign:
     clicks: int = 20
     every: int = 1
     user: str | SimulatedUser = "centre"
+    until: float | None = None
     threads: int = 1
     device: str = "cpu"
 
@@ -106,6 +108,7 @@ class Campaign:
             "solver": net.solver,
             "options": {key: repr(value) for key, value in sorted(self.options.items())},
             "clicks": self.clicks,
+            **({} if self.until is None else {"until": self.until}),
             "user": repr(user_named(self.user)),
             "threads": self.threads,
             "device": self.device,
@@ -144,6 +147,7 @@ def run(campaign: Campaign, *, workers: int = 1, progress: bool = True) -> Outco
         ModelError, PhotoError, NonFiniteError: as for `interactify.wrap` and `Session.click`.
     """
     check_clicks(campaign.clicks)
+    check_until(campaign.until)
     for name, count in (("workers", workers), ("threads", campaign.threads)):
         if not isinstance(count, int) or count < 1:
             raise OptionError(f"Expected a number of {name} from 1 up, got {count!r}. Try 1.")
@@ -227,7 +231,7 @@ def _run_photo_in_worker(index: int) -> list[Record]:
 def _run_photo(campaign: Campaign, net: Interactive, photo: AnnotatedPhoto) -> list[Record]:
     records = []
     for sample in photo:
-        record, mask = click_through(net, sample, campaign.clicks, user_named(campaign.user))
+        record, mask = click_through(net, sample, campaign.clicks, user_named(campaign.user), campaign.until)
         write_mask(campaign.mask_path(record.name), mask)
         records.append(record)
     return records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,6 +22,7 @@ def evaluate(
     *,
     clicks: int = 20,
     user: str | SimulatedUser = "centre",
+    until: float | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Let a simulated user click on every photo.
@@ -31,14 +33,17 @@ def evaluate(
         clicks: the most clicks for each object.
         user: who clicks: "centre", the user of the literature; "jitter", who misses the centre; "pairs", who clicks
             twice before each prediction; or a user with options: `Jitter(spread=1, seed=3)`, `Strokes(folder)`.
+        until: an IoU, above 0 up to 1, at which the user is content with an object and clicks no more. NoC up to there
+            is that of all clicks, in a part of the time; figures after a number of clicks are of shorter curves, which
+            go on at their last value. By default the user clicks as long as anything is wrong.
         progress: show a progress bar.
 
     Returns:
         The records of every click; its `str` is a summary.
 
     Raises:
-        OptionError: an unknown user or an invalid number of clicks, before any work; a truth of another size than its
-            photo.
+        OptionError: an unknown user, an invalid number of clicks or an IoU out of range, before any work; a truth of
+            another size than its photo.
         PhotoError: a photo can't be read.
 
     >>> truth = np.zeros((60, 80), np.int8); truth[20:40, 20:60] = 1
@@ -48,15 +53,18 @@ def evaluate(
     (3, 1.0)
     """
     check_clicks(clicks)
+    check_until(until)
     user = user_named(user)
     photos: Iterable[Iterable[Sample]] = dataset.photos if isinstance(dataset, Dataset) else [[s] for s in dataset]
     records = []
     for photo in tqdm(photos, desc="photos", disable=not progress):
-        records += [click_through(net, sample, clicks, user)[0] for sample in photo]
+        records += [click_through(net, sample, clicks, user, until)[0] for sample in photo]
     return Evaluation(tuple(records), clicks)
 
 
-def click_through(net: Interactive, sample: Sample, clicks: int, user: SimulatedUser) -> tuple[Record, Mask]:
+def click_through(
+    net: Interactive, sample: Sample, clicks: int, user: SimulatedUser, until: float | None = None
+) -> tuple[Record, Mask]:
     """One object, from the network's own prediction to the last click: the record, and the final mask (H, W)."""
     session = net.session(sample.photo) if sample.target is None else net.session(sample.photo, target=sample.target)
     truth, mask = sample.truth, session.result.mask
@@ -67,7 +75,8 @@ def click_through(net: Interactive, sample: Sample, clicks: int, user: Simulated
         )
     clicked = np.zeros(truth.shape, bool)
     record = Record(sample.name, [iou(truth, mask)], boundary=[boundary_iou(truth, mask)])
-    while (left := clicks - len(record.clicks)) > 0:
+    goal = math.inf if until is None else until
+    while (left := clicks - len(record.clicks)) > 0 and record.curve[-1] < goal:
         gestures = user.turn(sample, mask, clicked, left)
         if not gestures:
             break
@@ -85,6 +94,12 @@ def click_through(net: Interactive, sample: Sample, clicks: int, user: Simulated
         record.seconds.append(result.seconds)
         record.collateral.append(collateral_change(truth, before, mask, new))
     return record, mask
+
+
+def check_until(until: float | None) -> None:
+    """Raise OptionError for what is no IoU to stop at."""
+    if until is not None and not 0 < until <= 1:
+        raise OptionError(f"Expected an IoU above 0, up to 1, for until, got {until!r}. Try 0.9.")
 
 
 def check_clicks(clicks: int) -> None:

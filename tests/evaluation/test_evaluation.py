@@ -25,6 +25,7 @@ from interactify.evaluation import (
     strokes,
 )
 from interactify.evaluation.simulated_user import error_around
+from tests.fixtures import networks
 
 
 def grid(*rows):
@@ -315,6 +316,17 @@ def test_a_sample_may_name_its_class(photo):
         assert run.records[0].curve == [1.0]
 
 
+def test_the_user_may_be_content_before_everything_is_right():
+    truth = grid("....", ".###", "....")
+    curves = {}
+    for until in (None, 0.3, 0.6, 1):
+        run = evaluate(Painter(truth), [sample(truth)], clicks=5, until=until, progress=False)
+        curves[until] = run.records[0].curve
+        assert len(run.records[0].clicks) == len(run.records[0].curve) - 1
+    whole = [0, 1 / 3, 2 / 3, 1]
+    assert curves == {None: whole, 0.3: whole[:2], 0.6: whole[:3], 1: whole}
+
+
 def test_what_evaluate_refuses():
     truth = grid("#.")
     for options, message in (
@@ -322,6 +334,8 @@ def test_what_evaluate_refuses():
         ({"user": 3}, "int"),
         ({"clicks": -1}, "from 0 up"),
         ({"clicks": 2.5}, "from 0 up"),
+        ({"until": 0}, "until, got 0"),
+        ({"until": 90}, "until, got 90"),
     ):
         with pytest.raises(OptionError, match=message):
             evaluate(Painter(truth), [sample(truth)], progress=False, **options)
@@ -332,7 +346,7 @@ def test_what_evaluate_refuses():
 def test_several_clicks_before_one_prediction(photo, tmp_path):
     import interactify
 
-    net = interactify.wrap(interactify.zoo.load())
+    net = interactify.wrap(networks.slim_saliency())
     session = net.session(photo)
     clicks = [Click(55, 30), Click(3, 3, False), Click(90, 60, False)]
     result = session.add(clicks)
