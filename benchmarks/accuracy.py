@@ -45,6 +45,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "scale and bias at B": {"variables": "scale_bias@B", "energy": "fbrs"},
     "scale and bias at C": {"variables": "scale_bias@C", "energy": "fbrs"},
     "SciPy's solver": {"solver": "scipy"},
+    "feed-forward": {"max_evaluations": 0},  # for networks that were trained for clicks
     # As published: on the network's own map, and for BRS on the whole photo.
     "BRS": {"energy": "brs", "propagation": "none", "zoom": False},
     "f-BRS-A": {"variables": "scale_bias@A", "energy": "fbrs", "propagation": "none"},
@@ -141,6 +142,7 @@ def main() -> None:
     parser.add_argument("--between", nargs=2, metavar="NAME", help="only photos from the first name to the second")
     parser.add_argument("--every", type=int, default=1, help="take every n-th photo")
     parser.add_argument("--user", default="centre", help="who clicks: centre, jitter, pairs")
+    parser.add_argument("--until", type=float, help="an IoU at which an object is left: NoC up to it in less time")
     parser.add_argument("--rows", nargs="*", default=["default"], help=f"of: {'; '.join(ROWS)}; or: all")
     parser.add_argument("--network", default="zoo", help="as --model of `interactify evaluate`; the embedded one")
     parser.add_argument("--threads", type=int, help="of torch and OpenCV; by default their own choice")
@@ -159,6 +161,7 @@ def main() -> None:
     results: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
     key = given.dataset if not given.between else f"{given.dataset} {' to '.join(given.between)}"
     key += f", every {given.every}, {given.clicks} clicks"
+    key += "" if given.until is None else f", until {given.until}"
     key += "" if given.user == "centre" else f", user {given.user}"
     key += "" if given.network == "zoo" else f", network {given.network}"
     try:  # all at once, so that a missing package is found now and not after hours
@@ -167,7 +170,7 @@ def main() -> None:
         raise SystemExit(f"error: {error}") from None
     runs: dict[str, Evaluation] = {}
     for name, contestant in contestants.items():
-        run = runs[name] = evaluate(contestant, samples, clicks=given.clicks, user=given.user)
+        run = runs[name] = evaluate(contestant, samples, clicks=given.clicks, user=given.user, until=given.until)
         print(f"{name}\n{run}\n")
         row = {"summary": summary(run), "machine": machine(), "records": [recorded(record) for record in run.records]}
         results.setdefault(key, {})[name] = row

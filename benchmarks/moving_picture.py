@@ -22,7 +22,7 @@ OUT = Path(__file__).parent.parent / "docs" / "images" / "clicks.webp"
 WIDTH, HEIGHT, CAPTION = 600, 400, 44  # pixels of the picture, and of the line of text below it
 QUALITY = 80  # of WebP, from 0 to 100
 MOVE, STEP, HOLD = 6, 60, 1500  # frames of a pointer's move, milliseconds of each, and milliseconds of a mask
-PHOTOS = ("cat", "coffee")  # in this order
+PHOTOS = ("coffee", "astronaut")  # in this order
 
 
 def main() -> None:

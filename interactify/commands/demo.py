@@ -1,4 +1,4 @@
-"""`interactify demo`: the embedded network follows scripted clicks on the embedded photos, and pictures show how."""
+"""`interactify demo`: the embedded networks follow scripted clicks on the embedded photos, and pictures show how."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import time
 from pathlib import Path
 
 FOLDER = "interactify-demo"
+TRAINED = {
+    "saliency": "trained on photos and masks, never shown a click",
+    "clicks": "the same network, trained for clicks",
+}
+SUFFIXES = {"saliency": "", "clicks": "-trained-for-clicks"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +27,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def play_demo(out: str | os.PathLike[str] = FOLDER) -> list[Path]:
-    """Play the demo: print the network's description and a table for each photo, and write a sheet for each photo.
+    """Play the demo: for each embedded network print its description and a table for each photo, and write its sheet.
 
     Args:
         out: folder for the pictures, created where missing.
@@ -40,23 +45,25 @@ def play_demo(out: str | os.PathLike[str] = FOLDER) -> list[Path]:
 
     folder = export.prepare_folder(out)
     start = time.perf_counter()
-    net = wrap(zoo.load())
-    print("The embedded network, trained on photos and masks but never on clicks, as interactify sees it:\n")
-    print(net.describe(), end="\n\n", flush=True)
     written = []
-    for photo in zoo.photos():
-        session = net.session(photo.path)
-        before = session.result
-        results = []
-        print(f"{photo.name}, {session.photo.shape[1]} x {session.photo.shape[0]} pixels ({photo.licence})")
-        print(header())
-        for click, result in play(session, photo.clicks):
-            results.append(result)
-            print(row(click, result), flush=True)
-        print()
-        title = f"{photo.name.replace('-', ' ').capitalize()}, {len(results)} clicks"
-        sheet = story(session.photo, before, photo.clicks, results, title=title)
-        written.append(export.write_picture(folder / f"{photo.name}.png", sheet))
+    for name, trained in TRAINED.items():
+        net = wrap(zoo.load(name))
+        print(f"zoo.load({name!r}), {trained}, as interactify sees it:\n")
+        print(net.describe(), end="\n\n", flush=True)
+        for photo in zoo.photos():
+            clicks = photo.clicks_of[name]
+            session = net.session(photo.path)
+            before = session.result
+            results = []
+            print(f"{photo.name}, {session.photo.shape[1]} x {session.photo.shape[0]} pixels ({photo.licence})")
+            print(header())
+            for click, result in play(session, clicks):
+                results.append(result)
+                print(row(click, result), flush=True)
+            print()
+            title = f"{photo.name.replace('-', ' ').capitalize()}, {len(results)} clicks: {trained}"
+            sheet = story(session.photo, before, clicks, results, title=title)
+            written.append(export.write_picture(folder / f"{photo.name}{SUFFIXES[name]}.png", sheet))
     print(f"{len(written)} pictures written in {time.perf_counter() - start:.0f} s; look at them:")
     for path in written:
         print(f"  {path.resolve()}")

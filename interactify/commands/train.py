@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train, and print the figures before and after; returns the exit status."""
-    if given.model.startswith("clicks@"):
+    if given.model.split("@")[0] == "clicks":
         raise OptionError(
             "Expected the network that clicks are trained into, got one that has them. Try --model with the one inside."
         )

@@ -1,7 +1,8 @@
 """Builds a network from a line of text: the forms of `--model`.
 
-zoo[@CHECKPOINT]                                 the embedded network
-clicks@FOLDER                                    one that was trained for clicks (`interactify train`)
+zoo[@CHECKPOINT]                                 the embedded network that was never shown a click
+clicks                                           the embedded network that was trained for clicks
+clicks@FOLDER                                    one of yours that was trained for clicks (`interactify train`)
 ARCH/ENCODER[,option=value ...][@CHECKPOINT]     an architecture of segmentation_models_pytorch
 timm/NAME[,option=value ...][@CHECKPOINT]        a classifier of timm, made dense
 torchvision/NAME[,option=value ...][@CHECKPOINT] a segmentation network of torchvision
@@ -36,9 +37,10 @@ from interactify.models.hubs import FAMILIES, closest
 from interactify.zoo import load as load_embedded
 
 FORMS = (
-    "zoo, clicks@FOLDER, ARCH/ENCODER[,option=value][@CHECKPOINT], timm/NAME, torchvision/NAME, transformers/FOLDER, "
-    "@FOLDER or package.module:function, or a file: .pt2, TorchScript, .onnx"
+    "zoo, clicks, clicks@FOLDER, ARCH/ENCODER[,option=value][@CHECKPOINT], timm/NAME, torchvision/NAME, "
+    "transformers/FOLDER, @FOLDER or package.module:function, or a file: .pt2, TorchScript, .onnx"
 )
+_EMBEDDED = {"zoo": "saliency", "clicks": "clicks"}
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*")
 
 
@@ -53,8 +55,9 @@ def build_model(text: str) -> nn.Module:
     Args:
         text: one of
 
-            - ``zoo``: the embedded network;
-            - ``clicks@FOLDER``: a network that was trained for clicks, as `interactify train` writes it;
+            - ``zoo``: the embedded network that was never shown a click, `zoo.load()`;
+            - ``clicks``: the embedded network that was trained for clicks, `zoo.load("clicks")`;
+            - ``clicks@FOLDER``: another network that was trained for clicks, as `interactify train` writes it;
             - ``ARCH/ENCODER[,option=value ...][@CHECKPOINT]``, as in ``unet/resnet34@weights.safetensors``: an
               architecture and encoder of `segmentation_models_pytorch`. Options are the architecture's own keyword
               arguments, as in ``fpn/resnet18,classes=21,activation=sigmoid@weights.pt``; `classes` is read from the
@@ -85,8 +88,8 @@ def build_model(text: str) -> nn.Module:
     """
     text = text.strip()
     name, at, checkpoint = text.partition("@")
-    if text == "zoo":
-        return load_embedded()
+    if text in _EMBEDDED:
+        return load_embedded(_EMBEDDED[text])
     if name == "clicks" and checkpoint:
         return _trained_for_clicks(Path(checkpoint).expanduser())
     if holds_network(text):
@@ -122,7 +125,7 @@ def build_model(text: str) -> nn.Module:
         raise ModelError(_unnamed(name))
     if "/" in name:
         return _from_smp(name, None)
-    guess = closest(name, ["zoo", *_architectures()])
+    guess = closest(name, [*_EMBEDDED, *_architectures()])
     raise ModelError(f"Expected a model as {FORMS}, got {text!r}.{guess}")
 
 

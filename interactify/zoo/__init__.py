@@ -1,9 +1,10 @@
-"""What comes with the library: one real network that was trained without clicks, and photos to try it on."""
+"""What comes with the library: a network that was trained without clicks, one with, and photos to try them on."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,7 @@ from interactify.checkpoints import load_into, read_config, read_weights, weight
 from interactify.errors import CheckpointError, OptionError
 from interactify.export.files import prepare_folder, write_whole
 from interactify.interactions.click import Click
+from interactify.learning.click_files import CONFIG, load_click_network
 from interactify.zoo.brs_densenet import BRSDenseNet, brs_densenet
 
 __all__ = ["BRSDenseNet", "DemoPhoto", "brs_densenet", "load", "photos", "write_photos"]
@@ -24,29 +26,39 @@ FOLDER = Path(str(files(__name__)))
 
 @dataclass(frozen=True)
 class DemoPhoto:
-    """A photo that may be redistributed, with clicks that correct the embedded network's mask of it."""
+    """A photo that may be redistributed, with clicks that give the embedded networks its object."""
 
     name: str
     path: Path
-    clicks: tuple[Click, ...]
-    """In order; pixels of the photo, x to the right, y down."""
+    clicks_of: Mapping[str, tuple[Click, ...]]
+    """By the network's name, in order; pixels of the photo, x to the right, y down."""
     source: str
     licence: str
 
+    @property
+    def clicks(self) -> tuple[Click, ...]:
+        """Those that correct the mask of the network that was never shown a click, `load("saliency")`."""
+        return self.clicks_of["saliency"]
 
-def load() -> nn.Module:
-    """The embedded network: a saliency U-Net of `segmentation_models_pytorch`, trained from scratch and without clicks.
 
-    It takes (N, 3, H, W) float32, sides divisible by 32, normalised with ImageNet's mean and deviation, and gives
-    (N, 1, H, W) logits, positive on salient objects. It is in evaluation mode, in float32, on the CPU, and a new object
-    each time. Nothing is downloaded. As on a timm model, `pretrained_cfg` describes its training: `input_size`
-    (C, H, W), `mean` and `std` of photos in [0, 1], `interpolation` and the `first_conv`; `test_input_size` is the size
-    at which clicks work best.
+def load(name: str = "saliency") -> nn.Module:
+    """An embedded network, an `smp.Unet` on timm's EfficientNet-Lite0, whose encoder was pretrained on ImageNet.
+
+    It is in evaluation mode, in float32, on the CPU, and a new object each time. Nothing is downloaded.
+
+    Args:
+        name: "saliency", which marks what stands out in a photo and was never shown a click: (N, 3, H, W) float32,
+            sides divisible by 32, to logits (N, 1, H, W), positive on salient objects; or "clicks", the same network
+            trained for clicks, as a `ReconfiguredStem`: (N, 3 + 3, H, W), the image with the maps that its
+            `click_maps` state, to logits of the object that is clicked. `interactify.wrap` takes both.
 
     Returns:
-        The network, an `smp.Unet`.
+        The network. As on a timm model, the `pretrained_cfg` of the `smp.Unet` describes its training: `input_size`
+        (C, H, W), `mean` and `std` of photos in [0, 1], `interpolation` and the `first_conv`; `test_input_size` is the
+        size at which clicks work best. The model card is docs/embedded-network.md.
 
     Raises:
+        OptionError: no network has this name.
         CheckpointError: the packaged files are missing, damaged, or do not fit each other.
 
     >>> from interactify import zoo
@@ -54,18 +66,14 @@ def load() -> nn.Module:
     >>> network(torch.zeros(1, 3, 64, 96)).shape
     torch.Size([1, 1, 64, 96])
     >>> network.pretrained_cfg["input_size"]
-    (3, 256, 256)
+    (3, 224, 224)
+    >>> zoo.load("clicks").click_maps
+    ClickMaps(kind='disk', radius=5, previous_mask=True)
     """
-    network = _read(FOLDER / "saliency")
-    network.pretrained_cfg = {  # type: ignore[assignment]
-        "input_size": (3, 256, 256),
-        "test_input_size": (3, 288, 288),
-        "interpolation": "bilinear",
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "first_conv": "encoder.model.conv1",
-    }
-    return network
+    if name not in _SIDES:
+        raise OptionError(f"Expected one of the networks {', '.join(_SIDES)}, got {name!r}.")
+    folder = FOLDER / name
+    return _read(folder, _SIDES[name])
 
 
 def photos() -> list[DemoPhoto]:
@@ -84,13 +92,15 @@ def photos() -> list[DemoPhoto]:
             DemoPhoto(
                 name=entry["name"],
                 path=folder / entry["file"],
-                clicks=tuple(Click.from_json(click) for click in entry["clicks"]),
+                clicks_of={
+                    name: tuple(Click.from_json(click) for click in clicks) for name, clicks in entry["clicks"].items()
+                },
                 source=f"{entry['author']}, {entry['source']}",
                 licence=entry["licence"],
             )
             for entry in json.loads((folder / "photos.json").read_text(encoding="utf-8"))
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"Expected a list of photos in {folder / 'photos.json'}, got: {error}. {_REINSTALL}"
         ) from error
@@ -125,9 +135,11 @@ def write_photos(folder: str | os.PathLike[str] = ".") -> list[Path]:
 
 
 _REINSTALL = "The files come with the package: try to install interactify again."
+_SIDES = {"saliency": 256, "clicks": 256}
+"""The networks, and the side at which each is shown a photo."""
 
 
-def _read(folder: Path) -> nn.Module:
+def _read(folder: Path, side: int) -> nn.Module:
     """Read a folder of smp's `save_pretrained`, as `smp.from_pretrained` does, but silently and without random draws.
 
     The network is built on the meta device, where initialisation draws no random numbers. The file is in half precision
@@ -136,11 +148,23 @@ def _read(folder: Path) -> nn.Module:
     import segmentation_models_pytorch as smp  # here: it takes a second, which photos() need not wait
 
     try:
-        config, file = read_config(folder), weights_in(folder)
+        config = read_config(folder)
         kind = getattr(smp, config.pop("_model_class"))
         with torch.device("meta"):
             network: nn.Module = kind(**config)
-        return load_into(network.float().to_empty(device="cpu"), read_weights(file), file).eval()
+        network = network.float().to_empty(device="cpu")
+        network.pretrained_cfg = {  # type: ignore[assignment]
+            "input_size": (3, 224, 224),
+            "test_input_size": (3, side, side),
+            "interpolation": "bilinear",
+            "mean": (0.5, 0.5, 0.5),
+            "std": (0.5, 0.5, 0.5),
+            "first_conv": "encoder.model.conv_stem",
+        }
+        if (folder / CONFIG).exists():
+            return load_click_network(network, folder)
+        file = weights_in(folder)
+        return load_into(network, read_weights(file), file).eval()
     except CheckpointError as error:
         raise CheckpointError(f"The embedded network is damaged. {error} {_REINSTALL}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:

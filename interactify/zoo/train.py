@@ -16,6 +16,7 @@ import argparse
 import copy
 import json
 import platform
+import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from importlib.resources import files
@@ -144,13 +145,14 @@ def photos_of_objects(root: Path) -> list[LabelledPhoto]:
     ]
 
 
-def train_clicks(root: Path, out: Path, recipe: Recipe, start: nn.Module) -> None:
-    """Train for clicks, and write the click network, in half precision, and its results to `out`."""
+def train_clicks(root: Path, out: Path, recipe: Recipe, start: Path) -> None:
+    """Train the network in the folder `start` for clicks, and write it, in half precision, and its results to `out`."""
     maps = ClickMaps("disk", radius=5, previous_mask=True)
-    network = reconfigure_stem(start, click_maps=maps)
-    task = ClickTask(Drawing(photos_of_objects(root)), held_back(root, every=4), MEAN, STD, maps, ObjectCrops(224))
+    network = reconfigure_stem(smp.from_pretrained(start).float(), click_maps=maps)
+    task = ClickTask(Drawing(photos_of_objects(root)), held_back(root, every=4), MEAN, STD, maps, ObjectCrops(192))
     progress = train(network, task, recipe, out, groups=groups_of(network, "all", encoder_rate=0.15))
     save_click_network(network, out, half=True)
+    shutil.copy(start / "config.json", out)  # how smp builds the network inside
     ious = task.ious(network, 5).mean(0)
     report(out, recipe, progress, {"iou_after_clicks_without_refinement": [round(float(iou), 4) for iou in ious]})
 
@@ -229,7 +231,7 @@ def main() -> None:
     if options.network == "clicks":
         if options.start is None:
             parser.error("clicks are trained into a network: name its folder with --start")
-        train_clicks(options.data, options.out, recipe, smp.from_pretrained(options.start).float())
+        train_clicks(options.data, options.out, recipe, options.start)
         return
     start = smp.from_pretrained(options.out).float() if options.polish else build()
     train_saliency(options.data, options.out, recipe, POLISHING if options.polish else STAGES, start)

@@ -84,10 +84,11 @@ def played(tmp_path_factory):
     return status, folder, printed.getvalue()
 
 
-def test_the_demo_writes_one_sheet_for_each_photo_and_prints_where(played):
+def test_the_demo_writes_a_sheet_for_each_photo_and_network_and_prints_where(played):
     status, folder, printed = played
     assert status == 0
-    names = [photo.name for photo in interactify.zoo.photos()]
+    photos = [photo.name for photo in interactify.zoo.photos()]
+    names = [photo + end for end in ("", "-trained-for-clicks") for photo in photos]
     assert sorted(os.listdir(folder)) == sorted(f"{name}.png" for name in names)
     for line, name in zip(printed.splitlines()[-len(names) :], names, strict=True):
         assert line.strip() == str((folder / f"{name}.png").resolve())
@@ -95,10 +96,10 @@ def test_the_demo_writes_one_sheet_for_each_photo_and_prints_where(played):
             assert sheet.width > 1000
 
 
-def test_the_demo_describes_the_network_and_prints_every_click(played):
+def test_the_demo_describes_the_networks_and_prints_every_click(played):
     _, _, printed = played
-    assert "stem" in printed and "classes" in printed
-    clicks = [click for photo in interactify.zoo.photos() for click in photo.clicks]
+    assert printed.count("\n  stem") == 2 and "never shown a click" in printed and "trained for clicks" in printed
+    clicks = [c for name in ("saliency", "clicks") for photo in interactify.zoo.photos() for c in photo.clicks_of[name]]
     rows = [line for line in printed.splitlines() if line.startswith(("  + (", "  - ("))]
     assert [line.split(")")[0].strip() + ")" for line in rows] == [click_report.name(click) for click in clicks]
     assert all(line.split(")")[1].split()[0] == "yes" for line in rows), printed

@@ -169,7 +169,7 @@ def test_where_it_is_known_nobody_is_warned() -> None:
     assert warned(networks.seeded(networks.Plain), mean=IMAGENET[0], std=IMAGENET[1]) == []
     assert warned(stated) == []
     assert warned(networks.seeded(networks.NormalisingInside)) == []
-    assert warned(interactify.zoo.load()) == []
+    assert warned(interactify.zoo.load("saliency")) == [] == warned(interactify.zoo.load("clicks"))
     assert warned(networks.seeded(networks.Plain), adapter=BlueFirst()) == []
 
 
