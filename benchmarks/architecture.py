@@ -202,7 +202,7 @@ def walk_of_a_click(modules: Mapping[str, Module]) -> Walk:
     """
     import interactify
 
-    photo = interactify.zoo.photos()[0]
+    photo = next(photo for photo in interactify.zoo.photos() if photo.name == "coffee")
     net = interactify.wrap(interactify.zoo.load())
     walk = Walk({str(module.path): name for name, module in modules.items()})
     with walk.noting(walk.opening):

@@ -18,7 +18,7 @@ from scipy.optimize import fmin_l_bfgs_b
 from torch import Tensor, nn
 
 import interactify
-from benchmarks.speed_cuts import Cut, Head, Whole, inertia, normalised, points_of
+from benchmarks.speed_cuts import MEAN, STD, Cut, Head, Whole, inertia, normalised, points_of
 
 MARGIN, AIM, INERTIA, MOST_EVALUATIONS = 3.0, 4.0, 1e-3, 40
 OURS = "interactify"
@@ -65,6 +65,8 @@ class Ours:
             model,
             variables=variables,
             resolution=size,
+            mean=MEAN,
+            std=STD,
             zoom=False,
             propagation="none",
             max_evaluations=MOST_EVALUATIONS,

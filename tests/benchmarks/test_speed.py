@@ -15,7 +15,19 @@ import interactify
 from benchmarks import speed, speed_cases, speed_contestants, speed_measure, speed_more, speed_page
 from benchmarks.speed_cases import Clicks, measure_memory
 from benchmarks.speed_contestants import OURS, Ours, Problem, Settled
-from benchmarks.speed_cuts import BUILDERS, RANDOM_WEIGHTS, Head, Whole, built, inertia, normalised, photo_of, points_of
+from benchmarks.speed_cuts import (
+    BUILDERS,
+    MEAN,
+    RANDOM_WEIGHTS,
+    STD,
+    Head,
+    Whole,
+    built,
+    inertia,
+    normalised,
+    photo_of,
+    points_of,
+)
 from interactify.brs.energy import Margin
 from interactify.network.variables import target_logits
 from interactify.runtime import pass_cache as resumed
@@ -31,7 +43,8 @@ def test_cuts_give_the_whole_network(name: str) -> None:
     image = normalised(photo)
     plain = model(image)
     for point in (*POINTS, "input"):
-        net = interactify.wrap(model, variables="input" if point == "input" else f"scale_bias@{point}", zoom=False)
+        variables = "input" if point == "input" else f"scale_bias@{point}"
+        net = interactify.wrap(model, variables=variables, mean=MEAN, std=STD, zoom=False)
         if point != "input":
             assert net.spec.insertion_points()[point].name == points_of(name)[point]
         cuts = [Whole(model, None if point == "input" else points_of(name)[point])]
@@ -53,7 +66,7 @@ def test_cuts_give_the_whole_network(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_everyone_reads_the_same_image(name: str) -> None:
-    net = interactify.wrap(built(name, SIZE), resolution=96)
+    net = interactify.wrap(built(name, SIZE), mean=MEAN, std=STD, resolution=96)
     photo = photo_of((SIZE, 96))
     view = net.network.view((SIZE, 96))
     torch.testing.assert_close(net.network.image(photo, view), normalised(photo))
