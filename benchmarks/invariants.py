@@ -81,12 +81,12 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
     return model
 
 
-def checked(build: Callable[[], nn.Module]) -> Finding:
-    """Build a network, wrap it, and check every invariant."""
+def checked(build: Callable[[], nn.Module], device: str = "cpu") -> Finding:
+    """Build a network, wrap it on the device, and check every invariant."""
     started = time.perf_counter()
     finding = Finding()
     try:
-        model = built(build)
+        model = built(build).to(device)
         finding.parameters = sum(p.numel() for p in model.parameters())
         try:
             finding.reason = _violation(model, finding.found)
@@ -169,9 +169,12 @@ def _violation(model: nn.Module, found: dict[str, Any], photo_size: tuple[int, i
     own = resized(own, size)
     before = _state(model)  # some models register hooks on themselves when they run
     scale = float(own.abs().max())
-    if not torch.allclose(mine, own, rtol=0, atol=1e-4 * scale if net.spec.output.activation != "none" else 0):
+    # To the last bit, except where probabilities are turned into logits. On a GPU the unwrapped network may get other
+    # kernels than the recorded one, with another order of additions.
+    exact = net.spec.output.activation == "none" and mine.device.type == "cpu"
+    if not torch.allclose(mine, own, rtol=0, atol=0 if exact else 1e-4 * scale):
         return f"before a click: differs by {float((mine - own).abs().max()):.3g} of {scale:.3g}"
-    points = torch.tensor([[5.0, 4.0], [size[1] * 0.55, size[0] * 0.6]]).floor()
+    points = torch.tensor([[5.0, 4.0], [size[1] * 0.55, size[0] * 0.6]], device=mine.device).floor()
     columns, rows = points.long().unbind(1)
     labels = mine[0, 0, rows, columns] < 0  # each click gives the pixel the other label
     if reason := _gradient_error(net, image, target, rows, columns):
@@ -220,9 +223,8 @@ def _gradient_error(net: Interactive, image: Tensor, target: int, rows: Tensor, 
         logits = target_logits(network, _Added(), image, delta, [], target)
         clicked = logits[0, 0, rows, columns].double()
         variables = {"input": delta, **additions}
-        gradients = torch.autograd.grad(
-            (clicked * torch.tensor([1.0, -0.7])).sum(), list(variables.values()), allow_unused=True
-        )
+        weights = torch.tensor([1.0, -0.7], device=clicked.device)
+        gradients = torch.autograd.grad((clicked * weights).sum(), list(variables.values()), allow_unused=True)
     for name, gradient in zip(variables, gradients, strict=True):
         if gradient is None or not bool(torch.isfinite(gradient).all()) or not bool(gradient.any()):
             return f"gradient at {name}: {'none' if gradient is None else 'zero or not finite'}"
@@ -232,7 +234,7 @@ def _gradient_error(net: Interactive, image: Tensor, target: int, rows: Tensor, 
 def _refinement_error(
     net: Interactive, image: Tensor, target: int, points: Tensor, labels: Tensor, start: Tensor
 ) -> str:
-    """Two clicks together lower the energy, and a second refinement gives the same values."""
+    """Two clicks together lower the energy, and a second refinement gives the same values; on a GPU nearly."""
 
     def forward(values: Tensor) -> Tensor:
         return target_logits(net.network, net.variables, image, values, [], target)
@@ -247,7 +249,10 @@ def _refinement_error(
     ]
     if not ends[0].energy < energy_before:
         return f"energy {energy_before:.4g} before, {ends[0].energy:.4g} after a refinement"
-    if not torch.equal(ends[0].values, ends[1].values):
+    first, second = (end.values for end in ends)
+    # Backward passes on a GPU add in an order that changes from run to run.
+    least = 0.0 if first.device.type == "cpu" else 1e-2 * float(first.abs().max())
+    if not float((first - second).abs().max()) <= least:  # nor if it is NaN
         return "two refinements differ"
     return ""
 

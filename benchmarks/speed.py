@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from benchmarks.speed_cases import Clicks, Effort, measure_clicks
 from benchmarks.speed_cuts import BUILDERS
-from benchmarks.speed_measure import machine, peak_operations
+from benchmarks.speed_measure import differing, machine, peak_operations
 from benchmarks.speed_more import First, Objects, measure_first, measure_objects
 from benchmarks.speed_page import summary, write_page
 
@@ -86,24 +86,20 @@ def earlier_results(path: Path | None, device: str, quick: bool) -> dict[str, An
     if path is None or not path.exists():
         return {**here, "peak": peak_operations(device), "clicks": {}, "first": {}, "objects": {}}
     stored = json.loads(path.read_text(encoding="utf-8"))
-    differing = [
-        key
-        for key in {*here["machine"], *stored["machine"]} - {"date"}
-        if here["machine"].get(key) != stored["machine"].get(key)
-    ]
-    if differing or stored["quick"] != quick:
+    others = differing(here["machine"], stored["machine"])
+    if others or stored["quick"] != quick:
         raise ValueError(
             f"Expected results of this machine and these versions in {path}, got others "
-            f"({', '.join(differing) or 'quick'}). Try another --out."
+            f"({', '.join(others) or 'quick'}). Try another --out."
         )
     return {**stored, **here}
 
 
-def default_path(device: str) -> Path:
-    """One file for each machine and day."""
+def default_path(device: str, kind: str = "speed") -> Path:
+    """One file for each kind of measurement, machine and day."""
     found = machine(device)
     name = re.sub(r"[^a-z0-9]+", "-", (found.get("gpu") or f"cpu-{found['processor']}").lower()).strip("-")
-    return RESULTS / f"speed-{name}-{found['threads']}-threads-{found['date']}.json"
+    return RESULTS / f"{kind}-{name}-{found['threads']}-threads-{found['date']}.json"
 
 
 def run(

@@ -58,7 +58,7 @@ class Ours:
 
     name = OURS
 
-    def __init__(self, model: nn.Module, variables: str, size: int) -> None:
+    def __init__(self, model: nn.Module, variables: str, size: int, **options: Any) -> None:
         # The photo has the size of the network's input, is used as a whole, and the network's map is not changed
         # afterwards: the other contestants work like that.
         self.net = interactify.wrap(
@@ -70,6 +70,7 @@ class Ours:
             zoom=False,
             propagation="none",
             max_evaluations=MOST_EVALUATIONS,
+            **options,
         )
 
     def open(self, photo: Tensor) -> None:

@@ -44,9 +44,9 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
 RANDOM_WEIGHTS = ("Unet/ResNet-34", "DeepLabV3+/ResNet-50")
 
 
-def photo_of(size: tuple[int, int]) -> Tensor:
-    """The library's photo of a cat, (3, H, W) in [0, 1], stretched to the size."""
-    (path,) = (photo.path for photo in interactify.zoo.photos() if photo.name == "cat")
+def photo_of(size: tuple[int, int], name: str = "cat") -> Tensor:
+    """One of the library's photos, (3, H, W) in [0, 1], stretched to the size."""
+    (path,) = (photo.path for photo in interactify.zoo.photos() if photo.name == name)
     with Image.open(path) as picture:
         pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None] / 255
     return F.interpolate(pixels, size=size, mode="bilinear", antialias=True)[0].clamp(0, 1)

@@ -94,10 +94,10 @@ def allocation(action: Callable[[], T], device: str = "cpu") -> tuple[int, int, 
     return most, now, result
 
 
-def peak_operations(device: str = "cpu") -> float:
+def peak_operations(device: str = "cpu", sides: Sequence[int] = (2048, 4096)) -> float:
     """Floating-point operations a second of the fastest measured float32 matrix product on this device."""
     best, clock = 0.0, Clock(device)
-    for side in (2048, 4096):
+    for side in sides:
         a, b = torch.rand(side, side, device=device), torch.rand(side, side, device=device)
         out = torch.empty_like(a)
         for _ in range(5):
@@ -129,6 +129,11 @@ def machine(device: str = "cpu") -> dict[str, Any]:
             "product": torch.backends.cuda.matmul.allow_tf32,
         }
     return found
+
+
+def differing(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
+    """In what two descriptions of machines differ, but for the date: empty for the same machine and versions."""
+    return sorted(key for key in {*here, *there} - {"date"} if here.get(key) != there.get(key))
 
 
 def _processor() -> str:

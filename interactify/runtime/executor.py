@@ -66,11 +66,13 @@ class Executor:
         compiles: whether the user asked for torch.compile.
         autocast: the dtype in which convolutions compute; None for the network's own.
         shared: gives the pointers to tensors that belong to the network, not to a photo.
+        replays: whether tapes on a GPU are replayed as CUDA graphs; False to measure them step by step.
     """
 
     compiles: bool
     autocast: torch.dtype | None
     shared: Callable[[], set[int]]
+    replays: bool = True
     _shapes: dict[Hashable, _Shape] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -79,7 +81,7 @@ class Executor:
 
         Raises Diverged if the network takes another branch for these values.
         """
-        if not (self.compiles or tape.device == "cuda"):
+        if not (self.compiles or (self.replays and tape.device == "cuda")):
             return tape(values)
         with self._lock:
             known = self._shapes.setdefault(shape, _Shape())
@@ -92,7 +94,7 @@ class Executor:
 
     def text(self, device: str) -> str:
         """How tapes run, for `describe()`; "" if step by step and nothing else was tried."""
-        kind = "compiled" if self.compiles else "CUDA graphs" if device == "cuda" else ""
+        kind = "compiled" if self.compiles else "CUDA graphs" if self.replays and device == "cuda" else ""
         with self._lock:
             reasons = {known.reason for known in self._shapes.values() if known.reason}
         if reasons:
