@@ -91,12 +91,12 @@ def tiny_parts(device: str) -> list[Part]:
     found: dict[str, Callable[[], Found]] = {
         "tests marked gpu": partial(gpu_checks.tests_marked_gpu, 60.0, few),
         "graphs embedded B 64": partial(gpu_checks.graphs, EMBEDDED, "B", 64, device, clicks=3, times=2),
-        "precision embedded B 64": partial(gpu_checks.precision, EMBEDDED, "B", 64, device, clicks=2),
-        "clicks embedded B 64": partial(gpu_speed.clicks, Clicks(EMBEDDED, "B", 64), device, TINY_EFFORT, sides=(256,)),
-        "objects embedded B 64, 3": partial(gpu_speed.objects, Objects(EMBEDDED, "B", 64, 3), device, TINY_EFFORT),
-        "memory embedded B 64": partial(gpu_speed.memory, EMBEDDED, "B", 64, device, count=2),
+        "precision embedded C 64": partial(gpu_checks.precision, EMBEDDED, "C", 64, device, clicks=1),
+        "clicks embedded C 64": partial(gpu_speed.clicks, Clicks(EMBEDDED, "C", 64), device, TINY_EFFORT, sides=(256,)),
+        "objects embedded C 64, 2": partial(gpu_speed.objects, Objects(EMBEDDED, "C", 64, 2), device, TINY_EFFORT),
+        "memory embedded C 64": partial(gpu_speed.memory, EMBEDDED, "C", 64, device, count=1),
         f"family tu {unet}": partial(gpu_checks.family, "tu", unet, device),
-        "video embedded": partial(gpu_speed.video, EMBEDDED, 4, (128, 72), 64, device),
+        "video embedded": partial(gpu_speed.video, EMBEDDED, 2, (128, 72), 64, device),
     }
     return [Part(name, 10, measure) for name, measure in found.items() if on(device, name)]
 

@@ -53,7 +53,8 @@ def memory(name: str, point: str, size: int, device: str, count: int = 8) -> Fou
     Each is (the most while it ran, what stayed). "all" is the most of everything together.
     """
     photo = photo_of((size, size))
-    _, weights, model = allocation(lambda: network(name, size, device), device)
+    model = network(name, size, device)
+    weights = sum(each.numel() * each.element_size() for each in (*model.parameters(), *model.buffers()))
     ours = Ours(model, variables_at(point), size)
     chosen = script(ours, photo, count)
     del ours  # what it kept is not counted
@@ -65,6 +66,8 @@ def memory(name: str, point: str, size: int, device: str, count: int = 8) -> Fou
     rows["open"] = peak, kept
     most, held = weights + peak, weights + kept
     for step, some in {"first click": chosen[:1], "more clicks": chosen[1:]}.items():
+        if not some:  # the user had no more to click
+            continue
         peak, kept, _ = allocation(lambda some=some: [ours.click(click) for click in some], device)  # type: ignore[misc]
         rows[step] = peak, kept
         most, held = max(most, held + peak), held + kept
@@ -75,8 +78,8 @@ def memory(name: str, point: str, size: int, device: str, count: int = 8) -> Fou
         "all": most,
         "reserved": torch.cuda.max_memory_reserved(device) if cuda else None,
         "run": ours.net.runtime.executor.text("cuda") if cuda else "step by step",
-        "in_short": f"weights {weights / 1e6:.0f} MB; photo, first click, {len(chosen) - 1} more: "
-        + ", ".join(f"{round(peak / 1e6)} ({round(kept / 1e6)} stay)" for peak, kept in rows.values())
+        "in_short": f"weights {weights / 1e6:.0f} MB; {len(chosen)} clicks; "
+        + ", ".join(f"{step} {round(peak / 1e6)} ({round(kept / 1e6)} stay)" for step, (peak, kept) in rows.items())
         + f"; all {most / 1e6:.0f} MB",
     }
 
