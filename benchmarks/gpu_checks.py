@@ -92,7 +92,7 @@ def tests_marked_gpu(seconds: float, files: Sequence[str] | None = None) -> Foun
 
 
 def read_outcomes(lines: Sequence[str], exit_code: int | None) -> Found:
-    """What `pytest -v` printed: outcomes by their number, and why tests failed. No exit code: it did not end in time."""
+    """What `pytest -v` printed, with its exit code, None if it did not end in time: outcomes, and why tests failed."""
     outcomes = {found[1]: found[2] for line in lines if (found := _OUTCOME.match(line))}
     reasons = {found[1]: found[2] for line in lines if (found := _REASON.match(line))}
     failed = {name: reasons.get(name, outcome) for name, outcome in outcomes.items() if outcome in ("FAILED", "ERROR")}

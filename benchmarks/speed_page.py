@@ -68,6 +68,21 @@ a slowdown of a whole repetition cancels out. A case is repeated at least 5 time
 - *memory*: the highest additional memory during a click ÷ that of one bare forward and backward pass. In brackets,
   the same with everything that is kept for the network and the photo added on both sides. It is measured on the CPU
   by the profiler's record of each allocation, on a GPU by its allocator.
+
+## On a GPU, in one command
+
+`python -m benchmarks.gpu` measures, within nine minutes and in the order of worth, what only a GPU can show:
+
+1. whether it is right: the tests marked `gpu`; CUDA graphs against the same pass step by step, on several networks; the
+   same clicks in float32, TF32, float16, bfloat16 and on the processor (IoU of the masks, clicks satisfied);
+2. a click at the input and at B, 512² and 1024², against the contestants above in the same run;
+3. 32 objects at once; 4. the memory of a click; 5. networks of smp, timm and torchvision on the device;
+6. `Predictor` on frames of 1280 × 720 pixels.
+
+Each part is in the JSON (`--out`, by default in `benchmarks/results/`) as soon as it is done. A part for which the time
+is too short is left out and named, and the same command again goes on with what is missing. `--minutes` changes the
+limit, `--only TEXT` and `--list` choose and show parts, and `--tiny --device cpu` shows without a GPU that it runs. It
+ends with 1 if a part failed or a check does not hold.
 """
 NOTHING = "\n## Results\n\nThere are no results here yet: `python -m benchmarks.speed` measures them on your machine.\n"
 
