@@ -22,6 +22,8 @@ from tests.fixtures.emulated_graph import Graph, emulated
 
 __all__ = ["emulated"]
 
+pytestmark = pytest.mark.filterwarnings("ignore:Assumed .* as the normalisation:UserWarning:benchmarks")
+
 
 class Here:
     """Runs parts in this process instead of a worker."""
@@ -132,8 +134,8 @@ def test_graphs_are_compared_with_steps(emulated: list[Graph], monkeypatch: pyte
     assert found["holds"] and found["passes"]["equal"] and emulated[0].replays == 4
     assert found["sessions"]["iou"] == [1.0, 1.0] and found["sessions"]["satisfied_alike"]
     monkeypatch.setattr(Graph, "replay", lambda self: None)  # as if nothing had been captured
-    wrong = gpu_checks.graphs("embedded", "B", 64, "cpu", clicks=2, times=1)
-    assert not wrong["holds"] and not wrong["passes"]["equal"] and wrong["passes"]["logits"] > wrong["passes"]["within"]
+    wrong = gpu_checks._graph_against_tape(gpu_checks.network("embedded", 64, "cpu"), "B", 64, "cpu", times=1)
+    assert not wrong["holds"] and not wrong["equal"] and wrong["logits"] > wrong["within"]
 
 
 def test_masks_are_compared_after_each_click() -> None:
@@ -203,17 +205,18 @@ def test_networks_beyond_the_speed_benchmarks() -> None:
 def test_outcomes_of_tests_are_read(tmp_path: Path) -> None:
     path = tmp_path / "test_some.py"
     path.write_text(
-        "import pytest\npytestmark = pytest.mark.gpu\n"
+        "from pytest import mark\npytestmark = mark.gpu\n"
         "def test_right(): pass\n"
-        "@pytest.mark.skip\ndef test_skipped(): pass\n"
-        "@pytest.mark.parametrize('x', ['a b'])\ndef test_wrong(x): assert x == 'c'\n"
+        "@mark.skip\ndef test_skipped(): pass\n"
+        "@mark.parametrize('x', ['a b'])\ndef test_wrong(x): assert x == 'c'\n"
     )
     found = gpu_checks.tests_marked_gpu(60.0, [str(path)])
     assert found["counts"] == {"PASSED": 1, "SKIPPED": 1, "FAILED": 1} and found["exit_code"] == 1
     ((name, reason),) = found["failed"].items()
     assert name.endswith("test_some.py::test_wrong[a b]") and reason.startswith("AssertionError: assert 'a b' == 'c'")
     assert not found["holds"] and found["in_short"] == "1 passed, 1 skipped, 1 failed"
-    assert {"tests/test_gpu.py", "tests/test_wrap.py"} <= set(gpu_checks.marked_files())
+    marked = gpu_checks.marked_files()
+    assert {"tests/test_gpu.py", "tests/test_wrap.py"} <= set(marked) and "tests/benchmarks/test_gpu.py" not in marked
 
 
 def test_what_the_tests_said_before_their_time_was_over() -> None:
