@@ -69,7 +69,7 @@ a slowdown of a whole repetition cancels out. A case is repeated at least 5 time
   the same with everything that is kept for the network and the photo added on both sides. It is measured on the CPU
   by the profiler's record of each allocation, on a GPU by its allocator.
 
-## On a GPU, in one command
+## A GPU, in one command
 
 `python -m benchmarks.gpu` measures, within nine minutes and in the order of worth, what only a GPU can show:
 
