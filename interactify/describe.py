@@ -26,12 +26,17 @@ def describe(net: Wrapped) -> str:
         "maps": "moves interaction maps read through the first convolution's own kernels",
         "kernels": "moves zero-weighted kernels over maps of the clicks",
         "click_maps": "moves the network's own interaction maps",
+        "scale_bias": "scales and shifts each channel of a layer",
+        "bias_field": "shifts each channel of a layer, place by place",
+        "conv1x1": "mixes the channels of a layer",
+        "rows_columns": "weighs the rows, columns and channels of a layer",
     }
+    name = net.variables.name
     refined = f"at most {net.max_evaluations} evaluations a click"
     if net.network.reads_clicks:
         refined += ", where the network's own answer leaves one unsatisfied" if net.max_evaluations else ": never"
     chosen = [
-        f"variables   {net.variables.name} ({why.get(net.variables.name, 'as asked for')})",
+        f"variables   {name} ({why.get(name.partition('@')[0], 'as asked for')})",
         f"energy      {net.energy.name}, inertia {net.energy.inertia:g}",
         f"solver      {net.solver}, {refined}",
         *_click_lines(net),

@@ -273,9 +273,11 @@ def wrap(
         model: any `nn.Module` from image batches (N, C, H, W) to something that contains a per-pixel map. Also a
             `torch.export.ExportedProgram`, an `onnx.ModelProto`, or the path of a `.pt2`, TorchScript or `.onnx` file.
         variables: what refinement moves: "input" (the image), "maps" (interaction maps read through the first
-            convolution's kernels), "kernels" (zero-weighted stem kernels over click maps), "scale_bias@LAYER" (a
-            module's name, or A, B, C as in f-BRS), "click_maps" (a click network's own interaction maps), or a
-            `Variables`. By default "click_maps" for click networks, "input" for others.
+            convolution's kernels), "kernels" (zero-weighted stem kernels over click maps), "click_maps" (a click
+            network's own interaction maps), or a `Variables`. At a layer, a module's name, or A, B, C as in f-BRS:
+            "scale_bias@LAYER" (of each channel), "bias_field@LAYER" (of each channel at each place),
+            "conv1x1@LAYER" (of at most 512 channels), "rows_columns@LAYER" (weights of rows, columns and channels). By
+            default "click_maps" for click networks, "input" for others.
         energy: "margin", "brs" or "fbrs", or an `Energy`.
         solver: "lbfgs" (in torch, on the device) or "scipy" (the reference).
         target: the class of a positive click, for networks of several classes: an index, a name where the names are
@@ -331,11 +333,14 @@ def wrap(
         ModelError: the model can't be copied, run or differentiated, returns no map, finds objects, or lacks a named
             layer or interaction maps.
         CheckpointError: a file that is missing or damaged, or holds weights alone.
-        OptionError: unknown variables, an unknown energy, solver, adapter or class, or an invalid value.
+        OptionError: unknown variables, an unknown energy, solver, adapter or class, an invalid value, or a layer with
+            too many channels for "conv1x1@LAYER".
         AdapterError: an adapter of another package fails.
 
     Jang & Kim, "Interactive Image Segmentation via Backpropagating Refinement Scheme", CVPR 2019; Sofiiuk et al.,
-    "f-BRS: Rethinking Backpropagating Refinement for Interactive Segmentation", CVPR 2020.
+    "f-BRS: Rethinking Backpropagating Refinement for Interactive Segmentation", CVPR 2020; Lin, Price & Martinez,
+    "Generalizing Interactive Backpropagating Refinement for Dense Prediction Networks", CVPR 2022; Rupprecht et al.,
+    "Guide Me: Interacting with Deep Networks", CVPR 2018.
 
     >>> net = interactify.wrap(interactify.zoo.load())
     >>> net

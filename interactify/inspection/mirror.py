@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -10,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from interactify.inspection.maps import map_from
+
+_pass = threading.local()
 
 
 def mirrored(replica: nn.Module, at_once: bool = True) -> nn.Module:
@@ -30,13 +35,15 @@ def mirrored(replica: nn.Module, at_once: bool = True) -> nn.Module:
     forward = replica.forward
 
     def together(_self: nn.Module, image: Tensor) -> Any:
-        leaves, tree = tree_flatten(forward(torch.cat([image, image.flip(-1)])))
+        with _showing("both"):
+            leaves, tree = tree_flatten(forward(torch.cat([image, image.flip(-1)])))
         pairs = (_halves(leaf, len(image)) for leaf in leaves)
         return tree_unflatten([_mean(own, other, image) for own, other in pairs], tree)
 
     def in_turn(_self: nn.Module, image: Tensor) -> Any:
         leaves, tree = tree_flatten(forward(image))
-        others, _ = tree_flatten(forward(image.flip(-1)))
+        with _showing("mirror image"):
+            others, _ = tree_flatten(forward(image.flip(-1)))
         return tree_unflatten([_mean(own, other, image) for own, other in zip(leaves, others, strict=True)], tree)
 
     both = together if at_once else in_turn
@@ -47,6 +54,32 @@ def mirrored(replica: nn.Module, at_once: bool = True) -> nn.Module:
 
     replica.forward = MethodType(run, replica)
     return replica
+
+
+def as_seen(field: Tensor, maps: Tensor) -> Tensor:
+    """What lies over the image, (1, c, h, w), as a layer's maps (N, C, h, w) show it in the running pass.
+
+    For maps of the mirror image it is mirrored, so that one place of it is one place of the photo.
+    """
+    shown = getattr(_pass, "shown", "image")
+    if shown == "image":
+        return field
+    turned = field.flip(-1)
+    if shown == "mirror image":
+        return turned
+    half = len(maps) // 2
+    return torch.cat([field.expand(half, -1, -1, -1), turned.expand(len(maps) - half, -1, -1, -1)])
+
+
+@contextmanager
+def _showing(shown: str) -> Iterator[None]:
+    """Within this block and thread, a layer's maps are those of the mirror image, or of the image and of it."""
+    before = getattr(_pass, "shown", "image")
+    _pass.shown = shown
+    try:
+        yield
+    finally:
+        _pass.shown = before
 
 
 def _halves(leaf: Any, count: int) -> tuple[Any, Any]:

@@ -21,7 +21,7 @@ from interactify.network.network import Network
 
 @dataclass(frozen=True)
 class InsertionPoint:
-    """A candidate for variables, as in `wrap(variables="scale_bias@NAME")`.
+    """A candidate for variables, as in `wrap(variables="scale_bias@NAME")` or `"bias_field@NAME"`.
 
     Attributes:
         name: the module whose output it is; "input" for the image itself.

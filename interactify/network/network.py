@@ -22,6 +22,7 @@ from interactify.interactions.click import Click, Interaction, checked
 from interactify.interactions.click_maps import network_maps
 from interactify.interactions.gestures import Labels
 from interactify.network.click_network import maps_of_pass, reading
+from interactify.network.feature_hooks import changed_at
 from interactify.network.targets import class_index, target_logit
 from interactify.pictures.resize_pad import SMALLEST, View
 
@@ -46,6 +47,7 @@ class Network:
             mark_stem(replica, stem)
         self.weights = [*nn.Module.parameters(replica), *nn.Module.buffers(replica)]
         self._versioned = [tensor for tensor in self.weights if not tensor.is_inference()]
+        self._map_sizes: dict[tuple[str, tuple[int, ...]], tuple[int, int]] = {}  # by layer and size of the image
 
     def version(self) -> int:
         """A number that changes when the weights do, so that results computed from old weights are dropped."""
@@ -142,6 +144,31 @@ class Network:
         if self.spec.click_maps is None:
             raise ModelError(f"Expected a click network, got {type(self.replica).__name__}, which reads no maps.")
         return maps_of_pass(image, self.spec.click_maps)
+
+    def map_size(self, layer: str, image: Tensor) -> tuple[int, int]:
+        """(h, w) of the map that a layer gives for an image (1, C, h', w'); `feature_hooks.attach` was called for it.
+
+        The network runs once for each size of images. Raises ModelError where the layer's maps have several sizes.
+        """
+        key = layer, tuple(image.shape[-2:])
+        if key not in self._map_sizes:
+            sizes: list[tuple[int, int]] = []
+
+            def noted(x: Tensor) -> Tensor:
+                sizes.append((x.shape[-2], x.shape[-1]))
+                return x
+
+            with changed_at(self.replica, layer, noted):
+                self.plain_logits(image)
+            if len(set(sizes)) != 1:
+                found = ", ".join(f"{height}×{width}" for height, width in sizes) or "none"
+                raise ModelError(
+                    f"Expected a layer whose maps have one size for variables with a place, got {layer!r} with "
+                    f"{found} for an image of {image.shape[-2]}×{image.shape[-1]}. Try another layer, or "
+                    f"'scale_bias@{layer}'."
+                )
+            self._map_sizes[key] = sizes[0]
+        return self._map_sizes[key]
 
     @torch.no_grad()
     def plain_logits(self, image: Tensor, maps: Tensor | None = None) -> Tensor:

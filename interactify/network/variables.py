@@ -1,7 +1,8 @@
 """The variables that refinement changes. At zero, where they start, the network computes what it always did.
 
-To add one: a class with the members of `Variables`, and a line in `KINDS`. With `reads_clicks = False` it promises that
-its `run` does not read the clicks, so that what the network computes before it is cached between clicks.
+To add one: a class with the members of `Variables`, and a line in `KINDS`; one that acts at a layer is in
+`layer_variables.py`. With `reads_clicks = False` it promises that its `run` does not read the clicks, so that what the
+network computes before it is cached between clicks.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import torch
 from torch import Tensor
 
 from interactify.errors import ModelError, OptionError
-from interactify.inspection.probe import submodule
 from interactify.interactions.click import Click
 from interactify.interactions.click_maps import interaction_maps
 from interactify.network.click_network import reading
-from interactify.network.feature_hooks import attach, changed_at
+from interactify.network.layer_variables import AT_LAYER, zeros
+from interactify.network.layer_variables import ScaleBias as ScaleBias  # where it was before
 from interactify.network.network import Network
 from interactify.network.stem_branch import kernel_shapes, no_stem_message, run_with_kernels, run_with_second_image
 
@@ -71,7 +72,7 @@ class Input:
     def prepare(self, network: Network) -> None: ...
 
     def start(self, network: Network, image: Tensor) -> Tensor:
-        return _zeros(image.shape, image)
+        return zeros(image.shape, image)
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         return network.replica(image + values.to(image.dtype))
@@ -97,7 +98,7 @@ class Maps:
             raise ModelError(no_stem_message(network.replica, network.spec.classes_seen))
 
     def start(self, network: Network, image: Tensor) -> Tensor:
-        return _zeros(image.shape, image)
+        return zeros(image.shape, image)
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         return run_with_second_image(network.replica, image.clone(), values.to(image.dtype), network.stem_is_named)
@@ -127,7 +128,7 @@ class OwnMaps:
             )
 
     def start(self, network: Network, image: Tensor) -> Tensor:
-        return _zeros((1, 2, image.shape[-2], image.shape[-1]), image)
+        return zeros((1, 2, image.shape[-2], image.shape[-1]), image)
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         maps = network.maps_of_pass(image)
@@ -161,7 +162,7 @@ class StemKernels:
 
     def start(self, network: Network, image: Tensor) -> Tensor:
         count = sum(torch.Size(shape).numel() for shape in self._shapes(network))
-        return _zeros((count,), image)
+        return zeros((count,), image)
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         size = (image.shape[-2], image.shape[-1])
@@ -174,52 +175,6 @@ class StemKernels:
 
     def inertia(self, values: Tensor) -> Tensor:
         return values.square().sum()
-
-
-@dataclass(frozen=True)
-class ScaleBias:
-    """Scale and bias of each channel at one layer: x' = (1 + s)·x + b, values (2, C) (f-BRS, CVPR 2020, section 3.2).
-
-    If the layer returns several maps (an encoder), the last one is changed; if it runs several times, each time.
-    """
-
-    layer: str
-    bias_cost: float = 10.0
-    reads_clicks: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"scale_bias@{self.layer}"
-
-    def prepare(self, network: Network) -> None:
-        module = submodule(network.replica, self.layer)
-        if self.layer not in {layer.name for layer in network.spec.layers}:
-            kind = type(module).__name__
-            points = ", ".join(layer.name for layer in network.spec.insertion_points().values())
-            raise ModelError(
-                f"Expected a layer with a map (N, C, h, w) as output, got {self.layer!r} ({kind}). Try {points}."
-            )
-        if any(layer.varies for layer in network.spec.layers if layer.name == self.layer):
-            raise ModelError(
-                f"Expected a layer with one number of channels, got {self.layer!r}, which runs several times with "
-                "different ones. Try another layer."
-            )
-        attach(network.replica, self.layer)
-
-    def start(self, network: Network, image: Tensor) -> Tensor:
-        channels = next(layer.shape[0] for layer in network.spec.layers if layer.name == self.layer)
-        return _zeros((2, channels), image)
-
-    def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
-        def change(x: Tensor) -> Tensor:
-            scale, bias = values.to(x.dtype)[:, None, :, None, None]
-            return x.clone() * (1 + scale) + bias  # the network may write over its map
-
-        with changed_at(network.replica, self.layer, change):
-            return network.replica(image.clone())  # some networks write over their input
-
-    def inertia(self, values: Tensor) -> Tensor:
-        return values[0].square().sum() + self.bias_cost * values[1].square().sum()
 
 
 def class_logits(
@@ -245,12 +200,6 @@ def target_logits(
     return network.log_odds(class_logits(network, variables, image, values, clicks), target, image)
 
 
-def _zeros(shape: Sequence[int], image: Tensor) -> Tensor:
-    """Values are in single precision or better, whatever the network computes in."""
-    dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
-    return torch.zeros((), dtype=dtype, device=image.device).expand(tuple(shape))  # one number in memory
-
-
 KINDS: dict[str, Callable[[], Variables]] = {
     "input": Input,
     "maps": Maps,
@@ -267,8 +216,10 @@ def usual_variables(network: Network) -> str:
 def check_variables(text: object) -> None:
     """Raise OptionError for what is not a valid choice of variables for any network."""
     if isinstance(text, str):
-        if text not in KINDS and not (text.startswith("scale_bias@") and text.removeprefix("scale_bias@").strip()):
-            raise OptionError(f"Expected variables to be one of {', '.join(KINDS)} or scale_bias@LAYER, got {text!r}.")
+        kind, _, layer = text.partition("@")
+        if text not in KINDS and not (kind in AT_LAYER and layer.strip()):
+            known = ", ".join((*KINDS, *(f"{each}@LAYER" for each in AT_LAYER)))
+            raise OptionError(f"Expected variables to be one of {known}, got {text!r}. Try 'input'.")
         return
     members = ("prepare", "start", "run", "inertia")
     if isinstance(text, type) or not all(callable(getattr(text, member, None)) for member in members):
@@ -276,10 +227,10 @@ def check_variables(text: object) -> None:
 
 
 def variables_named(text: str | Variables, network: Network) -> Variables:
-    """The variables named "input", "maps", "kernels", "click_maps" or "scale_bias@LAYER" (a module's name, or A, B, C).
+    """The variables of a name in `KINDS`, or KIND@LAYER with a kind of `AT_LAYER` and a module's name, or A, B, C.
 
     Raises:
-        OptionError: for anything else.
+        OptionError: for anything else, or "conv1x1@LAYER" where the layer has too many channels.
         ModelError: the network has no such layer, or no stem; or it reads clicks, or none, and these variables don't.
     """
     check_variables(text)
@@ -288,10 +239,10 @@ def variables_named(text: str | Variables, network: Network) -> Variables:
     elif text in KINDS:
         variables = KINDS[text]()
     else:
-        layer = text.removeprefix("scale_bias@")
+        kind, _, layer = text.partition("@")
         points = network.spec.insertion_points()
         if layer in ("A", "B", "C") and layer not in points:
             raise ModelError(f"Expected one of the insertion points {', '.join(points) or '(none)'}, got {layer}.")
-        variables = ScaleBias(points[layer].name if layer in points else layer)
+        variables = AT_LAYER[kind](points[layer].name if layer in points else layer)
     variables.prepare(network)
     return variables
