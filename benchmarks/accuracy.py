@@ -44,6 +44,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "scale and bias at A": {"variables": "scale_bias@A", "energy": "fbrs"},
     "scale and bias at B": {"variables": "scale_bias@B", "energy": "fbrs"},
     "scale and bias at C": {"variables": "scale_bias@C", "energy": "fbrs"},
+    **{
+        f"{name} at {point}": {"variables": f"{kind}@{point}"}
+        for name, kind in (
+            ("bias field", "bias_field"),
+            ("1x1 convolution", "conv1x1"),
+            ("rows, columns", "rows_columns"),
+        )
+        for point in "ABC"
+    },
     "SciPy's solver": {"solver": "scipy"},
     "feed-forward": {"max_evaluations": 0},  # for networks that were trained for clicks
     # As published: on the network's own map, and for BRS on the whole photo.

@@ -176,7 +176,10 @@ def _small_variables(options: dict[str, Any], kept: Recording) -> None:
 for _name in (*VARIABLES[1:], "scale_bias@decoder.blocks.2"):
     case(f"zoo variables {_name}")(partial(_zoo_variables, _name))
 
-for _name, _energy in product((*VARIABLES, "scale_bias@up"), ENERGIES):
+for _name in ("bias_field@B", "conv1x1@B", "rows_columns@B"):
+    case(f"zoo variables {_name}")(partial(_zoo_variables, _name))
+
+for _name, _energy in product((*VARIABLES, "scale_bias@up", "bias_field@up", "rows_columns@up"), ENERGIES):
     case(f"small {_name}, {_energy}, lbfgs")(partial(_small_variables, {"variables": _name, "energy": _energy}))
 
 for _name, _energy in product(("input", "scale_bias@B"), ENERGIES):

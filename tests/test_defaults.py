@@ -34,7 +34,15 @@ def defaults(device: str, dtype: torch.dtype) -> Iterator[None]:
 def results(model: nn.Module, classes: nn.Module) -> list[np.ndarray]:
     """What sessions of every kind give, with every variable."""
     found: list[np.ndarray] = []
-    for variables in ("input", "maps", "kernels", "scale_bias@down"):
+    for variables in (
+        "input",
+        "maps",
+        "kernels",
+        "scale_bias@down",
+        "bias_field@down",
+        "conv1x1@down",
+        "rows_columns@down",
+    ):
         net = interactify.wrap(model, variables=variables, max_evaluations=3)
         session = net.session(PHOTO)
         session.click(20, 30)

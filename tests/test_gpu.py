@@ -66,10 +66,17 @@ def assert_alike(here: list[interactify.Result], there: list[interactify.Result]
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-@pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C"])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        *("input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C"),
+        *("bias_field@A", "bias_field@C", "conv1x1@A", "rows_columns@A"),
+    ],
+)
 def test_every_variable(name: str, variables: str) -> None:
-    if name == "plain" and variables.startswith("scale_bias"):
-        variables = "scale_bias@deep"
+    kind, at, _ = variables.partition("@")
+    if name == "plain" and at:
+        variables = f"{kind}@deep"
     photo = networks.random_photo(HIGH, WIDE)
     here, there = (played(net.session(photo)) for net in pair(name, variables=variables, max_evaluations=6))
     assert_alike(here, there)

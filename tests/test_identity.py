@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import interactify
+from interactify.network.layer_variables import AT_LAYER, MOST_CHANNELS
 from interactify.network.variables import variables_named
 from tests.fixtures import networks
 
@@ -124,8 +125,13 @@ def probability_map(own: Tensor, name: str) -> Tensor:
 def test_every_kind_of_variable_starts_at_the_identity(case: Case) -> None:
     name, _, net, own = case
     kinds = ["input"] if name in NO_STEM else ["input", "maps", "kernels"]
-    kinds += [f"scale_bias@{letter}" for letter in list(net.spec.insertion_points())[:1]]
+    kinds += [f"{kind}@{letter}" for letter in list(net.spec.insertion_points())[:1] for kind in AT_LAYER]
     for kind in kinds:
+        wide = kind.startswith("conv1x1") and net.spec.insertion_points()[kind[-1]].shape[0] > MOST_CHANNELS
+        if wide:
+            with pytest.raises(interactify.OptionError, match="at most 512 channels"):
+                variables_named(kind, net.network)
+            continue
         variables = variables_named(kind, net.network)
         values = variables.start(net.network, IMAGE)
         with torch.no_grad():

@@ -62,6 +62,7 @@ def test_stem_activation_and_layers_are_those_of_the_network(program: torch.expo
         {"variables": "kernels", "stem": "encoder.0"},
         {"variables": "scale_bias@deep.0"},
         {"variables": "scale_bias@B"},
+        {"variables": "bias_field@B"},
         {"solver": "scipy"},
     ],
 )

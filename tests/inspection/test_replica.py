@@ -17,7 +17,7 @@ from interactify.errors import InteractifyError, ModelError
 from interactify.inspection.replica import independent_copy_of, replica_of
 from tests.fixtures import networks
 
-VARIABLES = ["input", "maps", "kernels", "scale_bias@down"]
+VARIABLES = ["input", "maps", "kernels", "scale_bias@down", "bias_field@down", "conv1x1@down"]
 
 
 def snapshot(model: nn.Module) -> dict[str, Any]:

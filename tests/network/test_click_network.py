@@ -22,6 +22,7 @@ from tests.fixtures import click_networks, networks
 from tests.fixtures.user_variables import Brightness
 
 KINDS = ["input", "kernels", "click_maps", "scale_bias@A", "scale_bias@B", "scale_bias@C"]
+KINDS += ["bias_field@A", "conv1x1@A", "rows_columns@A"]
 CLICKS = (Click(10.0, 5.0), Click(31.25, 40.5, False), Click(63.0, 20.0))
 IMAGE = networks.random_tensor(1, 3, 64, 64, seed=3)
 MAPS = interaction_maps(CLICKS, (64, 64))[None]

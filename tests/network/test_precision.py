@@ -14,7 +14,7 @@ from tests.fixtures import networks
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-@pytest.mark.parametrize("variables", ["input", "scale_bias@B"])
+@pytest.mark.parametrize("variables", ["input", "scale_bias@B", "bias_field@B", "conv1x1@B", "rows_columns@B"])
 def test_clicks_in_half_precision_are_about_those_in_single(precision: str, variables: str) -> None:
     model, photo = networks.slim_saliency(), networks.random_photo(64, 64)
     plain, half = (

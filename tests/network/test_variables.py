@@ -16,13 +16,16 @@ from interactify import brs, optim
 from interactify.brs.energy import ENERGIES
 from interactify.errors import InteractifyError, ModelError, OptionError
 from interactify.interactions.click import Click
+from interactify.network.layer_variables import AT_LAYER
 from interactify.network.variables import target_logits
 from interactify.optim import Evaluation, RowsObjective, Solution
 from interactify.pictures.resize_pad import View
 from tests.fixtures import networks
 from tests.fixtures.user_variables import Brightness
 
-KINDS = ["input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C", "scale_bias@down"]
+AT_A_LAYER = ["scale_bias@A", "scale_bias@B", "scale_bias@C", "scale_bias@down"]
+AT_A_LAYER += ["bias_field@A", "bias_field@fine", "conv1x1@A", "conv1x1@down", "rows_columns@A", "rows_columns@fine"]
+KINDS = ["input", "maps", "kernels", *AT_A_LAYER]
 CLICKS = (Click(10.0, 5.0), Click(0.0, 63.0, False), Click(63.0, 20.0), Click(31.25, 40.5, False))
 
 
@@ -110,7 +113,11 @@ def test_inertia_is_zero_at_the_identity_and_nowhere_else(variables: str) -> Non
     assert float(net.variables.inertia(start)) == 0
     moved = networks.random_tensor(*start.shape, dtype=torch.float64)
     squares = moved.square()
-    expected = squares[0].sum() + 10 * squares[1].sum() if variables.startswith("scale") else squares.sum()
+    expected = squares.sum()
+    if variables.startswith("scale"):
+        expected = squares[0].sum() + 10 * squares[1].sum()
+    elif variables.startswith("conv"):
+        expected = squares[:, :-1].sum() + 10 * squares[:, -1].sum()
     assert float(net.variables.inertia(moved)) == pytest.approx(float(expected), rel=1e-12)
 
 
@@ -172,7 +179,7 @@ def test_gradient_against_finite_differences(variables: str, energy: str, monkey
         assert float(gradient @ direction) == pytest.approx(slope, rel=1e-5, abs=1e-7 * float(direction.norm()))
 
 
-@pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@deep"])
+@pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@deep", "bias_field@deep"])
 def test_gradient_through_checkpointed_layers(variables: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks that recompute activations in the backward pass run layers again when the forward pass is over."""
     from torch.utils.checkpoint import checkpoint
@@ -304,7 +311,8 @@ def test_variables_under_an_in_place_activation() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.act(self.one(x)))
 
-    for variables in ("scale_bias@one", "scale_bias@act", "kernels", "maps"):
+    at_layer = (f"{kind}@{layer}" for kind in AT_LAYER for layer in ("one", "act"))
+    for variables in (*at_layer, "kernels", "maps"):
         net = interactify.wrap(networks.seeded(InPlace), variables=variables)
         session = net.session(networks.random_photo())
         assert session.click(x=20, y=20, positive=not bool(session.result.mask[20, 20])).evaluations >= 1
@@ -335,7 +343,10 @@ def test_a_shared_module_that_sees_different_shapes() -> None:
 # ---- errors ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrong", ["inputs", "", "scale_bias", "scale_bias@", "scale_bias@ ", "Input", 3, object()])
+@pytest.mark.parametrize(
+    "wrong",
+    ["inputs", "", "scale_bias", "scale_bias@", "scale_bias@ ", "bias@deep", "input@deep", "Input", 3, object()],
+)
 def test_unknown_variables(wrong: Any) -> None:
     with pytest.raises((OptionError, ModelError)):
         interactify.wrap(smooth(), variables=wrong)

@@ -122,7 +122,7 @@ def played(session: Session, forgets: bool) -> list[NDArray[np.float32]]:
     return [*shown, session.add([interactify.Box(5, 5, 30, 40)]).probability]
 
 
-@pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@down"])
+@pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@down", "bias_field@down"])
 @pytest.mark.parametrize("options", [{}, {"propagation": "none"}], ids=str)
 def test_a_session_is_the_same_to_the_last_bit(variables: str, options: dict[str, str]) -> None:
     net = interactify.wrap(networks.seeded(networks.Plain), variables=variables, max_evaluations=3, **options)

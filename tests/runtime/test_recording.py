@@ -73,7 +73,12 @@ class ByHalf(Base):
 @pytest.mark.parametrize(
     "build", [WritesIntoTheSkip, WritesThroughAView, ChangesAConstantAfterUse, Branches, WithoutGradients, ByHalf]
 )
-@pytest.mark.parametrize("variables", ["input", "scale_bias@deep", "scale_bias@stem"])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        *("input", "scale_bias@deep", "scale_bias@stem", "bias_field@stem", "conv1x1@deep", "rows_columns@stem"),
+    ],
+)
 def test_exact_however_it_computes(build: Callable[[], nn.Module], variables: str) -> None:
     dtype = torch.float32 if build is ByHalf else torch.float64
     net = interactify.wrap(networks.seeded(build).eval().to(dtype), variables=variables)

@@ -263,6 +263,7 @@ def check_session(name: str, variables: str, evaluations: int, monkeypatch: pyte
     [
         *(("the embedded network", variables) for variables in ("input", "scale_bias@B")),
         *(("writing in place", variables) for variables in ("input", "maps", "kernels", "scale_bias@B")),
+        *(("writing in place", variables) for variables in ("bias_field@B", "conv1x1@B", "rows_columns@B")),
         *(pytest.param("the embedded network", each, marks=pytest.mark.slow) for each in ("maps", "kernels")),
     ],
 )

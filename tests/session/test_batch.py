@@ -44,7 +44,13 @@ def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> inte
     return session.refiner.step_from((), problem, found, session.target).result
 
 
-@pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C"])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        *("input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C"),
+        *("bias_field@B", "conv1x1@B", "rows_columns@B"),
+    ],
+)
 @pytest.mark.parametrize("way", ["in passes", "side by side"])
 def test_objects_give_what_they_give_alone(variables: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In passes over several, as on a GPU, and in threads, as on a CPU."""

@@ -38,7 +38,7 @@ def test_clicks_that_are_none_leave_the_session(x: Any, y: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["nan", "inf", "-inf"])
-@pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@down"])
+@pytest.mark.parametrize("variables", ["input", "maps", "kernels", "scale_bias@down", "bias_field@down"])
 def test_a_network_that_breaks_in_the_middle(how: str, variables: str) -> None:
     model = networks.seeded(lambda: networks.Failing(how))
     session = interactify.wrap(model, variables=variables, max_evaluations=4).session(networks.random_photo())

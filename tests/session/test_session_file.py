@@ -58,10 +58,14 @@ def visible_state(session: Session) -> list[Any]:
     return [session.interactions, len(session.steps), *found]
 
 
+VARIABLES = ["input", "maps", "kernels"]
+VARIABLES += ["scale_bias@down", "bias_field@down", "conv1x1@down", "rows_columns@down"]
+
+
 @pytest.mark.parametrize(
     ("variables", "options"),
     [
-        *((variables, {}) for variables in ("input", "maps", "kernels", "scale_bias@down")),
+        *((variables, {}) for variables in VARIABLES),
         *(("input", options) for options in ({"resolution": 64}, {"energy": "brs", "solver": "scipy", "zoom": False})),
     ],
     ids=str,
