@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from numbers import Real
 
 import numpy as np
 from tqdm import tqdm
@@ -33,9 +34,10 @@ def evaluate(
         clicks: the most clicks for each object.
         user: who clicks: "centre", the user of the literature; "jitter", who misses the centre; "pairs", who clicks
             twice before each prediction; or a user with options: `Jitter(spread=1, seed=3)`, `Strokes(folder)`.
-        until: an IoU, above 0 up to 1, at which the user is content with an object and clicks no more. NoC up to there
-            is that of all clicks, in a part of the time; figures after a number of clicks are of shorter curves, which
-            go on at their last value. By default the user clicks as long as anything is wrong.
+        until: an IoU, above 0 up to 1, at which the user is content with an object and clicks no more, but for the
+            first click, which NoC always counts. NoC up to there is that of a whole run, in a part of the time; figures
+            after a number of clicks are of shorter curves, which go on at their last value. By default the user clicks
+            as long as anything is wrong.
         progress: show a progress bar.
 
     Returns:
@@ -76,7 +78,7 @@ def click_through(
     clicked = np.zeros(truth.shape, bool)
     record = Record(sample.name, [iou(truth, mask)], boundary=[boundary_iou(truth, mask)])
     goal = math.inf if until is None else until
-    while (left := clicks - len(record.clicks)) > 0 and record.curve[-1] < goal:
+    while (left := clicks - len(record.clicks)) > 0 and not (record.clicks and record.curve[-1] >= goal):
         gestures = user.turn(sample, mask, clicked, left)
         if not gestures:
             break
@@ -98,7 +100,7 @@ def click_through(
 
 def check_until(until: float | None) -> None:
     """Raise OptionError for what is no IoU to stop at."""
-    if until is not None and not 0 < until <= 1:
+    if until is not None and (isinstance(until, bool) or not isinstance(until, Real) or not 0 < until <= 1):
         raise OptionError(f"Expected an IoU above 0, up to 1, for until, got {until!r}. Try 0.9.")
 
 

@@ -327,6 +327,28 @@ def test_the_user_may_be_content_before_everything_is_right():
     assert curves == {None: whole, 0.3: whole[:2], 0.6: whole[:3], 1: whole}
 
 
+def test_noc_is_that_of_a_whole_run_where_the_first_click_makes_a_good_mask_worse():
+    class Worsened(Painter):
+        """Its mask is nearly right, the first click empties it, and then each corrects its own column."""
+
+        def session(self, photo):
+            session = PainterSession(self.truth)
+            session.result = PainterResult((self.truth == 1) & (np.arange(4) > 1))
+            repaired = session.click
+
+            def click(x, y, positive):
+                session.click, session.result = repaired, PainterResult(np.zeros(self.truth.shape, bool))
+                return session.result
+
+            session.click = click
+            return session
+
+    truth = grid("....", ".###", "....")
+    runs = [evaluate(Worsened(truth), [sample(truth)], until=until, progress=False) for until in (None, 0.6)]
+    assert runs[0].records[0].curve[:2] == runs[1].records[0].curve[:2] == [2 / 3, 0]
+    assert runs[0].noc(0.6) == runs[1].noc(0.6) == 3
+
+
 def test_what_evaluate_refuses():
     truth = grid("#.")
     for options, message in (
@@ -336,6 +358,7 @@ def test_what_evaluate_refuses():
         ({"clicks": 2.5}, "from 0 up"),
         ({"until": 0}, "until, got 0"),
         ({"until": 90}, "until, got 90"),
+        ({"until": "0.9"}, "until, got '0.9'"),
     ):
         with pytest.raises(OptionError, match=message):
             evaluate(Painter(truth), [sample(truth)], progress=False, **options)
