@@ -63,12 +63,15 @@ def run(given: argparse.Namespace) -> int:
     from interactify.app.security import Access
     from interactify.app.store.folder_lock import folder_lock
     from interactify.app.store.project import Project, photos_of
+    from interactify.training.teach import check_teachable
 
     path, out = (None if each is None else Path(each) for each in (given.path, given.out))
     photos, folder = photos_of(path, out)
     listening = bound(given.host or "127.0.0.1", given.port)
     with listening, folder_lock(folder, Access(given.host, listening.getsockname()[1]).address()):
         net = network(given)
+        if given.teach:
+            check_teachable(net)
         plan = Plan(given.model, options(given)) if given.teach else None
         page = Page(net, Project.opened(photos, folder), plan, given.order)
         serve(page, listening, given.host, browser=not given.no_browser)

@@ -253,7 +253,7 @@ def held_back_of(names: Sequence[str], share: float, seed: int) -> set[str]:
 def _check(net: Any, parts: object, held_back: object) -> None:
     if not isinstance(net, Interactive):
         raise OptionError(f"Expected a wrapped network, got {with_type(net)}. Try interactify.wrap(model).")
-    net.now()  # follows a model that has changed since it was wrapped
+    check_teachable(net)
     if parts not in PARTS or parts == "stem":
         known = ", ".join(each for each in PARTS if each != "stem")
         raise OptionError(f"Expected parts to be one of {known}, got {parts!r}.")
@@ -268,6 +268,16 @@ def _check(net: Any, parts: object, held_back: object) -> None:
         raise OptionError(
             f"Expected a network of fewer than {UNKNOWN} classes, whose maps fit into 8 bits, got one of "
             f"{net.spec.output.classes}."
+        )
+
+
+def check_teachable(net: Interactive) -> None:
+    """Raise OptionError for a network whose own masks, before any click, can't be taught: one that reads clicks."""
+    net.now()  # follows a model that has changed since it was wrapped
+    if net.spec.click_maps is not None:
+        raise OptionError(
+            "Expected a network that gives masks without clicks, got one that was trained for clicks, which `teach` "
+            "does not train. Try the network inside, --model zoo, or `interactify train` with the accepted masks."
         )
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import interactify
+from interactify import zoo
 from interactify.errors import OptionError
 from interactify.learning import LabelledPhoto, loop
 from interactify.learning.class_task import ClassTask
@@ -217,6 +218,8 @@ def test_wrong_networks_and_masks_are_refused(pairs, tmp_path):
         teach(network(), pairs, out=tmp_path)
     with pytest.raises(OptionError, match="float32"):
         teach(interactify.wrap(network().double(), mean=0.5, std=0.5), pairs, out=tmp_path)
+    with pytest.raises(OptionError, match=r"trained for clicks, which `teach`.*interactify train"):
+        teach(interactify.wrap(zoo.load("clicks")), pairs, out=tmp_path)
     with pytest.raises(OptionError, match=r"at least 3 photos.*got 2.*mark photos as done"):
         teach(wrapped(), write_pairs(tmp_path / "two", 2), out=tmp_path)
     unknown = write_pairs(tmp_path / "unknown", 3)
