@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # it loads torch, and `interactify --help` reads this module
     from interactify.interactive import Interactive
 
 MODEL_HELP = """the network: "zoo" (embedded, never shown a click; the default); "clicks" (embedded, trained for clicks:
-quicker, but it takes more of them); clicks@FOLDER, one from `interactify train`;
+each is quicker, and on most photos there are more); clicks@FOLDER, one from `interactify train`;
 ARCH/ENCODER[,option=value ...][@CHECKPOINT], an architecture of segmentation_models_pytorch with its weights (.pt,
 .safetensors or a save_pretrained folder), such as unet/resnet34@weights.safetensors or
 fpn/resnet18,classes=21@weights.pt; timm/NAME, torchvision/NAME, with options and checkpoint alike; transformers/FOLDER;

@@ -55,7 +55,7 @@ def load(name: str = "saliency") -> nn.Module:
     Returns:
         The network. As on a timm model, the `pretrained_cfg` of the `smp.Unet` describes its training: `input_size`
         (C, H, W), `mean` and `std` of photos in [0, 1], `interpolation` and the `first_conv`; `test_input_size` is the
-        size at which clicks work best. The model card is docs/embedded-network.md.
+        size at which `interactify.wrap` shows it photos. The model card is docs/embedded-network.md.
 
     Raises:
         OptionError: no network has this name.
@@ -70,10 +70,9 @@ def load(name: str = "saliency") -> nn.Module:
     >>> zoo.load("clicks").click_maps
     ClickMaps(kind='disk', radius=5, previous_mask=True)
     """
-    if name not in _SIDES:
-        raise OptionError(f"Expected one of the networks {', '.join(_SIDES)}, got {name!r}.")
-    folder = FOLDER / name
-    return _read(folder, _SIDES[name])
+    if not isinstance(name, str) or name not in _TRAINED_AT:
+        raise OptionError(f"Expected one of the networks {', '.join(_TRAINED_AT)}, got {name!r}. Try 'saliency'.")
+    return _read(FOLDER / name, _TRAINED_AT[name])
 
 
 def photos() -> list[DemoPhoto]:
@@ -135,11 +134,12 @@ def write_photos(folder: str | os.PathLike[str] = ".") -> list[Path]:
 
 
 _REINSTALL = "The files come with the package: try to install interactify again."
-_SIDES = {"saliency": 256, "clicks": 256}
-"""The networks, and the side at which each is shown a photo."""
+_TRAINED_AT = {"saliency": 224, "clicks": 192}
+"""The networks, and the side of the squares at which the training of each ended."""
+_SHOWN_AT = 256
 
 
-def _read(folder: Path, side: int) -> nn.Module:
+def _read(folder: Path, trained_at: int) -> nn.Module:
     """Read a folder of smp's `save_pretrained`, as `smp.from_pretrained` does, but silently and without random draws.
 
     The network is built on the meta device, where initialisation draws no random numbers. The file is in half precision
@@ -154,8 +154,8 @@ def _read(folder: Path, side: int) -> nn.Module:
             network: nn.Module = kind(**config)
         network = network.float().to_empty(device="cpu")
         network.pretrained_cfg = {  # type: ignore[assignment]
-            "input_size": (3, 224, 224),
-            "test_input_size": (3, side, side),
+            "input_size": (3, trained_at, trained_at),
+            "test_input_size": (3, _SHOWN_AT, _SHOWN_AT),
             "interpolation": "bilinear",
             "mean": (0.5, 0.5, 0.5),
             "std": (0.5, 0.5, 0.5),
