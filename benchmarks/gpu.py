@@ -12,7 +12,6 @@ time left does not allow; the end says which were left out. The parts are in gpu
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from benchmarks import gpu_checks, gpu_speed
 from benchmarks.speed import default_path
 from benchmarks.speed_cases import Clicks, Effort
 from benchmarks.speed_cuts import BUILDERS
-from benchmarks.speed_measure import differing, machine
+from benchmarks.speed_measure import machine, stored_run
 from benchmarks.speed_more import Objects
 from benchmarks.timed_parts import DONE, FAILED, Clock, Found, Part, Worker, run_parts
 
@@ -45,7 +44,7 @@ def parts(device: str) -> list[Part]:
     """All parts, the most important first; their seconds are guesses, on the safe side for one recent card."""
     graphs = [(EMBEDDED, "input", 256), (UNET, "input", 512), (DEEPLAB, "B", 512), (DEEPLAB, "input", 512)]
     graphs += [(EMBEDDED, "B", 256), ("FPN/efficientnet-b0", "input", 256), ("Segformer/mit_b0", "input", 256)]
-    precisions = [(EMBEDDED, "input", 288, ("cat", "coffee", "astronaut")), (UNET, "input", 512, ("cat",))]
+    precisions = [(EMBEDDED, "input", 256, ("cat", "coffee", "astronaut")), (UNET, "input", 512, ("cat",))]
     precisions += [(DEEPLAB, "B", 512, ("cat",))]
     cases = [Clicks(name, point, size) for size in (512, 1024) for name in (UNET, DEEPLAB) for point in ("input", "B")]
     many = [Objects(DEEPLAB, "B", 512, 32), Objects(UNET, "input", 512, 32), Objects(EMBEDDED, "input", 256, 32)]
@@ -79,7 +78,7 @@ def parts(device: str) -> list[Part]:
         *(Part(f"family {kind} {name}", 5, partial(gpu_checks.family, kind, name, device)) for kind, name in FAMILIES),
         *(
             Part(f"video {name}", 15, partial(gpu_speed.video, name, 60, (1280, 720), resolution, device))
-            for name, resolution in ((EMBEDDED, 288), (UNET, 512))
+            for name, resolution in ((EMBEDDED, 256), (UNET, 512))
         ),
     ]
     return [part for part in found if on(device, part.name)]
@@ -112,16 +111,7 @@ def earlier(path: Path, device: str, tiny: bool) -> dict[str, Any]:
     Raises ValueError if the file is from another machine or other versions.
     """
     here: dict[str, Any] = {"machine": machine(device), "tiny": tiny}
-    if not path.exists():
-        return here
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    others = differing(here["machine"], stored["machine"])
-    if others or stored["tiny"] != tiny:
-        raise ValueError(
-            f"Expected results of this machine and these versions in {path}, got others "
-            f"({', '.join(others) or '--tiny'}). Try another --out."
-        )
-    return {**stored, **here}
+    return stored_run(path, here, "tiny") if path.exists() else here
 
 
 def main(arguments: list[str] | None = None) -> int:

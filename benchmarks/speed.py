@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from benchmarks.speed_cases import Clicks, Effort, measure_clicks
 from benchmarks.speed_cuts import BUILDERS
-from benchmarks.speed_measure import differing, machine, peak_operations
+from benchmarks.speed_measure import machine, peak_operations, stored_run
 from benchmarks.speed_more import First, Objects, measure_first, measure_objects
 from benchmarks.speed_page import summary, write_page
 
@@ -85,14 +85,7 @@ def earlier_results(path: Path | None, device: str, quick: bool) -> dict[str, An
     here: dict[str, Any] = {"machine": machine(device), "quick": quick}
     if path is None or not path.exists():
         return {**here, "peak": peak_operations(device), "clicks": {}, "first": {}, "objects": {}}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    others = differing(here["machine"], stored["machine"])
-    if others or stored["quick"] != quick:
-        raise ValueError(
-            f"Expected results of this machine and these versions in {path}, got others "
-            f"({', '.join(others) or 'quick'}). Try another --out."
-        )
-    return {**stored, **here}
+    return stored_run(path, here, "quick")
 
 
 def default_path(device: str, kind: str = "speed") -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import platform
 import statistics
@@ -131,9 +132,20 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     return found
 
 
-def differing(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
-    """In what two descriptions of machines differ, but for the date: empty for the same machine and versions."""
-    return sorted(key for key in {*here, *there} - {"date"} if here.get(key) != there.get(key))
+def stored_run(path: Path, here: dict[str, Any], mode: str) -> dict[str, Any]:
+    """The results of an earlier run in a file, with the "machine" and the `mode` of `here`, a key such as "quick".
+
+    Raises ValueError if the file is from another machine, other versions or another mode; the date does not count.
+    """
+    stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    mine, others = here["machine"], stored["machine"]
+    differing = sorted(key for key in {*mine, *others} - {"date"} if mine.get(key) != others.get(key))
+    if differing or stored[mode] != here[mode]:
+        raise ValueError(
+            f"Expected results of this machine and these versions in {path}, got others "
+            f"({', '.join(differing) or mode}). Try another --out."
+        )
+    return {**stored, **here}
 
 
 def _processor() -> str:
