@@ -55,9 +55,10 @@ from interactify.stem import reconfigure_stem
 MEAN = STD = (0.5, 0.5, 0.5)
 ENCODER = "tu-tf_efficientnet_lite0"
 DECODER = (96, 48, 32, 16, 8)  # with (128, 64, 48, 32, 16) a step takes 2.2 times as long
-RECIPE = Recipe(minutes=95.0, learning_rate=2e-3, weight_decay=0.02, warmup=150)
+# As the embedded networks were trained.
+RECIPE = Recipe(steps=2200, learning_rate=2e-3, weight_decay=0.02, warmup=150)
 POLISH = Recipe(minutes=60.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
-CLICKS = Recipe(minutes=95.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
+CLICKS = Recipe(minutes=55.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
 STAGES = (Stage(0.55, 192, pasted=0.3), Stage(0.85, 224, pasted=0.2), Stage(1.0, 224, GENTLE, 0.6))
 POLISHING = (Stage(1.0, 256, GENTLE, 0.6),)
 SIDES = (224, 256, 288, 320, 384)
@@ -215,9 +216,9 @@ def main() -> None:
     )
     parser.add_argument("--start", type=Path, help="folder of the saliency network that clicks are trained into")
     parser.add_argument("--polish", action="store_true", help="go on from the network in --out")
-    parser.add_argument("--minutes", type=float, help="how long; by default as long as the embedded network's run")
+    parser.add_argument("--minutes", type=float, help="how long, instead of as the embedded network")
     parser.add_argument(
-        "--steps", type=int, help="how many steps, instead: the schedule then does not follow the clock"
+        "--steps", type=int, help="how many steps, instead: the schedule does not follow the clock"
     )
     options = parser.parse_args()
     log = options.out / "training.json"
@@ -225,7 +226,7 @@ def main() -> None:
     usual = CLICKS if options.network == "clicks" else POLISH if options.polish else RECIPE
     recipe = replace(usual, seed=earlier)  # each run draws other batches
     if options.minutes is not None:
-        recipe = replace(recipe, minutes=options.minutes)
+        recipe = replace(recipe, minutes=options.minutes, steps=None)
     if options.steps is not None:
         recipe = replace(recipe, steps=options.steps, minutes=None)
     if options.network == "clicks":
