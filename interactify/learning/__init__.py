@@ -5,7 +5,7 @@ Each part can be replaced: a `Task` draws batches, gives their loss and scores a
 
 from interactify.learning.class_task import ClassLogits, ClassTask
 from interactify.learning.click_files import load_click_network, save_click_network
-from interactify.learning.click_sampling import ClickSampler, FirstClick, SpreadClicks
+from interactify.learning.click_sampling import ClickSampler, FirstClick, NoClick, SpreadClicks
 from interactify.learning.click_task import ClickTask
 from interactify.learning.labelled_photos import Drawing, LabelledPhoto, photos_in
 from interactify.learning.loop import Recipe, Task, train
@@ -27,6 +27,7 @@ __all__ = [
     "Group",
     "LabelledPhoto",
     "MaskTask",
+    "NoClick",
     "ObjectCrops",
     "Recipe",
     "SpreadClicks",

@@ -66,6 +66,18 @@ class FirstClick:
         return [] if pixel is None else [Click(*pixel)]
 
 
+@dataclass(frozen=True)
+class NoClick:
+    """None: the first click corrects what the network predicts without any, which users see before they click.
+
+    It may be a negative one, unlike the first clicks of the other samplers. Without corrections, the loss is that of
+    the prediction without clicks.
+    """
+
+    def clicks(self, truth: Truth, random: np.random.Generator) -> list[Click]:
+        return []
+
+
 def spread_pixels(region: Mask, count: int, random: np.random.Generator) -> list[tuple[int, int]]:
     """`count` pixels (x, y) of a region, spread over it by k-medoids; fewer where it has fewer.
 

@@ -132,8 +132,10 @@ class ClickTask:
             truths = [_as_truth(mask) for mask in batch.masks[:, 0].cpu()]
             with _evaluating(network), torch.no_grad():
                 for _ in range(batch.rounds):
-                    before = torch.sigmoid(self.logits(network, batch.images, clicks, before).float())
-                    for truth, own, map_ in zip(truths, clicks, before[:, 0].cpu().numpy(), strict=True):
+                    answer = torch.sigmoid(self.logits(network, batch.images, clicks, before).float())
+                    # What is predicted without clicks is no answer: the mask before the first click is empty.
+                    before = answer * answer.new_tensor([bool(own) for own in clicks])[:, None, None, None]
+                    for truth, own, map_ in zip(truths, clicks, answer[:, 0].cpu().numpy(), strict=True):
                         new = click_on_error(truth, map_ > 0.5, own, random)
                         own.extend([new] if new else [])
         return self.loss_function(self.logits(network, batch.images, clicks, before).float(), batch.masks)
@@ -168,8 +170,9 @@ class ClickTask:
             clicked, before = np.zeros(truth.shape, bool), None
             row = []
             for count in range(most + 1):
-                before = torch.sigmoid(self.logits(network, image.to(device), [clicks], before).float())
-                mask = before[0, 0].cpu().numpy() > 0.5
+                answer = torch.sigmoid(self.logits(network, image.to(device), [clicks], before).float())
+                before = answer if clicks else None
+                mask = answer[0, 0].cpu().numpy() > 0.5
                 row.append(_iou(truth, mask))
                 new = next_click(truth, mask, clicked) if count < most else None
                 if new is not None:

