@@ -4,10 +4,12 @@ Nothing here knows of sessions, photos or networks: `refine` takes any function 
 """
 
 from interactify.brs.energy import Energy, Margin, MeanPerPolarity, SumOfSquares, energy_named
+from interactify.brs.hold import Held
 from interactify.brs.refinement import Refinement, check_seconds, check_solver, refine, refine_rows, stopping
 
 __all__ = [
     "Energy",
+    "Held",
     "Margin",
     "MeanPerPolarity",
     "Refinement",

@@ -1,7 +1,8 @@
 """Corrective energies: what a click with the wrong label costs, and when all clicks are satisfied.
 
-Each gives the corrective energy E_C from the logits at the clicks. The whole energy is E = E_C + λ·E_I, where E_I is
-the inertial energy of the variables (`network/variables.py`) and λ is the energy's `inertia`.
+Each gives the corrective energy E_C from the logits at the clicks. The whole energy is E = E_C + E_H + λ·E_I, where
+E_I is the inertial energy of the variables (`network/variables.py`), λ is the energy's `inertia`, and E_H holds the
+mask before the click (`hold.py`) where the energy has a `hold`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Energy(Protocol):
     """A corrective energy. `logits` are (n, s): n clicks, each a square of s pixels; `labels` (n,) bool.
 
     `weights` (n,) are the clicks' relative weights in the energy; None for 1 each. All members are required;
-    `energy_named` checks them.
+    `energy_named` checks them. An energy may also have a number `hold`, as `Margin` has.
 
     Attributes:
         name: how results and `describe()` call it.
@@ -96,6 +97,8 @@ class Margin:
     Probabilities saturate and logits do not, so a click far on the wrong side still has a gradient; and a click pushed
     past 0.5 by a margin takes its surroundings along. The aim lies beyond the margin because inertia keeps the minimum
     of the whole energy short of the aim.
+
+    `hold` is how much the mask before a click is held away from it, in `interactify.refinement.held`; 0 for not at all.
     """
 
     margin: float = 3.0
@@ -104,6 +107,7 @@ class Margin:
     square: int = 0
     inertia: float = 1e-3
     lower_bound: float | None = 0.0
+    hold: float = 10.0
 
     def corrective(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         return _weighted(F.relu(self.aim - _signed(logits, labels)).square(), weights).sum()

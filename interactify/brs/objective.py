@@ -6,6 +6,7 @@ the energy of each is computed from its own logits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
 from interactify.brs.energy import Energy
+from interactify.brs.hold import Held
 from interactify.errors import InteractionError, ModelError, NonFiniteError, ran_out
 from interactify.optim import RowEvaluations
 from interactify.pictures.resize_pad import Corners
@@ -37,6 +39,7 @@ class PointTargets:
         required: (n,) bool, the points that have to reach the energy's goal before it may stop. If no point is
             required, it stops when all have their label. None for all.
         maps: (n,) int64, the map of the logits in which each point is read; None for the first.
+        held: what the rest of the first map should stay like; None for nothing.
     """
 
     points: Tensor
@@ -44,6 +47,13 @@ class PointTargets:
     weights: Tensor | None = None
     required: Tensor | None = None
     maps: Tensor | None = None
+    held: Held | None = None
+
+    def satisfied(self, logits: Tensor) -> Tensor:
+        """0-d bool, whether the required points have their label (all, where none is), from the logits (n, s)."""
+        right = ((logits > 0) == self.labels[:, None]).all(1)
+        required = right if self.required is None or not bool(self.required.any()) else right[self.required]
+        return required.all()
 
     def reached(self, energy: Energy, logits: Tensor) -> Tensor:
         """0-d bool, from the logits (n, s) at the points."""
@@ -56,7 +66,7 @@ class PointTargets:
 
 @dataclass(eq=False)
 class RowsEnergy:
-    """E = E_C + λ·E_I of each row, with its gradient, as a solver's objective.
+    """E = E_C + E_H + λ·E_I of each row, with its gradient, as a solver's objective.
 
     Attributes:
         forward: runs some of the rows.
@@ -72,6 +82,8 @@ class RowsEnergy:
     energy: Energy
     inertia: Callable[[Tensor], Tensor]
     at_once: int
+    held_at_start: dict[int, float] = field(default_factory=dict)
+    """E_H of each row's first evaluation, where it holds anything."""
     _evaluated: set[int] = field(default_factory=set)  # rows that had an evaluation with finite numbers
     _corners: dict[tuple[int, torch.Size], Corners] = field(
         default_factory=dict
@@ -103,8 +115,7 @@ class RowsEnergy:
             logits = self._maps(values, rows)
             at_points = [self._at_points(one, row) for one, row in zip(_split(logits), rows, strict=True)]
             corrective = [
-                self.energy.corrective(read, self.targets[row].labels, *self._weights(row))
-                for read, row in zip(at_points, rows, strict=True)
+                self._corrective(read, one, row) for read, one, row in zip(at_points, _split(logits), rows, strict=True)
             ]
             inertial = [self.energy.inertia * self.inertia(one) for one in _split(replica)]
         totals = [(first.detach() + second.detach()) for first, second in zip(corrective, inertial, strict=True)]
@@ -141,6 +152,32 @@ class RowsEnergy:
             for i in range(len(rows))
         ]
         return RowEvaluations(torch.stack(totals).to(x.dtype), gradient, reached, payloads)
+
+    def without_gradient(self, values: Tensor, row: int) -> tuple[float, bool, Tensor]:
+        """E, whether the points have their labels, and the logits (1, T, h, w), of a row at values like `like`."""
+        target = self.targets[row]
+        with torch.no_grad():
+            logits = self.forward(values[None], (row,))
+            at_points = self._at_points(logits[0], row)
+            total = self._corrective(at_points, logits[0], row) + self.energy.inertia * self.inertia(values)
+        finite = bool(_finite(logits, total))
+        return float(total) if finite else math.inf, finite and bool(target.satisfied(at_points)), logits
+
+    def _corrective(self, at_points: Tensor, logits: Tensor, row: int) -> Tensor:
+        """E_C + E_H of a row, from its logits at the points and its maps (T, h, w)."""
+        corrective = self.energy.corrective(at_points, self.targets[row].labels, *self._weights(row))
+        held = self.targets[row].held
+        if held is None:
+            return corrective
+        if held.probability.shape != logits.shape[-2:]:
+            raise InteractionError(
+                f"Expected a probability to hold of the logits' size {tuple(logits.shape[-2:])}, got one of "
+                f"{tuple(held.probability.shape)}."
+            )
+        energy = held.energy(logits)
+        if row not in self.held_at_start:
+            self.held_at_start[row] = float(energy.detach())
+        return corrective + energy.to(corrective.dtype)
 
     def _weights(self, row: int) -> tuple[Tensor, ...]:
         """The weights as an argument; none if all are 1, so that an energy need not take them."""

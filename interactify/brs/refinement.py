@@ -8,16 +8,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
 
 from interactify.brs.energy import Energy, energy_named
+from interactify.brs.hold import Held
 from interactify.brs.objective import PointTargets, RowsEnergy, RowsForward
 from interactify.errors import InteractionError, OptionError, within_memory
 from interactify.optim import ROW_SOLVERS, Status
+
+SHORTER: Final = 3  # evaluations, without a gradient, on shorter ways
 
 Forward = Callable[[Tensor], Tensor]
 Inertia = Callable[[Tensor], Tensor]
@@ -58,8 +61,9 @@ def refine(
     weights: Tensor | None = None,
     required: Tensor | None = None,
     maps: Tensor | None = None,
+    held: Held | None = None,
 ) -> Refinement:
-    """Minimise E = E_C + λ·E_I over the variables of `forward`, from `start`.
+    """Minimise E = E_C + E_H + λ·E_I over the variables of `forward`, from `start`.
 
     Args:
         forward: from values, shaped like `start`, to logits (1, 1, h, w) or (h, w), differentiable; the sigmoid of a
@@ -79,6 +83,7 @@ def refine(
             refinement may stop without them. If none is required, it stops when all have their label. All by default.
         maps: (n,) integers, for a `forward` that returns logits (1, T, h, w) of several classes: the map in which each
             point gets its label. The first by default.
+        held: what the rest of the first map should stay like: E_H; nothing by default.
 
     Returns:
         The `Refinement`: the evaluation that reached the energy's goal, else the one with the lowest energy.
@@ -110,7 +115,7 @@ def refine(
         (found,) = _refined(
             row,
             start[None],
-            [_point_targets(points, labels, start, weights, required, maps)],
+            [_point_targets(points, labels, start, weights, required, maps, held)],
             energy,
             inertia or _sum_of_squares,
             solver,
@@ -135,6 +140,7 @@ def refine_rows(
     at_once: int = 1,
     weights: Sequence[Tensor | None] | None = None,
     required: Sequence[Tensor | None] | None = None,
+    held: Sequence[Held | None] | None = None,
 ) -> list[Refinement]:
     """`refine` for B refinements that share the passes of `forward`: objects in a photo, or photos of one size.
 
@@ -148,7 +154,7 @@ def refine_rows(
         energy, inertia, solver, max_evaluations, stop: as for `refine`, the same for every row. "scipy" runs one row
             after the other.
         at_once: how many rows `forward` gets at most; memory grows with it.
-        weights, required: B of each, or None, as for `refine`.
+        weights, required, held: B of each, or None, as for `refine`.
 
     Returns:
         B `Refinement`s, in the order of the rows.
@@ -179,8 +185,8 @@ def refine_rows(
     none = [None] * len(starts)
     with torch.inference_mode(False):
         targets = [
-            _point_targets(*each[:2], starts, *each[2:])
-            for each in zip(points, labels, weights or none, required or none, strict=True)
+            _point_targets(*each[:2], starts, *each[2:4], None, each[4])
+            for each in zip(points, labels, weights or none, required or none, held or none, strict=True)
         ]
         return _refined(
             forward, starts, targets, energy, inertia or _sum_of_squares, solver, max_evaluations, stop, at_once
@@ -245,7 +251,7 @@ def _refined(
         solutions = ROW_SOLVERS[solver](
             objective, flat, max_evaluations=max_evaluations, lower_bound=energy.lower_bound, stop=stop
         )
-    return [
+    found = [
         Refinement(
             solution.x.to(starts.dtype).view(starts.shape[1:]),
             cast(Tensor, solution.payload),
@@ -256,6 +262,35 @@ def _refined(
         )
         for solution in solutions
     ]
+    return [_shortened(objective, row, starts[row], each, max_evaluations, stop) for row, each in enumerate(found)]
+
+
+def _shortened(
+    objective: RowsEnergy,
+    row: int,
+    start: Tensor,
+    found: Refinement,
+    max_evaluations: int,
+    stop: Callable[[], str | None] | None,
+) -> Refinement:
+    """A refinement, or one on a shorter way from the start, where the whole way changes much of what is held."""
+    held = objective.targets[row].held
+    if held is None or math.isinf(held.tolerance) or not found.reached or found.evaluations < 2:
+        return found
+    before = objective.held_at_start[row]
+    if float(held.energy(found.logits[0])) - before <= held.tolerance:
+        return found
+    best, share, length = found, 0.5, 0.25
+    for count in range(found.evaluations + 1, min(found.evaluations + SHORTER, max_evaluations) + 1):
+        if stop is not None and stop() is not None:
+            break
+        values = torch.lerp(start, found.values, share)
+        energy, satisfied, logits = objective.without_gradient(values, row)
+        if satisfied and energy < best.energy:
+            best = Refinement(values, logits, energy, False, count, Status.CONVERGED)
+        best = replace(best, evaluations=count)
+        share, length = (share - length if satisfied else share + length), length / 2
+    return best
 
 
 def _as_row(logits: object) -> Tensor:
@@ -296,6 +331,7 @@ def _point_targets(
     weights: Tensor | None = None,
     required: Tensor | None = None,
     maps: Tensor | None = None,
+    held: Held | None = None,
 ) -> PointTargets:
     try:
         points, labels = _as_tensor(points), _as_tensor(labels)
@@ -334,4 +370,4 @@ def _point_targets(
     kinds = (torch.float32 if start.device.type == "mps" else torch.float64, torch.bool, torch.int64)
     device = start.device
     copies = [None if each is None else each.to(device, kind).clone() for each, kind in zip(others, kinds, strict=True)]
-    return PointTargets(points.clone(), labels.to(device, torch.bool).clone(), *copies)
+    return PointTargets(points.clone(), labels.to(device, torch.bool).clone(), *copies, held)

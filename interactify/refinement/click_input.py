@@ -52,9 +52,7 @@ def _previous_mask(crop: Crop, constraints: Constraints, last: Step) -> Tensor |
     A mask that the object begins with is the one before its first answer.
     """
     if last.status != Status.PLAIN:  # nobody has seen the network's own prediction as an answer
-        result = last.result
-        same_grid = crop is last.crop and result.displayed is result.layer
-        return (torch.sigmoid(result.logits) if same_grid else crop.read(result.displayed, torch.sigmoid))[0, 0]
+        return last.displayed_in(crop)
     if isinstance(constraints.mask, Mask):
         part = constraints.mask.mask[crop.window.slices]
         return crop.view.to_network(torch.from_numpy(part.astype(np.float32))[None])[0, 0]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -79,6 +80,12 @@ class Step:
     def later_result(self) -> Result | Callable[[], Result]:
         """Its result for one that follows: a function where it would have to be computed first."""
         return self.result
+
+    def displayed_in(self, crop: Crop) -> Tensor:
+        """(h', w') the displayed probability of the object in a crop."""
+        result = self.result
+        same_grid = crop is self.crop and result.displayed is result.layer
+        return (torch.sigmoid(result.logits) if same_grid else crop.read(result.displayed, torch.sigmoid))[0, 0]
 
     def layer_around(self, window: Window) -> Layer | None:
         """The network's layer outside of a window, as it was when the window was opened."""

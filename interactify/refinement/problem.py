@@ -115,6 +115,7 @@ class Problem:
         maps: (n,) int64, the index in `targets` that each point's label is about; -1 for none of them.
         targets: classes; the first is the object's own.
         spreads: for each target, how its map spreads over the picture.
+        held: what the rest of the object's map should stay like; None for nothing.
         started: when the user began to wait (`time.perf_counter`).
     """
 
@@ -128,6 +129,7 @@ class Problem:
     targets: tuple[int | None, ...]
     spreads: tuple[Spread, ...]
     started: float
+    held: brs.Held | None = None
 
     @property
     def target(self) -> int | None:
@@ -268,6 +270,7 @@ def _refined(
         weights=problem.weights,
         required=required,
         maps=torch.from_numpy(problem.maps) if len(problem.targets) > 1 else None,
+        held=problem.held,
     )
 
 

@@ -30,6 +30,7 @@ from interactify.pictures.resize_pad import sample
 from interactify.pictures.window import Pixels, Window, whole
 from interactify.propagation.propagation import Spread, own_share
 from interactify.refinement.click_input import click_input
+from interactify.refinement.held import held_before
 from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.merge import initial_map, merged_labels, merged_mask
@@ -266,7 +267,8 @@ class Refiner:
         maps = map_indices(constraints, inside, targets)
         spreads = (Spread(),) * len(targets)
         suffix = self._suffix(crop, constraints, last)
-        problem = Problem(constraints, crop, suffix, inside, start, points, maps, targets, spreads, started)
+        held = held_before(getattr(self.net.energy, "hold", 0.0), crop, constraints, inside, points, last)
+        problem = Problem(constraints, crop, suffix, inside, start, points, maps, targets, spreads, started, held)
         if not crop.propagation.active or not len(inside):
             return problem
         # What only a label map tells of a class does not spread: the map has the rest already.

@@ -118,6 +118,7 @@ def _in_passes(session: Session, problems: Sequence[Problem], at_once: int) -> l
         max_evaluations=net.max_evaluations,
         stop=brs.stopping(net.max_seconds),
         at_once=at_once,
+        held=[problem.held for problem in problems],
     )
 
 

@@ -64,7 +64,7 @@ DECODER = (96, 48, 32, 16, 8)  # with (128, 64, 48, 32, 16) a step takes 2.2 tim
 RECIPE = Recipe(steps=2200, learning_rate=2e-3, weight_decay=0.02, warmup=150)
 POLISH = Recipe(minutes=60.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
 CLICKS = Recipe(minutes=55.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
-POLISHED_CLICKS = Recipe(minutes=55.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
+POLISHED_CLICKS = Recipe(minutes=30.0, learning_rate=1e-3, weight_decay=0.02, warmup=100)
 STAGES = (Stage(0.55, 192, pasted=0.3), Stage(0.85, 224, pasted=0.2), Stage(1.0, 224, GENTLE, 0.6))
 POLISHING = (Stage(1.0, 256, GENTLE, 0.6),)
 MAPS = ClickMaps("disk", radius=5, previous_mask=True)
