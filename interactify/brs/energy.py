@@ -173,4 +173,15 @@ def energy_named(energy: str | Energy) -> Energy:
             raise OptionError(
                 f"Expected {member} of an energy to be {kind}, got {value!r}. Try {', '.join(ENERGIES)} to compare."
             )
+    hold = hold_of(energy)
+    if not _is_number(hold) or hold < 0:
+        raise OptionError(
+            f"Expected hold of an energy to be a number of 0 or more, got {hold!r}. Try 0 to hold nothing."
+        )
     return energy
+
+
+def hold_of(energy: Energy) -> float:
+    """How much an energy holds of the mask before a click: its `hold`, 0 for one that has none."""
+    hold: float = getattr(energy, "hold", 0.0)
+    return hold

@@ -267,7 +267,7 @@ class Refiner:
         maps = map_indices(constraints, inside, targets)
         spreads = (Spread(),) * len(targets)
         suffix = self._suffix(crop, constraints, last)
-        held = held_before(getattr(self.net.energy, "hold", 0.0), crop, constraints, inside, points, last)
+        held = held_before(brs.hold_of(self.net.energy), crop, constraints, inside, points, last)
         problem = Problem(constraints, crop, suffix, inside, start, points, maps, targets, spreads, started, held)
         if not crop.propagation.active or not len(inside):
             return problem
