@@ -29,9 +29,9 @@ from benchmarks.invariants import built, checked
 from benchmarks.speed_cases import play, script
 from benchmarks.speed_contestants import Ours, Outcome
 from benchmarks.speed_cuts import BUILDERS, photo_of, spread_logits
-from benchmarks.speed_measure import Clock, allocation, paired, spread
 from benchmarks.support import Job, build
 from benchmarks.timed_parts import Found
+from interactify.evaluation.timing import Clock, allocation, paired, spread
 from interactify.runtime.cuda_graphs import CudaGraph
 from interactify.runtime.executor import off_by, tolerance_of
 from interactify.runtime.suffix import Suffix

@@ -17,9 +17,10 @@ from benchmarks.gpu_checks import network, variables_at
 from benchmarks.speed_cases import Clicks, Effort, measure_clicks, script
 from benchmarks.speed_contestants import OURS, Ours
 from benchmarks.speed_cuts import photo_of
-from benchmarks.speed_measure import Clock, allocation, peak_operations, spread
+from benchmarks.speed_measure import peak_operations
 from benchmarks.speed_more import ONE_BY_ONE, Objects, measure_objects
 from benchmarks.timed_parts import Found
+from interactify.evaluation.timing import Clock, allocation, spread
 
 _peak = cache(peak_operations)  # once for a process
 
@@ -48,7 +49,7 @@ def objects(case: Objects, device: str, effort: Effort) -> Found:
 
 
 def memory(name: str, point: str, size: int, device: str, count: int = 8) -> Found:
-    """Bytes of the weights, and beyond them of an open photo, its first click, and clicks until graphs are captured.
+    """Bytes of the weights, and beyond them of an open photo, its first click, and more clicks.
 
     Each is (the most while it ran, what stayed). "all" is the most of everything together.
     """
@@ -77,7 +78,7 @@ def memory(name: str, point: str, size: int, device: str, count: int = 8) -> Fou
         "steps": {step: {"peak": peak, "kept": kept} for step, (peak, kept) in rows.items()},
         "all": most,
         "reserved": torch.cuda.max_memory_reserved(device) if cuda else None,
-        "run": ours.net.runtime.executor.text("cuda") if cuda else "step by step",
+        "run": (cuda and ours.net.runtime.executor.text("cuda")) or "step by step",
         "in_short": f"weights {weights / 1e6:.0f} MB; {len(chosen)} clicks; "
         + ", ".join(f"{step} {round(peak / 1e6)} ({round(kept / 1e6)} stay)" for step, (peak, kept) in rows.items())
         + f"; all {most / 1e6:.0f} MB",

@@ -14,8 +14,9 @@ from torch import Tensor
 import interactify
 from benchmarks.speed_contestants import OURS, Contestant, Ours, Outcome, contestants, part_of
 from benchmarks.speed_cuts import Cut, built, normalised, photo_of
-from benchmarks.speed_measure import Clock, allocation, operations, paired, spread
+from benchmarks.speed_measure import operations
 from interactify.evaluation import next_click
+from interactify.evaluation.timing import Clock, allocation, paired, spread
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import interactify
 from benchmarks.speed_cases import Effort, Played, play, script
 from benchmarks.speed_contestants import OURS, Contestant, Ours, contestants
 from benchmarks.speed_cuts import built, photo_of
-from benchmarks.speed_measure import Clock, paired, spread
+from interactify.evaluation.timing import Clock, paired, spread
 
 ONE_BY_ONE = "one by one"
 

@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import gpu, gpu_checks, speed_measure, support
+from benchmarks import gpu, gpu_checks, support
 from benchmarks.speed_cases import Played
 from benchmarks.speed_contestants import Outcome
 from benchmarks.timed_parts import DONE, Part
+from interactify.evaluation.timing import Clock
 from tests.fixtures import networks
 from tests.fixtures.emulated_graph import Graph, emulated
 
@@ -166,7 +167,7 @@ def test_masks_that_change_with_the_precision_do_not_hold(monkeypatch: pytest.Mo
     monkeypatch.setattr(gpu_checks, "play", play)
     monkeypatch.setattr(gpu_checks, "script", lambda *_: [])
     monkeypatch.setattr(gpu_checks, "network", lambda *_: nn.Identity())
-    monkeypatch.setattr(speed_measure.Clock, "_wait", lambda self: None)
+    monkeypatch.setattr(Clock, "_wait", lambda self: None)
     found = gpu_checks.precision("any", "input", 64, "cuda", photos=("cat", "coffee"))
     assert [way for way, row in found["ways"].items() if not row["holds"]] == ["TF32 everywhere", "bfloat16"]
     assert not found["holds"] and "bfloat16: IoU 1.000 (≥ 1.000), 0 of 2 satisfied" in found["in_short"]
