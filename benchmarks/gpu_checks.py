@@ -193,13 +193,11 @@ def _off(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> dict[
 
 def _sessions_with_and_without(model: nn.Module, point: str, size: int, device: str, clicks: int) -> dict[str, Any]:
     clock, photo = Clock(device), photo_of((size, size))
-    ways = {replays: Ours(model, variables_at(point), size) for replays in (False, True)}
-    for replays, way in ways.items():
-        way.net.runtime.executor.replays = replays
+    ways = {graphs: Ours(model, variables_at(point), size, cuda_graphs=graphs) for graphs in (False, True)}
     chosen = script(ways[False], photo, clicks)
     for way in ways.values():
         play(way, photo, chosen, clock)  # the graphs are captured here
-    again, without, replayed = (play(ways[replays], photo, chosen, clock) for replays in (False, False, True))
+    again, without, replayed = (play(ways[graphs], photo, chosen, clock) for graphs in (False, False, True))
     found = _compared(replayed.outcomes, without.outcomes)
     # Backward passes on a GPU add in an order that changes from run to run: so do masks, a little, without graphs too.
     steps = _compared(again.outcomes, without.outcomes)

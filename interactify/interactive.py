@@ -263,6 +263,7 @@ def wrap(
     propagation: str | Propagation | None = None,
     precision: str = "float32",
     compile: bool = False,
+    cuda_graphs: bool = False,
 ) -> Interactive:
     """Make a segmentation network follow clicks, without training it.
 
@@ -322,6 +323,9 @@ def wrap(
             range, in which small gradients may vanish.
         compile: run the part that depends on the variables with torch.compile. The first click on a photo of a new
             shape waits for the compiler, up to minutes; this pays for many photos of one shape.
+        cuda_graphs: on a GPU, replay that part as CUDA graphs from the seventh evaluation of a shape on: the same
+            passes, launched at once. Each of up to four shapes holds the memory of a forward and a backward pass. Where
+            that can't be done, `describe()` gives the reason. No effect on other devices; not together with `compile`.
 
     Returns:
         An `Interactive`: `.session(photo)` to click, `.describe()` for what was found, `.unwrap()` for the model.
@@ -372,6 +376,7 @@ def wrap(
         "propagation": propagation,
         "precision": precision,
         "compile": compile,
+        "cuda_graphs": cuda_graphs,
     }
     chosen_energy = energy_named(energy)
     chosen_propagation = None if propagation is None else propagation_named(propagation)
@@ -379,9 +384,11 @@ def wrap(
     if variables is not None:
         check_variables(variables)
     check_seconds(max_seconds)
-    for name, switch in (("zoom", zoom), ("mirror", mirror), ("compile", compile)):
+    for name, switch in (("zoom", zoom), ("mirror", mirror), ("compile", compile), ("cuda_graphs", cuda_graphs)):
         if not isinstance(switch, bool):
             raise OptionError(f"Expected {name} to be True or False, got {switch!r}.")
+    if compile and cuda_graphs:
+        raise OptionError("Expected compile=True or cuda_graphs=True, got both. Try one of them.")
     check_evaluations(max_evaluations, least=0)
     if fit is not None:
         check_fit(fit)
@@ -419,7 +426,7 @@ def wrap(
     return Interactive(
         model=model,
         network=network,
-        runtime=Runtime(network, compile),
+        runtime=Runtime(network, compile, cuda_graphs),
         variables=variables_named(usual_variables(network) if variables is None else variables, network),
         energy=chosen_energy,
         solver=solver,

@@ -46,8 +46,8 @@ def built(name: str, dtype: torch.dtype = torch.float64) -> nn.Module:
 
 
 def pair(name: str, dtype: torch.dtype = torch.float64, **options: Any) -> list[interactify.Interactive]:
-    """The same network on the CPU and on the GPU."""
-    net = interactify.wrap(built(name, dtype), **options)
+    """The same network on the CPU, and on the GPU with its graphs."""
+    net = interactify.wrap(built(name, dtype), **{"cuda_graphs": True, **options})
     return [net, net.to("cuda")]
 
 
@@ -92,7 +92,8 @@ def test_every_energy_and_solver(energy: str, solver: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"zoom": False}, {"mirror": True}, {"propagation": "none"}, {"propagation": "edges"}]
+    "options",
+    [{"zoom": False}, {"mirror": True}, {"propagation": "none"}, {"propagation": "edges"}, {"cuda_graphs": False}],
 )
 def test_every_option(options: dict[str, Any]) -> None:
     photo = networks.random_photo(HIGH, WIDE)
@@ -146,7 +147,7 @@ def test_reduced_precision_satisfies_its_clicks(precision: str) -> None:
 
 
 def test_a_batch_gives_what_sessions_give() -> None:
-    net = interactify.wrap(built("unet").cuda(), max_evaluations=6)
+    net = interactify.wrap(built("unet").cuda(), max_evaluations=6, cuda_graphs=True)
     photo = networks.random_photo(HIGH, WIDE)
     plain = net.session(photo).result.mask
     objects = [[interactify.Click(x, y, not bool(plain[y, x]))] for x, y in CLICKS]
@@ -157,7 +158,7 @@ def test_a_batch_gives_what_sessions_give() -> None:
 
 
 def test_threads_do_not_disturb_each_other() -> None:
-    net = interactify.wrap(built("unet").cuda(), max_evaluations=6)
+    net = interactify.wrap(built("unet").cuda(), max_evaluations=6, cuda_graphs=True)
     photos = [networks.random_photo(HIGH, WIDE, seed=seed) for seed in range(4)]
     expected = [played(net.session(photo)) for photo in photos]
     found: dict[int, list[interactify.Result]] = {}
@@ -188,7 +189,7 @@ def test_a_session_continues_from_its_file_on_either_device(tmp_path: Path) -> N
 
 
 def test_undo_frees_memory() -> None:
-    net = interactify.wrap(built("unet", torch.float32).cuda())
+    net = interactify.wrap(built("unet", torch.float32).cuda(), cuda_graphs=True)
     photo = networks.random_photo(128, 128)
     session = net.session(photo)
     for _ in range(12):
@@ -221,7 +222,7 @@ def test_running_out_of_memory_leaves_the_session_unchanged() -> None:
 
 def test_the_same_twice() -> None:
     photo = networks.random_photo(HIGH, WIDE)
-    net = interactify.wrap(built("unet", torch.float64).cuda(), max_evaluations=6)
+    net = interactify.wrap(built("unet", torch.float64).cuda(), max_evaluations=6, cuda_graphs=True)
     first, second = (played(net.session(photo)) for _ in range(2))
     assert_alike(first, second, tolerance=1e-9)
 

@@ -1,4 +1,4 @@
-"""Runs tapes: step by step, compiled (`wrap(compile=True)`), or replayed as CUDA graphs (the default on a GPU).
+"""Runs tapes: step by step, compiled (`wrap(compile=True)`), or replayed as CUDA graphs (`wrap(cuda_graphs=True)`).
 
 A runner is prepared once for a shape and serves every photo whose tape has the same steps. It is compared with the tape
 before its first use. If preparing fails, tapes run step by step, and `text` gives the reason.
@@ -66,13 +66,13 @@ class Executor:
         compiles: whether the user asked for torch.compile.
         autocast: the dtype in which convolutions compute; None for the network's own.
         shared: gives the pointers to tensors that belong to the network, not to a photo.
-        replays: whether tapes on a GPU are replayed as CUDA graphs; False to measure them step by step.
+        cuda_graphs: whether the user asked for CUDA graphs; tapes on a CPU have none.
     """
 
     compiles: bool
     autocast: torch.dtype | None
     shared: Callable[[], set[int]]
-    replays: bool = True
+    cuda_graphs: bool = False
     _shapes: dict[Hashable, _Shape] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -81,7 +81,7 @@ class Executor:
 
         Raises Diverged if the network takes another branch for these values.
         """
-        if not (self.compiles or (self.replays and tape.device == "cuda")):
+        if not (self.compiles or (self.cuda_graphs and tape.device == "cuda")):
             return tape(values)
         with self._lock:
             known = self._shapes.setdefault(shape, _Shape())
@@ -94,7 +94,7 @@ class Executor:
 
     def text(self, device: str) -> str:
         """How tapes run, for `describe()`; "" if step by step and nothing else was tried."""
-        kind = "compiled" if self.compiles else "CUDA graphs" if self.replays and device == "cuda" else ""
+        kind = "compiled" if self.compiles else "CUDA graphs" if self.cuda_graphs and device == "cuda" else ""
         with self._lock:
             reasons = {known.reason for known in self._shapes.values() if known.reason}
         if reasons:

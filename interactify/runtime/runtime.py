@@ -38,10 +38,10 @@ class Suffixes:
 class Runtime:
     """A network and what is known about running its suffixes. Sessions share it; it holds no state of a session."""
 
-    def __init__(self, network: Network, compiles: bool = False) -> None:
+    def __init__(self, network: Network, compiles: bool = False, cuda_graphs: bool = False) -> None:
         self.network = network
         self.suffixes = Suffixes()
-        self.executor = Executor(compiles, network.autocast, self.pointers)
+        self.executor = Executor(compiles, network.autocast, self.pointers, cuda_graphs)
 
     def pointers(self) -> set[int]:
         """The memory addresses of the weights and of what was derived from them."""

@@ -89,9 +89,15 @@ def test_autocast_is_compiled_too() -> None:
 
 
 @pytest.mark.parametrize("value", ["no", 1, None])
-def test_compile_is_yes_or_no(value: object) -> None:
-    with pytest.raises(interactify.OptionError, match="compile"):
-        interactify.wrap(networks.slim_saliency(), compile=value)  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["compile", "cuda_graphs"])
+def test_switches_are_yes_or_no(name: str, value: object) -> None:
+    with pytest.raises(interactify.OptionError, match=f"{name} to be True or False"):
+        interactify.wrap(networks.slim_saliency(), **{name: value})  # type: ignore[arg-type]
+
+
+def test_compiled_or_replayed_but_not_both() -> None:
+    with pytest.raises(interactify.OptionError, match="compile=True or cuda_graphs=True, got both"):
+        interactify.wrap(networks.slim_saliency(), compile=True, cuda_graphs=True)
 
 
 def test_a_compiler_that_fails_is_reported_and_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,11 +172,24 @@ def on_a_gpu(suffix: Suffix) -> Tape:
     return replaced(tape_of(suffix), "cuda")
 
 
+def test_graphs_are_for_those_who_ask(emulated: list[Graph], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default nothing is captured, also on a GPU; `wrap(cuda_graphs=True)` captures."""
+    monkeypatch.setattr(running, "_CAPTURE_AFTER", 0)
+    model = networks.slim_saliency()
+    for asked in ({}, {"cuda_graphs": True}):
+        net = interactify.wrap(model, resolution=64, **asked)  # type: ignore[arg-type]
+        suffix = suffix_of(net, networks.random_photo(64, 64))
+        net.runtime.executor("shape", on_a_gpu(suffix), somewhere(suffix))
+        assert bool(emulated) == bool(asked) == ("CUDA graphs, from" in net.runtime.executor.text("cuda"))
+    assert net.runtime.executor.text("cpu") == "", "a processor has none"
+    assert interactify.wrap(model, **net.options).runtime.executor.cuda_graphs, "kept by copies and other devices"
+
+
 def test_passes_are_captured_once_a_shape_has_been_run_often(emulated: list[Graph]) -> None:
     net = interactify.wrap(networks.slim_saliency(), resolution=64)
     suffix = suffix_of(net, networks.random_photo(64, 64))
     tape, values = on_a_gpu(suffix), somewhere(suffix)
-    run = running.Executor(False, None, net.runtime.pointers)
+    run = running.Executor(False, None, net.runtime.pointers, cuda_graphs=True)
     for _ in range(running._CAPTURE_AFTER):
         run("shape", tape, values)
     assert not emulated and "from evaluation" in run.text("cuda")
@@ -185,7 +204,7 @@ def test_graphs_are_captured_again_after_the_weights_change(emulated: list[Graph
     """The folded weights are then new tensors at other addresses."""
     model = networks.slim_saliency()
     net = interactify.wrap(model, resolution=64)
-    run = running.Executor(False, None, net.runtime.pointers)
+    run = running.Executor(False, None, net.runtime.pointers, cuda_graphs=True)
     for factor in (1.0, 1.3):
         with torch.no_grad():
             model.encoder.model.conv1.weight.mul_(factor)
@@ -201,7 +220,7 @@ def test_a_graph_that_gives_something_else_is_not_used(emulated: list[Graph], mo
     monkeypatch.setattr(Graph, "replay", lambda self: None)  # as if nothing had been captured
     monkeypatch.setattr(running, "_CAPTURE_AFTER", 0)
     suffix = opened("the embedded network")
-    run = running.Executor(False, None, suffix.runtime.pointers)
+    run = running.Executor(False, None, suffix.runtime.pointers, cuda_graphs=True)
     logits = run("shape", on_a_gpu(suffix), somewhere(suffix))
     assert torch.equal(logits, tape_of(suffix)(somewhere(suffix)))
     assert "it gives other logits or gradients" in run.text("cuda")
@@ -214,7 +233,7 @@ def test_few_graphs_are_held_and_what_keeps_changing_runs_step_by_step(
     net = interactify.wrap(networks.slim_saliency(), resolution=128, variables="scale_bias@C")
     sizes = ((64, 64), (64, 96), (96, 64), (96, 96), (64, 128), (128, 64))
     suffixes = [suffix_of(net, networks.random_photo(*size)) for size in sizes]
-    run = running.Executor(False, None, net.runtime.pointers)
+    run = running.Executor(False, None, net.runtime.pointers, cuda_graphs=True)
     for size, suffix in zip(sizes, suffixes, strict=True):
         run(size, on_a_gpu(suffix), suffix.start)
     assert sum(known.runner is not None for known in run._shapes.values()) == running._MAX_GRAPHS
@@ -236,7 +255,7 @@ def test_what_cannot_be_captured_is_run_step_by_step(monkeypatch: pytest.MonkeyP
             calls.append(values)
             return values
 
-    run = running.Executor(False, None, set)
+    run = running.Executor(False, None, set, cuda_graphs=True)
     tape = Recorded((), {}, 0, 1, Mode(True, None), "cuda")
     for _ in range(3):
         run("shape", tape, torch.zeros(1))
@@ -253,7 +272,8 @@ def test_clicks_on_a_gpu_are_those_on_a_cpu(variables: str) -> None:
     photo = networks.random_photo(64, 64)
     results: list[list[np.ndarray]] = []
     for device in ("cuda", "cpu"):
-        net = interactify.wrap(networks.slim_saliency().double().to(device), variables=variables, max_evaluations=8)
+        model = networks.slim_saliency().double().to(device)
+        net = interactify.wrap(model, variables=variables, max_evaluations=8, cuda_graphs=True)
         session = net.session(photo)
         clicks = [(20, 30, False), (50, 10, True), (10, 50, True), (40, 40, False), (30, 5, True), (5, 30, False)]
         results.append([session.click(x=x, y=y, positive=p).probability for x, y, p in clicks])
@@ -276,7 +296,7 @@ def test_what_waits_for_the_gpu_is_not_captured() -> None:
             out = self.conv(x)
             return out if float(out.detach().max()) > -1e9 else -out
 
-    net = interactify.wrap(Waits().cuda())
+    net = interactify.wrap(Waits().cuda(), cuda_graphs=True)
     session = net.session(networks.random_photo(64, 64))
     for x in range(12):  # each at least one evaluation that resumes no earlier pass
         session.click(x=5 * x, y=5 * x, positive=x % 2 == 0)
