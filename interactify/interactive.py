@@ -320,7 +320,7 @@ def wrap(
             By default "none" for click networks, "colour" for others of one or two classes, "edges" for more.
         precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
             in float32 on hardware that is faster with it. Variables and energy stay in float32. "float16" has a narrow
-            range, in which small gradients may vanish.
+            range, in which small gradients may vanish, and is for GPUs: most processors are many times slower with it.
         compile: run the part that depends on the variables with torch.compile. The first click on a photo of a new
             shape waits for the compiler, up to minutes; this pays for many photos of one shape.
         cuda_graphs: on a GPU, replay that part as CUDA graphs from the seventh evaluation of a shape on: the same
@@ -331,7 +331,8 @@ def wrap(
         An `Interactive`: `.session(photo)` to click, `.describe()` for what was found, `.unwrap()` for the model.
 
     Warns:
-        InteractifyWarning: mean and std had to be assumed, or which output is the map, or what it contains.
+        InteractifyWarning: mean and std had to be assumed, or which output is the map, or what it contains; or
+            precision="float16" on a processor.
 
     Raises:
         ModelError: the model can't be copied, run or differentiated, returns no map, finds objects, or lacks a named
@@ -423,6 +424,11 @@ def wrap(
     for doubt in (*spec.output.doubts, *(known.doubts if click_maps is None else ())):
         warn_user(doubt)
     network = Network(found.replica, spec, stem or known.stem, precision)
+    if network.autocast == torch.float16 and spec.device.type == "cpu":
+        warn_user(
+            "float16 on a processor: most compute it many times slower than float32. Try precision='bfloat16', which "
+            "is faster on processors with AVX-512 BF16, the default precision, or a GPU."
+        )
     return Interactive(
         model=model,
         network=network,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,8 @@ from torch import nn
 import interactify
 from interactify.runtime.lowering import FrozenWeights
 from tests.fixtures import networks
+
+pytestmark = pytest.mark.filterwarnings("ignore:float16 on a processor:UserWarning")
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -59,6 +64,20 @@ def test_the_model_and_the_callers_autocast_are_left_alone() -> None:
     session.click(x=5, y=5)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_float16_on_a_processor_warns() -> None:
+    """Nothing else says that it is slow; where the network is wrapped on a GPU, or computes in bfloat16, it is not."""
+    model = networks.slim_saliency()
+    with pytest.warns(
+        interactify.InteractifyWarning, match=r"float16 on a processor.* Try precision='bfloat16'"
+    ) as told:
+        interactify.wrap(model, precision="float16", resolution=64)
+    assert [Path(each.filename).name for each in told] == ["test_precision.py"], "once, at the line that wraps"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for other in ("float32", "bfloat16"):
+            interactify.wrap(model, precision=other, resolution=64)
 
 
 @pytest.mark.parametrize("given", ["half", "bf16", torch.bfloat16, None, 16])
