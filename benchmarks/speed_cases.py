@@ -16,6 +16,7 @@ from benchmarks.speed_contestants import OURS, Contestant, Ours, Outcome, contes
 from benchmarks.speed_cuts import Cut, built, normalised, photo_of
 from benchmarks.speed_measure import operations
 from interactify.evaluation import next_click
+from interactify.evaluation.click_cost import middle_ellipse
 from interactify.evaluation.timing import Clock, allocation, paired, spread
 
 
@@ -70,9 +71,7 @@ def script(user_of: Contestant, photo: Tensor, clicks: int) -> list[interactify.
 
     The user sees the masks of one contestant, not the library, and all contestants get the same clicks.
     """
-    rows, columns = np.mgrid[: photo.shape[1], : photo.shape[2]]
-    height, width = photo.shape[1:]
-    truth = (((rows / height - 0.5) / 0.3) ** 2 + ((columns / width - 0.5) / 0.35) ** 2 < 1).astype(np.int8)
+    truth = middle_ellipse((photo.shape[1], photo.shape[2]))
     clicked = np.zeros(truth.shape, bool)
     user_of.open(photo)
     mask, chosen = user_of.plain, []

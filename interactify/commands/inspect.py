@@ -1,4 +1,4 @@
-"""`interactify inspect`: prints what was found in a network and which settings were chosen."""
+"""`interactify inspect`: prints what was found in a network, which settings were chosen, and what a click costs."""
 
 from __future__ import annotations
 
@@ -23,18 +23,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help=f"also compare normalisations, resolutions and fits on photos, {MOST_PHOTOS} of the folder's at most",
     )
+    parser.add_argument(
+        "--speed", metavar="PHOTO",
+        help="also measure what a click costs on a photo, within a minute: passes a click, time, memory",
+    )  # fmt: skip
+    parser.add_argument("--device", metavar="NAME", default="cpu", help="where the network runs: cpu, cuda, cuda:1, …")
     add_network_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Print the description; returns the exit status."""
     photos = None if given.photos is None else _some_of(Path(given.photos))
+    if given.speed is not None:
+        from interactify.pictures.image_files import size_of_file  # it loads NumPy
+
+        size_of_file(given.speed, ranged=given.value_range is not None)  # raises for what is no picture
     net = network(given)
     print(net.describe())
     if given.points:
         print(f"\n{net.insertion_points()}")
     if photos is not None:
         _compare(net, photos)
+    if given.speed is not None:
+        from interactify.evaluation.click_cost import click_cost  # it loads torch
+
+        print(f"\na click on {given.speed}\n{click_cost(net, given.speed, progress=True)}")
     return 0
 
 
