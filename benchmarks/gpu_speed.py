@@ -30,12 +30,11 @@ def clicks(case: Clicks, device: str, effort: Effort, sides: tuple[int, ...] = (
     found = measure_clicks(case, effort, _peak(device, sides), device)
     everyone = found["contestants"]
     ours = everyone[OURS]
-    passes = ours["per_click"]["median"] / found["bare"]["forward"]["median"]
     others = ", ".join(
         f"{name} × {row['times_ours']['median']:.2f}" for name, row in everyone.items() if name.startswith("SciPy")
     )
     apart = [name for name, row in everyone.items() if not row["agrees_with_ours"]]
-    said = f"{1000 * ours['per_click']['median']:.1f} ms, {passes:.1f} bare forward passes, {others}"
+    said = f"{1000 * ours['per_click']['median']:.1f} ms, {ours['passes']['median']:.2f} passes a click, {others}"
     return {**found, "apart": apart, "in_short": said + (f"; {', '.join(apart)} disagree" if apart else "")}
 
 

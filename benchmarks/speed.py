@@ -26,7 +26,8 @@ from benchmarks.speed_cases import Clicks, Effort, measure_clicks
 from benchmarks.speed_cuts import BUILDERS
 from benchmarks.speed_measure import machine, peak_operations, stored_run
 from benchmarks.speed_more import First, Objects, measure_first, measure_objects
-from benchmarks.speed_page import summary, write_page
+from benchmarks.speed_page import write_page
+from benchmarks.speed_tables import summary
 
 RESULTS = Path(__file__).parent / "results"
 UNET, DEEPLAB, EMBEDDED = BUILDERS

@@ -135,20 +135,25 @@ def measure_clicks(case: Clicks, effort: Effort, peak: float, device: str = "cpu
     for each in everyone:
         play(each, photo, clicks[:1], clock)
     bare.seconds(clock)
+    image = normalised(photo, device)
+    plain_seconds(model, image, clock)
     runs: dict[str, list[Played]] = {each.name: [] for each in everyone}
     bares: list[tuple[float, float]] = []
+    plains: list[float] = []
     for repetition in effort.repetitions():
         turn = repetition % len(everyone)
         for each in everyone[turn:] + everyone[:turn]:
             runs[each.name].append(play(each, photo, clicks, clock))
         bares.append(bare.seconds(clock))
+        plains.append(plain_seconds(model, image, clock))
     ours = everyone[0]
     found = {
         "case": {**asdict(case), "name": case.name},
         "script": [click.to_json() for click in clicks],
         "repetitions": len(bares),
+        "plain": spread(plains),
         "bare": {"forward": spread([f for f, _ in bares]), "both": spread([b for _, b in bares])},
-        "contestants": {name: _row(played, runs[OURS], bares, first[OURS]) for name, played in runs.items()},
+        "contestants": {name: _row(played, runs[OURS], bares, plains, first[OURS]) for name, played in runs.items()},
     }
     found["operations"] = _operations(ours, photo, clicks, bare, device)
     total = spread([sum(played.seconds) for played in runs[OURS]])["median"]
@@ -157,7 +162,19 @@ def measure_clicks(case: Clicks, effort: Effort, peak: float, device: str = "cpu
     return found
 
 
-def _row(runs: list[Played], ours: list[Played], bares: list[tuple[float, float]], judge: Played) -> dict[str, Any]:
+@torch.no_grad()
+def plain_seconds(model: torch.nn.Module, image: Tensor, clock: Clock, times: int = 5) -> float:
+    """The median of plain forward passes of the whole network: what a click is compared with."""
+    return spread([clock(lambda: model(image))[0] for _ in range(times)])["median"]
+
+
+def _row(
+    runs: list[Played],
+    ours: list[Played],
+    bares: list[tuple[float, float]],
+    plains: list[float],
+    judge: Played,
+) -> dict[str, Any]:
     totals, count = [sum(played.seconds) for played in runs], len(runs[0].seconds)
     marks = [k for k in (1, 5, 20) if k < count] + [count]
     last = runs[-1].outcomes
@@ -166,6 +183,7 @@ def _row(runs: list[Played], ours: list[Played], bares: list[tuple[float, float]
     return {
         "opening": spread([played.opening for played in runs]),
         "per_click": spread([total / count for total in totals]),
+        "passes": paired([total / count for total in totals], plains),
         "after": {str(k): spread([sum(played.seconds[:k]) for played in runs]) for k in marks},
         "times_ours": paired(totals, [sum(played.seconds) for played in ours]),
         "evaluations": [outcome.evaluations for outcome in last],
@@ -195,7 +213,7 @@ def _operations(
     once, both = operations(bare.forward), operations(bare.both)
     dependent = forward * once + backward * (both - once)
     # A counter in Python doesn't see the operations of a replayed CUDA graph.
-    counted = not device.startswith("cuda")
+    counted = not (device.startswith("cuda") and isinstance(ours, Ours) and ours.net.options["cuda_graphs"])
     return {"run": run if counted else None, "dependent": dependent, "ratio": run / dependent if counted else None}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import platform
@@ -58,6 +59,8 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         found["gpu"] = torch.cuda.get_device_name(device)
         found["cuda"] = torch.version.cuda
         found["cudnn"] = torch.backends.cudnn.version()
+        # What a user gets who does not ask for them: the clicks are measured so.
+        found["cuda_graphs"] = inspect.signature(interactify.wrap).parameters["cuda_graphs"].default
         found["tf32"] = {
             "convolution": torch.backends.cudnn.allow_tf32,
             "product": torch.backends.cuda.matmul.allow_tf32,

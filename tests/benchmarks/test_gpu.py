@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import gpu, gpu_checks, support
+from benchmarks import gpu, gpu_checks, gpu_tables, support
 from benchmarks.speed_cases import Played
 from benchmarks.speed_contestants import Outcome
 from benchmarks.timed_parts import DONE, Part
@@ -77,6 +77,18 @@ def test_all_kinds_are_measured(tiny: Path) -> None:
     video = found_in(tiny, "video")
     assert set(video["seconds"]) == {"set_image", "without a point", "with a point"}
     assert video["frames_per_second"] <= 1 / video["seconds"]["set_image"]["median"]
+
+
+def test_what_a_run_wrote_becomes_tables(tiny: Path, emulated: list[Graph]) -> None:
+    """The tables read the very keys that the parts write."""
+    stored = json.loads(tiny.read_text())
+    graphs = gpu_checks.graphs("embedded", "B", 64, "cpu", clicks=1, times=1)
+    stored["parts"]["graphs embedded B 64"] = {"outcome": DONE, "seconds": 1.0, "found": graphs}
+    text = gpu_tables.gpu_summary(stored)
+    for title in ("CUDA graphs against", "Precisions", "One click", "Many objects", "Memory", "Families", "Frames"):
+        assert text.count(f"### {title}") == 1
+    assert "| embedded B 64 | yes | to the last bit | × " in text and "Every check of them holds." in text
+    assert "| embedded C 64 | bfloat16 | " in text and "| passes a click | this library |" in text
 
 
 def test_what_is_in_the_file_is_not_measured_again(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import interactify
-from benchmarks import speed, speed_cases, speed_contestants, speed_measure, speed_more, speed_page
+from benchmarks import speed, speed_cases, speed_contestants, speed_measure, speed_more, speed_page, speed_tables
 from benchmarks.speed_cases import Clicks, measure_memory
 from benchmarks.speed_contestants import OURS, Ours, Problem, Settled
 from benchmarks.speed_cuts import (
@@ -138,7 +138,8 @@ def test_overhead_counts_passes() -> None:
     """Two evaluations, one backward pass, at 1 s forward and 3 s for both; 8 s were taken."""
     outcomes = [speed_contestants.Outcome(2, True, torch.zeros(1).numpy(), (True,))]
     played = speed_cases.Played(0.0, [8.0], outcomes)
-    row = speed_cases._row([played], [played], [(1.0, 3.0)], played)
+    row = speed_cases._row([played], [played], [(1.0, 3.0)], [0.5], played)
+    assert row["passes"]["median"] == 16, "8 s for a click, half a second for a plain pass of the whole network"
     assert row["overhead"]["median"] == pytest.approx(8 / 6)
     assert row["overhead_of_passes_made"]["median"] == pytest.approx(8 / 4)
 
@@ -200,6 +201,11 @@ def test_a_run_is_saved_and_the_page_is_written_from_it(results: dict[str, Any],
     assert row["contestants"][OURS]["times_ours"] == {"median": 1.0, "q1": 1.0, "q3": 1.0}
     assert row["memory"]["bare"] > 0 and row["operations"]["dependent"] > 0 and math.isfinite(row["share_of_peak"])
 
+    assert row["plain"]["median"] > 0
+    for each in row["contestants"].values():
+        assert each["passes"]["q1"] <= each["per_click"]["q3"] / row["plain"]["q1"]
+
+    row["contestants"][OURS]["passes"] = {"median": 2.5, "q1": 2.4, "q3": 2.75}
     row["contestants"]["SciPy, head"]["times_ours"] = {"median": 0.71, "q1": 0.7, "q3": 0.72}
     row["contestants"][OURS]["per_click"] = {"median": 0.0123, "q1": 0.012, "q3": 0.0127}
     (tmp_path / "speed-tiny.json").write_text(json.dumps(results))
@@ -208,7 +214,7 @@ def test_a_run_is_saved_and_the_page_is_written_from_it(results: dict[str, Any],
     (tmp_path / "speed-quick.json").write_text(json.dumps({**older, "quick": True}))
     speed_page.write_page(tmp_path, tmp_path / "speed.md")
     page = (tmp_path / "speed.md").read_text()
-    assert "× 0.71 (0.70–0.72)" in page and "| 12.3 (12–12.7)," in page  # a loss is shown
+    assert "× 0.71 (0.70–0.72)" in page and "| 2.50 (2.40–2.75) | 12.3 (12–12.7)," in page  # a loss is shown
     assert "| times faster than SciPy, head, at A, B, C | ≥ 1.2 | 0.71 | 0.71 | 1 | 0 |" in page
     assert "an older one" not in page and page.count("## On ") == 1
     assert results["machine"]["processor"] in page
@@ -224,16 +230,49 @@ def test_results_of_another_machine_are_not_mixed_in(results: dict[str, Any], tm
         speed.earlier_results(path, "cpu", False)
 
 
+def clicked(point: str, size: int, forward: float, per_click: float, **more: Any) -> dict[str, Any]:
+    """A case of a run: what passes are computed from."""
+    ours = {"per_click": {"median": per_click}, **more.pop("ours", {})}
+    case = {"network": "unet", "point": point, "size": size, "clicks": 1, "name": f"unet {point} {size}"}
+    return {"case": case, "bare": {"forward": {"median": forward}}, "contestants": {OURS: ours}, **more}
+
+
+def test_passes_where_a_run_measured_the_whole_network() -> None:
+    """By itself; else by the bare part at the input, of the same network and size; else not at all."""
+    cases = [clicked("B", 64, 0.01, 0.1), clicked("input", 64, 0.2, 0.7), clicked("B", 96, 0.01, 0.1)]
+    results = {"clicks": {case["case"]["name"]: case for case in cases}}
+    found = [speed_tables.passes_a_click(results, case, case["contestants"][OURS]) for case in cases]
+    assert found == [{"median": pytest.approx(0.5)}, {"median": pytest.approx(3.5)}, None]
+    notes = "\n".join(speed_tables._about_passes(results))
+    assert "the bare part at the input" in notes and "no pass of the whole network at that size (unet B 96)." in notes
+    paired = {"median": 3.0, "q1": 2.9, "q3": 3.1}
+    own = clicked("B", 64, 0.01, 0.1, plain={"median": 0.4}, ours={"passes": paired})
+    results["clicks"]["unet B 64"] = own
+    assert speed_tables.passes_a_click(results, own, own["contestants"][OURS]) == paired
+    del results["clicks"]["unet B 96"], results["clicks"]["unet input 64"]
+    assert speed_tables._about_passes(results) == []
+
+
+def test_how_a_gpus_passes_were_run() -> None:
+    for here, text in (
+        ({"device": "cpu"}, ""),
+        ({"device": "cuda:1"}, "replayed as CUDA graphs"),  # by default, then
+        ({"device": "cuda", "cuda_graphs": False}, "step by step"),
+    ):
+        told = speed_tables.graphs_text(here)
+        assert text in told and bool(text) == bool(told)
+        assert speed_tables.with_graphs(here) == ("graphs, as" in told)
+
+
 def test_the_page_without_results(tmp_path: Path) -> None:
     speed_page.write_page(tmp_path, tmp_path / "speed.md")
-    assert (tmp_path / "speed.md").read_text().endswith("measures them on your machine.\n")
+    text = (tmp_path / "speed.md").read_text()
+    assert text.endswith("measures them on your machine.\n") and "nothing is claimed from it" in text
 
 
-def test_the_stored_page_shows_the_newest_results() -> None:
+def test_the_stored_page_is_that_of_the_stored_results() -> None:
     """No number in docs/speed.md is typed by hand, and the page is up to date."""
-    parts = [speed_page.summary(results) for results in speed_page.newest()]
-    text = speed_page.PAGE.read_text(encoding="utf-8")
-    assert all(part in text for part in parts) and bool(parts) == ("There are no results here yet" not in text)
+    assert speed_page.PAGE.read_text(encoding="utf-8") == speed_page.page_text()
 
 
 def test_objects_in_one_batch_equal_those_one_by_one() -> None:
