@@ -68,7 +68,7 @@ def allocation(action: Callable[[], T], device: str = "cpu") -> tuple[int, int, 
         result = action()
         gc.collect()
     # Not record.events(): there, allocations within an operation are not in the order of time.
-    results: Any = record.profiler.kineto_results  # type: ignore[union-attr]
+    results: Any = record.profiler.kineto_results
     changes = sorted((e.start_ns(), e.nbytes()) for e in results.events() if e.name() == "[memory]")
     now = most = 0
     for _, change in changes:
