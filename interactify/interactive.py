@@ -421,14 +421,9 @@ def wrap(
     check_fit(spec.fit, spec.resolution or (spec.exact and max(spec.exact)))
     if assumed := assumption(spec, type(unwrapped(model)).__name__):
         warn_user(assumed)
-    for doubt in (*spec.output.doubts, *(known.doubts if click_maps is None else ())):
-        warn_user(doubt)
     network = Network(found.replica, spec, stem or known.stem, precision)
-    if network.autocast == torch.float16 and spec.device.type == "cpu":
-        warn_user(
-            "float16 on a processor: most compute it many times slower than float32. Try precision='bfloat16', which "
-            "is faster on processors with AVX-512 BF16, the default precision, or a GPU."
-        )
+    for doubt in (*spec.output.doubts, *(known.doubts if click_maps is None else ()), *network.doubts):
+        warn_user(doubt)
     return Interactive(
         model=model,
         network=network,

@@ -49,6 +49,16 @@ class Network:
         self._versioned = [tensor for tensor in self.weights if not tensor.is_inference()]
         self._map_sizes: dict[tuple[str, tuple[int, ...]], tuple[int, int]] = {}  # by layer and size of the image
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What its user should know of how it is run."""
+        if self.autocast != torch.float16 or self.spec.device.type != "cpu":
+            return ()
+        return (
+            "float16 on a processor: most compute it many times slower than float32. Try precision='bfloat16', which "
+            "is faster on processors with AVX-512 BF16, the default precision, or a GPU.",
+        )
+
     def version(self) -> int:
         """A number that changes when the weights do, so that results computed from old weights are dropped."""
         return sum(map(_version_of, self._versioned))
