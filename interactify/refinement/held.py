@@ -21,7 +21,7 @@ from interactify.refinement.problem import Crop
 
 REACH: Final = 0.1  # of the longer side: the standard deviation of what a click frees around it
 SMALL: Final = 0.05  # of the picture: what an object that is far smaller counts as, where a share of it is meant
-FOUND: Final = 0.02  # of the picture: of objects of this size half as much is held, of smaller ones less
+FOUND: Final = 0.02  # of the picture: objects of this size are held by a quarter, smaller ones by less
 TRUSTED: Final = 6.0  # how many times as surely a mask is held that the last interaction did not change
 STABLE: Final = 0.7  # IoU with the mask before it, up to which a mask is held no more surely than the first one
 TOLERANCE: Final = 4.0  # what a click of log-odds 2 costs under the margin energy
@@ -58,7 +58,8 @@ def held_before(
     weights[:height, :width] = _away_from(points[torch.from_numpy(new)], (height, width))
     share = float(probability[:height, :width].mean())
     trust = _trust(last, probability, crop)
-    scale = strength * trust * share / (share + FOUND) / (share + SMALL) / (height * width)
+    found = (share / (share + FOUND)) ** 2
+    scale = strength * trust * found / (share + SMALL) / (height * width)
     return brs.Held(probability, (scale * weights).to(probability.device), TOLERANCE)
 
 

@@ -1,0 +1,92 @@
+"""How much of the mask before a click is held: where, after which interactions, and how surely."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import interactify
+from interactify import Box, Click, Mask
+from interactify.brs import Held, Margin
+from interactify.refinement import held as module
+from interactify.session.session import Session
+from tests.fixtures import networks
+
+PHOTO = networks.random_photo(60, 96)
+
+
+def session_of(photo: np.ndarray = PHOTO, **options: object) -> Session:
+    model = networks.seeded(networks.Plain)
+    return interactify.wrap(model, **{"resolution": 96, "zoom": False, "max_evaluations": 8, **options}).session(photo)
+
+
+def held_for(session: Session, *interactions: object) -> Held | None:
+    """What is held when these follow those that the session has."""
+    return session.refiner.problem(session.steps, (*session.interactions, *interactions), None).held  # type: ignore[arg-type]
+
+
+def test_the_displayed_mask_is_held_away_from_the_click() -> None:
+    session = session_of()
+    held = held_for(session, Click(10, 20))
+    assert held is not None
+    np.testing.assert_allclose(held.probability[:60, :96], session.result.probability, atol=1e-6)
+    assert held.weights[20, 10] == 0
+    assert held.weights[20, 10] < held.weights[20, 16] < held.weights[20, 30] < held.weights[20, 90]
+    assert held.weights[60:].eq(0).all()  # the padding: 96 × 64 network pixels
+    session.click(10, 20)
+    again = held_for(session, Click(80, 40, positive=False))
+    assert again is not None
+    np.testing.assert_allclose(again.probability[:60, :96], session.result.probability, atol=1e-6)
+    assert again.weights[40, 80] == 0 and again.weights[20, 10] > 0
+
+
+@pytest.mark.parametrize("energy", ["brs", "fbrs", Margin(hold=0)])
+def test_the_published_energies_hold_nothing(energy: object) -> None:
+    assert held_for(session_of(energy=energy), Click(10, 20)) is None
+
+
+def test_nothing_is_held_after_a_box_or_a_mask_to_begin_with() -> None:
+    assert held_for(session_of(), Box(10, 10, 40, 40)) is None
+    mask = np.zeros(PHOTO.shape[:2], bool)
+    mask[10:30, 20:50] = True
+    session = session_of()
+    session.add([Mask(mask)])
+    assert held_for(session, Click(5, 5, positive=False)) is None
+
+
+def test_the_weights_are_twice_those_of_twice_the_strength() -> None:
+    weaker, stronger = (held_for(session_of(energy=Margin(hold=hold)), Click(10, 20)) for hold in (5, 10))
+    assert weaker is not None and stronger is not None
+    torch.testing.assert_close(stronger.weights, 2 * weaker.weights)
+
+
+def test_a_mask_that_the_last_click_did_not_change_is_held_most_surely() -> None:
+    session = session_of(propagation="none")
+    y, x = np.argwhere(session.result.probability > 0.5)[0]
+    before = held_for(session, Click(80, 40))
+    session.click(int(x), int(y))
+    session.click(int(x), int(y))  # satisfied already
+    unchanged = held_for(session, Click(80, 40))
+    assert before is not None and unchanged is not None
+    share = [float(each.probability[:60].mean()) for each in (before, unchanged)]
+    known = [(each / (each + module.FOUND)) ** 2 / (each + module.SMALL) for each in share]
+    ratio = float(unchanged.weights[0, 0] / before.weights[0, 0]) / (known[1] / known[0])
+    assert ratio == pytest.approx(module.TRUSTED, rel=1e-4)
+
+
+def test_an_empty_mask_is_hardly_held() -> None:
+    class Empty(networks.Plain):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) - 16
+
+    model = networks.seeded(Empty)
+    session = interactify.wrap(model, resolution=96, zoom=False).session(PHOTO)
+    empty, usual = held_for(session, Click(10, 20)), held_for(session_of(), Click(10, 20))
+    assert empty is not None and usual is not None
+    assert empty.weights.max() < 0.05 * usual.weights.max()
+
+
+def test_strokes_of_any_length_free_their_surroundings() -> None:
+    away = module._away_from(torch.tensor([[float(x), 5.0] for x in range(200)]), (10, 200))
+    assert away[5].max() < 0.02  # of 200 points, every fourth
