@@ -57,7 +57,7 @@ def held_before(
     weights = torch.zeros(probability.shape, device="cpu")
     weights[:height, :width] = _away_from(points[torch.from_numpy(new)], (height, width))
     share = float(probability[:height, :width].mean())
-    trust = _trust(last, probability, crop)
+    trust = _trust(last, probability[:height, :width], crop)
     found = (share / (share + FOUND)) ** 2
     scale = strength * trust * found / (share + SMALL) / (height * width)
     return brs.Held(probability, (scale * weights).to(probability.device), TOLERANCE)
@@ -78,11 +78,12 @@ def _away_from(points: Tensor, size: tuple[int, int]) -> Tensor:
 def _trust(last: Step, now: Tensor, crop: Crop) -> float:
     """1 at first, up to `TRUSTED` where the last interaction changed nothing of the mask.
 
-    `now` (h', w') is the probability after it. While clicks change much of the mask, it is not yet what the user wants.
+    `now` (h, w) is the probability after it, without padding. While clicks change much of the mask, it is not yet what the user wants.
     """
     before = last.result.before
     if before is None:
         return 1.0
-    one, other = now > 0.5, crop.read(before.displayed, torch.sigmoid)[0, 0] > 0.5
+    height, width = now.shape
+    one, other = now > 0.5, crop.read(before.displayed, torch.sigmoid)[0, 0, :height, :width] > 0.5
     iou = float((one & other).sum() / (one | other).sum().clamp(min=1))
     return 1 + (TRUSTED - 1) * max(0.0, (iou - STABLE) / (1 - STABLE))
