@@ -78,7 +78,8 @@ def _away_from(points: Tensor, size: tuple[int, int]) -> Tensor:
 def _trust(last: Step, now: Tensor, crop: Crop) -> float:
     """1 at first, up to `TRUSTED` where the last interaction changed nothing of the mask.
 
-    `now` (h, w) is the probability after it, without padding. While clicks change much of the mask, it is not yet what the user wants.
+    `now` (h, w) is the probability after it, without padding. While clicks change much of the mask, it is not yet what
+    the user wants.
     """
     before = last.result.before
     if before is None:
