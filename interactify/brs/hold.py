@@ -39,11 +39,18 @@ class Held:
     tolerance: float = math.inf
 
     def __post_init__(self) -> None:
+        if not self.tolerance >= 0:
+            raise OptionError(f"Expected a tolerance of 0 or more, got {self.tolerance!r}.")
         if self.probability.ndim != 2 or self.probability.shape != self.weights.shape:
             raise OptionError(
                 f"Expected a probability (h, w) to hold, and weights of the same shape, got "
                 f"{tuple(self.probability.shape)} and {tuple(self.weights.shape)}."
             )
+
+    def on(self, device: torch.device) -> Held:
+        """A copy on a device: tensors of inference mode can't be saved for a backward pass."""
+        maps = (self.probability, self.weights)
+        return Held(*(each.detach().to(device, torch.float32).clone() for each in maps), self.tolerance)
 
     def energy(self, logits: Tensor) -> Tensor:
         """E_H, 0-d, differentiable in the logits (T, h, w)."""

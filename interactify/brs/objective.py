@@ -82,7 +82,7 @@ class RowsEnergy:
     energy: Energy
     inertia: Callable[[Tensor], Tensor]
     at_once: int
-    held_at_start: dict[int, float] = field(default_factory=dict)
+    held_at_start: dict[int, Tensor] = field(default_factory=dict)
     """E_H of each row's first evaluation, where it holds anything."""
     _evaluated: set[int] = field(default_factory=set)  # rows that had an evaluation with finite numbers
     _corners: dict[tuple[int, torch.Size], Corners] = field(
@@ -156,10 +156,10 @@ class RowsEnergy:
     def without_gradient(self, values: Tensor, row: int) -> tuple[float, bool, Tensor]:
         """E, whether the points have their labels, and the logits (1, T, h, w), of a row at values like `like`."""
         target = self.targets[row]
-        with torch.no_grad():
-            logits = self.forward(values[None], (row,))
-            at_points = self._at_points(logits[0], row)
-            total = self._corrective(at_points, logits[0], row) + self.energy.inertia * self.inertia(values)
+        with torch.enable_grad():  # as all other passes: a compiled network would be compiled again for one without
+            logits = self._maps(values[None].detach().requires_grad_(True), (row,)).detach()
+        at_points = self._at_points(logits[0], row)
+        total = self._corrective(at_points, logits[0], row) + self.energy.inertia * self.inertia(values)
         finite = bool(_finite(logits, total))
         return float(total) if finite else math.inf, finite and bool(target.satisfied(at_points)), logits
 
@@ -176,7 +176,7 @@ class RowsEnergy:
             )
         energy = held.energy(logits)
         if row not in self.held_at_start:
-            self.held_at_start[row] = float(energy.detach())
+            self.held_at_start[row] = energy.detach()
         return corrective + energy.to(corrective.dtype)
 
     def _weights(self, row: int) -> tuple[Tensor, ...]:

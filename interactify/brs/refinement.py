@@ -36,7 +36,8 @@ class Refinement:
         energy: E at `values`.
         reached: whether the energy's goal is reached.
         evaluations: how often `forward` ran.
-        status: an `interactify.optim.Status`: "done", "converged", "budget", "stalled", or what `stop` returned.
+        status: an `interactify.optim.Status`: "done", "held", "converged", "budget", "stalled", or what `stop`
+            returned.
     """
 
     values: Tensor
@@ -86,7 +87,8 @@ def refine(
         held: what the rest of the first map should stay like: E_H; nothing by default.
 
     Returns:
-        The `Refinement`: the evaluation that reached the energy's goal, else the one with the lowest energy.
+        The `Refinement`: the evaluation that reached the energy's goal, else the one with the lowest energy; or, where
+        much of what is held has changed there, one on a shorter way from the start.
 
     Raises:
         NonFiniteError: `forward` returned NaN or infinity.
@@ -277,17 +279,17 @@ def _shortened(
     held = objective.targets[row].held
     if held is None or math.isinf(held.tolerance) or not found.reached or found.evaluations < 2:
         return found
-    before = objective.held_at_start[row]
-    if float(held.energy(found.logits[0])) - before <= held.tolerance:
+    if float(held.energy(found.logits[0]) - objective.held_at_start[row]) <= held.tolerance:
         return found
     best, share, length = found, 0.5, 0.25
     for count in range(found.evaluations + 1, min(found.evaluations + SHORTER, max_evaluations) + 1):
-        if stop is not None and stop() is not None:
-            break
-        values = torch.lerp(start, found.values, share)
+        stopped = None if stop is None else stop()
+        if stopped is not None:
+            return replace(best, status=stopped)
+        values = torch.lerp(start.detach(), found.values, share)
         energy, satisfied, logits = objective.without_gradient(values, row)
         if satisfied and energy < best.energy:
-            best = Refinement(values, logits, energy, False, count, Status.CONVERGED)
+            best = Refinement(values, logits, energy, False, count, Status.HELD)
         best = replace(best, evaluations=count)
         share, length = (share - length if satisfied else share + length), length / 2
     return best
@@ -370,4 +372,6 @@ def _point_targets(
     kinds = (torch.float32 if start.device.type == "mps" else torch.float64, torch.bool, torch.int64)
     device = start.device
     copies = [None if each is None else each.to(device, kind).clone() for each, kind in zip(others, kinds, strict=True)]
-    return PointTargets(points.clone(), labels.to(device, torch.bool).clone(), *copies, held)
+    return PointTargets(
+        points.clone(), labels.to(device, torch.bool).clone(), *copies, None if held is None else held.on(device)
+    )

@@ -12,6 +12,7 @@ class Status(str, Enum):
 
     Attributes:
         DONE: the goal is reached: every required point is where the energy wants it.
+        HELD: the goal was reached, but a shorter way, on which every point has its label too, leaves more as it was.
         CONVERGED: no component of the gradient is above the tolerance.
         BUDGET: all evaluations are used up.
         STALLED: no lower value was found along any direction that the solver knows.
@@ -27,6 +28,7 @@ class Status(str, Enum):
     """
 
     DONE = "done"
+    HELD = "held"
     CONVERGED = "converged"
     BUDGET = "budget"
     STALLED = "stalled"

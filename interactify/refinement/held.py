@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify import brs
-from interactify.interactions.constraints import Constraints
+from interactify.interactions.constraints import TARGET, Constraints
+from interactify.optim.status import Status
 from interactify.refinement.history import Step
 from interactify.refinement.problem import Crop
 
@@ -29,12 +30,7 @@ MOST_POINTS: Final = 64  # of strokes, evenly spread, that free their surroundin
 
 
 def held_before(
-    strength: float,
-    crop: Crop,
-    constraints: Constraints,
-    inside: NDArray[np.int64],
-    points: Tensor,
-    last: Step,
+    strength: float, crop: Crop, constraints: Constraints, inside: NDArray[np.int64], points: Tensor, last: Step
 ) -> brs.Held | None:
     """The displayed mask of the step before in a crop, with how much each pixel of it counts; None for nothing.
 
@@ -49,42 +45,43 @@ def held_before(
     Boxes, and masks that an object begins with, tell that what is shown is not to be relied on: nothing is held.
     """
     new = constraints.owners[inside] >= len(last.interactions)
-    unseen = not last.interactions and crop is not last.crop  # would take another pass of the network
-    if not strength or not new.any() or unseen or constraints.region is not None or constraints.mask is not None:
+    if not strength or constraints.region is not None or constraints.mask is not None:
         return None
     probability = last.displayed_in(crop).detach().float()
     height, width = crop.view.content_size
-    weights = torch.zeros(probability.shape, device="cpu")
-    weights[:height, :width] = _away_from(points[torch.from_numpy(new)], (height, width))
+    at_points = probability.cpu()[points[:, 1].round().long(), points[:, 0].round().long()].numpy()
+    about_object = constraints.labels[inside] == TARGET
+    # Neither is the surrounding of an earlier point that the mask contradicts: it is not what the user wants.
+    wrong = about_object & ((at_points > 0.5) != constraints.positive[inside])
+    weights = torch.zeros(probability.shape, dtype=torch.float32, device="cpu")
+    weights[:height, :width] = _away_from(points[torch.from_numpy(new | wrong)], (height, width))
     share = float(probability[:height, :width].mean())
-    trust = _trust(last, probability[:height, :width], crop)
     found = (share / (share + FOUND)) ** 2
+    trust = 1 + (TRUSTED - 1) * max(0.0, (last.steadiness - STABLE) / (1 - STABLE))
     scale = strength * trust * found / (share + SMALL) / (height * width)
     return brs.Held(probability, (scale * weights).to(probability.device), TOLERANCE)
 
 
+def steadiness(held: brs.Held | None, log_odds: Tensor, last: Step, status: str) -> float:
+    """The IoU of a step's mask with the one before it, for `Step`, from its displayed log-odds (1, T, h', w').
+
+    A refinement that was superseded has only begun: the mask is as steady as before.
+    """
+    if status == Status.SUPERSEDED:
+        return last.steadiness
+    if held is None:
+        return 0.0
+    before, now = held.probability > 0.5, log_odds[0, 0] > 0
+    return float((before & now).sum() / (before | now).sum().clamp(min=1))
+
+
 def _away_from(points: Tensor, size: tuple[int, int]) -> Tensor:
     """(h, w) from 0 at the points (n, 2), x then y, to 1 far from them."""
-    height, width = size
     reach = REACH * max(size)
-    near = torch.zeros(size, device="cpu")
-    for x, y in points[:: -(-len(points) // MOST_POINTS)].tolist():
-        down = torch.exp(-(torch.arange(height, device="cpu") - y).square() / (2 * reach**2))
-        across = torch.exp(-(torch.arange(width, device="cpu") - x).square() / (2 * reach**2))
+    near = torch.zeros(size, dtype=torch.float32, device="cpu")
+    rows, columns = (torch.arange(side, dtype=torch.float32, device="cpu") for side in size)
+    for x, y in points[:: max(1, -(-len(points) // MOST_POINTS))].tolist():
+        down = torch.exp(-(rows - y).square() / (2 * reach**2))
+        across = torch.exp(-(columns - x).square() / (2 * reach**2))
         near = torch.maximum(near, torch.outer(down, across))
     return 1 - near
-
-
-def _trust(last: Step, now: Tensor, crop: Crop) -> float:
-    """1 at first, up to `TRUSTED` where the last interaction changed nothing of the mask.
-
-    `now` (h, w) is the probability after it, without padding. While clicks change much of the mask, it is not yet what
-    the user wants.
-    """
-    before = last.result.before
-    if before is None:
-        return 1.0
-    height, width = now.shape
-    one, other = now > 0.5, crop.read(before.displayed, torch.sigmoid)[0, 0, :height, :width] > 0.5
-    iou = float((one & other).sum() / (one | other).sum().clamp(min=1))
-    return 1 + (TRUSTED - 1) * max(0.0, (iou - STABLE) / (1 - STABLE))

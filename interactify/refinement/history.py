@@ -35,7 +35,8 @@ class Step:
 
     `log_odds` (1, T, h', w') are the displayed log-odds of each of the `targets`, classes of which the first is the
     object's own. `initial_map` is the mask or label map that the object began with, with later changes merged in; None
-    where it began without one.
+    where it began without one. `steadiness` is the IoU of the mask with the one before it; 0 where they were not
+    compared.
     """
 
     interactions: tuple[Interaction, ...]
@@ -45,6 +46,7 @@ class Step:
     log_odds: Tensor
     targets: tuple[int | None, ...]
     initial_map: InitialMap | None = None
+    steadiness: float = 0.0
 
     @property
     def window(self) -> Window:

@@ -30,7 +30,7 @@ from interactify.pictures.resize_pad import sample
 from interactify.pictures.window import Pixels, Window, whole
 from interactify.propagation.propagation import Spread, own_share
 from interactify.refinement.click_input import click_input
-from interactify.refinement.held import held_before
+from interactify.refinement.held import held_before, steadiness
 from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.merge import initial_map, merged_labels, merged_mask
@@ -267,7 +267,9 @@ class Refiner:
         maps = map_indices(constraints, inside, targets)
         spreads = (Spread(),) * len(targets)
         suffix = self._suffix(crop, constraints, last)
-        held = held_before(brs.hold_of(self.net.energy), crop, constraints, inside, points, last)
+        held = None
+        if last.targets[0] == own and self._shows_without_a_pass(last, crop):  # of another class, it is another object
+            held = held_before(brs.hold_of(self.net.energy), crop, constraints, inside, points, last)
         problem = Problem(constraints, crop, suffix, inside, start, points, maps, targets, spreads, started, held)
         if not crop.propagation.active or not len(inside):
             return problem
@@ -337,6 +339,10 @@ class Refiner:
             return self.net.network.log_odds(logits, target, crop.image)
         return crop.read(last.result.layer, lambda log_odds: log_odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS))
 
+    def _shows_without_a_pass(self, last: Step, crop: Crop) -> bool:
+        """Whether the displayed mask in a crop is known; where not, the network would have to be run for it."""
+        return crop is last.crop or bool(last.interactions)
+
     def _share_in_region(self, result: Result) -> float:
         """The share of the region's pixels that the mask has, from a grid of 32 × 32."""
         region = result.constraints.region
@@ -369,7 +375,8 @@ class Refiner:
         labels = initial_map(last, constraints)
         if labels is not None and isinstance(constraints.mask, Labels):
             return step(merged_labels(self.net, labels, step(labels), last))
-        return step(merged_mask(last, constraints, crop, log_odds, self.photo_window))
+        steady = steadiness(problem.held, log_odds, last, refinement.status)
+        return replace(step(merged_mask(last, constraints, crop, log_odds, self.photo_window)), steadiness=steady)
 
 
 def classes_at(crop: Crop, logits: Tensor, pixels: Pixels) -> list[int]:

@@ -53,11 +53,11 @@ class Result:
         constraints: what the interactions together ask of pixels.
         class_probabilities: (n,) of each of the constraints' points whose label is about another class than the
             object's, how probable that label is; NaN for the others.
-        evaluations: how often the network was run with gradient for this result; a click network's forward pass, which
+        evaluations: how often the network was run for this result; a click network's forward pass, which
             comes before, counts as one.
-        status: an `interactify.optim.Status`: "done", "converged", "budget" or "stalled" (see `interactify.brs`),
-            "time", "cancelled" or "superseded" where the refinement ended early; "painted" where none was needed,
-            "plain" before the first interaction, "preview" from `Session.preview`.
+        status: an `interactify.optim.Status`: "done", "held", "converged", "budget" or "stalled" (see
+            `interactify.brs`), "time", "cancelled" or "superseded" where the refinement ended early; "painted" where
+            none was needed, "plain" before the first interaction, "preview" from `Session.preview`.
         seconds: wall time of the refinement.
         previous: the result before this one, or a function that computes it.
     """

@@ -137,6 +137,9 @@ class TiledRefiner(Refiner):
             return current
         return needed.grown(SURROUNDINGS if extent is not None else 0.0, self.size, self.side)
 
+    def _shows_without_a_pass(self, last: Step, crop: Crop) -> bool:
+        return crop is last.crop  # around it lie tiles
+
     def _object_extent(self, result: Result) -> Window | None:
         """The window of the object, half a window larger at each edge that it reaches; None where there is none."""
         window = result.window

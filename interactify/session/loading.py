@@ -72,6 +72,7 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
         )
     try:
         settings = {"fit": "letterbox", **header["settings"]}  # files from before there was a choice
+        settings["energy"] = _with_hold(settings["energy"])
         session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
         current = settings_of(session.wrapped, session.refiner, session.target)
         different = [f"{key}: {settings.get(key)!r}, got {value!r}" for key, value in current.items()
@@ -92,6 +93,12 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, InteractifyError) as cause:
         raise CheckpointError(f"Expected a whole session, got {path} ({cause}). Try an older copy.") from cause
     return session
+
+
+def _with_hold(energy: str) -> str:
+    """The text of an energy; of the margin energy from before it held anything, as one that holds nothing."""
+    old = energy.startswith("Margin(") and "hold=" not in energy
+    return f"{energy[:-1]}, hold=0.0)" if old else energy
 
 
 def _target(settings: dict[str, Any]) -> Any:

@@ -123,6 +123,7 @@ def _stored_step(step: Step, added: Sequence[Any]) -> dict[str, Any]:
         "evaluations": step.evaluations,
         "status": step.status,
         "seconds": step.seconds,
+        "steadiness": step.steadiness,
     }
 
 
@@ -243,6 +244,7 @@ def read_step(
         evaluations=int(stored["evaluations"]),
         status=Status.of(str(stored["status"])),
         seconds=float(stored["seconds"]),
+        steadiness=float(stored.get("steadiness", 0.0)),
         **_numbers(source, window, stored, arrays, key, (len(targets), refiner.initial_step(target).log_odds.dtype)),
     )
     step = StoredStep(source, target, before, record)

@@ -31,7 +31,15 @@ from interactify.refinement.refiner import Refiner
 from interactify.refinement.result import Result
 from interactify.runtime.pass_cache import PassCache
 
-BY_ITSELF: Final = (Status.DONE, Status.CONVERGED, Status.BUDGET, Status.STALLED, Status.PAINTED, Status.SUPERSEDED)
+BY_ITSELF: Final = (
+    Status.DONE,
+    Status.HELD,
+    Status.CONVERGED,
+    Status.BUDGET,
+    Status.STALLED,
+    Status.PAINTED,
+    Status.SUPERSEDED,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +57,7 @@ class Record:
     evaluations: int
     status: str
     seconds: float
+    steadiness: float = 0.0
     values: Tensor | None = None
     log_odds: Tensor | None = None
     initial_map: InitialMap | None = None
@@ -100,6 +109,10 @@ class StoredStep(Step):
     @property
     def evaluations(self) -> int:
         return self._own.evaluations
+
+    @property
+    def steadiness(self) -> float:
+        return self._own.steadiness
 
     @property
     def assume_centre(self) -> bool:

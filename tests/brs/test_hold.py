@@ -46,7 +46,7 @@ def test_a_held_half_is_not_flooded_where_a_shorter_way_satisfies_the_click():
     assert free.reached
     assert bool((free.logits > 0).all())
     held = brs.refine(flooding, START, *CLICK, held=holding(3))
-    assert held.status == "converged"
+    assert held.status == "held"
     assert held.evaluations <= free.evaluations + 3
     assert bool((held.logits[..., :4] > 0).all())
     assert bool((held.logits[..., 4:] < 0).all())
@@ -72,6 +72,7 @@ def test_shorter_ways_stay_within_the_evaluations_and_stop_when_asked():
 
     stopped = brs.refine(flooding, START, *CLICK, held=holding(3), stop=stop)
     assert torch.equal(stopped.values, free.values)
+    assert stopped.status == "cancelled"
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "scipy"])
@@ -89,9 +90,17 @@ def test_rows_hold_what_each_of_them_would_alone(solver):
     assert not torch.equal(together[0].logits, together[1].logits)
 
 
+def test_tensors_of_inference_mode_can_be_held():
+    with torch.inference_mode():
+        held = holding(3)
+    assert brs.refine(flooding, START.clone().requires_grad_(True), *CLICK, held=held).values.requires_grad is False
+
+
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(OptionError, match="same shape"):
         brs.Held(torch.zeros(2, 3), torch.zeros(3, 2))
+    with pytest.raises(OptionError, match="tolerance of 0 or more"):
+        brs.Held(torch.zeros(2, 3), torch.zeros(2, 3), -1.0)
     held = brs.Held(torch.zeros(3, 3), torch.zeros(3, 3))
     with pytest.raises(InteractionError, match=r"logits' size \(4, 8\)"):
         brs.refine(flooding, START, *CLICK, held=held)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -92,3 +94,34 @@ def test_an_empty_mask_is_hardly_held() -> None:
 def test_strokes_of_any_length_free_their_surroundings() -> None:
     away = module._away_from(torch.tensor([[float(x), 5.0] for x in range(200)]), (10, 200))
     assert away[5].max() < 0.02  # of 200 points, every fourth
+
+
+def test_a_class_that_was_decided_only_now_is_not_held_to_what_was_shown_before() -> None:
+    model = networks.seeded(lambda: networks.Plain(classes=4))
+    session = interactify.wrap(model, resolution=96, zoom=False).session(PHOTO)
+    assert held_for(session, Click(10, 20)) is None
+    session.click(10, 20)
+    assert held_for(session, Click(50, 20)) is not None
+
+
+def test_surroundings_of_earlier_points_that_the_mask_contradicts_are_free() -> None:
+    session = session_of(max_evaluations=1)  # too few to satisfy a click
+    y, x = np.argwhere(session.result.probability > 0.9)[0]
+    session.click(int(x), int(y), positive=False)
+    assert not session.result.satisfied
+    held = held_for(session, Click(80, 40))
+    assert held is not None and held.weights[y, x] == 0
+    session.undo()
+    session.click(int(x), int(y))
+    held = held_for(session, Click(80, 40))
+    assert held is not None and held.weights[y, x] > 0
+
+
+def test_steadiness_is_kept_in_files(tmp_path: Path) -> None:
+    session = session_of()
+    for x, y, positive in ((10, 20, True), (60, 30, False), (10, 20, True)):
+        session.click(x, y, positive)
+    assert 0 < session.steps[-1].steadiness <= 1
+    again = interactify.load_session(session.save(tmp_path / "session.npz"), session.net, PHOTO)
+    assert [step.steadiness for step in again.steps] == [step.steadiness for step in session.steps]
+    assert (again.click(80, 40).probability == session.click(80, 40).probability).all()
