@@ -12,6 +12,7 @@ from typing import Any, Final
 from interactify.errors import InteractionError, with_type
 from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import interaction_from_json
+from interactify.refinement.alternatives import checked_choice
 from interactify.session.session import Session
 
 MAX_INTERACTIONS: Final = 64  # in one action
@@ -40,6 +41,11 @@ class Action:
         """One of `ACTIONS`."""
         return self.content["do"]
 
+    @property
+    def supersedes(self) -> bool:
+        """Whether a running refinement ends early for it. A choice is about what that refinement will show."""
+        return self.name != "choose"
+
 
 def read_action(content: Any) -> Action:
     """Read an action from a page or a journal.
@@ -48,8 +54,8 @@ def read_action(content: Any) -> Action:
         content: {"do": name, …}, with the keys that `ACTIONS` lists for the name.
 
     Raises:
-        InteractionError: the content is something else, or beyond the limits. What depends on the session (whether a
-            point is in the photo, whether there is such an object) is checked by `check` and `run`.
+        InteractionError, OptionError: the content is something else, or beyond the limits. What depends on the session
+            (whether a point is in the photo, whether there is such an object) is checked by `check` and `run`.
 
     >>> session = interactify.wrap(interactify.zoo.load()).session(np.zeros((60, 80, 3), np.uint8))
     >>> action = read_action({"do": "add", "interactions": [{"kind": "click", "x": 40, "y": 30, "positive": True}]})
@@ -121,6 +127,11 @@ def _move(content: Mapping[str, Any]) -> Callable[[Session], object]:
     return lambda session: session.move(index, content["x"], content["y"])
 
 
+def _choose(content: Mapping[str, Any]) -> Callable[[Session], object]:
+    choice = checked_choice(content["choice"])
+    return lambda session: session.choose(choice)
+
+
 def _add_object(content: Mapping[str, Any]) -> Callable[[Session], object]:
     name, target = content["name"], content["target"]
     if not isinstance(name, (str, type(None))) or not (target is None or isinstance(target, int)):
@@ -143,6 +154,7 @@ ACTIONS: Final[dict[str, tuple[tuple[str, ...], bool, Bind]]] = {
     "add": (("interactions",), True, _add),
     "remove": (("index",), True, _remove),
     "move": (("index", "x", "y"), True, _move),
+    "choose": (("choice",), False, _choose),
     "undo": ((), False, lambda content: lambda session: session.undo()),
     "redo": ((), False, lambda content: lambda session: session.redo()),
     "reset": ((), False, lambda content: lambda session: session.reset()),

@@ -1,7 +1,8 @@
 """An open photo: its session, the thread that changes it, and its queue of actions.
 
 Actions run one after the other, in the order they came. An action that comes while the network runs ends the running
-refinement early and is refined together with it: it supersedes it (see `Session.add`).
+refinement early and is refined together with it: it supersedes it (see `Session.add`). A choice among the alternatives
+of what is being refined waits for it.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class _Job:
     viewport: Viewport | None = None
     writes: bool = False
 
+    @property
+    def supersedes(self) -> bool:
+        """Whether a running refinement ends early for it."""
+        return self.action is not None and self.action.supersedes
+
 
 class OpenPhoto:
     """A photo and its session. Its own thread starts to open it at once.
@@ -68,7 +74,7 @@ class OpenPhoto:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._refining = threading.Event()
         self._ending = False
-        self._waiting_actions = 0
+        self._superseding_jobs = 0
         self._superseding: threading.Thread | None = None
         self._unsaved: Unsaved | None = None
         self._lock = threading.Lock()  # guards what is emitted, and superseding
@@ -126,8 +132,9 @@ class OpenPhoto:
         with self._lock:
             if self._ending:
                 raise Busy("This photo was just closed to make room for others. Try again.")
-            self._jobs.put(_Job(action, emit, classes, viewport))
-            self._waiting_actions += action is not None
+            job = _Job(action, emit, classes, viewport)
+            self._jobs.put(job)
+            self._superseding_jobs += job.supersedes
         self._supersede()
 
     def cancel(self) -> None:
@@ -159,10 +166,10 @@ class OpenPhoto:
             self._unsaved.journal.close_file()
 
     def _supersede(self) -> None:
-        """Where an action waits, let the running refinement end early."""
+        """Where an action waits that supersedes it, let the running refinement end early."""
         with self._lock:
             superseding = self._superseding is not None and self._superseding.is_alive()
-            if self._waiting_actions and self._refining.is_set() and not superseding:
+            if self._superseding_jobs and self._refining.is_set() and not superseding:
                 self._superseding = threading.Thread(target=self.session().make_way, daemon=True)
                 self._superseding.start()
 
@@ -178,7 +185,7 @@ class OpenPhoto:
         self.opening.set_result(session)
         while (job := self._jobs.get()) is not None:
             with self._lock:
-                self._waiting_actions -= job.action is not None
+                self._superseding_jobs -= job.supersedes
             try:
                 self._run(session, job)
             except Exception as cause:

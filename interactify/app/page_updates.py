@@ -110,6 +110,7 @@ class PageUpdates:
                 "ms": result.seconds * 1000,
                 "evaluations": result.evaluations,
                 "satisfied": result.satisfied,
+                "choice": result.choice,
                 "area": covered_share(result),
             },
         }

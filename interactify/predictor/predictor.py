@@ -2,7 +2,7 @@
 
 Names, arguments, defaults and shapes are those of SAM 2's image predictor (Ravi et al., "SAM 2: Segment Anything in
 Images and Videos", 2024), so that code written for it runs. `prompts.py` reads the arguments, `photo.py` refines them
-in a session, and `candidates.py` makes three masks of one result.
+in a session, and `candidates.py` rates the three readings of a result.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from interactify.errors import InteractionError, ModelError, NoPhotoError, OptionError, PhotoError, with_type
 from interactify.interactive import Interactive
 from interactify.pictures.picture import PictureLike
-from interactify.predictor.candidates import candidates, expected_iou
+from interactify.predictor.candidates import expected_iou, pointed_at
 from interactify.predictor.photo import ObjectLogits, PromptedPhoto, low_resolution
 from interactify.predictor.prompts import Prompt, read_prompts
+from interactify.refinement.result import Result
 
 Masks = NDArray[np.float32]
 Prediction = tuple[Masks, Masks, Masks]  # masks, scores, low-resolution logits
@@ -132,7 +133,8 @@ class Predictor:
                 they are above 0. It stays, except in the pieces that a point contradicts and where the network, given
                 all points, disagrees with it. A click network that reads the previous mask gets it there, as
                 probabilities, and what it answers is the mask. Without points or a box it comes back unchanged.
-            multimask_output: True for three candidates, each inside the next; False for one mask.
+            multimask_output: True for three masks, the narrow, usual and wide reading of the prompts, from the same
+                evaluations; False for the usual one.
             return_logits: True for logits instead of masks.
             normalize_coords: False where points and boxes are shares of the photo's width and height, from 0 to 1.
 
@@ -217,14 +219,18 @@ class Predictor:
     def _refine(self, photo: PromptedPhoto, prompts: list[Prompt], three: bool, as_logits: bool) -> Prediction:
         """The arrays of one object, or those of several, stacked."""
         with self._undisturbed():
-            found = [self._read(ObjectLogits.of(photo.refine(prompt)), three, as_logits) for prompt in prompts]
+            found = [self._read(photo.refine(prompt), three, as_logits) for prompt in prompts]
         if len(found) == 1:
             return found[0]
         masks, scores, low = (np.stack(part) for part in zip(*found, strict=True))
         return masks, scores, low
 
-    def _read(self, found: ObjectLogits, three: bool, as_logits: bool) -> Prediction:
-        maps = candidates(found.logits, found.clicks) if three else found.logits[None]
+    def _read(self, result: Result, three: bool, as_logits: bool) -> Prediction:
+        found = ObjectLogits.of(result)
+        maps = found.logits[None]
+        if three:
+            narrow, usual, wide = (ObjectLogits.of(each).logits for each in result.alternatives)
+            maps = np.stack([pointed_at(narrow, found.clicks), usual, wide])
         scores = np.array([expected_iou(found.logits, each > self.mask_threshold) for each in maps], np.float32)
         logits = found.on_photo(maps)
         masks = logits if as_logits else (logits > self.mask_threshold).astype(np.float32)

@@ -14,6 +14,7 @@ from interactify.network.one_vs_rest import against_rest
 from interactify.network.variables import class_logits
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window, whole
+from interactify.refinement.alternatives import USUAL
 from interactify.refinement.click_input import click_input
 from interactify.refinement.history import Step
 from interactify.refinement.problem import clicks_in
@@ -44,7 +45,7 @@ def displayed_logits(net: Wrapped, step: Step, last: Step) -> Tensor:
         logits = class_logits(net.network, net.variables, crop.image, step.values, clicks, maps)
     logits = resized(logits.detach(), size)
     displayed = logits.clone()
-    if step.interactions and crop.propagation.active:
+    if step.interactions and (crop.propagation.active or step.choice != USUAL):
         for t, target in enumerate(step.targets):
             if target is not None:
                 displayed[:, target : target + 1] = step.log_odds[:, t : t + 1]

@@ -14,7 +14,8 @@ from torch import Tensor
 from interactify.errors import InteractionError, with_type
 from interactify.interactions.click import Click, Interaction
 from interactify.pictures.window import Window
-from interactify.refinement.layers import Layer, NetworkLayer
+from interactify.refinement.alternatives import Choice
+from interactify.refinement.layers import Layer, NetworkLayer, initial_mask_of
 from interactify.refinement.problem import Crop
 from interactify.refinement.result import Result
 
@@ -69,6 +70,11 @@ class Step:
         return self.result.evaluations
 
     @property
+    def choice(self) -> Choice:
+        """Which of its result's alternatives it is."""
+        return self.result.choice
+
+    @property
     def assume_centre(self) -> bool:
         """Whether the deepest pixel of its region was taken for the object."""
         return self.result.constraints.assume_centre
@@ -93,6 +99,17 @@ class Step:
         """The network's layer outside of a window, as it was when the window was opened."""
         layer = self.result.layer
         return layer.outside if isinstance(layer, NetworkLayer) and window == layer.window else layer
+
+    def chosen(self, choice: Choice) -> Step:
+        """This step with one of its result's alternatives."""
+        if choice == self.choice:
+            return self
+        result: Result = getattr(self.result.alternatives, choice)
+        labels = self.initial_map is not None and self.initial_map.dtype != bool
+        initial_map = self.initial_map if labels else initial_mask_of(result.displayed)
+        log_odds = torch.cat([result.logits, self.log_odds[:, 1:]], 1)
+        unchanged = self.interactions, self.crop, self.values
+        return Step(*unchanged, result, log_odds, self.targets, initial_map, self.steadiness)
 
 
 Steps = tuple[Step, ...]
@@ -163,11 +180,21 @@ class Snapshot:
         check_name(name, self.names)
         return self._with_track(index, replace(self.tracks[index], name=name))
 
-    def without(self, index: int) -> Snapshot:
-        """All objects but one."""
+    def without(self, index: int) -> Snapshot | None:
+        """All objects but one; None where there is no other."""
+        if len(self.tracks) == 1:
+            return None
         tracks = (*self.tracks[:index], *self.tracks[index + 1 :])
         active = self.active - (index < self.active)
         return Snapshot(tracks, min(active, len(tracks) - 1))
+
+    def with_choice(self, step: Step, chosen: Step) -> Snapshot:
+        """With another step in the place of one."""
+        tracks = (
+            replace(track, steps=(*track.steps[:-1], chosen)) if track.steps and track.steps[-1] is step else track
+            for track in self.tracks
+        )
+        return replace(self, tracks=tuple(tracks))
 
     def _with_track(self, index: int, track: Track) -> Snapshot:
         return replace(self, tracks=(*self.tracks[:index], track, *self.tracks[index + 1 :]))
@@ -207,6 +234,23 @@ class History:
         """Another object is active; this is no change that undo takes back."""
         return replace(self, now=replace(self.now, active=index))
 
+    def chosen(self, choice: Choice) -> History:
+        """With another alternative in the place of the active object's newest step, in the past too where it is there.
+
+        So undo takes the interactions back with their choice. What was undone came after another mask, and is dropped.
+        Raises InteractionError where the object has no interactions.
+        """
+        steps = self.now.track.steps
+        if not steps:
+            raise InteractionError(
+                f"Expected interactions with {self.now.track.name!r} to choose for, got none. Try a click."
+            )
+        chosen = steps[-1].chosen(choice)
+        if chosen is steps[-1]:
+            return self
+        now, *past = (each.with_choice(steps[-1], chosen) for each in (self.now, *self.past))
+        return History(now, tuple(past))
+
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
         """All snapshots in the order of time."""
@@ -219,8 +263,8 @@ def groups_of(steps: Steps) -> list[Group]:
     return [step.interactions[before:] for before, step in zip(counts, steps, strict=False)]
 
 
-def edited(steps: Steps, index: int, replacement: Sequence[Interaction]) -> tuple[Steps, list[Group]]:
-    """Replace one interaction: returns the steps before it, and the groups to be refined again after them.
+def edited(steps: Steps, index: int, replacement: Sequence[Interaction]) -> tuple[Steps, list[tuple[Group, Choice]]]:
+    """Replace one interaction: returns the steps before it, and the groups to be refined again, with their choices.
 
     Raises InteractionError where there is no such index.
     """
@@ -229,7 +273,8 @@ def edited(steps: Steps, index: int, replacement: Sequence[Interaction]) -> tupl
     first = next(i for i, step in enumerate(steps) if index < len(step.interactions))
     inside = index - (len(steps[first].interactions) - len(groups[first]))
     changed = (*groups[first][:inside], *replacement, *groups[first][inside + 1 :])
-    return steps[:first], [group for group in (changed, *groups[first + 1 :]) if group]
+    again = zip((changed, *groups[first + 1 :]), steps[first:], strict=True)
+    return steps[:first], [(group, step.choice) for group, step in again if group]
 
 
 def checked_index(index: Any, count: int) -> int:

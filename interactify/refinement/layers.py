@@ -6,8 +6,8 @@ lies over it; then a box or lasso, outside of which there is no object; then str
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from interactify.pictures.window import Pixels, Window
 
 MASK_LOG_ODDS: Final = 1.0  # of an initial mask where the network disagrees: a probability of 0.73
 CERTAIN: Final = 16.0  # log-odds set by an interaction, not the network: 1 - sigmoid is float32's last step below 1
+LARGE: Final = 4_000_000  # pixels of a photo from which on only the current result stores whole arrays
 
 
 class Layer(Protocol):
@@ -136,3 +137,38 @@ class StrokeLayer:
     @staticmethod
     def _set(log_odds: Tensor, covered: NDArray[np.bool_], stroke: Paint) -> None:
         log_odds[torch.from_numpy(covered).to(log_odds.device)] = CERTAIN if stroke.positive else -CERTAIN
+
+
+def initial_mask_of(displayed: Layer) -> NDArray[np.bool_] | None:
+    """The initial mask (H, W), with what was merged into it, among the displayed layers; None where there is none."""
+    layer: Layer | None = displayed
+    while layer is not None and not isinstance(layer, InitialMaskLayer):
+        layer = getattr(layer, "below", None)
+    return None if layer is None else layer.mask
+
+
+def with_network(displayed: Layer, network: NetworkLayer, mask: NDArray[np.bool_] | None) -> Layer:
+    """The same layers over another map of the network, with another initial mask where there is one."""
+    if isinstance(displayed, InitialMaskLayer):
+        return replace(displayed, below=network, mask=displayed.mask if mask is None else mask)
+    if isinstance(displayed, (RegionLayer, StrokeLayer)):
+        return replace(displayed, below=with_network(displayed.below, network, mask))
+    return network
+
+
+def on_network_grid(
+    layer: Layer, view: View, window: Window, change: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Log-odds of a layer in a window, brought to the grid of a network that sees it through a view: (1, 1, h', w').
+
+    They are changed pixel by pixel before. In a large window only pixels at the centres of the network's are read.
+    """
+    change = change or (lambda log_odds: log_odds)
+    if window.height * window.width <= LARGE:
+        return view.to_network(change(layer.read(window)[None]))
+    height, width = view.network_size
+    columns, rows = (torch.arange(side, device="cpu") for side in (width, height))
+    centres = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).view(-1, 2)
+    pixels = view.points_to_photo(centres.double()).round().long().numpy()
+    log_odds = layer.at(pixels + np.array([window.left, window.top]))
+    return change(log_odds).view(1, 1, height, width)

@@ -10,13 +10,13 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from interactify.interactions.click import Click
 from interactify.interactions.constraints import TARGET, Constraints
 from interactify.interactions.gestures import UNKNOWN, Labels, Mask, Scribble
-from interactify.pictures.window import Pixels, Window
+from interactify.pictures.window import Window
+from interactify.refinement.alternatives import USUAL, pieces
 from interactify.refinement.classes import displayed_logits, most_likely
 from interactify.refinement.history import InitialMap, Step
 from interactify.refinement.layers import NetworkLayer
@@ -26,33 +26,41 @@ from interactify.refinement.wrapped import Wrapped
 
 
 def initial_map(last: Step, constraints: Constraints) -> InitialMap | None:
-    """The initial mask or label map before the newest clicks are merged in; None without one."""
+    """The initial mask or label map before the newest clicks are merged in; None without one.
+
+    A mask that was chosen among a result's alternatives is one from then on: what it shows stays, however the network
+    answers the clicks together.
+    """
     given = constraints.mask
-    if given is None:
-        return None
     new = constraints.interactions[len(last.interactions) :]
-    if last.initial_map is None or any(isinstance(each, (Mask, Labels)) for each in new):
+    known = last.initial_map
+    if given is not None and (known is None or any(isinstance(each, (Mask, Labels)) for each in new)):
         return given.mask if isinstance(given, Mask) else given.labels
-    return last.initial_map
+    return last.result.initial_mask if known is None and last.choice != USUAL else known
 
 
 def merged_mask(
-    last: Step, constraints: Constraints, crop: Crop, log_odds: Tensor, photo: Window
+    last: Step, constraints: Constraints, crop: Crop, log_odds: Tensor, photo: Window, exclusive: bool = False
 ) -> NDArray[np.bool_] | None:
-    """The initial mask (H, W), changed in the pieces that later interactions contradict; None without one."""
-    if not isinstance(constraints.mask, Mask):
+    """The initial mask (H, W), changed in the pieces that later interactions contradict; None without one.
+
+    With `exclusive` classes, a point of another class contradicts a mask that was chosen among alternatives.
+    """
+    known = initial_map(last, constraints)
+    if known is None or known.dtype != bool:
         return None
-    mask = cast(NDArray[np.bool_], initial_map(last, constraints))
-    window = crop.window
+    mask, window = cast(NDArray[np.bool_], known), crop.window
     own = constraints.required & (constraints.labels == TARGET)
-    points, positive = constraints.points[own], constraints.positive[own]
+    if constraints.mask is None and exclusive:
+        own |= constraints.required & constraints.positive
+    points, positive = constraints.points[own], (constraints.positive & (constraints.labels == TARGET))[own]
     wrong = mask[points[:, 1], points[:, 0]] != positive
     points = points[wrong & window.contains(points)] - np.array([window.left, window.top])
     if not len(points):
         return mask
     layer = NetworkLayer(log_odds[:, :1], crop.view, window, outside(last, window, photo))
     changed = mask.copy()
-    changed[window.slices] ^= _pieces(layer.read(window).gt(0).cpu().numpy() != mask[window.slices], points)
+    changed[window.slices] ^= pieces(layer.read(window).gt(0).cpu().numpy() != mask[window.slices], points)
     changed.setflags(write=False)
     return changed
 
@@ -82,11 +90,11 @@ def merged_labels(net: Wrapped, labels: InitialMap, step: Step, last: Step) -> I
             # At the click the class may still be the most likely one, with a probability below one half.
             best_but_clicked = best.copy()
             best_but_clicked[points[negative, 1], points[negative, 0]] = UNKNOWN
-            leaves = _pieces((before == label) & (best_but_clicked != label), points[negative])
+            leaves = pieces((before == label) & (best_but_clicked != label), points[negative])
             part[leaves] = other[leaves]
         if positive.any():
             enters = (before != UNKNOWN) & (before != label) & (best == label)
-            part[_pieces(enters, points[positive])] = label
+            part[pieces(enters, points[positive])] = label
     changed.setflags(write=False)
     return changed
 
@@ -94,10 +102,3 @@ def merged_labels(net: Wrapped, labels: InitialMap, step: Step, last: Step) -> I
 def _own(step: Step) -> int:
     own = step.targets[0]
     return UNKNOWN if own is None else own
-
-
-def _pieces(differs: NDArray[np.bool_], points: Pixels) -> NDArray[np.bool_]:
-    """The connected sets of pixels, of those that differ, that hold any of the points."""
-    pieces, _ = ndimage.label(differs)
-    hit = np.unique(pieces[points[:, 1], points[:, 0]])
-    return np.isin(pieces, hit[hit > 0])

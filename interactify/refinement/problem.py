@@ -20,8 +20,7 @@ from interactify.pictures.resize_pad import View, sample
 from interactify.pictures.window import Window
 from interactify.propagation.guided_filter import GuidedFilter
 from interactify.propagation.propagation import Propagation, Spread, guide_of
-from interactify.refinement.layers import Layer
-from interactify.refinement.result import LARGE
+from interactify.refinement.layers import Layer, on_network_grid
 from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.cache import Kept
 from interactify.runtime.pass_cache import ForwardPass
@@ -74,18 +73,8 @@ class Crop:
         return logits
 
     def read(self, layer: Layer, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """Log-odds of a layer here, changed pixel by pixel and then brought to the network's grid: (1, 1, h', w').
-
-        In a large window only pixels at the centres of the network's are read.
-        """
-        if self.window.height * self.window.width <= LARGE:
-            return self.view.to_network(change(layer.read(self.window)[None]))
-        height, width = self.view.network_size
-        columns, rows = (torch.arange(side, device="cpu") for side in (width, height))
-        centres = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).view(-1, 2)
-        pixels = self.view.points_to_photo(centres.double()).round().long().numpy()
-        log_odds = layer.at(pixels + np.array([self.window.left, self.window.top]))
-        return change(log_odds).view(1, 1, height, width)
+        """Log-odds of a layer here, changed pixel by pixel and then brought to the network's grid: (1, 1, h', w')."""
+        return on_network_grid(layer, self.view, self.window, change)
 
     def _made_guided(self) -> Guided:
         guide = guide_of(self.suffix.network.photo(self.image))

@@ -375,8 +375,9 @@ class Refiner:
         labels = initial_map(last, constraints)
         if labels is not None and isinstance(constraints.mask, Labels):
             return step(merged_labels(self.net, labels, step(labels), last))
-        steady = steadiness(problem.held, log_odds, last, refinement.status)
-        return replace(step(merged_mask(last, constraints, crop, log_odds, self.photo_window)), steadiness=steady)
+        exclusive = self.net.spec.output.exclusive
+        mask = merged_mask(last, constraints, crop, log_odds, self.photo_window, exclusive)
+        return replace(step(mask), steadiness=steadiness(problem.held, log_odds, last, refinement.status))
 
 
 def classes_at(crop: Crop, logits: Tensor, pixels: Pixels) -> list[int]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,15 +14,23 @@ from torch import Tensor
 
 from interactify.errors import OptionError, text_of, warn_renamed
 from interactify.interactions.click import Click, Interaction
-from interactify.interactions.constraints import Constraints
+from interactify.interactions.constraints import TARGET, Constraints
+from interactify.interactions.gestures import Box, Labels, Lasso, Mask
 from interactify.optim.status import Status
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window, extent_of, whole
-from interactify.refinement.layers import Layer
+from interactify.refinement.alternatives import NARROW, USUAL, WIDE, Choice, Labelled, narrow_and_wide, pieces
+from interactify.refinement.layers import (
+    LARGE,
+    Layer,
+    NetworkLayer,
+    initial_mask_of,
+    on_network_grid,
+    with_network,
+)
 
 T = TypeVar("T")
 HUGE = 100_000_000  # pixels of a picture that is never compared as a whole
-LARGE = 4_000_000  # pixels of a photo from which on only the current result stores whole arrays
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,14 @@ class Unsatisfied:
     interaction: Interaction
     probability: float
     reason: str
+
+
+class Alternatives(NamedTuple):
+    """Three readings of how far the newest interactions mean; `usual` is what a session shows by itself."""
+
+    narrow: Result
+    usual: Result
+    wide: Result
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +76,8 @@ class Result:
             none was needed, "plain" before the first interaction, "preview" from `Session.preview`.
         seconds: wall time of the refinement.
         previous: the result before this one, or a function that computes it.
+        choice: which of its `alternatives` it is: "narrow", "usual" or "wide".
+        chosen_from: the usual one, or a function that computes it; None where this is it.
     """
 
     logits: Tensor
@@ -74,6 +92,8 @@ class Result:
     status: str = Status.PLAIN
     seconds: float = 0.0
     previous: Result | Callable[[], Result] | None = None
+    choice: Choice = USUAL
+    chosen_from: Result | Callable[[], Result] | None = None
 
     @property
     def before(self) -> Result | None:
@@ -181,6 +201,88 @@ class Result:
         return Window(part.top + inside.top, part.left + inside.left, inside.height, inside.width)
 
     @cached_property
+    def alternatives(self) -> Alternatives:
+        """This result, and what it would be if the newest interactions meant less, or more.
+
+        They come from the log-odds that the network gave for this result and for the one before, without running it
+        again, when they are first asked for; see `interactify.refinement.alternatives`. Each satisfies what the usual
+        one satisfies. `Session.choose` goes on from one of them. All three are the same where nothing is ambiguous:
+        after strokes that erase and restore, initial masks and label maps alone, and wherever a session's clicks change
+        a label map.
+        """
+        if self.chosen_from is not None:
+            usual = self.chosen_from() if callable(self.chosen_from) else self.chosen_from
+            return usual.alternatives
+        with torch.inference_mode(False), torch.no_grad():  # the next refinement needs gradients near these log-odds
+            narrow, wide = self._narrow_and_wide() or (None, None)
+        return Alternatives(self._alternative(NARROW, narrow), self, self._alternative(WIDE, wide))
+
+    def _narrow_and_wide(self) -> tuple[Tensor, Tensor] | None:
+        """Log-odds (1, 1, h', w') in the window; None where nothing is ambiguous."""
+        before, constraints = self.before, self.constraints
+        count = 0 if before is None else len(before.constraints.interactions)
+        newest = constraints.interactions[count:]
+        drawn = self.status == Status.PAINTED or (before is not None and all(isinstance(each, Mask) for each in newest))
+        if drawn or isinstance(constraints.mask, Labels):
+            return None
+        seen = constraints.required & self.window.contains(constraints.points)
+        corner = np.array([self.window.left, self.window.top])
+        labelled = Labelled(
+            self.view.points_to_network((constraints.points[seen] - corner).astype(float)),
+            constraints.positive[seen],
+            constraints.owners[seen] >= count,
+            constraints.labels[seen] == TARGET,
+        )
+        changes = before is not None and not any(isinstance(each, (Box, Lasso)) for each in newest)
+        return narrow_and_wide(self._seen_as_here(before) if before and changes else None, self.logits, labelled)
+
+    def _seen_as_here(self, other: Result) -> Tensor:
+        """The log-odds of another result in this one's window, on the network's grid."""
+        if (other.window, other.view) == (self.window, self.view):
+            return other.logits
+        return on_network_grid(other.layer, self.view, self.window).to(self.logits)
+
+    def _alternative(self, choice: Choice, logits: Tensor | None) -> Result:
+        """This result over other log-odds; the usual log-odds where others would leave an interaction unsatisfied."""
+        chosen = replace(self, choice=choice, chosen_from=self)
+        if logits is None or not isinstance(self.layer, NetworkLayer):
+            return chosen
+        layer = replace(self.layer, logits=logits)
+        displayed = with_network(self.displayed, layer, self._merged(layer))
+        found = replace(chosen, logits=logits, layer=layer, displayed=displayed)
+        usual = [each.interaction for each in self.unsatisfied]
+        kept = all(any(each.interaction is other for other in usual) for each in found.unsatisfied)
+        return found if kept else chosen
+
+    def _merged(self, layer: NetworkLayer) -> NDArray[np.bool_] | None:
+        """The initial mask, changed at the points where this result changed it, in the pieces of another map."""
+        mask, base, points = initial_mask_of(self.displayed), self._mask_before(), self.constraints.points
+        if mask is None or base is None:
+            return mask
+        points = points[(mask != base)[points[:, 1], points[:, 0]] & self.window.contains(points)]
+        merged = base.copy()
+        if len(points):
+            differs = layer.read(self.window).gt(0).cpu().numpy() != base[self.window.slices]
+            merged[self.window.slices] ^= pieces(differs, points - np.array([self.window.left, self.window.top]))
+        return _read_only(merged)
+
+    def _mask_before(self) -> NDArray[np.bool_] | None:
+        """The initial mask before the newest interactions changed it."""
+        given, before = self.constraints.mask, self.before
+        if isinstance(given, Mask) and not (before and any(given is each for each in before.constraints.interactions)):
+            return given.mask
+        return None if before is None else before.initial_mask
+
+    @property
+    def initial_mask(self) -> NDArray[np.bool_] | None:
+        """(H, W) bool, the mask that the next interactions change in pieces only; None without one.
+
+        An initial mask with the changes so far, or a mask that was chosen among `alternatives`.
+        """
+        mask = initial_mask_of(self.displayed)
+        return self.mask if mask is None and self.choice != USUAL else mask
+
+    @cached_property
     def extent(self) -> Window | None:
         """The smallest window that holds the object; of a large photo to within one network pixel."""
         height, width = self.size
@@ -196,7 +298,10 @@ class Result:
         return Window(top, left, bottom + 1 - top, right + 1 - left)
 
     def release_arrays(self) -> None:
-        """Free the whole arrays of a large photo; they are computed again where they are asked for."""
+        """Free the alternatives, and whole arrays of a large photo; both are computed again where asked for."""
+        for result in (self, self.chosen_from):
+            if isinstance(result, Result):
+                result.__dict__.pop("alternatives", None)
         if self.size[0] * self.size[1] > LARGE:
             for name in ("mask", "probability", "changed"):
                 self.__dict__.pop(name, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from interactify import brs
+from interactify.errors import within_memory
 from interactify.optim.status import Status
-from interactify.refinement.history import Steps
+from interactify.refinement.alternatives import Choice
+from interactify.refinement.history import Group, Steps
 from interactify.refinement.problem import Problem, Stop
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.result import Result
@@ -78,6 +80,19 @@ class Control:
             yield
         finally:
             self._superseding = False
+
+    def refined(
+        self, refiner: Refiner, steps: Steps, groups: Sequence[tuple[Group, Choice]], target: int | None
+    ) -> Steps:
+        """Steps of an object, and one more for each group of interactions, with the alternative that was chosen."""
+        interactions = steps[-1].interactions if steps else ()
+        stop = self.stop_condition(refiner.net.max_seconds)
+        with torch.inference_mode(False), within_memory():
+            for group, choice in groups:
+                interactions = (*interactions, *group)
+                step = refiner.refine(steps, interactions, target, stop, self.observer(steps, target))
+                steps = (*steps, step.chosen(choice))
+        return steps
 
     def cancel(self) -> None:
         """End the running refinement after its current evaluation."""

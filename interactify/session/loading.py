@@ -27,6 +27,7 @@ from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
 from interactify.pictures.picture import Picture, PictureLike
 from interactify.pictures.value_range import checked_value_range
+from interactify.refinement.alternatives import USUAL, Choice, checked_choice
 from interactify.refinement.history import FIRST_OBJECT, History, Snapshot, Steps, Track, check_name
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.session import Session
@@ -173,7 +174,7 @@ def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, pro
 
     Raises:
         InteractionError: this is not a log, the photo has another size, or an interaction does not fit it.
-        OptionError: a class that the network does not have.
+        OptionError: a class that the network does not have, or an alternative that no result has.
         PhotoError, ModelError, NonFiniteError: as `Interactive.session` and `Session.click`.
 
     >>> net, photo = interactify.wrap(interactify.zoo.load()), np.zeros((60, 80, 3), np.uint8)
@@ -206,10 +207,10 @@ def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, pro
         for index, track in enumerate(tracks):
             steps: Steps = ()
             interactions: tuple[Interaction, ...] = ()
-            for group, superseded in groups[index]:
+            for group, superseded, choice in groups[index]:
                 interactions = (*interactions, *group)
                 stop = (lambda: Status.SUPERSEDED) if superseded else brs.stopping(net.max_seconds)
-                steps = (*steps, session.refiner.refine(steps, interactions, track.target, stop))
+                steps = (*steps, session.refiner.refine(steps, interactions, track.target, stop).chosen(choice))
                 bar.update(len(group))
             tracks[index] = replace(track, steps=steps)
     active = header.get("active", 0)
@@ -218,16 +219,20 @@ def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, pro
     return session
 
 
-def _groups(session: Session, entries: list[dict[str, Any]], name: str) -> list[tuple[list[Interaction], bool]]:
-    """An object's interactions, checked, in groups that are one step each; and whether each step was superseded."""
-    groups: list[tuple[list[Interaction], bool]] = []
+def _groups(session: Session, entries: list[dict[str, Any]], name: str) -> list[LoggedGroup]:
+    """An object's interactions, checked, in groups that are one step each."""
+    groups: list[LoggedGroup] = []
     last: object = None
     for entry in entries:
         if entry.get("object", FIRST_OBJECT) == name:
             stored = {key: value for key, value in entry.items() if key not in OWN_KEYS}
             step = entry.get("step")
             if not groups or step is None or step != last:  # a line without a step is a step of its own
-                groups.append(([], entry.get("superseded") is True))
+                groups.append(([], entry.get("superseded") is True, checked_choice(entry.get("choice", USUAL))))
             groups[-1][0].append(session.checked(interaction_from_json(stored)))
             last = step
     return groups
+
+
+LoggedGroup = tuple[list[Interaction], bool, Choice]
+"""The interactions of a step, whether it was superseded, and which alternative was chosen."""

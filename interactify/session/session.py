@@ -19,6 +19,7 @@ from interactify.errors import InteractionError, warn_renamed, warn_user, with_t
 from interactify.interactions.click import Click, Interaction, is_list
 from interactify.pictures.picture import PictureLike
 from interactify.pictures.value_range import ValueRange
+from interactify.refinement.alternatives import USUAL, Choice, checked_choice
 from interactify.refinement.history import Group, History, Snapshot, Step, Steps, Track, checked_click, edited
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.result import Result
@@ -165,7 +166,7 @@ class Session:
         if not added:
             return self.result
         with self.control.turn(supersede=True):
-            return self._refine(self.steps, [added])
+            return self._refine(self.steps, [(added, USUAL)])
 
     def remove(self, index: int) -> Result:
         """Remove any interaction, and refine those after it again: as if it had never been made.
@@ -205,17 +206,22 @@ class Session:
         """The interaction in whole pixels, with its class as an index. Raises as `click`."""
         return self.wrapped.network.checked(interaction, self.size)
 
-    def _refine(self, steps: Steps, groups: Sequence[Group]) -> Result:
+    def choose(self, choice: str) -> Result:
+        """Go on from one of `result.alternatives`, "narrow", "usual" or "wide": how far the newest interactions mean.
+
+        The choice belongs to them: `undo` takes both back. What the mask shows then stays, except in the pieces that
+        later interactions contradict. Raises OptionError for another word, and for a photo in tiles, of which no whole
+        mask is held; and InteractionError where the active object has no interactions.
+        """
+        chosen = checked_choice(choice, whole=not self.refiner.tile)
+        with self.control.turn(), within_memory():
+            self.history = self.history.chosen(chosen)
+            return self.result
+
+    def _refine(self, steps: Steps, groups: Sequence[tuple[Group, Choice]]) -> Result:
         """Refine groups of interactions after earlier steps of the active object, one step for each group."""
-        target = self.track.target
-        interactions = steps[-1].interactions if steps else ()
-        stop = self.control.stop_condition(self.wrapped.max_seconds)
-        with torch.inference_mode(False), within_memory():
-            for group in groups:
-                interactions = (*interactions, *group)
-                observe = self.control.observer(steps, target)
-                steps = (*steps, self.refiner.refine(steps, interactions, target, stop, observe))
-        self.history = self.history.changed(self.history.now.with_steps(steps))
+        refined = self.control.refined(self.refiner, steps, groups, self.track.target)
+        self.history = self.history.changed(self.history.now.with_steps(refined))
         return self.result
 
     # ---- while a refinement runs, from other threads -----------------------------------------------------------------
@@ -387,9 +393,7 @@ class Session:
         """
         with self.control.turn():
             now = self.history.now
-            index = now.index_of(name)
-            left = now.without(index) if len(now.tracks) > 1 else Snapshot.initial(self.target)
-            self.history = self.history.changed(left)
+            self.history = self.history.changed(now.without(now.index_of(name)) or Snapshot.initial(self.target))
             return self.result
 
     def result_of(self, name: str) -> Result:
@@ -403,9 +407,8 @@ class Session:
     def category(self, name: str | None = None, otherwise: str = "object") -> str:
         """What an object is called in files: the name of its class, where it is known.
 
-        Args:
-            name: of the object; the active one by default.
-            otherwise: what it is called where the network has no names of classes, or its class is not decided yet.
+        `name` is the active object's by default; `otherwise` is for networks without names of classes, and until the
+        object's class is decided.
         """
         names, track = self.wrapped.spec.class_names, self.track if name is None else self._object(name)
         target = track.steps[-1].targets[0] if track.steps else track.target  # the first click may have decided it
@@ -423,10 +426,8 @@ class Session:
     def class_map(self) -> NDArray[np.int64]:
         """The most likely class of every pixel, (H, W), after the interactions with the active object.
 
-        For networks of several classes, whose clicks name them (`click(x, y, label="road")`).
-
-        Raises:
-            OptionError: the network knows one class only.
+        For networks of several classes, whose clicks name them (`click(x, y, label="road")`). Raises OptionError where
+        the network knows one class only.
         """
         with self.control.turn():  # it runs the network, as a refinement does
             self.wrapped.check_unchanged()
@@ -444,7 +445,5 @@ class Session:
             return "Session(closed)"
         height, width = self.size
         objects = f"{len(self.objects)} objects, " if len(self.objects) > 1 else ""
-        return (
-            f"Session({width}x{height} pixels, {objects}{len(self.interactions)} interactions, "
-            f"{len(self.history.undone)} undone)"
-        )
+        counts = f"{len(self.interactions)} interactions, {len(self.history.undone)} undone"
+        return f"Session({width}x{height} pixels, {objects}{counts})"

@@ -4,7 +4,8 @@ Format 4: "header" is JSON, with the options, digests of photo and network, all 
 each snapshot of the history ("boards") the last step of each object. Numbers are stored of the steps that the next
 click or an undo soon after depends on: variables ("0_values" for step 0), log-odds ("0_odds"), initial masks
 ("0_given"). The others are refined again when they are needed (`stored_steps.py`). In format 3 every step has its
-numbers.
+numbers. Format 5 is format 4 with steps that have a "choice", an alternative that is not the usual one: it is written
+only where there is one, so that versions that know no alternatives read all other files.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
 from interactify.pictures.digests import tensors_digest
 from interactify.pictures.window import Window
+from interactify.refinement.alternatives import USUAL, checked_choice
 from interactify.refinement.history import History, InitialMap, Snapshot, Step, Steps, groups_of
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.stored_steps import Record, Source, StoredStep, is_repeatable
 
 FORMAT: Final = 4
-READ: Final = (3, FORMAT)
+WITH_CHOICES: Final = 5
+READ: Final = (3, FORMAT, WITH_CHOICES)
 ROOM: Final = 4_000_000  # bytes of variables and log-odds beyond those that the next click needs
 BACK: Final = (1, 4, 16, 64, 256)  # steps before the last one that are stored first, so that an undo waits little
 
@@ -55,7 +58,8 @@ def save_session(path: str | Path, history: History, refiner: Refiner, net: Wrap
                 entry = {"after": after, "target": track.target, **_stored_step(step, added)}
                 stored.append(entry | _stored_numbers(step, str(index), chosen.get(id(step), ()), arrays))
             before = step
-    header = {"format": FORMAT, "settings": settings_of(net, refiner, target), "photo": refiner.picture.digest()}
+    version = WITH_CHOICES if any("choice" in entry for entry in stored) else FORMAT
+    header = {"format": version, "settings": settings_of(net, refiner, target), "photo": refiner.picture.digest()}
     header |= {"network": fingerprint(net.unwrap()), "steps": stored}
     header |= {"boards": [_stored_snapshot(each, indices) for each in history.snapshots], "now": len(history.past)}
     # Weights do not tell ReLU from softplus; the network's prediction for this photo does.
@@ -124,6 +128,7 @@ def _stored_step(step: Step, added: Sequence[Any]) -> dict[str, Any]:
         "status": step.status,
         "seconds": step.seconds,
         "steadiness": step.steadiness,
+        **({} if step.choice == USUAL else {"choice": step.choice}),
     }
 
 
@@ -213,7 +218,7 @@ def read_session(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
         ) from None
     if version not in READ:
         raise CheckpointError(
-            f"Expected a session file of format {READ[0]} to {FORMAT}, got {path} of format {version!r}. Try the "
+            f"Expected a session file of format {READ[0]} to {READ[-1]}, got {path} of format {version!r}. Try the "
             "version of interactify that wrote it."
         )
     return header, arrays
@@ -245,6 +250,7 @@ def read_step(
         status=Status.of(str(stored["status"])),
         seconds=float(stored["seconds"]),
         steadiness=float(stored.get("steadiness", 0.0)),
+        choice=checked_choice(stored.get("choice", USUAL)),
         **_numbers(source, window, stored, arrays, key, (len(targets), refiner.initial_step(target).log_odds.dtype)),
     )
     step = StoredStep(source, target, before, record)

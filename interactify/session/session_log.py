@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from interactify.errors import InteractionError, with_type
 from interactify.optim.status import Status
+from interactify.refinement.alternatives import USUAL
 from interactify.refinement.history import FIRST_OBJECT, History, groups_of
 from interactify.refinement.refiner import Refiner
 
 FORMAT: Final = 1
-OWN_KEYS: Final = ("object", "step", "superseded")  # of a line, beside those of the interaction
+OWN_KEYS: Final = ("object", "step", "superseded", "choice")  # of a line, beside those of the interaction
 
 
 def log_of(history: History, refiner: Refiner) -> str:
@@ -36,7 +37,8 @@ def log_of(history: History, refiner: Refiner) -> str:
         for k, (step, group) in enumerate(zip(track.steps, groups_of(track.steps), strict=True)):
             for each in group:
                 line = {"object": track.name, "step": k, **each.to_json()}
-                lines.append({**line, "superseded": True} if step.status == Status.SUPERSEDED else line)
+                line |= {"superseded": True} if step.status == Status.SUPERSEDED else {}
+                lines.append(line if step.choice == USUAL else {**line, "choice": step.choice})
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 

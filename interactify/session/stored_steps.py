@@ -23,6 +23,7 @@ from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import Box, Lasso
 from interactify.optim.status import Status
 from interactify.pictures.window import Window
+from interactify.refinement.alternatives import USUAL, Choice
 from interactify.refinement.history import InitialMap, Step, Steps
 from interactify.refinement.layers import Layer
 from interactify.refinement.next_step import next_step
@@ -58,6 +59,7 @@ class Record:
     status: str
     seconds: float
     steadiness: float = 0.0
+    choice: Choice = USUAL
     values: Tensor | None = None
     log_odds: Tensor | None = None
     initial_map: InitialMap | None = None
@@ -117,6 +119,10 @@ class StoredStep(Step):
     @property
     def assume_centre(self) -> bool:
         return self._own.assume_centre
+
+    @property
+    def choice(self) -> Choice:
+        return self._own.choice
 
     @property
     def crop(self) -> Crop:
@@ -198,9 +204,12 @@ class StoredStep(Step):
         kept: dict[str, Any] = {name: getattr(own, name) for name in ("evaluations", "status", "seconds")}
         shown = own.log_odds, own.targets, refiner.photo_window, own.initial_map
         known = own.class_probabilities
-        return next_step(
-            last, constraints, self.crop, self.crop.start, *shown, class_probabilities=known, **kept
-        ).result
+        step = next_step(last, constraints, self.crop, self.crop.start, *shown, class_probabilities=known, **kept)
+        return step.result if own.choice == USUAL else replace(step.result, choice=own.choice, chosen_from=self._usual)
+
+    def _usual(self) -> Result:
+        """The result that the stored one was chosen from; the file does not have it."""
+        return self._computed().result.alternatives.usual
 
     def _computed(self) -> Step:
         """This step, refined again after those before it that need it."""
@@ -221,7 +230,7 @@ class StoredStep(Step):
         with torch.inference_mode(False), within_memory():
             step = refiner.refine(self._earlier, own.interactions, self.__dict__["_target"], _stop_of(own))
         kept: dict[str, Any] = {name: getattr(own, name) for name in ("evaluations", "status", "seconds")}
-        return replace(step, result=replace(step.result, **kept))
+        return replace(step, result=replace(step.result, **kept)).chosen(own.choice)
 
 
 def is_repeatable(step: Step) -> bool:

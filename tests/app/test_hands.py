@@ -257,3 +257,22 @@ def test_a_server_that_does_not_respond_is_reported(browser, folder):
         page.wait_for_interactions(1)
         assert not [error for error in page.errors if "ERR_FAILED" not in error]
         page.close()
+
+
+def test_narrower_and_wider_with_keys(tab, folder, slowly):
+    with serving(folder) as address:
+        page = tab(address)
+        slowly(0.5)
+        page.click(0.5, 0.5)
+        page.page.keyboard.press("k")  # it waits for the click
+        page.wait_for_interactions(1)
+        result = page.page.locator("#result")
+        driver.expect(result).to_contain_text("newest: wide", timeout=SLOW)
+        page.page.keyboard.press("k")
+        driver.expect(page.page.locator("#live")).to_contain_text("widest")
+        page.page.keyboard.press("j")
+        driver.expect(result).not_to_contain_text("newest", timeout=SLOW)
+        page.page.keyboard.press("j")
+        driver.expect(result).to_contain_text("newest: narrow", timeout=SLOW)
+        page.page.keyboard.press("z")
+        page.wait_for_interactions(0)

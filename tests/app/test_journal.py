@@ -111,6 +111,22 @@ def test_a_superseded_click_is_restored_as_it_was(pictures, tmp_path, monkeypatc
         assert (again.mask == page.mask).all() and len(again.state["interactions"]) == 2
 
 
+def test_a_choice_is_restored_with_its_click(net, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(saver, "QUIET", NEVER)
+    monkeypatch.setattr(saver, "MAX_DELAY", NEVER)
+    out = tmp_path / "out"
+    with served(net, pictures, out) as (client, _):
+        page = Page(client)
+        page.click(5, 5, not page.mask[5, 5]).do("choose", choice="wide").do("choose", choice="narrow")
+        page.click(90, 60, not page.mask[60, 90])
+        killed = Killed(out)
+    killed.happens()
+    with served(net, pictures, out) as (client, _):
+        again = Page(client)
+        assert (again.mask == page.mask).all()
+        assert again.do("undo").state["result"]["choice"] == "narrow"
+
+
 def test_a_cancelled_refinement_is_saved_before_it_is_displayed(net, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(saver, "QUIET", NEVER)
     monkeypatch.setattr(saver, "MAX_DELAY", NEVER)

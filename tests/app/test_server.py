@@ -149,6 +149,52 @@ def test_a_newer_click_supersedes_the_one_that_is_refined(pictures, tmp_path):
         assert [(each["x"], each["y"]) for each in page.state["interactions"]] == [(55, 30), (5, 5)]
 
 
+def test_a_choice_waits_for_the_click_that_it_is_about(net, pictures, tmp_path, monkeypatch):
+    session = net.session(pictures[0])
+    usual = session.click(5, 5, positive=not session.result.mask[5, 5])
+    entered, go, add, endings = threading.Event(), threading.Event(), Session.add, []
+
+    def waits(self, interactions):  # a slow network: the choice comes while it runs
+        with self.control.turn():
+            entered.set()
+            assert go.wait(10)
+            endings.append(self.control.turns.should_yield)
+        return add(self, interactions)
+
+    monkeypatch.setattr(Session, "add", waits)
+    with served(net, pictures, tmp_path / "out") as (client, _):
+        page = Page(client)
+        ask = [_click(5, 5) | {"interactions": [usual.clicks[0].to_json()]}, {"do": "choose", "choice": "narrow"}]
+        first, second = (
+            threading.Thread(target=client.post, args=("/api/photos/0/do",), kwargs={"json": each}) for each in ask
+        )
+        first.start()
+        assert entered.wait(10)
+        second.start()
+        time.sleep(0.1)
+        go.set()
+        first.join(10), second.join(10)
+        page.take(client.get("/api/photos/0/state"))
+        assert endings == [False] and page.state["result"]["status"] == usual.status
+        assert page.state["result"]["choice"] == "narrow" and (page.mask == usual.alternatives.narrow.mask).all()
+
+
+def test_narrower_and_wider(net, pictures, tmp_path):
+    session = net.session(pictures[0])
+    with served(net, pictures, tmp_path / "out") as (client, _):
+        page = Page(client)
+        refused = client.post("/api/photos/0/do", json={"do": "choose", "choice": "narrow"})
+        assert "Try a click" in refused.text, "there is nothing to choose for yet"
+        page.click(55, 30)
+        session.click(55, 30)
+        for choice in ("narrow", "usual", "wide"):
+            page.do("choose", choice=choice)
+            assert (page.mask == session.choose(choice).mask).all() and page.state["result"]["choice"] == choice
+        assert page.do("undo").state["interactions"] == []
+        wrong = client.post("/api/photos/0/do", json={"do": "choose", "choice": "huge"})
+        assert wrong.status_code == 422 and "'narrow', 'usual', 'wide'" in wrong.json()["error"]
+
+
 def _click(x: int, y: int) -> dict[str, object]:
     return {"do": "add", "interactions": [{"kind": "click", "x": x, "y": y, "positive": True}]}
 

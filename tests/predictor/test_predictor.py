@@ -15,7 +15,7 @@ from scipy import ndimage
 import interactify
 from interactify import Box, Click, Predictor
 from interactify.errors import InteractifyError, InteractionError, ModelError, NoPhotoError, OptionError, PhotoError
-from interactify.predictor.candidates import candidates, expected_iou
+from interactify.predictor.candidates import expected_iou
 from interactify.predictor.prompts import read_prompts, stretched
 from tests.fixtures import networks
 
@@ -198,34 +198,41 @@ def test_batches_give_what_single_photos_give() -> None:
         assert same((masks[1][row], scores[1][row], low[1][row]), predictor_of(photos[1]).predict(box=box))
 
 
-# ---- three candidates ------------------------------------------------------------------------------------------------
+# ---- three masks -----------------------------------------------------------------------------------------------------
 
 
-def test_candidates_are_nested_and_satisfy_the_clicks() -> None:
-    predictor = predictor_of(max_evaluations=40)
+def test_three_masks_are_the_alternatives_of_one_refinement() -> None:
+    net = interactify.wrap(networks.seeded(networks.Counted), max_evaluations=40)
+    predictor, counter = Predictor(net), net.unwrap().counter
+    predictor.set_image(networks.random_photo())
     rng = np.random.default_rng(0)
     for count in (1, 2, 4):
         points = np.stack([rng.choice(96, count, False), rng.choice(64, count, False)], axis=1)
         labels = rng.integers(0, 2, count)
         labels[0] = 1
+        before = counter.runs
+        single, score, _ = predictor.predict(points, labels, multimask_output=False)
+        runs = counter.runs - before
         masks, scores, _ = predictor.predict(points, labels)
-        assert (masks[:-1] <= masks[1:]).all() and ((scores >= 0) & (scores <= 1)).all()
+        assert counter.runs - before == 2 * runs, "no run more than for one mask"
+        assert np.array_equal(masks[1], single[0]) and scores[1] == score[0]
+        assert ((scores >= 0) & (scores <= 1)).all()
         for (x, y), label in zip(points, labels, strict=True):
             assert (masks[:, y, x] == label).all()
-        areas = masks.sum((1, 2))
-        assert areas[0] < areas[2]
-        single, _, _ = predictor.predict(points, labels, multimask_output=False)
-        assert (masks[1] <= single[0]).all() and (single[0] <= masks[2]).all()
-        pieces, _ = ndimage.label(masks[1])
+        pieces, _ = ndimage.label(masks[0])
         clicked = {pieces[y, x] for (x, y), label in zip(points, labels, strict=True) if label}
-        assert clicked == set(np.unique(pieces)) - {0}, "each piece of the object has a click"
+        assert clicked == set(np.unique(pieces)) - {0}, "each piece of the narrow mask has a positive point"
+        session = net.session(networks.random_photo())
+        wide = session.add([Click(int(x), int(y), bool(yes)) for (x, y), yes in zip(points, labels, strict=True)])
+        assert np.array_equal(masks[2] > 0, wide.alternatives.wide.mask) and not np.array_equal(masks[0], masks[2])
 
 
-def test_candidates_of_an_empty_and_a_full_mask() -> None:
-    for value in (-3.0, 0.0, 3.0):
-        maps = candidates(np.full((4, 5), value, np.float32), [])
-        assert maps.shape == (3, 4, 5) and maps.dtype == np.float32
-        assert ((maps > 0) == (value > 0)).all()
+def test_three_masks_of_a_box() -> None:
+    masks, _, _ = predictor_of().predict(box=[20, 10, 70, 55])
+    assert (masks[0] <= masks[1]).all() and (masks[1] <= masks[2]).all() and masks[0].sum() < masks[2].sum()
+
+
+def test_scores_of_an_empty_and_a_full_mask() -> None:
     assert expected_iou(np.full((4, 5), -16, np.float32), np.zeros((4, 5), bool)) == 1
     assert expected_iou(np.full((4, 5), 16, np.float32), np.zeros((4, 5), bool)) == 0
 

@@ -6,6 +6,8 @@ import { $, act, announce, layers, marks, notice, page, session, stage, view } f
 import { drawOverlay, fit, redraw } from "./screen.js";
 import { clamp } from "./view.js";
 
+const CHOICES = ["narrow", "usual", "wide"]; // the alternatives of the newest result
+
 /** Whether interactions are still refined. */
 const refining = () => session.pending.some(({ action }) => action.interactions);
 
@@ -17,6 +19,14 @@ const all = {
     const at = page.crosshair.at ? view.toScreen(...page.crosshair.at) : page.hovered;
     const index = at ? marks.at(view, ...at) : -1;
     if (index >= 0) act({ do: "remove", index });
+  },
+  reach: (by) => {
+    if (!session.state?.interactions.length && !refining()) return;
+    const waiting = session.pending.map(({ action }) => action.choice ?? (action.interactions && "usual")).filter(Boolean);
+    const now = waiting.at(-1) ?? session.state.result.choice;
+    const next = CHOICES[CHOICES.indexOf(now) + by];
+    if (next) act({ do: "choose", choice: next });
+    else announce(`The newest interaction is at its ${now === "wide" ? "widest" : "narrowest"}.`);
   },
   escape: () => {
     page.gestures.abandon();

@@ -8,6 +8,7 @@ export const TABLE = [
     ["Drag", "scribble (right button or Alt: negative)"],
     ["Shift+drag", "box"],
     ["Drag a disc", "move that click"],
+    ["J | K", "narrower and wider: how far the newest interaction reaches"],
     ["X | Delete", "remove the interaction at the pointer or the crosshair"],
     ["0 … 9", "class of clicks (0: none); with one class: the object of that number"],
     ["/", "find a class by name, where there are many"],
@@ -88,6 +89,7 @@ const COMMANDS = {
   z: ["undo"], y: ["redo"], r: ["reset"], x: ["remove"], Delete: ["remove"], Backspace: ["remove"], Escape: ["escape"],
   n: ["go", 1], p: ["go", -1], d: ["mark", "done"], s: ["mark", "skipped"], o: ["addObject"], ",": ["step", -1], ".": ["step", 1],
   c: ["tool", "point"], b: ["tool", "box"], l: ["tool", "lasso"], e: ["tool", "erase"], g: ["tool", "restore"], m: ["sign"],
+  j: ["reach", -1], k: ["reach", 1],
   v: ["view"], f: ["fit"], "+": ["zoom", 1.25], "=": ["zoom", 1.25], "-": ["zoom", 0.8], "[": ["opacity", -10], "]": ["opacity", 10],
   "/": ["findClass"], "?": ["help"],
 };

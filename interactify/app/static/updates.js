@@ -35,11 +35,12 @@ export function showResult(action) {
   const unsatisfied = interactions.filter((each) => each.state === "unsatisfied");
   const times = action?.interactions && interactions.length ? `${milliseconds(interactions.at(-1).ms)}${displayTime === null ? "" : ` + ${milliseconds(displayTime)} to display`}` : "";
   const initial = page.project.reads_clicks ? "no click yet: what the network shows is a guess; click on an object" : "initial mask";
-  const parts = [times, unsatisfied.length ? `${unsatisfied.length} not satisfied` : interactions.length ? "all satisfied" : initial];
+  const reach = result.choice === "usual" ? "" : `newest: ${result.choice}`;
+  const parts = [times, reach, unsatisfied.length ? `${unsatisfied.length} not satisfied` : interactions.length ? "all satisfied" : initial];
   $("result").textContent = parts.filter(Boolean).join(" · ");
   $("result").classList.toggle("unsatisfied", unsatisfied.length > 0);
   const why = unsatisfied.length ? ` ${unsatisfied.length} not satisfied: ${unsatisfied[0].reason}` : "";
-  announce(`${active} covers ${(100 * result.area).toFixed(1)} percent of the photo.${why}`);
+  announce(`${active} covers ${(100 * result.area).toFixed(1)} percent of the photo.${reach && ` ${reach}.`}${why}`);
 }
 
 function showLists() {
