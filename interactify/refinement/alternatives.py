@@ -5,7 +5,7 @@ The narrow reading is the least of that change, only the connected piece of it t
 strength. (The piece is that of the progressive merge of Chen et al., "FocalClick: Towards Practical Interactive Image
 Segmentation", CVPR 2022.) The wide reading takes the change further than the network did. Where an interaction agrees
 with the mask, nothing had to change: then the narrow reading is the inmost part of what was clicked, and the wide one
-everything that is nearly as likely. Around the points every reading is the usual one: it satisfies what that satisfies.
+everything that is nearly as likely. A reading that loses a point's label is the usual one around that point.
 """
 
 from __future__ import annotations
@@ -81,13 +81,18 @@ def narrow_and_wide(before: Tensor | None, after: Tensor, labelled: Labelled) ->
     """
     right = labelled.right(after)
     changed = right & labelled.own & ~(right if before is None else labelled.right(before))
-    held = own_share(labelled.these(right | ~labelled.own), after)
     if before is not None and (changed.any() or not (labelled.newest & labelled.positive & labelled.own).any()):
         narrow, wide = _least(before, after, labelled, changed), after + (BEYOND - 1) * (after - before)
     else:
         inside, outside = (right & labelled.own & (labelled.positive == yes) for yes in (True, False))
         narrow, wide = _inmost(after, labelled.these(inside)), _outmost(after, labelled.these(outside))
-    return torch.lerp(narrow, after, held), torch.lerp(wide, after, held)
+    return _held(narrow, after, labelled, right), _held(wide, after, labelled, right)
+
+
+def _held(reading: Tensor, after: Tensor, labelled: Labelled, right: NDArray[np.bool_]) -> Tensor:
+    """A reading that is the usual one around the points whose labels only that one has."""
+    lost = right & labelled.own & ~labelled.right(reading)
+    return torch.lerp(reading, after, own_share(labelled.these(lost), after)) if lost.any() else reading
 
 
 def _least(before: Tensor, after: Tensor, labelled: Labelled, changed: NDArray[np.bool_]) -> Tensor:

@@ -214,7 +214,7 @@ def test_three_masks_are_the_alternatives_of_one_refinement() -> None:
         single, score, _ = predictor.predict(points, labels, multimask_output=False)
         runs = counter.runs - before
         masks, scores, _ = predictor.predict(points, labels)
-        assert counter.runs - before == 2 * runs, "no run more than for one mask"
+        assert counter.runs - before <= 2 * runs, "no run more than for one mask"
         assert np.array_equal(masks[1], single[0]) and scores[1] == score[0]
         assert ((scores >= 0) & (scores <= 1)).all()
         for (x, y), label in zip(points, labels, strict=True):
