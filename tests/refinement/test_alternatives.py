@@ -105,10 +105,14 @@ def test_in_inference_mode_they_can_be_gone_on_from() -> None:
 
 
 def test_from_another_window() -> None:
-    net = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=8, resolution=64)
-    session, windows = net.session(networks.random_photo(200, 300)), []
-    for x, y in ((150, 100), (160, 90), (140, 110), (155, 120)):
-        result = session.add([wrong_click(session, x, y)])
+    bright = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 3, padding=1))
+    torch.nn.init.constant_(bright[0].weight, 1.0)
+    torch.nn.init.constant_(bright[0].bias, -12.0)
+    photo = np.zeros((160, 240, 3), np.uint8)
+    photo[100:130, 30:70] = 230
+    session, windows = interactify.wrap(bright, mean=0.0, std=1.0, resolution=80).session(photo), []
+    for x, y in ((50, 115), (72, 115), (40, 95)):
+        result = session.click(x, y)
         before = result.before
         assert before is not None
         windows.append((before.window, result.window))
