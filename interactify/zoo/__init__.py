@@ -134,7 +134,7 @@ def write_photos(folder: str | os.PathLike[str] = ".") -> list[Path]:
 
 
 _REINSTALL = "The files come with the package: try to install interactify again."
-_TRAINED_AT = {"saliency": 224, "clicks": 192}
+_TRAINED_AT = {"saliency": 224, "clicks": 224}
 """The networks, and the side of the squares at which the training of each ended."""
 _SHOWN_AT = 256
 
