@@ -153,6 +153,10 @@ class RowsEnergy:
         ]
         return RowEvaluations(torch.stack(totals).to(x.dtype), gradient, reached, payloads)
 
+    def satisfied(self, logits: Tensor, row: int) -> bool:
+        """Whether a row's points have their labels in its logits (1, T, h, w)."""
+        return bool(self.targets[row].satisfied(self._at_points(logits[0], row)))
+
     def without_gradient(self, values: Tensor, row: int) -> tuple[float, bool, Tensor]:
         """E, whether the points have their labels, and the logits (1, T, h, w), of a row at values like `like`."""
         target = self.targets[row]

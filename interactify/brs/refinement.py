@@ -20,7 +20,9 @@ from interactify.brs.objective import PointTargets, RowsEnergy, RowsForward
 from interactify.errors import InteractionError, OptionError, within_memory
 from interactify.optim import ROW_SOLVERS, Status
 
+HOLDING: Final = 12  # evaluations after which what is held gives way to clicks that do not have their label
 SHORTER: Final = 3  # evaluations, without a gradient, on shorter ways
+_UNFINISHED: Final = (Status.BUDGET, Status.CONVERGED, Status.STALLED)
 
 Forward = Callable[[Tensor], Tensor]
 Inertia = Callable[[Tensor], Tensor]
@@ -247,13 +249,45 @@ def _refined(
     stop: Callable[[], str | None] | None,
     at_once: int,
 ) -> list[Refinement]:
+    holds = any(target.held is not None for target in targets)
+    first = min(max_evaluations, HOLDING) if holds else max_evaluations
     objective = RowsEnergy(forward, starts[0], targets, energy, inertia, at_once)
+    found = _solved(objective, starts, solver, first, stop)
+    found = [_shortened(objective, row, starts[row], each, first, stop) for row, each in enumerate(found)]
+    left = [
+        row
+        for row, each in enumerate(found)
+        if each.status in _UNFINISHED and targets[row].held is not None and not objective.satisfied(each.logits, row)
+    ]
+    if not left or max_evaluations - first < 1:
+        return found
+    stopped = None if stop is None else stop()
+    if stopped is not None:
+        return [replace(each, status=stopped) if row in left else each for row, each in enumerate(found)]
+    # What is held gives way where it keeps a click from its label.
+    free = RowsEnergy(
+        lambda values, rows: forward(values, [left[row] for row in rows]),
+        starts[0],
+        [replace(targets[row], held=None) for row in left],
+        energy,
+        inertia,
+        at_once,
+    )
+    again = torch.stack([found[row].values for row in left])
+    for row, each in zip(left, _solved(free, again, solver, max_evaluations - first, stop), strict=True):
+        found[row] = replace(each, evaluations=each.evaluations + found[row].evaluations)
+    return found
+
+
+def _solved(
+    objective: RowsEnergy, starts: Tensor, solver: str, max_evaluations: int, stop: Callable[[], str | None] | None
+) -> list[Refinement]:
     flat = starts.detach().clone().reshape(len(starts), -1)
     with within_memory():
         solutions = ROW_SOLVERS[solver](
-            objective, flat, max_evaluations=max_evaluations, lower_bound=energy.lower_bound, stop=stop
+            objective, flat, max_evaluations=max_evaluations, lower_bound=objective.energy.lower_bound, stop=stop
         )
-    found = [
+    return [
         Refinement(
             solution.x.to(starts.dtype).view(starts.shape[1:]),
             cast(Tensor, solution.payload),
@@ -264,7 +298,6 @@ def _refined(
         )
         for solution in solutions
     ]
-    return [_shortened(objective, row, starts[row], each, max_evaluations, stop) for row, each in enumerate(found)]
 
 
 def _shortened(

@@ -157,11 +157,12 @@ def middle_ellipse(size: tuple[int, int]) -> NDArray[np.int8]:
     """An object that every photo has room for: (H, W) int8, 1 in an ellipse in the middle, 0 outside.
 
     >>> middle_ellipse((5, 7)).tolist()[2]
-    [0, 0, 1, 1, 1, 0, 0]
+    [0, 1, 1, 1, 1, 1, 0]
     """
     height, width = size
     rows, columns = np.mgrid[:height, :width]
-    return (((rows / height - 0.5) / 0.3) ** 2 + ((columns / width - 0.5) / 0.35) ** 2 < 1).astype(np.int8)
+    down, across = (rows + 0.5) / height - 0.5, (columns + 0.5) / width - 0.5
+    return ((down / 0.3) ** 2 + (across / 0.35) ** 2 < 1).astype(np.int8)
 
 
 @dataclass(frozen=True)

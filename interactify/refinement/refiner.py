@@ -267,9 +267,10 @@ class Refiner:
         maps = map_indices(constraints, inside, targets)
         spreads = (Spread(),) * len(targets)
         suffix = self._suffix(crop, constraints, last)
+        shown = last if last.interactions else self.initial_step(own)  # a class that was decided only now has a map too
         held = None
-        if last.targets[0] == own and self._shows_without_a_pass(last, crop):  # of another class, it is another object
-            held = held_before(brs.hold_of(self.net.energy), crop, constraints, inside, points, last)
+        if shown.targets[0] == own and self._shows_without_a_pass(shown, crop):
+            held = held_before(brs.hold_of(self.net.energy), crop, constraints, inside, points, shown)
         problem = Problem(constraints, crop, suffix, inside, start, points, maps, targets, spreads, started, held)
         if not crop.propagation.active or not len(inside):
             return problem

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from interactify import brs
+from interactify.brs import refinement
 from interactify.errors import InteractionError, OptionError
 
 
@@ -53,6 +54,23 @@ def test_a_held_half_is_not_flooded_where_a_shorter_way_satisfies_the_click():
     assert torch.equal(held.logits, flooding(held.values))
     error = torch.relu(4 - held.logits[0, 0, 1, 1]).square() + 1e-3 * held.values.square().sum()
     assert held.energy == pytest.approx(float(error + holding(3).energy(held.logits[0])))
+
+
+def test_what_is_held_gives_way_to_a_click_that_does_not_get_its_label(monkeypatch):
+    monkeypatch.setattr(refinement, "HOLDING", 1)  # as if twelve evaluations had not been enough
+    free = brs.refine(flooding, START, *CLICK)
+    found = brs.refine(flooding, START, *CLICK, held=holding(3))
+    assert found.reached and torch.equal(found.values, free.values)
+    assert found.evaluations == 1 + free.evaluations
+    rows = brs.refine_rows(
+        lambda values, rows: torch.cat([flooding(each) for each in values]),
+        torch.zeros(2, 1),
+        *([each] * 2 for each in CLICK),
+        held=[None, holding(3)],
+    )
+    assert torch.equal(rows[1].values, found.values) and rows[1].evaluations == found.evaluations
+    stopped = brs.refine(flooding, START, *CLICK, held=holding(3), stop=lambda: "time")
+    assert stopped.status == "time" and stopped.evaluations == 1 and torch.equal(stopped.values, START)
 
 
 def test_little_that_changes_costs_no_evaluation():

@@ -96,12 +96,14 @@ def test_strokes_of_any_length_free_their_surroundings() -> None:
     assert away[5].max() < 0.02  # of 200 points, every fourth
 
 
-def test_a_class_that_was_decided_only_now_is_not_held_to_what_was_shown_before() -> None:
-    model = networks.seeded(lambda: networks.Plain(classes=4))
-    session = interactify.wrap(model, resolution=96, zoom=False).session(PHOTO)
-    assert held_for(session, Click(10, 20)) is None
-    session.click(10, 20)
-    assert held_for(session, Click(50, 20)) is not None
+def test_a_class_that_was_decided_only_now_is_held_as_the_network_predicts_it() -> None:
+    net = interactify.wrap(networks.seeded(lambda: networks.Plain(classes=4)), resolution=96, zoom=False)
+    undecided = net.session(PHOTO)
+    held = held_for(undecided, Click(10, 20))
+    undecided.click(10, 20)
+    named = held_for(net.session(PHOTO, target=undecided.steps[-1].targets[0]), Click(10, 20))
+    assert held is not None and named is not None
+    assert torch.equal(held.probability, named.probability) and torch.equal(held.weights, named.weights)
 
 
 def test_surroundings_of_earlier_points_that_the_mask_contradicts_are_free() -> None:
