@@ -23,7 +23,7 @@ import interactify
 from benchmarks.speed_measure import machine
 from interactify.evaluation import Centre
 from interactify.evaluation.data.dataset import Dataset
-from interactify.evaluation.data.dataset_folders import grabcut
+from interactify.evaluation.data.dataset_folders import folder
 from interactify.evaluation.metrics import iou
 from interactify.export.files import write_whole
 from interactify.interactive import Interactive
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="the JSON file")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    rows = measured(interactify.wrap(interactify.zoo.load()), grabcut(chosen.data / "GrabCut50").every(chosen.every))
+    rows = measured(interactify.wrap(interactify.zoo.load()), folder(chosen.data / "GrabCut50").every(chosen.every))
     found = {"machine": machine(), "every": chosen.every, "rows": [asdict(row) for row in rows]}
     write_whole(chosen.out, json.dumps(found, indent=1).encode())
     print(table(rows))
