@@ -1,6 +1,6 @@
 """What three readings of a click are worth: the best of them against the usual one, in sessions and in one call.
 
-    python -m benchmarks.alternatives --data DIR [--every N]      # DIR holds GrabCut50/; five minutes on one core
+    python -m benchmarks.alternatives --data DIR [--every N]      # DIR holds GrabCut50/; three minutes of one core
 
 A simulated user clicks at the centre of the largest error of the usual mask, three times. After each click the IoU of
 all alternatives with the truth is taken, and of the three masks that `Predictor.predict` returns for all points so far,
