@@ -49,8 +49,8 @@ class Held:
 
     def on(self, device: torch.device) -> Held:
         """A copy on a device: tensors of inference mode can't be saved for a backward pass."""
-        maps = (self.probability, self.weights)
-        return Held(*(each.detach().to(device, torch.float32).clone() for each in maps), self.tolerance)
+        maps = [each.detach().to(device, torch.float32).clone() for each in (self.probability, self.weights)]
+        return Held(maps[0], maps[1], self.tolerance)
 
     def energy(self, logits: Tensor) -> Tensor:
         """E_H, 0-d, differentiable in the logits (T, h, w)."""

@@ -406,5 +406,8 @@ def _point_targets(
     device = start.device
     copies = [None if each is None else each.to(device, kind).clone() for each, kind in zip(others, kinds, strict=True)]
     return PointTargets(
-        points.clone(), labels.to(device, torch.bool).clone(), *copies, None if held is None else held.on(device)
+        points.clone(),
+        labels.to(device, torch.bool).clone(),
+        *copies,
+        held=None if held is None else held.on(device),
     )

@@ -55,7 +55,7 @@ from interactify.learning.augment import GENTLE
 from interactify.learning.checkpoint import Progress
 from interactify.learning.labelled_photos import UNKNOWN
 from interactify.learning.loop import STATE
-from interactify.stem import reconfigure_stem
+from interactify.stem import ReconfiguredStem, reconfigure_stem
 
 MEAN = STD = (0.5, 0.5, 0.5)
 ENCODER = "tu-tf_efficientnet_lite0"
@@ -181,7 +181,7 @@ def polish_clicks(root: Path, out: Path, recipe: Recipe) -> None:
     _train_clicks(network, task, out, recipe)
 
 
-def _train_clicks(network: nn.Module, task: ClickTask, out: Path, recipe: Recipe) -> None:
+def _train_clicks(network: ReconfiguredStem, task: ClickTask, out: Path, recipe: Recipe) -> None:
     progress = train(network, task, recipe, out, groups=groups_of(network, "all", encoder_rate=0.15))
     save_click_network(network, out, half=True)
     ious = task.ious(network, 5).mean(0)
