@@ -404,10 +404,8 @@ def _point_targets(
         )
     kinds = (torch.float32 if start.device.type == "mps" else torch.float64, torch.bool, torch.int64)
     device = start.device
-    copies = [None if each is None else each.to(device, kind).clone() for each, kind in zip(others, kinds, strict=True)]
-    return PointTargets(
-        points.clone(),
-        labels.to(device, torch.bool).clone(),
-        *copies,
-        held=None if held is None else held.on(device),
+    weights, required, maps = (
+        None if each is None else each.to(device, kind).clone() for each, kind in zip(others, kinds, strict=True)
     )
+    held = None if held is None else held.on(device)
+    return PointTargets(points.clone(), labels.to(device, torch.bool).clone(), weights, required, maps, held)
