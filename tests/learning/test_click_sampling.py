@@ -1,11 +1,18 @@
 """Simulated clicks of training: their numbers, where they are, and what they react to."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import distance_transform_edt
+from torch import nn
 
+from interactify import ClickMaps
 from interactify.interactions.click import Click
+from interactify.learning import ClickTask, Drawing, LabelledPhoto, NoClick
 from interactify.learning.click_sampling import FirstClick, SpreadClicks, click_on_error, pixel_inside, spread_pixels
+from interactify.learning.click_task import ClickBatch
 
 
 @pytest.fixture
@@ -96,3 +103,41 @@ def test_a_pixel_is_clicked_once():
     truth = np.zeros((5, 5), np.int8)
     truth[2, 2] = 1
     assert click_on_error(truth, np.zeros((5, 5), bool), [Click(2, 2)], np.random.default_rng(0)) is None
+
+
+def test_the_first_click_of_a_sample_without_clicks_corrects_the_networks_guess(truth):
+    assert NoClick().clicks(truth, np.random.default_rng(0)) == []
+    # A guess of far too much: the first click is negative, outside of the object and in the guess.
+    click = click_on_error(truth, np.ones(truth.shape, bool), [], np.random.default_rng(0))
+    assert not click.positive and truth[click.y, click.x] == 0
+    empty = click_on_error(truth, np.zeros(truth.shape, bool), [], np.random.default_rng(0))
+    assert empty.positive and truth[empty.y, empty.x] == 1
+
+
+class Spy(nn.Module):
+    """Marks the whole square, and keeps what it read."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.ones(1))
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(x.detach())
+        return self.bias.expand(len(x), 1, *x.shape[-2:])
+
+
+def test_the_mask_before_the_first_click_is_empty_and_then_the_networks_own(truth):
+    small = truth[30:94, 40:120:1][:64, :64]
+    masks = torch.from_numpy(small).float()[None, None].expand(2, 1, 64, 64)
+    batch = ClickBatch(torch.zeros(2, 3, 64, 64), masks, [[], [Click(32, 20)]], rounds=2)
+    nothing = Drawing([LabelledPhoto(Path("a.png"), Path("b.png"))])
+    task = ClickTask(nothing, [], (0.5,) * 3, (0.5,) * 3, ClickMaps("disk", radius=3, previous_mask=True))
+    network = Spy()
+    task.loss(network, batch)
+    guess, second, third = (seen[:, 3:] for seen in network.seen)
+    assert guess[0].eq(0).all() and guess[1, 0].any()  # the maps: positive clicks, negative clicks, the mask before
+    assert second[0, 1].any() and not second[0, 0].any()  # the guess is too large: a negative click
+    assert second[0, 2].eq(0).all()  # it answers no click
+    torch.testing.assert_close(second[1, 2], torch.sigmoid(torch.ones(64, 64)))
+    torch.testing.assert_close(third[0, 2], torch.sigmoid(torch.ones(64, 64)))
