@@ -157,6 +157,8 @@ def conclude(results: dict[str, Any], path: Path, seconds: float) -> int:
             print(f"{said}: {'; '.join(names)}.")
     if results["left_out"] or failed:
         print("The same command again goes on with these.")
+    if not results.get("tiny"):
+        print("`python -m benchmarks.speed --page` shows what was found in docs/speed.md.")
     return 1 if failed or wrong else 0
 
 
