@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import interactify
 from benchmarks.speed_cuts import MEAN, STD, Cut, Head, Whole, inertia, normalised, points_of
+from interactify.brs.energy import Margin
 
 MARGIN, AIM, INERTIA, MOST_EVALUATIONS = 3.0, 4.0, 1e-3, 40
 OURS = "interactify"
@@ -60,10 +61,11 @@ class Ours:
 
     def __init__(self, model: nn.Module, variables: str, size: int, **options: Any) -> None:
         # The photo has the size of the network's input, is used as a whole, and the network's map is not changed
-        # afterwards: the other contestants work like that.
+        # afterwards: the other contestants work like that. Nor do they hold the mask before a click.
         self.net = interactify.wrap(
             model,
             variables=variables,
+            energy=Margin(hold=0.0),
             resolution=size,
             mean=MEAN,
             std=STD,

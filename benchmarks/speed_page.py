@@ -36,8 +36,9 @@ after 40 evaluations. None computes gradients for weights. At the input there ar
 head. The contestants share no code with the library except the photos and the clicks. A test checks that they run the
 same network, and every run checks that they agree about the clicks.
 
-Propagation is off (`propagation="none"`). On the two CPU cores below, following colours and edges takes 2.5 ms more
-for each click at 288² and 50 ms at 1024², and 2.5 and 160 ms for each new view of a photo.
+This library's hold of the mask before a click, which is on by default, is off (`energy=Margin(hold=0)`): the others
+have none. So is propagation (`propagation="none"`). On the two CPU cores below, following colours and edges takes
+2.5 ms more for each click at 288² and 50 ms at 1024², and 2.5 and 160 ms for each new view of a photo.
 
 **Networks**: smp's Unet/ResNet-34 and DeepLabV3+/ResNet-50 with random weights, and the embedded network, which was a
 U-Net on a slim ResNet-18 up to version 0.2.0. The last layer of random weights is scaled for each size, so that the
