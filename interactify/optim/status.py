@@ -19,7 +19,7 @@ class Status(str, Enum):
         TIME: max_seconds were over.
         CANCELLED: the user cancelled it.
         SUPERSEDED: a newer interaction came; both are refined together.
-        PAINTED: only strokes, boxes or a mask changed, so the network was not run.
+        PAINTED: only strokes, boxes or a mask changed, or all that was clicked is right, so the network was not run.
         PLAIN: the network's own prediction, before any interaction.
         PREVIEW: an intermediate state of a refinement that is still running.
 

@@ -1,7 +1,8 @@
 """The displayed log-odds of a photo, as layers over one another. Any part can be read alone, so none is stored whole.
 
-Lowest lies the network's map in its window, over the network's layer from before the window was opened. An initial mask
-lies over it; then a box or lasso, outside of which there is no object; then strokes that erase and restore.
+Lowest lies the network's map in its window, over the network's layer from before the window was opened; at the window's
+sides one passes into the other, so that they leave no straight line in the mask. An initial mask lies over it; then a
+box or lasso, outside of which there is no object; then strokes that erase and restore.
 """
 
 from __future__ import annotations
@@ -37,26 +38,42 @@ class Layer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class NetworkLayer:
-    """The network's map (1, 1, h', w') of a window, seen through its view; outside the window the layer from before."""
+    """The network's map (1, 1, h', w') of a window, seen through its view; outside the window the layer from before.
+
+    `share`, (1, 1, h', w') from 0 to 1, is the map's share of what is displayed in the window, over the layer from
+    before; None for 1 everywhere.
+    """
 
     logits: Tensor
     view: View
     window: Window
     outside: Layer | None = None
+    share: Tensor | None = None
 
     def read(self, window: Window, step: int = 1) -> Tensor:
-        if self.window.common(window) == window:
-            return self._inside(window, step)
+        inside = self.window.common(window) == window
         if self.outside is None:
-            raise ValueError(f"{window} reaches beyond the photo, {self.window}")
+            if not inside:
+                raise ValueError(f"{window} reaches beyond the photo, {self.window}")
+            return self._own(self.logits, window, step)
+        if inside:
+            share = None if self.share is None else self._own(self.share, window, step)
+            own = self._own(self.logits, window, step)
+            if share is None or bool((share == 1).all()):
+                return own
+            return _mixed(own, self.outside.read(window, step), share)
         log_odds = self.outside.read(window, step)
         if shared := self.window.on_grid_of(window, step):
             part, slices = shared
-            log_odds[slices] = self._inside(part, step)
+            own = self._own(self.logits, part, step)
+            if self.share is not None:
+                own = _mixed(own, log_odds[slices], self._own(self.share, part, step))
+            log_odds[slices] = own
         return log_odds
 
-    def _inside(self, window: Window, step: int) -> Tensor:
-        return self.view.to_photo(self.logits, window.relative_to(self.window).slices_by(step))[0, 0]
+    def _own(self, maps: Tensor, window: Window, step: int) -> Tensor:
+        """(h, w) of a map on the network's grid, in a part of the window."""
+        return self.view.to_photo(maps, window.relative_to(self.window).slices_by(step))[0, 0]
 
     def at(self, pixels: Pixels) -> Tensor:
         inside = np.ones(len(pixels), bool) if self.outside is None else self.window.contains(pixels)
@@ -64,9 +81,23 @@ class NetworkLayer:
         log_odds = torch.empty(len(pixels), dtype=self.logits.dtype, device=self.logits.device)
         points = self.view.points_to_network((pixels[inside] - corner).astype(float))
         log_odds[torch.from_numpy(inside)] = sample(self.logits, points)[0, 0]
-        if self.outside is not None and not inside.all():
-            log_odds[torch.from_numpy(~inside)] = self.outside.at(pixels[~inside]).to(log_odds)
+        if self.outside is None:
+            return log_odds
+        share = torch.zeros_like(log_odds)
+        share[torch.from_numpy(inside)] = 1.0 if self.share is None else sample(self.share, points)[0, 0]
+        beyond = (share < 1).cpu().numpy()
+        if beyond.any():
+            mixes = torch.from_numpy(beyond & inside)
+            before = torch.zeros_like(log_odds)
+            before[torch.from_numpy(beyond)] = self.outside.at(pixels[beyond]).to(log_odds)
+            log_odds[torch.from_numpy(~inside)] = before[torch.from_numpy(~inside)]
+            log_odds[mixes] = _mixed(log_odds[mixes], before[mixes], share[mixes])
         return log_odds
+
+
+def _mixed(own: Tensor, before: Tensor, share: Tensor) -> Tensor:
+    """Two maps mixed: exactly the own one where its share is 1, as at the clicks."""
+    return own + (1 - share) * (before.to(own) - own)
 
 
 @dataclass(frozen=True, eq=False)

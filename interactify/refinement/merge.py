@@ -19,8 +19,7 @@ from interactify.pictures.window import Window
 from interactify.refinement.alternatives import USUAL, pieces
 from interactify.refinement.classes import displayed_logits, most_likely
 from interactify.refinement.history import InitialMap, Step
-from interactify.refinement.layers import NetworkLayer
-from interactify.refinement.next_step import outside
+from interactify.refinement.next_step import network_layer
 from interactify.refinement.problem import Crop
 from interactify.refinement.wrapped import Wrapped
 
@@ -58,7 +57,7 @@ def merged_mask(
     points = points[wrong & window.contains(points)] - np.array([window.left, window.top])
     if not len(points):
         return mask
-    layer = NetworkLayer(log_odds[:, :1], crop.view, window, outside(last, window, photo))
+    layer = network_layer(last, constraints, crop, log_odds, photo)
     changed = mask.copy()
     changed[window.slices] ^= pieces(layer.read(window).gt(0).cpu().numpy() != mask[window.slices], points)
     changed.setflags(write=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
@@ -13,6 +14,7 @@ from interactify.interactions.constraints import TARGET, Constraints
 from interactify.interactions.gestures import UNKNOWN
 from interactify.pictures.resize_pad import sample
 from interactify.pictures.window import Window
+from interactify.propagation.propagation import own_share
 from interactify.refinement.history import InitialMap, Step
 from interactify.refinement.layers import InitialMaskLayer, Layer, NetworkLayer, RegionLayer, StrokeLayer
 from interactify.refinement.problem import Crop, map_indices, points_in
@@ -48,7 +50,7 @@ def next_step(
         class_probabilities: those of the `Result`, where they are known; else they are read from the log-odds.
         evaluations, status, seconds: of the refinement.
     """
-    layer = NetworkLayer(log_odds[:, :1], crop.view, crop.window, outside(last, crop.window, photo))
+    layer = network_layer(last, constraints, crop, log_odds, photo)
     if class_probabilities is None:
         class_probabilities = _class_probabilities(last, constraints, crop, log_odds, targets)
     displayed: Layer = layer if initial_map is None else _with_initial_map(initial_map, targets[0], layer)
@@ -79,9 +81,16 @@ def _with_initial_map(initial_map: InitialMap, own: int | None, layer: Layer) ->
     return InitialMaskLayer(initial_map > 0 if own is None else initial_map == own, layer, initial_map != UNKNOWN)
 
 
-def outside(last: Step, window: Window, photo: Window) -> Layer | None:
-    """The layer outside of a window: the network's layer as it was when the window was opened."""
-    return None if window == photo else last.layer_around(window)
+def network_layer(last: Step, constraints: Constraints, crop: Crop, log_odds: Tensor, photo: Window) -> NetworkLayer:
+    """The network's map in a crop, over the layer from when its window was opened. At points it is the map alone."""
+    if crop.window == photo:
+        return NetworkLayer(log_odds[:, :1], crop.view, crop.window)
+    share = crop.inner_share
+    if share is not None:
+        inside, points = points_in(crop, constraints)
+        required = torch.from_numpy(constraints.required[inside])
+        share = torch.maximum(share, own_share(points[required], share)).to(log_odds)
+    return NetworkLayer(log_odds[:, :1], crop.view, crop.window, last.layer_around(crop.window), share)
 
 
 def _class_probabilities(

@@ -40,7 +40,8 @@ class Crop:
     """A window of the photo as the network sees it.
 
     `image` is (1, C, h', w'), normalised; `start` is the variables' identity, `suffix` the part of the network that
-    depends on them, and `propagation` how a correction spreads over the picture.
+    depends on them, and `propagation` how a correction spreads over the picture. `inner_share`, (1, 1, h', w') float32
+    on the CPU, is how much of its map is displayed towards the window's sides; None for all of it.
     """
 
     window: Window
@@ -49,6 +50,7 @@ class Crop:
     start: Tensor
     suffix: Suffix
     propagation: Propagation
+    inner_share: Tensor | None = None
 
     _guided: Kept[Guided] = field(default_factory=Kept)
     _plain: Kept[tuple[object, Tensor]] = field(default_factory=Kept)

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify import brs
-from interactify.interactions.click import Interaction
+from interactify.interactions.click import Click, Interaction
 from interactify.interactions.constraints import MASK_WEIGHT, TARGET, Constraints, combine
-from interactify.interactions.gestures import UNKNOWN, Labels
+from interactify.interactions.gestures import UNKNOWN, Labels, Scribble
 from interactify.interactions.rasterise import bounds, points_inside
 from interactify.network.variables import starts_anew
 from interactify.optim.status import Status
 from interactify.pictures.picture import Picture
-from interactify.pictures.resize_pad import sample
+from interactify.pictures.resize_pad import View, sample
 from interactify.pictures.window import Pixels, Window, whole
 from interactify.propagation.propagation import Spread, own_share
 from interactify.refinement.click_input import click_input
@@ -38,7 +38,16 @@ from interactify.refinement.next_step import next_step
 from interactify.refinement.problem import Crop, Problem, Stop, labels_in, map_indices, minimise
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
-from interactify.refinement.zoom import KEEP_IOU, min_side, next_window
+from interactify.refinement.zoom import (
+    AGREES,
+    KEEP_IOU,
+    agreement,
+    inner_share,
+    min_side,
+    next_window,
+    reaches_side,
+    without_new,
+)
 from interactify.runtime.cache import Kept, in_use
 from interactify.runtime.pass_cache import PassCache
 from interactify.runtime.suffix import Suffix
@@ -117,7 +126,11 @@ class Refiner:
         image = network.normalised(self.picture.to_network(window, view))
         start = self.net.variables.start(network, image)
         suffix = Suffix(self.net.runtime, self.net.variables, image, start)
-        return Crop(window, view, image, start, suffix, self.net.propagation)
+        return Crop(window, view, image, start, suffix, self.net.propagation, self._inner_share(window, view))
+
+    def _inner_share(self, window: Window, view: View) -> Tensor | None:
+        """How much of a window's own map is displayed towards its sides, (1, 1, h', w'); None for all of it."""
+        return inner_share(view, window, self.size)
 
     def constraints_of(
         self, interactions: tuple[Interaction, ...], own: int | None, assume_centre: bool = False
@@ -240,9 +253,17 @@ class Refiner:
         return self.step_from(steps, problem, refinement, target)
 
     def _needs_network(self, problem: Problem, last: Step) -> bool:
-        """Whether the labels of any points are new: strokes, boxes and masks alone may change nothing else."""
-        new = problem.constraints.owners >= len(last.interactions)
-        return bool(new.any()) or not problem.constraints.same_labels(last.result.constraints)
+        """Whether the labels of any points are new: strokes, boxes and masks alone may change nothing else.
+
+        Neither do later clicks on pixels that are right, where all others are too.
+        """
+        constraints = problem.constraints
+        new = constraints.owners >= len(last.interactions)
+        if not new.any():
+            return not constraints.same_labels(last.result.constraints)
+        added = constraints.interactions[len(last.interactions) :]
+        known = problem.targets == last.targets and all(isinstance(each, (Click, Scribble)) for each in added)
+        return not (known and self._holds(last, constraints, constraints.required))
 
     def problem(
         self, steps: Steps, interactions: tuple[Interaction, ...], target: int | None, assume_centre: bool = False
@@ -292,6 +313,8 @@ class Refiner:
         new = constraints.owners >= len(last.interactions)
         if not self.net.zoom or not new.any() or (constraints.mask is not None and not steps):
             return current
+        if constraints.region is None and self._holds(last, constraints, new):
+            return current  # nothing is wrong there
         if constraints.region is None:
             return self._window_around(steps, last, constraints, new)
         around_region = bounds(constraints.region).grown(SURROUNDINGS, self.size, min_side(self.net.spec.resolution))
@@ -309,9 +332,40 @@ class Refiner:
             return last.crop.window
         points, required = constraints.points, constraints.required
         own = required & constraints.positive & (constraints.labels == TARGET) | new
-        spec, extent = self.net.spec, last.result.extent
-        squash = spec.fit == "squash"
-        return next_window(last.crop.window, extent, points[own], points[new], self.size, spec.resolution, squash)
+        spec, current, result = self.net.spec, last.crop.window, last.result
+        squash, cut = spec.fit == "squash", reaches_side(result.logits, result.view, current, self.size)
+        newest, resolution = points[new], spec.resolution
+        chosen = next_window(current, result.extent, points[own], newest, self.size, resolution, squash, cut)
+        if chosen in (current, self.photo_window) or self._agrees(chosen, last):
+            return chosen
+        return without_new(current, newest, self.size)
+
+    def _agrees(self, window: Window, last: Step) -> bool:
+        """Whether the network by itself, seeing a window, finds the object that is shown there.
+
+        Where it does not, it does not know the object at this scale, and the clicks so far would be undone. A click
+        network reads the clicks there, and finds no object without them.
+        """
+        network = self.net.network
+        if network.reads_clicks:
+            return True
+        crop = self.crop(window)
+        # No pass is lost: where the window is opened, the first click in it begins with what is recorded here.
+        found = network.log_odds(crop.plain_logits(), last.targets[0], crop.image)
+        shown = crop.read(last.result.displayed, lambda log_odds: log_odds.gt(0).float())
+        return agreement(found, shown, crop.view) >= AGREES
+
+    def _holds(self, last: Step, constraints: Constraints, which: NDArray[np.bool_]) -> bool:
+        """Whether the mask before, after a click, already has the label of these points of the object, or beside it.
+
+        A click network answers every click anew.
+        """
+        which = which & constraints.required
+        other_class = last.targets[0] is None or bool((constraints.labels[which] != TARGET).any())
+        if not last.interactions or other_class or self.net.network.reads_clicks:
+            return False
+        shown = last.result.displayed.at(constraints.points[which]).gt(0).cpu().numpy()
+        return bool(which.any() and (shown == constraints.positive[which]).all())
 
     def _spread(self, problem: Problem, last: Step, t: int) -> Spread:
         """How the map of one target spreads over the picture."""

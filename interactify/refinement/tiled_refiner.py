@@ -21,6 +21,7 @@ from interactify.errors import OptionError
 from interactify.interactions.constraints import TARGET, Constraints
 from interactify.interactions.rasterise import bounds
 from interactify.pictures.picture import Picture
+from interactify.pictures.resize_pad import View
 from interactify.pictures.tiling import Tiling, tiles
 from interactify.pictures.window import Pixels, Window
 from interactify.refinement.history import Step, Steps
@@ -80,6 +81,9 @@ class TiledRefiner(Refiner):
     def _first_window(self) -> Window:
         height, width = self.size
         return self.tiling.tiles[self.tiling.at(width // 2, height // 2)].window
+
+    def _inner_share(self, window: Window, view: View) -> Tensor | None:
+        return None  # at a window's sides, tiles would have to be predicted that nobody looks at
 
     def _first_layer(self, log_odds: Tensor, target: int | None) -> Layer:
         return TiledLayer(self, target)

@@ -23,6 +23,7 @@ from interactify.evaluation import iou, next_click
 from interactify.interactive import Interactive
 from interactify.pictures.window import Window
 from interactify.refinement.classes import displayed_logits
+from interactify.refinement.refiner import Refiner
 
 ROAD, CAR, SKY, UNLABELLED = CLASSES.index("road"), CLASSES.index("car"), CLASSES.index("sky"), 11
 
@@ -201,8 +202,9 @@ def test_label_maps_follow_the_clicks_and_keep_what_lies_outside_a_window(small_
 def test_outside_a_window_the_label_map_is_that_of_before(small_net, photo, monkeypatch) -> None:
     """A window opened at the second click, left at the fourth, and another one at the fifth."""
     whole, corner, other = Window(0, 0, 72, 100), Window(20, 40, 30, 40), Window(10, 10, 40, 50)
-    coming = iter([corner, corner, whole, other])
-    monkeypatch.setattr("interactify.refinement.refiner.next_window", lambda *_: next(coming))
+    coming = iter([whole, corner, corner, whole, other])
+    monkeypatch.setattr(Refiner, "_window_around", lambda *_: next(coming))
+    monkeypatch.setattr(Refiner, "_holds", lambda *_: False)
     session = small_net.session(photo, target=CAR)
     for x, y in ((55, 30), (60, 35), (50, 33), (65, 28), (40, 25)):
         session.click(x, y, y != 35)

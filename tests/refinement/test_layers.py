@@ -23,6 +23,7 @@ from interactify.refinement.layers import (
     RegionLayer,
     StrokeLayer,
 )
+from interactify.refinement.zoom import inner_share
 from tests.fixtures import networks
 
 SIZE = (37, 53)
@@ -38,9 +39,12 @@ WINDOWS = st.builds(
 RESOLUTIONS = st.one_of(st.none(), st.integers(3, 90))
 
 
-def network_layer(window: Window, resolution: int | None, seed: int, outside: Layer | None = None) -> NetworkLayer:
+def network_layer(
+    window: Window, resolution: int | None, seed: int, outside: Layer | None = None, blended: bool = False
+) -> NetworkLayer:
     view = View.fit((window.height, window.width), resolution=resolution, divisor=8)
-    return NetworkLayer(networks.random_tensor(1, 1, *view.network_size, seed=seed) * 3, view, window, outside)
+    logits = networks.random_tensor(1, 1, *view.network_size, seed=seed) * 3
+    return NetworkLayer(logits, view, window, outside, inner_share(view, window, SIZE) if blended else None)
 
 
 @st.composite
@@ -48,7 +52,7 @@ def layers(draw: Any) -> Layer:
     """A photo's map, up to two windows over one another in it, and over them some of the others in any order."""
     found: Layer = network_layer(whole(SIZE), draw(RESOLUTIONS), draw(st.integers(0, 9)))
     for window in draw(st.lists(WINDOWS, max_size=2)):
-        found = network_layer(window, draw(RESOLUTIONS), draw(st.integers(0, 9)), found)
+        found = network_layer(window, draw(RESOLUTIONS), draw(st.integers(0, 9)), found, draw(st.booleans()))
     for kind in draw(st.lists(st.sampled_from(["mask", "box", "lasso", "strokes"]), max_size=3)):
         if kind == "mask":
             found = InitialMaskLayer(np.random.default_rng(draw(st.integers(0, 9))).random(SIZE) < 0.5, found)
@@ -129,6 +133,17 @@ def test_a_window_and_the_layer_outside_it() -> None:
     assert torch.equal(photo[outside], below.read(whole(SIZE))[outside])
     with pytest.raises(ValueError, match="beyond the photo"):
         below.read(Window(30, 0, 10, 10))
+
+
+def test_at_a_window_s_sides_one_map_passes_into_the_other() -> None:
+    below, window = network_layer(whole(SIZE), 40, 0), Window(0, 10, 37, 30)  # it reaches the photo's top and bottom
+    alone = network_layer(window, 64, 1, below)
+    blended = network_layer(window, 64, 1, below, blended=True).read(whole(SIZE))
+    own, outer = alone.read(whole(SIZE)), below.read(whole(SIZE))
+    assert torch.equal(blended[:, :10], outer[:, :10]) and torch.equal(blended[:, 40:], outer[:, 40:])
+    assert torch.equal(blended[:, 13:37], own[:, 13:37]), "also where the photo ends"
+    first, step = blended[:, 10] - outer[:, 10], own[:, 10] - outer[:, 10]
+    assert (first.abs() <= 0.4 * step.abs() + 1e-5).all() and (first * step >= 0).all()
 
 
 def test_many_strokes_on_many_pixels_are_soon_read() -> None:

@@ -63,12 +63,12 @@ def test_windows_that_it_zooms_in_to_are_squares_for_the_network() -> None:
 
 
 def test_a_window_has_the_aspect_ratio_of_the_photo() -> None:
-    whole, points = Window(0, 0, 100, 400), np.array([[100, 50], [219, 59]])
-    letterboxed = next_window(whole, None, points, points, (100, 400), 64)
+    whole, extent, points = Window(0, 0, 100, 400), Window(50, 100, 10, 120), np.array([[100, 50], [219, 59]])
+    letterboxed = next_window(whole, extent, points, points, (100, 400), 64)
     assert letterboxed == Window(39, 76, 32, 168)
-    assert next_window(whole, None, points, points, (100, 400), 64, squash=True) == Window(34, 76, 42, 168)
+    assert next_window(whole, extent, points, points, (100, 400), 64, squash=True) == Window(34, 76, 42, 168)
     points = np.array([[0, 50], [399, 59]])  # as wide as the photo: nothing to gain
-    assert next_window(whole, None, points, points, (100, 400), 64, squash=True) == whole
+    assert next_window(whole, extent, points, points, (100, 400), 64, squash=True) == whole
 
 
 def test_a_window_around_a_box_too() -> None:

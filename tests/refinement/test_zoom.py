@@ -1,0 +1,193 @@
+"""Zoom-in never undoes clicks: a window is opened only where the network knows the object at that scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import interactify
+from interactify.network.network import Network
+from interactify.pictures.resize_pad import View
+from interactify.pictures.window import Window, whole
+from interactify.refinement.refiner import Refiner
+from interactify.refinement.zoom import BLEND, agreement, inner_share, next_window, reaches_side
+from interactify.session.session import Session
+
+SIZE = (160, 240)
+PHOTO = np.zeros((*SIZE, 3), np.uint8)
+PHOTO[100:130, 30:70] = 230
+
+
+class Bright(nn.Module):
+    """What is bright is the object, at every scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = nn.Conv2d(3, 1, 3, padding=1)
+        nn.init.constant_(self.read.weight, 1.0)
+        nn.init.constant_(self.read.bias, -12.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.read(x)
+
+
+class OneScale(Bright):
+    """What is brighter than the 31 pixels around it: seen closer, a square has no middle."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        light = self.read(x) + 12
+        return light - F.avg_pool2d(light, 31, 1, 15, count_include_pad=False) - 5
+
+
+def session_of(model: nn.Module, **options: Any) -> Session:
+    return interactify.wrap(model, mean=0.0, std=1.0, resolution=80, **options).session(PHOTO)
+
+
+def windows(session: Session) -> list[Window]:
+    return [step.crop.window for step in session.steps]
+
+
+CLICKS = (50, 115, True), (71, 115, True), (73, 108, True)
+
+
+def test_no_window_where_the_network_does_not_find_the_object_there() -> None:
+    closer, plain = session_of(OneScale()), session_of(OneScale(), zoom=False)
+    assert closer.result.mask[115, 50]
+    for click in CLICKS:
+        assert np.array_equal(closer.click(*click).mask, plain.click(*click).mask)
+    assert windows(closer) == [whole(SIZE)] * 3
+    scale_free = session_of(Bright())
+    for click in CLICKS:
+        scale_free.click(*click)
+    assert windows(scale_free)[1] != whole(SIZE)
+
+
+def test_a_click_outside_of_the_window_is_seen_where_no_other_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = session_of(Bright())
+    for click in CLICKS[:2]:
+        session.click(*click)
+    monkeypatch.setattr(Refiner, "_agrees", lambda *_: False)
+    near = session.click(25, 95)
+    assert near.window == windows(session)[1] and near.satisfied
+    assert session.click(120, 20).window == whole(SIZE)
+
+
+def test_looking_closer_takes_no_further_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pass that is compared with the mask is the one that the click's first evaluation would record."""
+    counted: list[tuple[int, ...]] = []
+
+    class Counted(Bright):
+        def forward(self, x: Tensor) -> Tensor:
+            counted.append(tuple(x.shape))
+            return super().forward(x)
+
+    def passes(agrees: bool) -> int:
+        if not agrees:
+            monkeypatch.setattr(Refiner, "_agrees", lambda *_: True)
+        session = session_of(Counted())
+        session.click(*CLICKS[0])
+        before = len(counted)
+        session.click(*CLICKS[1])
+        assert windows(session)[1] != whole(SIZE)
+        return len(counted) - before
+
+    assert passes(True) == passes(False)
+
+
+def test_no_window_without_an_extent() -> None:
+    points = np.array([[110, 110], [140, 140]])
+    arguments = points, points[-1:], (300, 400), 200
+    assert next_window(whole((300, 400)), Window(100, 100, 50, 50), *arguments) != whole((300, 400))
+    assert next_window(whole((300, 400)), None, *arguments) == whole((300, 400))
+    assert next_window(Window(80, 80, 140, 140), None, *arguments) == Window(80, 80, 140, 140)
+    assert next_window(Window(0, 0, 120, 120), None, *arguments) == whole((300, 400)), "which does not hold the click"
+
+
+def test_a_window_that_cuts_the_object_is_widened() -> None:
+    current, points, size = Window(80, 80, 140, 140), np.array([[110, 110], [140, 140]]), (300, 400)
+    extent = Window(100, 100, 90, 119)  # up to the window's last column but one
+    view = View.fit((140, 140), resolution=200)
+    log_odds = torch.full((1, 1, *view.network_size), -5.0)
+    assert not reaches_side(log_odds, view, current, size)
+    log_odds[..., 40:150, 40:200] = 5
+    assert reaches_side(log_odds, view, current, size)
+    assert not reaches_side(log_odds, view, Window(80, 260, 140, 140), size), "the photo ends there"
+    kept = next_window(current, extent, points, points[-1:], size, 200)
+    wider = next_window(current, extent, points, points[-1:], size, 200, cut=True)
+    assert kept == current and wider.left + wider.width > current.left + current.width
+    inside = Window(120, 120, 60, 60)
+    assert next_window(current, inside, points, points[-1:], size, 200, cut=True) == current, "not by more of the same"
+
+
+def test_agreement() -> None:
+    view = View.fit((100, 100), resolution=60, divisor=32)
+    found, shown = torch.full((1, 1, 64, 64), -1.0), torch.zeros(1, 1, 64, 64)
+    found[..., 60:, :], shown[..., :, 60:] = 1, 1  # the padding
+    assert agreement(found, shown, view) == 1
+    found[..., 10:30, 10:30] = 1
+    assert agreement(found, shown, view) == 0
+    shown[..., 10:20, 10:30] = 1
+    assert agreement(found, shown, view) == 0.5
+
+
+def test_the_share_of_a_window_s_own_map() -> None:
+    view, window = View.fit((80, 100), resolution=200, divisor=32), Window(20, 0, 80, 100)
+    assert inner_share(view, whole((80, 100)), (80, 100)) is None
+    share = inner_share(view, window, (120, 200))
+    assert share is not None and share.shape == (1, 1, *view.network_size)
+    high, wide = view.content_size
+    band = round(BLEND * wide)
+    assert (share[0, 0, 10:-45, : wide - band] == 1).all(), "to the photo's left side"
+    assert (share[0, 0, [0, high - 1], :wide] < 0.1).all() and (share[0, 0, :high, wide - 1] < 0.1).all()
+    assert (share[0, 0, 80, wide - band : wide].diff() < 0).all()
+
+
+def test_a_window_leaves_no_line_in_the_mask_and_every_click_its_label() -> None:
+    """A window at whose sides the network sees the object, in a photo where it sees none."""
+
+    class Closer(Bright):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.read(x) * 0 + self.read.weight.sum() * (x - x.detach()).mean(1, keepdim=True) - 1
+
+    session = session_of(Closer(), propagation="none")
+    session.click(60, 60)
+    session.refiner._window_around = lambda *_: Window(40, 40, 40, 60)  # type: ignore[method-assign]
+    result = session.click(41, 41)
+    assert result.window == Window(40, 40, 40, 60) and result.satisfied and result.mask[41, 41]
+    layer: Any = result.layer
+    own, outer = (each.read(Window(40, 40, 40, 60)) for each in (layer, layer.outside))
+    assert torch.equal(own[-1:, 30:], outer[-1:, 30:]) or float((own - outer)[-1, 30:].abs().max()) < 1
+
+
+@pytest.mark.parametrize("far", [(230, 20, False), (35, 105, True)])
+def test_a_click_that_is_right_changes_nothing(far: tuple[int, int, bool]) -> None:
+    session = session_of(Bright())
+    session.click(50, 115)
+    before = session.click(71, 115)
+    assert before.mask[far[1], far[0]] == far[2]
+    result = session.click(*far)
+    assert (result.window, result.evaluations, result.satisfied) == (before.window, 0, True)
+    assert np.array_equal(result.probability, before.probability)
+    assert len(result.constraints.points) == 3, "later clicks keep it"
+    assert session.click(200, 140).satisfied and session.result.mask[far[1], far[0]] == far[2]
+
+
+def test_a_click_network_answers_every_click() -> None:
+    from tests.session.test_click_networks import by_hand, photo
+
+    session = by_hand().session(photo())
+    session.click(20, 20)
+    assert session.result.mask[20, 21] and session.click(21, 20).evaluations == 1
+
+
+def test_no_pass_beside_those_of_the_clicks_without_zoom(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = session_of(Bright(), zoom=False)
+    monkeypatch.setattr(Network, "plain_logits", None)
+    for click in CLICKS:
+        session.click(*click)
+    assert windows(session) == [whole(SIZE)] * 3
