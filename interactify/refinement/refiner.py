@@ -341,19 +341,20 @@ class Refiner:
         return without_new(current, newest, self.size)
 
     def _agrees(self, window: Window, last: Step) -> bool:
-        """Whether the network by itself, seeing a window, finds the object that is shown there.
+        """Whether the network by itself, seeing a window, finds the object shown there as well as in the whole photo.
 
         Where it does not, it does not know the object at this scale, and the clicks so far would be undone. A click
         network reads the clicks there, and finds no object without them.
         """
-        network = self.net.network
+        network, target = self.net.network, last.targets[0]
         if network.reads_clicks:
             return True
         crop = self.crop(window)
         # No pass is lost: where the window is opened, the first click in it begins with what is recorded here.
-        found = network.log_odds(crop.plain_logits(), last.targets[0], crop.image)
+        closer = network.log_odds(crop.plain_logits(), target, crop.image)
+        farther = crop.read(self.initial_step(target).result.layer, lambda log_odds: log_odds)
         shown = crop.read(last.result.displayed, lambda log_odds: log_odds.gt(0).float())
-        return agreement(found, shown, crop.view) >= AGREES
+        return agreement(closer, shown, crop.view) >= AGREES * agreement(farther, shown, crop.view)
 
     def _holds(self, last: Step, constraints: Constraints, which: NDArray[np.bool_]) -> bool:
         """Whether the mask before, after a click, already has the label of these points of the object, or beside it.

@@ -20,7 +20,7 @@ MARGIN: Final = 1.4  # the window's sides over those of the box around object an
 MIN_GAIN: Final = 1.2  # a window is opened where the network then sees the object at least this much larger
 MAX_MAGNIFICATION: Final = 2  # network pixels for a photo pixel: more shows no more detail
 KEEP_IOU: Final = 0.5  # a window is kept while its IoU with the window that would be chosen now is at least this
-AGREES: Final = 0.5  # IoU of the network's own object in a window with the one shown there, from which on it is opened
+AGREES: Final = 0.9  # a window is opened where the network's own IoU with what is shown there falls to this at most
 CUT: Final = 0.02  # of a window's side: an object that has so much of its outermost pixels continues beyond it
 BLEND: Final = 0.05  # of a window's sides: how far inside them the map before passes into the window's own
 

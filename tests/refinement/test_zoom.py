@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import interactify
-from interactify.network.network import Network
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window, whole
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.zoom import BLEND, agreement, inner_share, next_window, reaches_side
 from interactify.session.session import Session
+from tests.fixtures import networks
 
 SIZE = (160, 240)
 PHOTO = np.zeros((*SIZE, 3), np.uint8)
@@ -37,11 +37,16 @@ class Bright(nn.Module):
 
 
 class OneScale(Bright):
-    """What is brighter than the 31 pixels around it: seen closer, a square has no middle."""
+    """What is brighter than the pixels around it: seen closer, a square has no middle, or less of one."""
+
+    def __init__(self, reach: int, least: float) -> None:
+        super().__init__()
+        self.reach, self.least = reach, least
 
     def forward(self, x: Tensor) -> Tensor:
         light = self.read(x) + 12
-        return light - F.avg_pool2d(light, 31, 1, 15, count_include_pad=False) - 5
+        around = F.avg_pool2d(light, 2 * self.reach + 1, 1, self.reach, count_include_pad=False)
+        return light - around - self.least
 
 
 def session_of(model: nn.Module, **options: Any) -> Session:
@@ -55,8 +60,10 @@ def windows(session: Session) -> list[Window]:
 CLICKS = (50, 115, True), (71, 115, True), (73, 108, True)
 
 
-def test_no_window_where_the_network_does_not_find_the_object_there() -> None:
-    closer, plain = session_of(OneScale()), session_of(OneScale(), zoom=False)
+@pytest.mark.parametrize(("reach", "least"), [(10, 8), (15, 5)])
+def test_no_window_where_the_network_does_not_find_the_object_there(reach: int, least: float) -> None:
+    """IoU with the mask: 0.24 and 0.58 seen closer; in the second, the next click lost a seventh of the object."""
+    closer, plain = (session_of(OneScale(reach, least), zoom=zoom) for zoom in (True, False))
     assert closer.result.mask[115, 50]
     for click in CLICKS:
         assert np.array_equal(closer.click(*click).mask, plain.click(*click).mask)
@@ -147,21 +154,21 @@ def test_the_share_of_a_window_s_own_map() -> None:
     assert (share[0, 0, 80, wide - band : wide].diff() < 0).all()
 
 
-def test_a_window_leaves_no_line_in_the_mask_and_every_click_its_label() -> None:
-    """A window at whose sides the network sees the object, in a photo where it sees none."""
-
-    class Closer(Bright):
-        def forward(self, x: Tensor) -> Tensor:
-            return self.read(x) * 0 + self.read.weight.sum() * (x - x.detach()).mean(1, keepdim=True) - 1
-
-    session = session_of(Closer(), propagation="none")
-    session.click(60, 60)
-    session.refiner._window_around = lambda *_: Window(40, 40, 40, 60)  # type: ignore[method-assign]
-    result = session.click(41, 41)
-    assert result.window == Window(40, 40, 40, 60) and result.satisfied and result.mask[41, 41]
-    layer: Any = result.layer
-    own, outer = (each.read(Window(40, 40, 40, 60)) for each in (layer, layer.outside))
-    assert torch.equal(own[-1:, 30:], outer[-1:, 30:]) or float((own - outer)[-1, 30:].abs().max()) < 1
+def test_a_window_s_sides_leave_no_line_and_every_click_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = Window(40, 40, 60, 80)
+    photo = networks.random_photo(*SIZE)
+    session = interactify.wrap(networks.seeded(networks.Plain), resolution=80).session(photo)
+    session.click(10, 10, positive=not session.result.mask[10, 10])
+    monkeypatch.setattr(Refiner, "_window_around", lambda *_: window)
+    before = session.result
+    result = session.click(41, 41, positive=not before.mask[41, 41])
+    assert result.window == window and result.satisfied
+    assert result.mask[41, 41] != before.mask[41, 41], "at the very side, too"
+    own = result.view.to_photo(result.logits)[0, 0]
+    shown, outer = result.layer.read(window), before.layer.read(window)
+    last_row = (shown - outer)[-1].abs(), (own - outer)[-1].abs()
+    assert (last_row[0] <= 0.5 * last_row[1] + 1e-5).all() and last_row[1].max() > 0.5
+    assert torch.equal(shown[25:30, 30:35], own[25:30, 30:35]), "in the middle"
 
 
 @pytest.mark.parametrize("far", [(230, 20, False), (35, 105, True)])
@@ -183,11 +190,3 @@ def test_a_click_network_answers_every_click() -> None:
     session = by_hand().session(photo())
     session.click(20, 20)
     assert session.result.mask[20, 21] and session.click(21, 20).evaluations == 1
-
-
-def test_no_pass_beside_those_of_the_clicks_without_zoom(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = session_of(Bright(), zoom=False)
-    monkeypatch.setattr(Network, "plain_logits", None)
-    for click in CLICKS:
-        session.click(*click)
-    assert windows(session) == [whole(SIZE)] * 3
