@@ -11,7 +11,7 @@ class Status(str, Enum):
     A member equals its text, and is printed, formatted and written to JSON as its text.
 
     Attributes:
-        DONE: the goal is reached: every required point is where the energy wants it.
+        DONE: the goal is reached: every required point is where the energy wants it; or was right before, at no cost.
         HELD: the goal was reached, but a shorter way, on which every point has its label too, leaves more as it was.
         CONVERGED: no component of the gradient is above the tolerance.
         BUDGET: all evaluations are used up.
@@ -19,7 +19,7 @@ class Status(str, Enum):
         TIME: max_seconds were over.
         CANCELLED: the user cancelled it.
         SUPERSEDED: a newer interaction came; both are refined together.
-        PAINTED: only strokes, boxes or a mask changed, or all that was clicked is right, so the network was not run.
+        PAINTED: only strokes, boxes or a mask changed, so the network was not run.
         PLAIN: the network's own prediction, before any interaction.
         PREVIEW: an intermediate state of a refinement that is still running.
 

@@ -224,7 +224,8 @@ class Refiner:
     def _solve(self, steps: Steps, problem: Problem, target: int | None, stop: Stop, observe: Observer | None) -> Step:
         """The step that follows `steps` when a problem is solved."""
         last = steps[-1] if steps else self.initial_step(target)
-        if not len(problem.inside) or not self._needs_network(problem, last):
+        right = self._all_right(problem, last)
+        if right or not len(problem.inside) or not self._needs_network(problem, last):
             return next_step(
                 last,
                 problem.constraints,
@@ -235,7 +236,7 @@ class Refiner:
                 self.photo_window,
                 initial_map(last, problem.constraints),
                 evaluations=0,
-                status=Status.PAINTED,
+                status=Status.DONE if right else Status.PAINTED,
                 seconds=time.perf_counter() - problem.started,
             )
         first: list[Tensor] = []
@@ -253,17 +254,16 @@ class Refiner:
         return self.step_from(steps, problem, refinement, target)
 
     def _needs_network(self, problem: Problem, last: Step) -> bool:
-        """Whether the labels of any points are new: strokes, boxes and masks alone may change nothing else.
+        """Whether the labels of any points are new: strokes, boxes and masks alone may change nothing else."""
+        new = problem.constraints.owners >= len(last.interactions)
+        return bool(new.any()) or not problem.constraints.same_labels(last.result.constraints)
 
-        Neither do later clicks on pixels that are right, where all others are too.
-        """
+    def _all_right(self, problem: Problem, last: Step) -> bool:
+        """Whether the mask before already satisfies later clicks, and all that came before: then it stays as it is."""
         constraints = problem.constraints
-        new = constraints.owners >= len(last.interactions)
-        if not new.any():
-            return not constraints.same_labels(last.result.constraints)
-        added = constraints.interactions[len(last.interactions) :]
-        known = problem.targets == last.targets and all(isinstance(each, (Click, Scribble)) for each in added)
-        return not (known and self._holds(last, constraints, constraints.required))
+        new = constraints.interactions[len(last.interactions) :]
+        clicks = bool(new) and all(isinstance(each, (Click, Scribble)) for each in new)
+        return clicks and problem.targets == last.targets and self._holds(last, constraints, constraints.required)
 
     def problem(
         self, steps: Steps, interactions: tuple[Interaction, ...], target: int | None, assume_centre: bool = False
