@@ -262,8 +262,10 @@ class Refiner:
         """Whether the mask before already satisfies later clicks, and all that came before: then it stays as it is."""
         constraints = problem.constraints
         new = constraints.interactions[len(last.interactions) :]
-        clicks = bool(new) and all(isinstance(each, (Click, Scribble)) for each in new)
-        return clicks and problem.targets == last.targets and self._holds(last, constraints, constraints.required)
+        if not new or not all(isinstance(each, (Click, Scribble)) for each in new):
+            return False
+        same = problem.crop is last.crop and problem.targets == last.targets
+        return same and self._holds(last, constraints, constraints.required)
 
     def problem(
         self, steps: Steps, interactions: tuple[Interaction, ...], target: int | None, assume_centre: bool = False
