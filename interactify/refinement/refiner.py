@@ -355,7 +355,7 @@ class Refiner:
         # No pass is lost: where the window is opened, the first click in it begins with what is recorded here.
         closer = network.log_odds(crop.plain_logits(), target, crop.image)
         farther = crop.read(self.initial_step(target).result.layer, lambda log_odds: log_odds)
-        shown = crop.read(last.result.displayed, lambda log_odds: log_odds.gt(0).float())
+        shown = last.displayed_in(crop) > 0.5
         return agreement(closer, shown, crop.view) >= AGREES * agreement(farther, shown, crop.view)
 
     def _holds(self, last: Step, constraints: Constraints, which: NDArray[np.bool_]) -> bool:

@@ -88,10 +88,10 @@ def agreement(log_odds: Tensor, shown: Tensor, view: View) -> float:
 
     Args:
         log_odds: (1, 1, h', w') of the network, on its grid.
-        shown: (1, 1, h', w') the share of each pixel that is shown as the object.
+        shown: (h', w') bool, the object that is shown.
         view: the window's.
     """
-    found, before = _content(log_odds, view) > 0, _content(shown, view) > 0.5
+    found, before = _content(log_odds, view) > 0, _content(shown[None, None], view)
     either = int((found | before).sum())
     return int((found & before).sum()) / either if either else 1.0
 

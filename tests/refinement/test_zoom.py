@@ -133,12 +133,12 @@ def test_a_window_that_cuts_the_object_is_widened() -> None:
 
 def test_agreement() -> None:
     view = View.fit((100, 100), resolution=60, divisor=32)
-    found, shown = torch.full((1, 1, 64, 64), -1.0), torch.zeros(1, 1, 64, 64)
-    found[..., 60:, :], shown[..., :, 60:] = 1, 1  # the padding
+    found, shown = torch.full((1, 1, 64, 64), -1.0), torch.zeros(64, 64, dtype=torch.bool)
+    found[..., 60:, :], shown[:, 60:] = 1, True  # the padding
     assert agreement(found, shown, view) == 1
     found[..., 10:30, 10:30] = 1
     assert agreement(found, shown, view) == 0
-    shown[..., 10:20, 10:30] = 1
+    shown[10:20, 10:30] = True
     assert agreement(found, shown, view) == 0.5
 
 
