@@ -259,12 +259,15 @@ class Refiner:
         return bool(new.any()) or not problem.constraints.same_labels(last.result.constraints)
 
     def _all_right(self, problem: Problem, last: Step) -> bool:
-        """Whether the mask before already satisfies later clicks, and all that came before: then it stays as it is."""
+        """Whether the mask before already satisfies later clicks, and all that came before: then it stays as it is.
+
+        Not where the network or the variables read the clicks, so that a new one changes what they give.
+        """
         constraints = problem.constraints
         new = constraints.interactions[len(last.interactions) :]
         if not new or not all(isinstance(each, (Click, Scribble)) for each in new):
             return False
-        same = problem.crop is last.crop and problem.targets == last.targets
+        same = problem.crop is last.crop and problem.targets == last.targets and problem.suffix.shared
         return same and self._holds(last, constraints, constraints.required)
 
     def problem(

@@ -80,7 +80,7 @@ def test_twenty_clicks_each_give_what_they_give_alone(kind: str) -> None:
     def play(which: int) -> list[tuple[bytes, bytes]]:
         session, results = net.session(PHOTOS[which]), []
         for click in random_clicks(20, seed=which):
-            result = session.add([click])
+            result = session.click(click.x, click.y, positive=not session.result.mask[int(click.y), int(click.x)])
             results.append((result.mask.tobytes(), result.probability.tobytes()))
         return results
 
