@@ -226,19 +226,17 @@ class Refiner:
         last = steps[-1] if steps else self.initial_step(target)
         right = self._all_right(problem, last)
         if right or not len(problem.inside) or not self._needs_network(problem, last):
-            return next_step(
+            unchanged = last.crop, last.values, last.log_odds, last.targets, self.photo_window
+            step = next_step(
                 last,
                 problem.constraints,
-                last.crop,
-                last.values,
-                last.log_odds,
-                last.targets,
-                self.photo_window,
+                *unchanged,
                 initial_map(last, problem.constraints),
                 evaluations=0,
                 status=Status.DONE if right else Status.PAINTED,
                 seconds=time.perf_counter() - problem.started,
             )
+            return replace(step, steadiness=last.steadiness) if right else step
         first: list[Tensor] = []
 
         def evaluated(log_odds: Tensor) -> None:
@@ -318,10 +316,9 @@ class Refiner:
         new = constraints.owners >= len(last.interactions)
         if not self.net.zoom or not new.any() or (constraints.mask is not None and not steps):
             return current
-        if constraints.region is None and self._holds(last, constraints, new):
-            return current  # nothing is wrong there
         if constraints.region is None:
-            return self._window_around(steps, last, constraints, new)
+            right = self._holds(last, constraints, new)
+            return current if right else self._window_around(steps, last, constraints, new)
         around_region = bounds(constraints.region).grown(SURROUNDINGS, self.size, min_side(self.net.spec.resolution))
         if self.net.spec.fit == "squash":
             around_region = around_region.with_aspect_of(self.size)
