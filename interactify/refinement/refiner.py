@@ -334,10 +334,9 @@ class Refiner:
             return last.crop.window
         points, required = constraints.points, constraints.required
         own = required & constraints.positive & (constraints.labels == TARGET) | new
-        spec, current, result = self.net.spec, last.crop.window, last.result
+        spec, current, result, newest = self.net.spec, last.crop.window, last.result, points[new]
         squash, cut = spec.fit == "squash", reaches_side(result.logits, result.view, current, self.size)
-        newest, resolution = points[new], spec.resolution
-        chosen = next_window(current, result.extent, points[own], newest, self.size, resolution, squash, cut)
+        chosen = next_window(current, result.extent, points[own], newest, self.size, spec.resolution, squash, cut)
         if chosen in (current, self.photo_window) or self._agrees(chosen, last):
             return chosen
         return without_new(current, newest, self.size)
