@@ -236,7 +236,7 @@ class Refiner:
                 status=Status.DONE if right else Status.PAINTED,
                 seconds=time.perf_counter() - problem.started,
             )
-            return replace(step, steadiness=last.steadiness) if right else step
+            return replace(step, steadiness=1.0) if right else step  # the mask is that of before
         first: list[Tensor] = []
 
         def evaluated(log_odds: Tensor) -> None:
