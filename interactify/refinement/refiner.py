@@ -257,16 +257,13 @@ class Refiner:
         return bool(new.any()) or not problem.constraints.same_labels(last.result.constraints)
 
     def _all_right(self, problem: Problem, last: Step) -> bool:
-        """Whether the mask before already satisfies later clicks, and all that came before: then it stays as it is.
-
-        Not where the network or the variables read the clicks, so that a new one changes what they give.
-        """
+        """Whether the mask before satisfies later clicks and all before: it stays, unless what runs reads clicks."""
         constraints = problem.constraints
         new = constraints.interactions[len(last.interactions) :]
         if not new or not all(isinstance(each, (Click, Scribble)) for each in new):
             return False
         same = problem.crop is last.crop and problem.targets == last.targets and problem.suffix.shared
-        return same and self._holds(last, constraints, constraints.required)
+        return same and self._is_right(last, constraints, constraints.required)
 
     def problem(
         self, steps: Steps, interactions: tuple[Interaction, ...], target: int | None, assume_centre: bool = False
@@ -317,7 +314,7 @@ class Refiner:
         if not self.net.zoom or not new.any() or (constraints.mask is not None and not steps):
             return current
         if constraints.region is None:
-            right = self._holds(last, constraints, new)
+            right = self._is_right(last, constraints, new)
             return current if right else self._window_around(steps, last, constraints, new)
         around_region = bounds(constraints.region).grown(SURROUNDINGS, self.size, min_side(self.net.spec.resolution))
         if self.net.spec.fit == "squash":
@@ -357,7 +354,7 @@ class Refiner:
         shown = last.displayed_in(crop) > 0.5
         return agreement(closer, shown, crop.view) >= AGREES * agreement(farther, shown, crop.view)
 
-    def _holds(self, last: Step, constraints: Constraints, which: NDArray[np.bool_]) -> bool:
+    def _is_right(self, last: Step, constraints: Constraints, which: NDArray[np.bool_]) -> bool:
         """Whether the mask before, after a click, already has the label of these points of the object, or beside it.
 
         A click network answers every click anew.

@@ -204,7 +204,7 @@ def test_outside_a_window_the_label_map_is_that_of_before(small_net, photo, monk
     whole, corner, other = Window(0, 0, 72, 100), Window(20, 40, 30, 40), Window(10, 10, 40, 50)
     coming = iter([whole, corner, corner, whole, other])
     monkeypatch.setattr(Refiner, "_window_around", lambda *_: next(coming))
-    monkeypatch.setattr(Refiner, "_holds", lambda *_: False)
+    monkeypatch.setattr(Refiner, "_is_right", lambda *_: False)
     session = small_net.session(photo, target=CAR)
     for x, y in ((55, 30), (60, 35), (50, 33), (65, 28), (40, 25)):
         session.click(x, y, y != 35)
