@@ -72,7 +72,7 @@ def steadiness(held: brs.Held | None, log_odds: Tensor, last: Step, status: str)
     if held is None:
         return 0.0
     before, now = held.probability > 0.5, log_odds[0, 0] > 0
-    return float((before & now).sum() / (before | now).sum().clamp(min=1))
+    return int((before & now).sum()) / max(1, int((before | now).sum()))
 
 
 def _away_from(points: Tensor, size: tuple[int, int]) -> Tensor:
