@@ -40,6 +40,7 @@ def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> inte
         problem.labels,
         energy=net.energy,
         inertia=net.variables.inertia,
+        held=problem.held,
     )
     return session.refiner.step_from((), problem, found, session.target).result
 

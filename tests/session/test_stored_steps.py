@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import interactify
+from interactify.brs import Margin
 from interactify.interactions import Box, Click, Lasso, Mask, Paint, Scribble
 from interactify.refinement.refiner import Refiner
 from interactify.session import session_file
@@ -228,7 +229,7 @@ def written_as_format_3(session: Session, path: Path) -> Path:
 
 @pytest.mark.parametrize("play", [lambda net: clicked(net, 5), with_everything], ids=["clicks", "everything"])
 def test_older_files(play: Callable[[interactify.Interactive], Session], tmp_path: Path, refined: list[int]) -> None:
-    net = net_of(max_evaluations=5)
+    net = net_of(max_evaluations=5, energy=Margin(hold=0))  # as when there was format 3
     session = play(net)
     refined.clear()
     loaded = interactify.load_session(written_as_format_3(session, tmp_path / "old.npz"), net, PHOTO)
