@@ -61,7 +61,8 @@ def play_demo(out: str | os.PathLike[str] = FOLDER) -> list[Path]:
                 results.append(result)
                 print(row(click, result), flush=True)
             print()
-            title = f"{photo.name.replace('-', ' ').capitalize()}, {len(results)} clicks: {trained}"
+            count = "1 click" if len(results) == 1 else f"{len(results)} clicks"
+            title = f"{photo.name.replace('-', ' ').capitalize()}, {count}: {trained}"
             sheet = story(session.photo, before, clicks, results, title=title)
             written.append(export.write_picture(folder / f"{photo.name}{SUFFIXES[name]}.png", sheet))
     print(f"{len(written)} pictures written in {time.perf_counter() - start:.0f} s; look at them:")
