@@ -27,7 +27,7 @@ class Held:
         tolerance: 0 or more.
 
     Raises:
-        OptionError: tensors of other shapes.
+        OptionError: tensors of other shapes, a tolerance below 0.
 
     >>> held = Held(torch.tensor([[0.5, 1.0]]), torch.tensor([[2.0, 0.0]]))
     >>> held.energy(torch.tensor([[[100.0, -100.0]]]))
@@ -40,11 +40,11 @@ class Held:
 
     def __post_init__(self) -> None:
         if not self.tolerance >= 0:
-            raise OptionError(f"Expected a tolerance of 0 or more, got {self.tolerance!r}.")
+            raise OptionError(f"Expected a tolerance of 0 or more, got {self.tolerance!r}. Try math.inf for none.")
         if self.probability.ndim != 2 or self.probability.shape != self.weights.shape:
             raise OptionError(
                 f"Expected a probability (h, w) to hold, and weights of the same shape, got "
-                f"{tuple(self.probability.shape)} and {tuple(self.weights.shape)}."
+                f"{tuple(self.probability.shape)} and {tuple(self.weights.shape)}. Try weights of one number a pixel."
             )
 
     def on(self, device: torch.device) -> Held:

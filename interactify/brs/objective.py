@@ -176,7 +176,7 @@ class RowsEnergy:
         if held.probability.shape != logits.shape[-2:]:
             raise InteractionError(
                 f"Expected a probability to hold of the logits' size {tuple(logits.shape[-2:])}, got one of "
-                f"{tuple(held.probability.shape)}."
+                f"{tuple(held.probability.shape)}. Try the sigmoid of the logits at the start."
             )
         energy = held.energy(logits)
         if row not in self.held_at_start:

@@ -20,7 +20,7 @@ from interactify.brs.objective import PointTargets, RowsEnergy, RowsForward
 from interactify.errors import InteractionError, OptionError, within_memory
 from interactify.optim import ROW_SOLVERS, Status
 
-HOLDING: Final = 12  # evaluations after which what is held gives way to clicks that do not have their label
+HOLDING: Final = 12  # evaluations while something is held; then it gives way to clicks that do not have their label
 SHORTER: Final = 3  # evaluations, without a gradient, on shorter ways
 _UNFINISHED: Final = (Status.BUDGET, Status.CONVERGED, Status.STALLED)
 

@@ -86,10 +86,10 @@ def narrow_and_wide(before: Tensor | None, after: Tensor, labelled: Labelled) ->
     else:
         inside, outside = (right & labelled.own & (labelled.positive == yes) for yes in (True, False))
         narrow, wide = _inmost(after, labelled.these(inside)), _outmost(after, labelled.these(outside))
-    return _held(narrow, after, labelled, right), _held(wide, after, labelled, right)
+    return _with_labels_kept(narrow, after, labelled, right), _with_labels_kept(wide, after, labelled, right)
 
 
-def _held(reading: Tensor, after: Tensor, labelled: Labelled, right: NDArray[np.bool_]) -> Tensor:
+def _with_labels_kept(reading: Tensor, after: Tensor, labelled: Labelled, right: NDArray[np.bool_]) -> Tensor:
     """A reading that is the usual one around the points whose labels only that one has."""
     lost = right & labelled.own & ~labelled.right(reading)
     return torch.lerp(reading, after, own_share(labelled.these(lost), after)) if lost.any() else reading

@@ -19,6 +19,7 @@ from interactify.interactions.constraints import TARGET, Constraints
 from interactify.optim.status import Status
 from interactify.refinement.history import Step
 from interactify.refinement.problem import Crop
+from interactify.refinement.wrapped import Wrapped
 
 REACH: Final = 0.1  # of the longer side: the standard deviation of what a click frees around it
 SMALL: Final = 0.05  # of the picture: what an object that is far smaller counts as, where a share of it is meant
@@ -30,12 +31,13 @@ MOST_POINTS: Final = 64  # of strokes, evenly spread, that free their surroundin
 
 
 def held_before(
-    strength: float, crop: Crop, constraints: Constraints, inside: NDArray[np.int64], points: Tensor, last: Step
+    net: Wrapped, crop: Crop, constraints: Constraints, inside: NDArray[np.int64], points: Tensor, last: Step
 ) -> brs.Held | None:
     """The displayed mask of the step before in a crop, with how much each pixel of it counts; None for nothing.
 
     Args:
-        strength: of the energy. It is multiplied by the share of the object that changes.
+        net: its energy has the strength. A network that reads clicks was trained for how much a click changes, and
+            holds nothing.
         crop: where.
         constraints: what all interactions together ask of pixels.
         inside: (n,) the indices of the constraints' points in the crop.
@@ -45,6 +47,7 @@ def held_before(
     Boxes, and masks that an object begins with, tell that what is shown is not to be relied on: nothing is held.
     """
     new = constraints.owners[inside] >= len(last.interactions)
+    strength = 0.0 if net.network.reads_clicks else brs.hold_of(net.energy)
     if not strength or constraints.region is not None or constraints.mask is not None:
         return None
     probability = last.displayed_in(crop).detach().float()

@@ -289,12 +289,8 @@ class Refiner:
         spreads = (Spread(),) * len(targets)
         suffix = self._suffix(crop, constraints, last)
         shown = last if last.interactions else self.initial_step(own)  # a class that was decided only now has a map too
-        held = None
-        reads_clicks = (
-            self.net.network.reads_clicks
-        )  # then how much a click changes is what the network was trained for
-        if not reads_clicks and shown.targets[0] == own and self._shows_without_a_pass(shown, crop):
-            held = held_before(brs.hold_of(self.net.energy), crop, constraints, inside, points, shown)
+        known = shown.targets[0] == own and self._shows_without_a_pass(shown, crop)
+        held = held_before(self.net, crop, constraints, inside, points, shown) if known else None
         problem = Problem(constraints, crop, suffix, inside, start, points, maps, targets, spreads, started, held)
         if not crop.propagation.active or not len(inside):
             return problem

@@ -241,6 +241,9 @@ def read_step(
     targets = tuple(refiner.net.network.target(each) for each in stored["targets"])
     if not targets:
         raise ValueError("a step without classes")
+    steady = float(stored.get("steadiness", 0.0))
+    if not 0 <= steady <= 1:
+        raise ValueError(f"a steadiness of {steady}")
     record = Record(
         interactions=interactions if old else (*last, *interactions),
         targets=targets,
@@ -249,7 +252,7 @@ def read_step(
         evaluations=int(stored["evaluations"]),
         status=Status.of(str(stored["status"])),
         seconds=float(stored["seconds"]),
-        steadiness=float(stored.get("steadiness", 0.0)),
+        steadiness=steady,
         choice=checked_choice(stored.get("choice", USUAL)),
         **_numbers(source, window, stored, arrays, key, (len(targets), refiner.initial_step(target).log_odds.dtype)),
     )
