@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from interactify.errors import ModelError
@@ -42,10 +43,23 @@ def inspected(
         ModelError, OptionError: as `probe`.
     """
     if mirror:
-        with suppress(ModelError):
-            return _run(model, of_images(mirrored(ready(replica, known))), known, given)
-        return _run(model, of_images(mirrored(ready(replica_of(model), known), at_once=False)), known, given)
+        one = _run(model, of_images(mirrored(ready(replica_of(model), known), at_once=False)), known, given)
+        if _takes_pairs(of_images(mirrored(ready(replica_of(model), known))), one.spec):
+            with suppress(ModelError):
+                return _run(model, of_images(mirrored(ready(replica, known))), known, given)
+        return one
     return _run(model, of_images(ready(replica, known)), known, given)
+
+
+def _takes_pairs(replica: nn.Module, spec: ModelSpec) -> bool:
+    """Whether a mirrored replica runs at the size that one image ran at; else every usual size would be tried."""
+    image = torch.zeros(1, spec.channels, *spec.probed, dtype=spec.dtype, device=spec.device)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[spec.device] if spec.device.type == "cuda" else []):
+            replica(image)
+    except Exception:  # the user's own code, on a batch that it may not accept
+        return False
+    return True
 
 
 def _run(model: nn.Module, replica: nn.Module, known: Knowledge, given: Knowledge) -> Inspected:

@@ -116,3 +116,15 @@ def test_a_forward_that_is_replaced_later_is_seen() -> None:
 def test_where_it_can_not_be(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="mirror"):
         interactify.wrap(networks.seeded(networks.Plain), **options)
+
+
+def test_a_network_of_one_image_is_not_tried_at_every_size() -> None:
+    sides = []
+
+    class Counted(OneImage):
+        def forward(self, x: torch.Tensor) -> Any:
+            sides.append(tuple(x.shape[-2:]))
+            return super().forward(x)
+
+    interactify.wrap(networks.seeded(Counted), mirror=True)
+    assert len(set(sides)) < 4
