@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 from interactify._version import __version__
 from interactify.commands import (
     app,
+    batch,
     cvat_function,
     demo,
     evaluate,
@@ -39,6 +40,13 @@ COMMANDS: Final[dict[str, tuple[ModuleType, str, str]]] = {
         "segment a photo by clicks; writes the mask and an overlay",
         "Writes PHOTO-mask.png (255 where the object is, 0 elsewhere), or the formats named by --format, and the "
         "picture PHOTO-overlay.png. Without clicks both show the network's own prediction.",
+    ),
+    "batch": (
+        batch,
+        "segment many photos from boxes, points and earlier masks; writes masks and a manifest",
+        "Takes the prompts of other tools for any number of photos, on this machine or on a Ray cluster. Writes masks "
+        "to OUT/masks, and OUT/manifest.jsonl with a line for each object. The same command resumes an interrupted "
+        "run. The exit status is 1 where photos ended with an error.",
     ),
     "replay": (
         replay,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
+from interactify.commands.engine_options import add_engine_options, cores, engine
 from interactify.commands.network_options import add_network_options, note_random_weights, options
 
 
@@ -30,14 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", metavar="NAME", default="centre", help="who clicks: centre, jitter, pairs")
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="the seed of jittered clicks (%(default)s)")
     parser.add_argument("--strokes", metavar="DIR", help="drawn strokes that the user starts with, NAME.png")
-    parser.add_argument("--workers", type=int, metavar="N", help="how many processes (by default one for each core)")
-    parser.add_argument("--threads", type=int, metavar="N", default=1, help="threads of each process (%(default)s)")
-    parser.add_argument("--device", metavar="NAME", default="cpu", help="cpu, or cuda: all GPUs are used")
+    add_engine_options(parser)
     add_network_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Run the photos that are not done yet, print the figures and write the report; returns the exit status."""
+    where = engine(given)
     note_random_weights(given.model)
     # Not at the top, since they load torch or NumPy: `interactify --help` reads this module.
     from interactify.evaluation.campaign import Campaign
@@ -61,7 +60,10 @@ def run(given: argparse.Namespace) -> int:
         device=given.device,
     )
     try:
-        outcome = run_campaign(campaign, workers=_cores() if given.workers is None else given.workers)
+        if given.engine == "ray":
+            outcome = run_campaign(campaign, engine=where)
+        else:
+            outcome = run_campaign(campaign, workers=cores() if given.workers is None else given.workers)
     except KeyboardInterrupt:
         print(f"interactify: note: what is done is kept in {campaign.out}; the same command resumes", file=sys.stderr)
         raise
@@ -69,8 +71,3 @@ def run(given: argparse.Namespace) -> int:
     for path in write_report(outcome):
         print(path)
     return 0
-
-
-def _cores() -> int:
-    """The cores this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

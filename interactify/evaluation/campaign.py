@@ -8,13 +8,8 @@ the photos among them changes a record.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+import json
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,16 +20,18 @@ import torch
 from tqdm import tqdm
 
 from interactify._version import __version__
+from interactify.engines import Engine, Local
+from interactify.engines.work import counted
 from interactify.errors import InteractifyError, OptionError, quietly
 from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset
 from interactify.evaluation.data.datasets import dataset_named
+from interactify.evaluation.recipe import Recipe
 from interactify.evaluation.records import Evaluation, Record
 from interactify.evaluation.results_file import ResultsFile
 from interactify.evaluation.run import check_clicks, check_until, click_through
 from interactify.evaluation.simulated_user import SimulatedUser, user_named
 from interactify.export import prepare_folder, write_mask
-from interactify.interactive import Interactive, wrap
-from interactify.models.build import build_model
+from interactify.interactive import Interactive
 from interactify.session.session_file import fingerprint
 
 RESULTS = "results.jsonl"
@@ -78,16 +75,7 @@ class Campaign:
 
     def network(self, worker: int = 0) -> Interactive:
         """Build and wrap the network; `worker` chooses among several GPUs."""
-        device = self.device
-        if device == "cuda" and torch.cuda.device_count() > 1:
-            device = f"cuda:{worker % torch.cuda.device_count()}"
-        try:
-            model = build_model(self.model).to(device)
-        except (RuntimeError, AssertionError) as cause:  # torch without CUDA, or an unknown device
-            raise OptionError(
-                f"Expected a device that the network can be moved to, got {self.device!r}: {cause}. Try cpu."
-            ) from cause
-        return wrap(model, **self.options)
+        return Recipe(self.model, self.options, self.device).network(worker)
 
     def mask_path(self, name: str) -> Path:
         """The file of an object's final mask; names of photos in subfolders stay unique."""
@@ -130,7 +118,7 @@ class Outcome:
     """Those of a photo that the network reads."""
 
 
-def run(campaign: Campaign, *, workers: int = 1, progress: bool = True) -> Outcome:
+def run(campaign: Campaign, *, workers: int = 1, engine: Engine | None = None, progress: bool = True) -> Outcome:
     """Run the photos that are not done yet, and return the results of all.
 
     Every photo's records are in `results.jsonl` as soon as it is done, and final masks in `masks/`, both in
@@ -139,6 +127,8 @@ def run(campaign: Campaign, *, workers: int = 1, progress: bool = True) -> Outco
     Args:
         campaign: what to run.
         workers: number of processes; the records don't depend on it, except for seconds.
+        engine: where the photos are run, in place of `workers`: `OnRay(…)` for a cluster, where every machine has the
+            data set and `campaign.out` under the same paths.
         progress: show a progress bar.
 
     Raises:
@@ -148,9 +138,8 @@ def run(campaign: Campaign, *, workers: int = 1, progress: bool = True) -> Outco
     """
     check_clicks(campaign.clicks)
     check_until(campaign.until)
-    for name, count in (("workers", workers), ("threads", campaign.threads)):
-        if not isinstance(count, int) or count < 1:
-            raise OptionError(f"Expected a number of {name} from 1 up, got {count!r}. Try 1.")
+    counted("workers", workers)
+    counted("threads", campaign.threads)
     user_named(campaign.user)
     photos = campaign.photos.photos
     prepare_folder(campaign.out / MASKS)
@@ -158,10 +147,10 @@ def run(campaign: Campaign, *, workers: int = 1, progress: bool = True) -> Outco
         net = campaign.network()
         file = ResultsFile(campaign.out / RESULTS, configuration := campaign.configuration(net))
         waiting = [index for index, photo in enumerate(photos) if photo.name not in file.done]
-        workers = min(workers, len(waiting))
-        results = (
-            _in_this_process(campaign, net, waiting) if workers <= 1 else _in_processes(campaign, workers, waiting)
-        )
+        if engine is None and min(workers, len(waiting)) <= 1:
+            results = _in_this_process(campaign, net, waiting)
+        else:
+            results = _by_engine(engine or Local(workers, retries=0), campaign, waiting)
         with tqdm(total=len(photos), initial=len(photos) - len(waiting), desc="photos", disable=not progress) as bar:
             for index, records in results:
                 file.add(photos[index].name, records)
@@ -182,50 +171,33 @@ def _in_this_process(
         yield index, _run_photo(campaign, net, campaign.photos.photos[index])
 
 
-def _in_processes(campaign: Campaign, workers: int, waiting: list[int]) -> Iterator[tuple[int, list[Record]]]:
-    # torch's threads don't survive a fork, hence "spawn".
-    context = multiprocessing.get_context("spawn")
-    numbers = context.Queue()
-    for number in range(workers):
-        numbers.put(number)
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (campaign, numbers))
-    try:
-        tasks = {pool.submit(_run_photo_in_worker, index): index for index in waiting}
-        for task in as_completed(tasks):
-            yield tasks[task], task.result()
-    except BrokenProcessPool as cause:
-        raise InteractifyError(
-            "Expected the worker processes to run to the end, got one that ended unexpectedly, perhaps without memory. "
-            "Finished photos are kept. Try the same command with fewer --workers."
-        ) from cause
-    finally:  # after an interruption, running photos are finished and no other is started
-        pool.shutdown(wait=True, cancel_futures=True)
+def _by_engine(engine: Engine, campaign: Campaign, waiting: list[int]) -> Iterator[tuple[int, list[Record]]]:
+    for index, answer, lost in engine.run(Clicking(campaign), [str(index) for index in waiting]):
+        if answer is None:
+            raise InteractifyError(
+                f"Expected the worker processes to run to the end, got one that did not: {lost}, perhaps without "
+                "memory. Finished photos are kept. Try the same command with fewer --workers."
+            )
+        yield waiting[index], [Record.from_json(record) for record in json.loads(answer)]
 
 
-_worker: tuple[Campaign, Interactive] | None = None
+@dataclass(frozen=True)
+class Clicking:
+    """What a worker does with a photo, by its index; see `interactify.engines.work.Work`."""
 
+    campaign: Campaign
 
-def _start_worker(campaign: Campaign, numbers: Any) -> None:
-    """Prepare a worker process."""
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(campaign.threads)
-    with quietly():  # the parent has warned
-        _worker = campaign, campaign.network(numbers.get())
+    def start(self, worker: int) -> Callable[[str], str]:
+        """See `Work.start`."""
+        with _threads(self.campaign.threads), quietly():  # the parent has warned
+            net = self.campaign.network(worker)
 
+        def answer(item: str) -> str:
+            with _threads(self.campaign.threads):
+                records = _run_photo(self.campaign, net, self.campaign.photos.photos[int(item)])
+            return json.dumps([record.to_json() for record in records])
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # a killed parent can't stop its workers itself
-
-
-def _run_photo_in_worker(index: int) -> list[Record]:
-    assert _worker is not None
-    campaign, net = _worker
-    return _run_photo(campaign, net, campaign.photos.photos[index])
+        return answer
 
 
 def _run_photo(campaign: Campaign, net: Interactive, photo: AnnotatedPhoto) -> list[Record]:

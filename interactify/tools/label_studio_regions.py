@@ -133,10 +133,10 @@ def read_regions(regions: Sequence[Any], size: tuple[int, int]) -> list[Labelled
         elif kind == "brush":
             group.clicks.extend(clicks_along(decoded(value.get("rle"), size), positive))
         elif positive:
-            group.boxes.append(_box(value, size))
+            group.boxes.append(rectangle_in(value, size))
         else:
             inside = np.zeros(size, bool)
-            inside[bounds(_box(value, size)).slices] = True
+            inside[bounds(rectangle_in(value, size)).slices] = True
             group.clicks.extend(clicks_along(inside, positive))
     return [prompt for label, group in groups.items() for prompt in _objects(label, group)]
 
@@ -251,7 +251,7 @@ def _check_photo(region: Mapping[str, Any], size: tuple[int, int]) -> None:
         )
 
 
-def _box(value: Mapping[str, Any], size: tuple[int, int]) -> Box:
+def rectangle_in(value: Mapping[str, Any], size: tuple[int, int]) -> Box:
     """The pixels of a rectangle; of a rotated one, which turns about its first corner, the box around it."""
     height, width = size
     left, top = _share(value, "x") * width, _share(value, "y") * height

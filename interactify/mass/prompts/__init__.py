@@ -1,0 +1,1 @@
+"""Prompts for many photos, from the files of other tools and from session logs."""

@@ -1,0 +1,68 @@
+"""Work in processes of this machine: what ends, what is tried again, and what is given up."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from interactify.engines import Finished, Local
+from interactify.errors import InteractifyError, OptionError
+from tests.fixtures.works import Told
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Told:
+    return Told(tmp_path / "calls")
+
+
+def test_all_items_end_once_and_a_slow_one_holds_up_none(told: Told) -> None:
+    items = ["sleep", *"abcdef"]
+    found = list(Local(2).run(told, items))
+    assert sorted(each.index for each in found) == list(range(7))
+    assert all(each.answer is not None and each.answer.startswith(items[each.index]) for each in found)
+    assert found[-1].index == 0, "the others did not wait for the slow one"
+    processes = {str(each.answer).split()[2] for each in found}
+    assert len(processes) == 2 and str(os.getpid()) not in processes
+
+
+def test_an_item_whose_process_ends_is_tried_again_and_then_given_up(told: Told) -> None:
+    found = {each.index: each for each in Local(2).run(told, ["a", "die", "die once", "b", "c"])}
+    assert [k for k in range(5) if found[k].answer is None] == [1]
+    assert "exit code 9" in str(found[1].lost)
+    assert [told.counted(item) for item in ("a", "die", "die once", "b", "c")] == [1, 2, 2, 1, 1]
+
+
+def test_none_of_several_processes_outlives_the_run(told: Told) -> None:
+    results = Local(2).run(told, list("abcdefgh"))
+    process = int(str(next(results).answer).split()[2])
+    results.close()  # type: ignore[attr-defined]
+    assert len(told.calls.read_text().split()) < 8
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_errors_of_the_work_come_back_as_they_are(told: Told) -> None:
+    with pytest.raises(OptionError, match=r"^Expected something else\.$"):
+        list(Local(1).run(told, ["raise"]))
+    with pytest.raises(InteractifyError, match="_Unpicklable: no way"):
+        list(Local(1).run(told, ["raise other"]))
+    with pytest.raises(OptionError, match="something else"):
+        list(Local(0).run(told, ["raise"]))
+
+
+def test_workers_that_do_not_start_are_an_error_and_no_loop(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with pytest.raises(InteractifyError, match="exit code 7"):
+        list(Local(2).run(Told(tmp_path / "calls", dies_at_start=True), ["a", "b"]))
+    assert time.monotonic() - begun < 60
+
+
+def test_nothing_starts_for_nothing_or_with_an_invalid_number(told: Told) -> None:
+    assert list(Local(3).run(told, [])) == []
+    for workers in (-1, 1.5, True):
+        with pytest.raises(OptionError, match="number of workers"):
+            Local(workers).run(told, ["a"])  # type: ignore[arg-type]
+    assert list(Local(0).run(told, ["a"])) == [Finished(0, f"a by {os.getpid()} as 0")]
