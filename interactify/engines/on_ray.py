@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -178,5 +179,7 @@ def _ray_data_settings() -> Iterator[None]:
     own.max_errored_blocks = -1
     own.enable_progress_bars = False
     own.execution_options.preserve_order = False
-    with DataContext.current(own):  # a data set keeps the settings that it was made with
+    with DataContext.current(own), warnings.catch_warnings():  # a data set keeps the settings that it was made with
+        # That actors are not restarted has no other name yet; pyproject.toml leaves out the versions without it.
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.*deprecated")
         yield
