@@ -63,7 +63,7 @@ class Manifest:
         }
         changed = len(whole) < len(self.rows) or self._torn or out.remote
         self.rows = whole
-        if changed and lines:
+        if changed and (lines or self._torn):
             self._write_all()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -35,6 +36,15 @@ def photos_at(path: str) -> tuple[Place, list[str]]:
     if not place.exists():
         raise PhotoError(f"Expected a folder of photos at {path}, got no such folder. Try its whole path.")
     return Place(place.path[: -len(place.name)].rstrip("/") or "/", place.remote), [place.name]
+
+
+def outside(names: Sequence[str], folder: Place, out: Place) -> list[str]:
+    """Those of a folder's names that do not lie in another folder, where a run writes its masks."""
+    if folder.remote != out.remote:
+        return list(names)
+    inner, outer = (each.path if each.remote else os.path.abspath(each.path) for each in (out, folder))
+    below = f"{inner[len(outer) :].strip('/' + os.sep)}/".replace(os.sep, "/")
+    return [name for name in names if below == "/" or not (inner.startswith(outer) and name.startswith(below))]
 
 
 def matched(prompts: Iterable[PhotoPrompts], names: Sequence[str]) -> list[tuple[str, PhotoPrompts]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,7 +78,7 @@ class Refining:
         except Exception as problem:  # a damaged photo must not end the others, and decoders raise nearly anything
             return [error_row(photo, reason_of(problem), prompts.digest(), time.perf_counter() - started)]
         known = [each if each.category in self.categories else each._replace(category=OTHER) for each in objects]
-        with self.out.at(os.path.join(MASKS, str(PurePosixPath(photo).parent))).filled() as folder:
+        with self.out.at(str(PurePosixPath(MASKS, PurePosixPath(photo).parent))).filled() as folder:
             write_masks(folder, photo, known, self.formats, self.categories, self.tolerance)
         took = round(time.perf_counter() - started, 4)
         shared = {"of": len(objects), "photo_seconds": took, "error": None, "prompts": prompts.digest()}

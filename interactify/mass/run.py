@@ -25,7 +25,7 @@ from interactify.export.formats import checked_tolerance, formats_named
 from interactify.interactive import Interactive
 from interactify.mass.manifest import Manifest, Row, check_configuration
 from interactify.mass.masks_out import check_names, write_whole_coco
-from interactify.mass.photos import matched, photos_at, stated_size
+from interactify.mass.photos import matched, outside, photos_at, stated_size
 from interactify.mass.places import Place
 from interactify.mass.prompts.photo_prompts import USES, PhotoPrompts, check_shapes, used, uses_named
 from interactify.mass.prompts.reading import read_prompts
@@ -117,6 +117,7 @@ def refine_photos(
     names, tolerance = tuple(formats_named(list(formats))), checked_tolerance(tolerance)
     uses = uses_named(",".join(uses))
     folder, found = photos_at(photos)
+    found = outside(found, folder, Place.of(out))
     given = read_prompts(prompts) if isinstance(prompts, str) else list(prompts)
     tasks = [replace(each, photo=name) for name, each in matched(given, found)]
     _check(folder, tasks, uses)

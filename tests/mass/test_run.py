@@ -142,12 +142,10 @@ def test_a_run_goes_on_after_any_line(folder: Path, monkeypatch: pytest.MonkeyPa
         lambda self, *given: begun.append(given[1].photo) or rows(self, *given),
     )
     whole = (folder / "whole/manifest.jsonl").read_text()
-    for kept, waiting in (
-        (whole[: len(first)], 1),
-        (whole[: len(first) + 30], 1),
-        (whole[: len(first) - 20], 2),
-        ("", 2),
-    ):
+    cuts = (
+        (whole[: len(first)], 1), (whole[: len(first) + 30], 1), (whole[: len(first) - 20], 2), ("", 2), (whole[:30], 2)
+    )  # fmt: skip
+    for kept, waiting in cuts:
         (folder / "out/manifest.jsonl").write_text(kept)
         begun.clear()
         assert timeless(run(folder).rows) == timeless(wanted)
@@ -216,6 +214,11 @@ def test_everything_is_checked_before_any_work(folder: Path) -> None:
     with pytest.raises(PhotoError, match="got none that end in"):
         refine_photos(RECIPE, str(folder / "empty"), str(folder / "clicks.csv"), str(folder / "out"))
     assert not (folder / "out").exists()
+
+
+def test_masks_inside_of_the_photos_folder_are_no_photos(folder: Path) -> None:
+    for _ in range(2):
+        assert run(folder, out="photos/out", retry_errors=True).without_prompts == 1
 
 
 def test_photos_of_another_size_than_stated_are_errors(folder: Path) -> None:
