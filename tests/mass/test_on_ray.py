@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -44,7 +45,11 @@ def cluster() -> Iterator[Any]:
     for _ in range(2):
         started.add_node(wait=False, num_cpus=1, object_store_memory=MEMORY)
     started.wait_for_nodes()
+    # Ray Data logs at debug level with arguments that do not fit their message, which pytest's handler raises.
+    logger = logging.getLogger("ray.data")
+    propagate, logger.propagate = logger.propagate, False
     yield started
+    logger.propagate = propagate
     started.shutdown()
 
 
