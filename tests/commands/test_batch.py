@@ -105,6 +105,7 @@ def _runs(group: int) -> bool:
     return True
 
 
+@pytest.mark.slow  # three processes start, one after the other
 def test_a_photo_that_ends_its_process_is_a_row(folder: Path) -> None:
     write_white(folder / "photos/0-white.png")
     with (folder / "a.csv").open("a") as table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 import interactify
+from interactify.engines import Finished, Work
 from interactify.errors import InteractionError, OptionError, PhotoError
 from interactify.mass import Local, ObjectPrompts, PhotoPrompts, Recipe, refine_photos
 from interactify.mass.manifest import COLUMNS
@@ -128,6 +130,22 @@ def test_a_poisoned_photo_becomes_a_row_and_the_others_go_on(folder: Path) -> No
     again = run(folder, formats=["png", "coco"], retry_errors=True)
     assert not again.errors and len(again.rows) == 4
     assert again.rows[2:] == outcome.rows[1:], "the other photo was not run again"
+
+
+class Losing(Local):
+    """An engine that gives up the first item."""
+
+    def run(self, work: Work, items: Sequence[str]) -> Iterator[Finished]:
+        yield Finished(0, None, "its process ended")
+        for finished in HERE.run(work, items[1:]):
+            yield finished._replace(index=finished.index + 1)
+
+
+def test_a_photo_that_is_given_up_is_a_row(folder: Path) -> None:
+    outcome = run(folder, engine=Losing())
+    assert [row["photo"] for row in outcome.rows] == ["000.png", "001.png", "001.png"]
+    assert outcome.rows[0]["error"] == "its process ended" and len(outcome.errors) == 1
+    assert not run(folder, retry_errors=True).errors
 
 
 def test_a_run_goes_on_after_any_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
