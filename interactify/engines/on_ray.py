@@ -93,10 +93,16 @@ class OnRay:
                 max_restarts=0,
                 max_task_retries=0,
             )
-        for row in answered.iter_rows():
-            if row["problem"]:
-                raise raised(row["problem"])
-            yield Finished(int(row["index"]), row["answer"])
+        try:
+            for row in answered.iter_rows():
+                if row["problem"]:
+                    raise raised(row["problem"])
+                yield Finished(int(row["index"]), row["answer"])
+        except ray.exceptions.RayError as cause:
+            raise InteractifyError(
+                f"Expected a cluster that works to the end, got an error of Ray's: {reason_of(cause)}. What is finished "
+                "is kept. Try the same command again, or Ray's logs."
+            ) from cause
 
     def _room(self) -> int:
         """How many actors the cluster has room for now."""
