@@ -35,7 +35,7 @@ from interactify.mass.masks_out import MASKS
 from interactify.mass.places import Place
 from interactify.mass.prompts.photo_prompts import USES, ObjectPrompts, PhotoPrompts
 from interactify.mass.refining import Refining
-from interactify.mass.run import Recipe
+from interactify.mass.run import NetworkRecipe
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 SHAPES = (
@@ -100,7 +100,7 @@ def refining(folder: Path, count: int) -> tuple[Work, list[str]]:
         items.append(PhotoPrompts(f"{k:04}.jpg", objects).to_text())
     (folder / "out" / MASKS).mkdir(parents=True)
     places = Place.of(folder / "photos"), Place.of(folder / "out")
-    return Refining(Recipe(), *places, ("png",), ("object",), 0.0, USES, 1), items
+    return Refining(NetworkRecipe(), *places, ("png",), ("object",), 0.0, USES, 1), items
 
 
 def engines() -> dict[str, Callable[[int], Engine]]:

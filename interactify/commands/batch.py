@@ -44,11 +44,11 @@ def run(given: argparse.Namespace) -> int:
     where = engine(given)
     note_random_weights(given.model)
     # Not at the top, since they load torch or NumPy: `interactify --help` reads this module.
-    from interactify.mass import Recipe, refine_photos
+    from interactify.mass import NetworkRecipe, refine_photos
 
     try:
         outcome = refine_photos(
-            Recipe(given.model, options(given), given.device),
+            NetworkRecipe(given.model, options(given), given.device),
             given.photos,
             given.prompts,
             given.out,

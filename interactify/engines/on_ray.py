@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from interactify.engines.work import Finished, Work, counted, raised, sent
-from interactify.errors import OptionError, extra, quietly, reason_of
+from interactify.errors import InteractifyError, OptionError, extra, quietly, reason_of
 
 AHEAD: Final = 2  # blocks that an actor has, its own and the next: back-pressure, and no wait between two
 
@@ -100,8 +100,8 @@ class OnRay:
                 yield Finished(int(row["index"]), row["answer"])
         except ray.exceptions.RayError as cause:
             raise InteractifyError(
-                f"Expected a cluster that works to the end, got an error of Ray's: {reason_of(cause)}. What is finished "
-                "is kept. Try the same command again, or Ray's logs."
+                f"Expected a cluster that works to the end, got an error of Ray's: {reason_of(cause)}. What is "
+                "finished is kept. Try the same command again, or Ray's logs."
             ) from cause
 
     def _room(self) -> int:

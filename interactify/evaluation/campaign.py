@@ -25,7 +25,7 @@ from interactify.engines.work import counted
 from interactify.errors import InteractifyError, OptionError, quietly
 from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset
 from interactify.evaluation.data.datasets import dataset_named
-from interactify.evaluation.recipe import Recipe
+from interactify.evaluation.network_recipe import NetworkRecipe
 from interactify.evaluation.records import Evaluation, Record
 from interactify.evaluation.results_file import ResultsFile
 from interactify.evaluation.run import check_clicks, check_until, click_through
@@ -75,7 +75,7 @@ class Campaign:
 
     def network(self, worker: int = 0) -> Interactive:
         """Build and wrap the network; `worker` chooses among several GPUs."""
-        return Recipe(self.model, self.options, self.device).network(worker)
+        return NetworkRecipe(self.model, self.options, self.device).network(worker)
 
     def mask_path(self, name: str) -> Path:
         """The file of an object's final mask; names of photos in subfolders stay unique."""

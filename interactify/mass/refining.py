@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from interactify.errors import InteractionError, PhotoError, quietly, reason_of
-from interactify.evaluation.recipe import Recipe
+from interactify.evaluation.network_recipe import NetworkRecipe
 from interactify.interactive import Interactive
 from interactify.mass.manifest import Row
 from interactify.mass.masks_out import MASKS, NamedMask, write_masks
@@ -44,7 +44,7 @@ class Refining:
         threads: of torch, in each worker.
     """
 
-    net: Interactive | Recipe
+    net: Interactive | NetworkRecipe
     photos: Place
     out: Place
     formats: tuple[str, ...]
@@ -56,7 +56,7 @@ class Refining:
     def start(self, worker: int) -> Callable[[str], str]:
         """See `Work.start`."""
         with _threads(self.threads), quietly():  # the parent has warned
-            net = self.net.network(worker) if isinstance(self.net, Recipe) else self.net
+            net = self.net.network(worker) if isinstance(self.net, NetworkRecipe) else self.net
 
         def answer(item: str) -> str:
             return json.dumps(self.rows(net, PhotoPrompts.from_text(item)))

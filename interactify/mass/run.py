@@ -20,7 +20,7 @@ from interactify._version import __version__
 from interactify.engines import Engine, Local
 from interactify.engines.work import counted
 from interactify.errors import InteractionError
-from interactify.evaluation.recipe import Recipe
+from interactify.evaluation.network_recipe import NetworkRecipe
 from interactify.export.formats import checked_tolerance, formats_named
 from interactify.interactive import Interactive
 from interactify.mass.manifest import Manifest, Row, check_configuration
@@ -69,7 +69,7 @@ class MassOutcome:
 
 
 def refine_photos(
-    net: Interactive | Recipe,
+    net: Interactive | NetworkRecipe,
     photos: str,
     prompts: str | Iterable[PhotoPrompts],
     out: str,
@@ -125,7 +125,7 @@ def refine_photos(
     check_names([task.photo for task in tasks], objects, names)
     place = Place.of(out)
     place.prepare()
-    wrapped = net.network() if isinstance(net, Recipe) else net
+    wrapped = net.network() if isinstance(net, NetworkRecipe) else net
     categories = check_configuration(
         place,
         {**_configuration(net, wrapped, threads), "formats": list(names), "tolerance": tolerance, "uses": list(uses),
@@ -192,18 +192,18 @@ def _categories(tasks: Sequence[PhotoPrompts], net: Interactive) -> list[str]:
     return [*sorted(labels), *([*net.spec.class_names, OTHER] if logs else ())]
 
 
-def _configuration(net: Interactive | Recipe, wrapped: Interactive, threads: int) -> dict[str, Any]:
+def _configuration(net: Interactive | NetworkRecipe, wrapped: Interactive, threads: int) -> dict[str, Any]:
     """What the masks depend on beside the prompts, as JSON values."""
-    options = net.options if isinstance(net, Recipe) else wrapped.options
+    options = net.options if isinstance(net, NetworkRecipe) else wrapped.options
     return {
-        "model": net.model if isinstance(net, Recipe) else type(wrapped.unwrap()).__name__,
+        "model": net.model if isinstance(net, NetworkRecipe) else type(wrapped.unwrap()).__name__,
         "weights": fingerprint(wrapped.unwrap())[:16],
         "variables": repr(wrapped.variables),
         "energy": repr(wrapped.energy),
         "solver": wrapped.solver,
         "options": {key: repr(value) for key, value in sorted(options.items())},
         "threads": threads,
-        "device": net.device if isinstance(net, Recipe) else str(wrapped.spec.device),
+        "device": net.device if isinstance(net, NetworkRecipe) else str(wrapped.spec.device),
         "interactify": __version__,
         "torch": torch.__version__,
     }

@@ -22,7 +22,7 @@ from interactify.engines import OnRay
 from interactify.errors import OptionError
 from interactify.evaluation.campaign import Campaign
 from interactify.evaluation.campaign import run as run_campaign
-from interactify.mass import Local, Recipe, refine_photos
+from interactify.mass import Local, NetworkRecipe, refine_photos
 from tests.fixtures.many_photos import DEADLY, MODEL, SLOW, write_clicks, write_photos, write_white
 from tests.fixtures.works import Told
 
@@ -67,7 +67,7 @@ def test_a_cluster_gives_the_masks_of_one_process_though_a_photo_ends_its_actors
     prompts = str(write_clicks(tmp_path / "a.csv", names))
     photos, formats = str(tmp_path / "photos"), ["png", "npy"]
     here = refine_photos(
-        Recipe(DEADLY, OPTIONS),
+        NetworkRecipe(DEADLY, OPTIONS),
         photos,
         prompts,
         str(tmp_path / "here"),
@@ -78,7 +78,7 @@ def test_a_cluster_gives_the_masks_of_one_process_though_a_photo_ends_its_actors
     write_white(tmp_path / "photos/0-white.png")
     write_clicks(tmp_path / "a.csv", ["0-white.png", *names])
     there = refine_photos(
-        Recipe(DEADLY, OPTIONS), photos, prompts, str(tmp_path / "there"), formats=formats, progress=False,
+        NetworkRecipe(DEADLY, OPTIONS), photos, prompts, str(tmp_path / "there"), formats=formats, progress=False,
         engine=OnRay(cluster.address, block=2, retries=1),
     )  # fmt: skip
     (error,) = there.errors
@@ -162,7 +162,7 @@ def test_a_killed_driver_goes_on(cluster: Any, tmp_path: Path) -> None:
         line for line in before if sum(json.loads(line)["photo"] == json.loads(each)["photo"] for each in before) == 2
     ]
     assert set(whole) <= set(manifest.read_bytes().splitlines()), "what was done was not done again"
-    recipe = Recipe(SLOW, OPTIONS)
+    recipe = NetworkRecipe(SLOW, OPTIONS)
     here = refine_photos(recipe, str(tmp_path / "photos"), str(prompts), str(tmp_path / "here"), engine=Local(0))
     assert timeless(rows) == timeless(here.rows) and masks(out) == masks(tmp_path / "here")
 

@@ -14,12 +14,12 @@ from PIL import Image
 import interactify
 from interactify.engines import Finished, Work
 from interactify.errors import InteractionError, OptionError, PhotoError
-from interactify.mass import Local, ObjectPrompts, PhotoPrompts, Recipe, refine_photos
+from interactify.mass import Local, NetworkRecipe, ObjectPrompts, PhotoPrompts, refine_photos
 from interactify.mass.manifest import COLUMNS
 from interactify.mass.run import MassOutcome
 from tests.fixtures.many_photos import MODEL, SIZE, build, write_clicks, write_photos
 
-RECIPE = Recipe(MODEL, {"mean": 0.4, "std": 0.3, "resolution": 64})
+RECIPE = NetworkRecipe(MODEL, {"mean": 0.4, "std": 0.3, "resolution": 64})
 HERE = Local(0)
 
 
@@ -187,7 +187,7 @@ def test_another_run_s_folder_is_refused_and_left_alone(folder: Path) -> None:
     run(folder)
     before = (folder / "out/manifest.jsonl").read_bytes()
     for options, message in (
-        ({"net": Recipe(MODEL, {**RECIPE.options, "energy": "brs"})}, "energy"),
+        ({"net": NetworkRecipe(MODEL, {**RECIPE.options, "energy": "brs"})}, "energy"),
         ({"formats": ["rle"]}, r"formats: \['png'\], here \['rle'\]"),
         ({"uses": ["boxes"]}, "uses|no shapes|Expected shapes"),
     ):

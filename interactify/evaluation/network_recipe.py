@@ -13,7 +13,7 @@ from interactify.models.build import build_model
 
 
 @dataclass(frozen=True)
-class Recipe:
+class NetworkRecipe:
     """A network as the command line describes it.
 
     Attributes:
