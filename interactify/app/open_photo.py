@@ -11,6 +11,7 @@ import copy
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -74,7 +75,7 @@ class OpenPhoto:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._refining = threading.Event()
         self._ending = False
-        self._superseding_jobs = 0
+        self._waiting: deque[_Job] = deque()  # the actions in the queue, in its order
         self._superseding: threading.Thread | None = None
         self._unsaved: Unsaved | None = None
         self._lock = threading.Lock()  # guards what is emitted, and superseding
@@ -134,7 +135,8 @@ class OpenPhoto:
                 raise Busy("This photo was just closed to make room for others. Try again.")
             job = _Job(action, emit, classes, viewport)
             self._jobs.put(job)
-            self._superseding_jobs += job.supersedes
+            if action is not None:
+                self._waiting.append(job)
         self._supersede()
 
     def cancel(self) -> None:
@@ -166,10 +168,11 @@ class OpenPhoto:
             self._unsaved.journal.close_file()
 
     def _supersede(self) -> None:
-        """Where an action waits that supersedes it, let the running refinement end early."""
+        """Where the next action supersedes it, let the running refinement end early."""
         with self._lock:
             superseding = self._superseding is not None and self._superseding.is_alive()
-            if self._superseding_jobs and self._refining.is_set() and not superseding:
+            ends = bool(self._waiting) and self._waiting[0].supersedes  # those behind a choice wait with it
+            if ends and self._refining.is_set() and not superseding:
                 self._superseding = threading.Thread(target=self.session().make_way, daemon=True)
                 self._superseding.start()
 
@@ -185,7 +188,8 @@ class OpenPhoto:
         self.opening.set_result(session)
         while (job := self._jobs.get()) is not None:
             with self._lock:
-                self._superseding_jobs -= job.supersedes
+                if job.action is not None:
+                    self._waiting.popleft()
             try:
                 self._run(session, job)
             except Exception as cause:

@@ -179,6 +179,42 @@ def test_a_choice_waits_for_the_click_that_it_is_about(net, pictures, tmp_path, 
         assert page.state["result"]["choice"] == "narrow" and (page.mask == usual.alternatives.narrow.mask).all()
 
 
+def test_a_click_behind_a_choice_waits_with_it(net, pictures, tmp_path, monkeypatch):
+    """Else the choice would be among the readings of a click that was not answered."""
+    session = net.session(pictures[0])
+    usual = session.click(5, 5, positive=not session.result.mask[5, 5])
+    session.choose("narrow")
+    session.click(55, 30, positive=not session.result.mask[30, 55])
+    clicks = [each.to_json() for each in session.interactions]
+    entered, go, add = threading.Event(), threading.Event(), Session.add
+
+    def waits(self, interactions):  # a slow network: choice and click come while it runs
+        if not entered.is_set():
+            entered.set()
+            assert go.wait(10)
+        return add(self, interactions)
+
+    monkeypatch.setattr(Session, "add", waits)
+    with served(net, pictures, tmp_path / "out") as (client, _):
+        page = Page(client)
+        ask = [{"do": "add", "interactions": [clicks[0]]}, {"do": "choose", "choice": "narrow"}]
+        ask += [{"do": "add", "interactions": [clicks[1]]}]
+        threads = []
+        for each in ask:
+            thread = threading.Thread(target=client.post, args=("/api/photos/0/do",), kwargs={"json": each})
+            thread.start()
+            threads.append(thread)
+            assert entered.wait(10)
+            time.sleep(0.1)
+        go.set()
+        for thread in threads:
+            thread.join(10)
+        page.take(client.get("/api/photos/0/state"))
+        assert len(page.state["interactions"]) == 2 and (page.mask == session.result.mask).all()
+        assert page.do("undo").state["result"]["status"] == usual.status
+        assert (page.mask == usual.alternatives.narrow.mask).all()
+
+
 def test_narrower_and_wider(net, pictures, tmp_path):
     session = net.session(pictures[0])
     with served(net, pictures, tmp_path / "out") as (client, _):
