@@ -231,6 +231,7 @@ class Predictor:
         if three:
             narrow, usual, wide = (ObjectLogits.of(each).logits for each in result.alternatives)
             maps = np.stack([pointed_at(narrow, found.clicks), usual, wide])
+            result.release_arrays()  # they hold each other, and would be freed late
         scores = np.array([expected_iou(found.logits, each > self.mask_threshold) for each in maps], np.float32)
         logits = found.on_photo(maps)
         masks = logits if as_logits else (logits > self.mask_threshold).astype(np.float32)

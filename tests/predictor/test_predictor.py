@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from interactify import Box, Click, Predictor
 from interactify.errors import InteractifyError, InteractionError, ModelError, NoPhotoError, OptionError, PhotoError
 from interactify.predictor.candidates import expected_iou
 from interactify.predictor.prompts import read_prompts, stretched
+from interactify.refinement.result import Result
 from tests.fixtures import networks
 
 SIZE = (64, 96)
@@ -225,6 +227,20 @@ def test_three_masks_are_the_alternatives_of_one_refinement() -> None:
         session = net.session(networks.random_photo())
         wide = session.add([Click(int(x), int(y), bool(yes)) for (x, y), yes in zip(points, labels, strict=True)])
         assert np.array_equal(masks[2] > 0, wide.alternatives.wide.mask) and not np.array_equal(masks[0], masks[2])
+
+
+def test_what_three_masks_hold_is_freed_at_once() -> None:
+    """Not when Python looks for cycles: on a GPU, memory may be over before."""
+    predictor = predictor_of()
+    predictor.predict([[50, 37]], [1])
+    gc.collect(), gc.disable()
+    try:
+        before = sum(isinstance(each, Result) for each in gc.get_objects())
+        for _ in range(2):
+            predictor.predict([[50, 37]], [1])
+        assert sum(isinstance(each, Result) for each in gc.get_objects()) == before
+    finally:
+        gc.enable()
 
 
 def test_three_masks_of_a_box() -> None:
