@@ -52,7 +52,7 @@ class Labelled:
         points: (n, 2) float64 in network pixels, x then y.
         positive: (n,) bool.
         newest: (n,) bool, whether the newest interactions gave them.
-        own: (n,) bool, whether the label is about the object, and not about another class.
+        own: (n,) bool, whether the label tells of the object: its own class, or another one that excludes it.
     """
 
     points: Tensor

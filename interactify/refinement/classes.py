@@ -45,7 +45,8 @@ def displayed_logits(net: Wrapped, step: Step, last: Step) -> Tensor:
         logits = class_logits(net.network, net.variables, crop.image, step.values, clicks, maps)
     logits = resized(logits.detach(), size)
     displayed = logits.clone()
-    if step.interactions and (crop.propagation.active or step.choice != USUAL):
+    # Where the network did not run, the log-odds are those of before, which may have been chosen.
+    if step.interactions and (crop.propagation.active or step.choice != USUAL or not step.evaluations):
         for t, target in enumerate(step.targets):
             if target is not None:
                 displayed[:, target : target + 1] = step.log_odds[:, t : t + 1]

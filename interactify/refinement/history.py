@@ -188,6 +188,10 @@ class Snapshot:
         active = self.active - (index < self.active)
         return Snapshot(tracks, min(active, len(tracks) - 1))
 
+    def is_newest(self, step: Step) -> bool:
+        """Whether a step is the newest one of an object."""
+        return any(track.steps and track.steps[-1] is step for track in self.tracks)
+
     def with_choice(self, step: Step, chosen: Step) -> Snapshot:
         """With another step in the place of one."""
         tracks = (
@@ -237,7 +241,8 @@ class History:
     def chosen(self, choice: Choice) -> History:
         """With another alternative in the place of the active object's newest step, in the past too where it is there.
 
-        So undo takes the interactions back with their choice. What was undone came after another mask, and is dropped.
+        So undo takes the interactions back with their choice. Snapshots from before a later change of the object stay.
+        What was undone came after another mask, and is dropped.
         Raises InteractionError where the object has no interactions.
         """
         steps = self.now.track.steps
@@ -248,8 +253,11 @@ class History:
         chosen = steps[-1].chosen(choice)
         if chosen is steps[-1]:
             return self
-        now, *past = (each.with_choice(steps[-1], chosen) for each in (self.now, *self.past))
-        return History(now, tuple(past))
+        since = len(self.past)  # the snapshots from here on have the step as it is now
+        while since and self.past[since - 1].is_newest(steps[-1]):
+            since -= 1
+        past = (each.with_choice(steps[-1], chosen) for each in self.past[since:])
+        return History(self.now.with_choice(steps[-1], chosen), (*self.past[:since], *past))
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:

@@ -32,6 +32,7 @@ def next_step(
     initial_map: InitialMap | None = None,
     *,
     class_probabilities: NDArray[np.float64] | None = None,
+    layer: NetworkLayer | None = None,
     evaluations: int,
     status: str,
     seconds: float,
@@ -48,9 +49,10 @@ def next_step(
         photo: the window that is the whole photo.
         initial_map: the mask or label map that the object began with, with later changes merged in; None without one.
         class_probabilities: those of the `Result`, where they are known; else they are read from the log-odds.
+        layer: the network's map over the photo, where it stays as it was when the network last ran.
         evaluations, status, seconds: of the refinement.
     """
-    layer = network_layer(last, constraints, crop, log_odds, photo)
+    layer = layer or network_layer(last, constraints, crop, log_odds, photo)
     if class_probabilities is None:
         class_probabilities = _class_probabilities(last, constraints, crop, log_odds, targets)
     displayed: Layer = layer if initial_map is None else _with_initial_map(initial_map, targets[0], layer)

@@ -184,6 +184,7 @@ class Refiner:
         """The classes that the network predicts at pixels, (n, 2)."""
         return classes_at(self.first_crop, self.initial_logits, pixels)
 
+    @in_use()
     def refine(
         self,
         steps: Steps,
@@ -191,30 +192,22 @@ class Refiner:
         target: int | None,
         stop: Stop,
         observe: Observer | None = None,
+        window: Window | None = None,
     ) -> Step:
         """The step that follows `steps`, when `interactions` are all of the object, the newest last.
+
+        With `window` the network sees this part of the photo, and does not choose one: to repeat a refinement.
 
         Raises ModelChangedError where the model has changed since the photo was opened.
         """
         self.net.check_unchanged()
-        with in_use():
-            return self._refine(steps, interactions, target, stop, observe)
-
-    def _refine(
-        self,
-        steps: Steps,
-        interactions: tuple[Interaction, ...],
-        target: int | None,
-        stop: Stop,
-        observe: Observer | None,
-    ) -> Step:
-        problem = self.problem(steps, interactions, target)
+        problem = self.problem(steps, interactions, target, window=window)
         step = self._solve(steps, problem, target, stop, observe)
         if not step.result.constraints.region_only or step.result.status == Status.SUPERSEDED:
             return step
         if self._share_in_region(step.result) >= MIN_FOUND:
             return step
-        centred = self.problem(steps, interactions, target, assume_centre=True)
+        centred = self.problem(steps, interactions, target, assume_centre=True, window=window)
         second = self._solve(steps, centred, target, stop, observe)
         evaluations = second.result.evaluations + step.result.evaluations
         if second.result.status == Status.SUPERSEDED:  # the same step as if it had come during the first refinement
@@ -227,15 +220,18 @@ class Refiner:
         right = self._all_right(problem, last)
         if right or not len(problem.inside) or not self._needs_network(problem, last):
             unchanged = last.crop, last.values, last.log_odds, last.targets, self.photo_window
+            layer = last.result.layer
             step = next_step(
                 last,
                 problem.constraints,
                 *unchanged,
                 initial_map(last, problem.constraints),
+                layer=layer if isinstance(layer, NetworkLayer) else None,
                 evaluations=0,
                 status=Status.DONE if right else Status.PAINTED,
                 seconds=time.perf_counter() - problem.started,
             )
+            last.result.release_arrays()
             return replace(step, steadiness=1.0) if right else step  # the mask is that of before
         first: list[Tensor] = []
 
@@ -266,9 +262,14 @@ class Refiner:
         return same and self._is_right(last, constraints, constraints.required)
 
     def problem(
-        self, steps: Steps, interactions: tuple[Interaction, ...], target: int | None, assume_centre: bool = False
+        self,
+        steps: Steps,
+        interactions: tuple[Interaction, ...],
+        target: int | None,
+        assume_centre: bool = False,
+        window: Window | None = None,
     ) -> Problem:
-        """The problem to solve so that all these interactions are satisfied."""
+        """The problem to solve so that all these interactions are satisfied; with `window`, seen in this one."""
         started = time.perf_counter()
         last = steps[-1] if steps else self.initial_step(target)
         constraints = self.constraints_of(interactions, None, assume_centre)
@@ -278,7 +279,7 @@ class Refiner:
         decided = last.targets[0] if last.interactions else None
         own = self.resolve_target(target, constraints) if decided is None else decided
         constraints = self.constraints_of(interactions, own, constraints.assume_centre)
-        window = self._window(steps, last, constraints)
+        window = self._window(steps, last, constraints) if window is None else window
         crop = last.crop if window == last.crop.window else self.crop(window)
         # Back in an earlier window, start where it was left; in a new one, at the identity.
         earlier = (step for step in reversed(steps) if step.window == window)
@@ -325,12 +326,13 @@ class Refiner:
 
     def _window_around(self, steps: Steps, last: Step, constraints: Constraints, new: NDArray[np.bool_]) -> Window:
         """The window around the object and those of the points that are `new`."""
+        points, required, current = constraints.points, constraints.required, last.crop.window
+        newest = points[new]
         undecided = last.targets[0] is None  # outside of a window, no class would be displayed
         if not steps or undecided or len(constraints.in_effect) < 2:  # the first is refined in the whole photo
-            return last.crop.window
-        points, required = constraints.points, constraints.required
+            return without_new(current, newest, self.size)
         own = required & constraints.positive & (constraints.labels == TARGET) | new
-        spec, current, result, newest = self.net.spec, last.crop.window, last.result, points[new]
+        spec, result = self.net.spec, last.result
         squash, cut = spec.fit == "squash", reaches_side(result.logits, result.view, current, self.size)
         chosen = next_window(current, result.extent, points[own], newest, self.size, spec.resolution, squash, cut)
         if chosen in (current, self.photo_window) or self._agrees(chosen, last):
@@ -411,7 +413,6 @@ class Refiner:
         """The step that follows `steps` when a refinement has solved a problem."""
         last, constraints, crop = steps[-1] if steps else self.initial_step(target), problem.constraints, problem.crop
         log_odds = problem.propagated(refinement.logits)
-        last.result.release_arrays()
         step = partial(
             next_step,
             last,
@@ -426,6 +427,7 @@ class Refiner:
             seconds=time.perf_counter() - problem.started,
         )
         labels = initial_map(last, constraints)
+        last.result.release_arrays()
         if labels is not None and isinstance(constraints.mask, Labels):
             return step(merged_labels(self.net, labels, step(labels), last))
         exclusive = self.net.spec.output.exclusive

@@ -227,11 +227,15 @@ class Result:
             return None
         seen = constraints.required & self.window.contains(constraints.points)
         corner = np.array([self.window.left, self.window.top])
+        own = constraints.labels == TARGET
+        # What is of another class, and so not of the object, stays that, as long as the usual mask says so too.
+        other = ~own & constraints.positive
+        other[other] = self.displayed.at(constraints.points[other]).le(0).cpu().numpy()
         labelled = Labelled(
             self.view.points_to_network((constraints.points[seen] - corner).astype(float)),
-            constraints.positive[seen],
+            (constraints.positive & own)[seen],
             constraints.owners[seen] >= count,
-            constraints.labels[seen] == TARGET,
+            (own | other)[seen],
         )
         changes = before is not None and not any(isinstance(each, (Box, Lasso)) for each in newest)
         return narrow_and_wide(self._seen_as_here(before) if before and changes else None, self.logits, labelled)
@@ -299,12 +303,13 @@ class Result:
 
     def release_arrays(self) -> None:
         """Free the alternatives, and whole arrays of a large photo; both are computed again where asked for."""
-        for result in (self, self.chosen_from):
-            if isinstance(result, Result):
-                result.__dict__.pop("alternatives", None)
+        names = ["alternatives"]
         if self.size[0] * self.size[1] > LARGE:
-            for name in ("mask", "probability", "changed"):
-                self.__dict__.pop(name, None)
+            names += ["mask", "probability", "changed"]
+        for result in (self, self.chosen_from, self.previous):  # that one's for `changed`
+            if isinstance(result, Result):
+                for name in names:
+                    result.__dict__.pop(name, None)
 
     def __repr__(self) -> str:
         height, width = self.size

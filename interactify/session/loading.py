@@ -174,7 +174,7 @@ def replay(log: str | os.PathLike[str], net: Wrapped, photo: PictureLike, *, pro
 
     Raises:
         InteractionError: this is not a log, the photo has another size, or an interaction does not fit it.
-        OptionError: a class that the network does not have, or an alternative that no result has.
+        OptionError: a class that the network does not have, or an alternative that no result has, or none in tiles.
         PhotoError, ModelError, NonFiniteError: as `Interactive.session` and `Session.click`.
 
     >>> net, photo = interactify.wrap(interactify.zoo.load()), np.zeros((60, 80, 3), np.uint8)
@@ -228,7 +228,8 @@ def _groups(session: Session, entries: list[dict[str, Any]], name: str) -> list[
             stored = {key: value for key, value in entry.items() if key not in OWN_KEYS}
             step = entry.get("step")
             if not groups or step is None or step != last:  # a line without a step is a step of its own
-                groups.append(([], entry.get("superseded") is True, checked_choice(entry.get("choice", USUAL))))
+                choice = checked_choice(entry.get("choice", USUAL), whole=not session.refiner.tile)
+                groups.append(([], entry.get("superseded") is True, choice))
             groups[-1][0].append(session.checked(interaction_from_json(stored)))
             last = step
     return groups

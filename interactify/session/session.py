@@ -214,7 +214,7 @@ class Session:
         mask is held; and InteractionError where the active object has no interactions.
         """
         chosen = checked_choice(choice, whole=not self.refiner.tile)
-        with self.control.turn(), within_memory():
+        with self.control.turn(), torch.inference_mode(False), within_memory():
             self.history = self.history.chosen(chosen)
             return self.result
 

@@ -253,7 +253,7 @@ def read_step(
         status=Status.of(str(stored["status"])),
         seconds=float(stored["seconds"]),
         steadiness=steady,
-        choice=checked_choice(stored.get("choice", USUAL)),
+        choice=checked_choice(stored.get("choice", USUAL), whole=not refiner.tile),
         **_numbers(source, window, stored, arrays, key, (len(targets), refiner.initial_step(target).log_odds.dtype)),
     )
     step = StoredStep(source, target, before, record)

@@ -16,6 +16,7 @@ from interactify.optim.status import Status
 from interactify.refinement.alternatives import USUAL
 from interactify.refinement.history import FIRST_OBJECT, History, groups_of
 from interactify.refinement.refiner import Refiner
+from interactify.refinement.tiled_refiner import tile_side
 
 FORMAT: Final = 1
 OWN_KEYS: Final = ("object", "step", "superseded", "choice")  # of a line, beside those of the interaction
@@ -29,8 +30,8 @@ def log_of(history: History, refiner: Refiner) -> str:
     lines: list[dict[str, Any]] = [
         {"interactify": FORMAT, "width": width, "height": height, "objects": objects, "active": snapshot.active}
     ]
-    if refiner.tile:
-        lines[0]["tile"] = refiner.tile
+    if refiner.tile or tile_side(None, refiner.size, refiner.net.spec.resolution):
+        lines[0]["tile"] = refiner.tile  # False where a photo of this size would have tiles by default
     if refiner.picture.value_range:
         lines[0]["value_range"] = list(refiner.picture.value_range)
     for track in snapshot.tracks:

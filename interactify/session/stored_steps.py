@@ -25,8 +25,8 @@ from interactify.optim.status import Status
 from interactify.pictures.window import Window
 from interactify.refinement.alternatives import USUAL, Choice
 from interactify.refinement.history import InitialMap, Step, Steps
-from interactify.refinement.layers import Layer
-from interactify.refinement.next_step import next_step
+from interactify.refinement.layers import Layer, NetworkLayer
+from interactify.refinement.next_step import network_layer, next_step
 from interactify.refinement.problem import Crop, Stop
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.result import Result
@@ -203,9 +203,19 @@ class StoredStep(Step):
         last = self._earlier[-1] if self._earlier else self._initial
         kept: dict[str, Any] = {name: getattr(own, name) for name in ("evaluations", "status", "seconds")}
         shown = own.log_odds, own.targets, refiner.photo_window, own.initial_map
-        known = own.class_probabilities
-        step = next_step(last, constraints, self.crop, self.crop.start, *shown, class_probabilities=known, **kept)
+        kept |= {"class_probabilities": own.class_probabilities, "layer": self._unchanged_layer(own.log_odds)}
+        step = next_step(last, constraints, self.crop, self.crop.start, *shown, **kept)
         return step.result if own.choice == USUAL else replace(step.result, choice=own.choice, chosen_from=self._usual)
+
+    def _unchanged_layer(self, log_odds: Tensor) -> NetworkLayer | None:
+        """For a step that did not run the network, its map with these log-odds as it lay when it did; else None."""
+        steps = (*self._earlier, self)
+        ran = next((k for k in reversed(range(len(steps))) if steps[k].evaluations), None)
+        if ran is None or steps[ran] is self:
+            return None
+        step, last = steps[ran], steps[ran - 1] if ran else self._initial
+        constraints = self._shared.refiner.constraints_of(step.interactions, step.targets[0], step.assume_centre)
+        return network_layer(last, constraints, self.crop, log_odds, self._photo)
 
     def _usual(self) -> Result:
         """The result that the stored one was chosen from; the file does not have it."""
@@ -228,7 +238,9 @@ class StoredStep(Step):
     def _refined_again(self) -> Step:
         own, refiner = self._own, self._shared.repeating
         with torch.inference_mode(False), within_memory():
-            step = refiner.refine(self._earlier, own.interactions, self.__dict__["_target"], _stop_of(own))
+            # In the window that it had: another version may have chosen it by other rules.
+            again = self._earlier, own.interactions, self.__dict__["_target"], _stop_of(own)
+            step = refiner.refine(*again, window=own.window)
         kept: dict[str, Any] = {name: getattr(own, name) for name in ("evaluations", "status", "seconds")}
         return replace(step, result=replace(step.result, **kept)).chosen(own.choice)
 

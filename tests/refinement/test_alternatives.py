@@ -12,6 +12,7 @@ from scipy import ndimage
 import interactify
 from interactify import Click
 from interactify.interactions.gestures import Box, Labels, Mask, Paint, Scribble
+from interactify.refinement import result as module
 from interactify.refinement.alternatives import CHOICES, Labelled, checked_choice, narrow_and_wide, pieces
 from interactify.refinement.result import Result
 from interactify.session.session import Session
@@ -142,6 +143,41 @@ def test_scribbles_of_another_class() -> None:
     assert result.satisfied and all(each.satisfied for each in result.alternatives)
     for each in result.alternatives:
         assert np.array_equal(each.class_probabilities, result.class_probabilities, equal_nan=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_of_another_class_stays_out_of_each(seed: int) -> None:
+    session = session_of(lambda: networks.Plain(classes=4), resolution=64)
+    generator = np.random.default_rng(seed)
+    session.click(50, 37)
+    (own,), points, covered = session.steps[-1].targets, [], 0
+    for k in range(4):
+        x, y = int(generator.integers(96)), int(generator.integers(64))
+        before = session.result
+        other = Click(x, y, label=(own + 1) % 4)
+        result = session.add([wrong_click(session, x, y) if k % 2 else other])
+        covered += not k % 2 and bool(before.mask[y, x])
+        points += [] if k % 2 else [(y, x)]
+        for y, x in points:
+            if not result.mask[y, x]:
+                assert not any(each.mask[y, x] for each in result.alternatives), k
+    assert covered, "a click on the object named another class"
+
+
+def test_whole_arrays_of_a_large_photo_are_not_kept_by_earlier_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGE", 1000)
+    session = session_of(zoom=False)
+    session.add([wrong_click(session, 50, 37)])
+    chosen = session.choose("narrow")
+    kept = [chosen, chosen.alternatives.usual]
+    y, x = np.argwhere(chosen.mask)[0]
+    right, drawn = Click(int(x), int(y)), Paint([(10, 60), (20, 60)], width=8)
+    for interaction in (right, drawn, right):
+        assert all(len(each.changed) and len(each.mask) and len(each.probability) for each in kept)
+        kept = [session.add([interaction])]
+        for step in session.steps[:-1]:
+            for each in (step.result, step.result.chosen_from or step.result):
+                assert not {"mask", "probability", "changed", "alternatives"} & set(each.__dict__), interaction
 
 
 def test_an_initial_mask_changes_in_pieces_of_each() -> None:

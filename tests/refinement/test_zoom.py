@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,44 @@ def test_a_window_s_sides_leave_no_line_and_every_click_its_label(monkeypatch: p
     last_row = (shown - outer)[-1].abs(), (own - outer)[-1].abs()
     assert (last_row[0] <= 0.5 * last_row[1] + 1e-5).all() and last_row[1].max() > 0.5
     assert torch.equal(shown[25:30, 30:35], own[25:30, 30:35]), "in the middle"
+
+
+def test_a_click_that_is_right_at_a_window_s_side_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one map passes into the other, too; nor does the session's file or its log."""
+    photo, window = networks.random_photo(*SIZE), Window(40, 40, 60, 80)
+    session = interactify.wrap(networks.seeded(networks.Plain), resolution=80).session(photo)
+    session.click(10, 10, positive=not session.result.mask[10, 10])
+    monkeypatch.setattr(Refiner, "_window_around", lambda *_: window)
+    session.click(70, 70, positive=not session.result.mask[70, 70])
+    before = session.result
+    own = before.view.to_photo(before.logits)[0, 0] > 0
+    differs = np.argwhere(own.numpy() != before.mask[window.slices]) + 40
+    assert len(differs), "the window's own map would show something else there"
+    for y, x in (differs[0], differs[-1]):
+        result = session.click(int(x), int(y), positive=bool(before.mask[y, x]))
+        assert (result.evaluations, result.status, result.satisfied) == (0, "done", True)
+        assert np.array_equal(result.probability, before.probability)
+    assert len(session.interactions) == 4
+    for again in (
+        interactify.load_session(session.save(tmp_path / "s.npz"), session.net, photo),
+        interactify.replay(session.log(), session.net, photo),
+    ):
+        assert np.array_equal(again.result.probability, before.probability)
+        assert np.array_equal(again.click(90, 60).probability, session.click(90, 60).probability)
+        session.undo()
+    session.undo()
+    assert len(session.interactions) == 3 and np.array_equal(session.result.probability, before.probability)
+
+
+def test_a_click_outside_of_a_box_that_it_overrules_is_seen() -> None:
+    session = interactify.wrap(networks.seeded(networks.Plain), resolution=80).session(networks.random_photo(*SIZE))
+    boxed = session.add([interactify.Box(10, 10, 50, 45)])
+    assert boxed.window != whole(SIZE) and not boxed.mask[120, 200]
+    result = session.click(200, 120)
+    assert len(result.overruled) == 1 and result.satisfied and result.mask[120, 200]
+    assert result.evaluations and result.window == whole(SIZE)
 
 
 @pytest.mark.parametrize("far", [(230, 20, False), (35, 105, True)])

@@ -17,6 +17,7 @@ import interactify
 from interactify import Click
 from interactify.errors import CheckpointError, InteractionError, OptionError
 from interactify.interactions.gestures import Box, Mask, Paint
+from interactify.refinement import tiled_refiner
 from interactify.refinement.alternatives import CHOICES
 from interactify.refinement.history import groups_of
 from interactify.session import session_file
@@ -70,6 +71,24 @@ def test_the_past_has_the_choice_too() -> None:
     session.redo()
     session.choose("wide")
     assert not session.can_redo, "what was undone came after another mask"
+
+
+def test_the_past_before_a_removal_has_the_choice_of_then() -> None:
+    session = clicked(NET, ("usual", "usual"))
+    session.remove(1)
+    session.choose("narrow")
+    assert [[step.choice for step in each.track.steps] for each in session.history.snapshots] == [
+        [], ["usual"], ["usual", "usual"], ["narrow"],
+    ]  # fmt: skip
+    session.undo(), session.undo()
+    assert session.result.choice == "usual" and session.redo().choice == session.undo().choice == "usual"
+
+
+def test_a_choice_in_inference_mode_leaves_tensors_that_gradients_can_pass() -> None:
+    session = clicked(NET, ("usual",))
+    with torch.inference_mode():
+        session.choose("wide")
+    assert not session.steps[-1].log_odds.is_inference()
 
 
 @pytest.mark.parametrize("choice", ["narrow", "wide"])
@@ -131,6 +150,19 @@ def test_of_several_classes() -> None:
     y, x = np.argwhere(session.result.mask)[0]
     result = session.click(int(x), int(y), label=(own + 1) % 4)
     assert not result.mask[y, x] or not result.satisfied, "a pixel of another class is not the object's"
+
+
+@pytest.mark.parametrize("follows", [Click, Paint])
+def test_the_class_map_after_a_choice_and_what_does_not_run_the_network(follows: Any) -> None:
+    session = net_of(lambda: networks.Plain(classes=4), propagation="none", resolution=64).session(PHOTO)
+    session.click(30, 20)
+    own = session.steps[-1].targets[0]
+    mask = session.choose("narrow").mask
+    before = session.class_map()
+    y, x = (int(each) for each in np.argwhere(mask)[len(np.argwhere(mask)) // 2])
+    result = session.add([Click(x, y) if follows is Click else Paint([(x, y), (x + 1, y)], width=2)])
+    assert not result.evaluations and not (before == own).all()
+    assert (session.class_map() != before).sum() <= 8, "under the stroke"
 
 
 def test_a_click_network() -> None:
@@ -262,3 +294,31 @@ def test_refused_before_anything_changes() -> None:
     with pytest.raises(OptionError, match="tiles"):
         tiled.choose("wide")
     assert tiled.choose("usual") is tiled.result and tiled.result.alternatives.wide.satisfied
+
+
+def test_in_tiles_neither_logs_nor_files_may_have_one(tmp_path: Path) -> None:
+    """Of a picture in tiles no whole mask is held."""
+    session = NET.session(PHOTO, tile=32)
+    session.add([Click(30, 20)])
+    log, path = session.log(), session.save(tmp_path / "s.npz")
+    with pytest.raises(OptionError, match="tiles"):
+        interactify.replay(log.replace('"kind": "click"', '"kind": "click", "choice": "wide"'), NET, PHOTO)
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    header = json.loads(arrays["header"].tobytes())
+    header["steps"][0]["choice"] = "wide"
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, **arrays)
+    with pytest.raises(CheckpointError, match="tiles"):
+        interactify.load_session(path, NET, PHOTO)
+
+
+def test_a_log_of_a_large_photo_seen_whole_is_replayed_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiled_refiner, "TILED_ABOVE", 80)
+    monkeypatch.setattr(tiled_refiner, "MIN_SIDE", 32)
+    session = NET.session(PHOTO, tile=False)
+    session.click(30, 20, positive=not bool(session.result.mask[20, 30]))
+    session.choose("narrow")
+    assert NET.session(PHOTO).refiner.tile and not session.refiner.tile
+    again = interactify.replay(session.log(), NET, PHOTO)
+    assert shown(again) == shown(session) and again.log() == session.log()

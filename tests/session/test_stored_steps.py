@@ -14,6 +14,7 @@ import torch
 import interactify
 from interactify.brs import Margin
 from interactify.interactions import Box, Click, Lasso, Mask, Paint, Scribble
+from interactify.pictures.window import Window
 from interactify.refinement.refiner import Refiner
 from interactify.session import session_file
 from interactify.session.session import Session
@@ -51,9 +52,9 @@ def refined(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     refine = Refiner.refine
 
-    def counted(self: Refiner, steps: Any, interactions: Any, *others: Any) -> Any:
+    def counted(self: Refiner, steps: Any, interactions: Any, *others: Any, **options: Any) -> Any:
         counts.append(len(interactions))
-        return refine(self, steps, interactions, *others)
+        return refine(self, steps, interactions, *others, **options)
 
     monkeypatch.setattr(Refiner, "refine", counted)
     return counts
@@ -252,3 +253,21 @@ def test_two_hundred_clicks_are_saved_in_half_a_second(tmp_path: Path, monkeypat
     loaded = interactify.load_session(path, net, photo)
     assert np.array_equal(loaded.undo().probability, session.undo().probability)
     assert np.array_equal(loaded.click(9, 9).probability, session.click(9, 9).probability)
+
+
+def test_a_step_keeps_the_window_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions differ in when they look closer; a step that is refined again is seen as it was."""
+    windows = [Window(10, 10, 40, 50), Window(5, 20, 50, 45), Window(5, 20, 50, 45)]
+    monkeypatch.setattr(Refiner, "_window_around", lambda self, steps, *_: windows[len(steps) - 1])
+    session = net_of(resolution=48).session(PHOTO)
+    for x, y in ((30, 20), (35, 30), (40, 25), (50, 40)):
+        session.click(x, y, positive=not bool(session.result.mask[y, x]))
+    monkeypatch.setattr(session_file, "ROOM", 0)
+    path = session.save(tmp_path / "s.npz")
+    monkeypatch.undo()
+    loaded = interactify.load_session(path, session.net, PHOTO)
+    loaded.undo(), session.undo()
+    assert visible_state(loaded) == visible_state(session)
+    assert loaded.result.window == loaded.steps[-1].window == windows[1]
+    again = interactify.load_session(loaded.save(path), session.net, PHOTO)
+    assert visible_state(again) == visible_state(session)
