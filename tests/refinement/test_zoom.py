@@ -179,7 +179,7 @@ def test_a_click_that_is_right_at_a_window_s_side_changes_nothing(
     photo, window = networks.random_photo(*SIZE), Window(40, 40, 60, 80)
     session = interactify.wrap(networks.seeded(networks.Plain), resolution=80).session(photo)
     session.click(10, 10, positive=not session.result.mask[10, 10])
-    monkeypatch.setattr(Refiner, "_window_around", lambda *_: window)
+    monkeypatch.setattr(Refiner, "_window_around", lambda self, steps, *_: window if steps else whole(SIZE))
     session.click(70, 70, positive=not session.result.mask[70, 70])
     before = session.result
     own = before.view.to_photo(before.logits)[0, 0] > 0

@@ -239,6 +239,7 @@ PIXELS = st.tuples(st.integers(0, 89), st.integers(0, 59))
 ACTIONS = st.one_of(
     st.tuples(st.just("click"), PIXELS, st.booleans()),
     st.tuples(st.just("choose"), st.sampled_from(CHOICES)),
+    st.tuples(st.just("box"), PIXELS),
     st.sampled_from([("undo",), ("redo",), ("save",), ("remove",), ("object",), ("switch",)]),
 )
 
@@ -250,7 +251,13 @@ def test_a_session_equals_a_new_one_with_the_same_choices(actions: list[Any], tm
     session = net.session(PHOTO)
     for kind, *arguments in actions:
         if kind == "click":
-            session.click(*arguments[0], arguments[1])
+            before, result = session.result, session.click(*arguments[0], arguments[1])
+            assert result.evaluations or np.array_equal(result.probability, before.probability), "it was right"
+            labels = result.point_probabilities > 0.5
+            assert all((each.point_probabilities > 0.5)[labels].all() for each in result.alternatives)
+        elif kind == "box":
+            x, y = arguments[0]
+            session.add([Box(x, y, min(89, x + 25), min(59, y + 25))])
         elif kind == "choose" and session.interactions:
             before, choices = session.undo() if session.can_undo else None, [step.choice for step in session.steps]
             session.redo()
