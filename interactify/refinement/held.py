@@ -65,8 +65,8 @@ def held_before(
     return brs.Held(probability, (scale * weights).to(probability.device), TOLERANCE)
 
 
-def steadiness(held: brs.Held | None, log_odds: Tensor, last: Step, status: str) -> float:
-    """The IoU of a step's mask with the one before it, for `Step`, from its displayed log-odds (1, T, h', w').
+def steadiness(held: brs.Held | None, crop: Crop, log_odds: Tensor, last: Step, status: str) -> float:
+    """The IoU of a mask with the one before it in a crop, for `Step`, from displayed log-odds (1, T, h', w').
 
     A refinement that was superseded has only begun: the mask is as steady as before.
     """
@@ -74,7 +74,8 @@ def steadiness(held: brs.Held | None, log_odds: Tensor, last: Step, status: str)
         return last.steadiness
     if held is None:
         return 0.0
-    before, now = held.probability > 0.5, log_odds[0, 0] > 0
+    height, width = crop.view.content_size  # the padding is no part of the mask
+    before, now = held.probability[:height, :width] > 0.5, log_odds[0, 0, :height, :width] > 0
     return int((before & now).sum()) / max(1, int((before | now).sum()))
 
 

@@ -432,7 +432,7 @@ class Refiner:
             return step(merged_labels(self.net, labels, step(labels), last))
         exclusive = self.net.spec.output.exclusive
         mask = merged_mask(last, constraints, crop, log_odds, self.photo_window, exclusive)
-        return replace(step(mask), steadiness=steadiness(problem.held, log_odds, last, refinement.status))
+        return replace(step(mask), steadiness=steadiness(problem.held, crop, log_odds, last, refinement.status))
 
 
 def classes_at(crop: Crop, logits: Tensor, pixels: Pixels) -> list[int]:

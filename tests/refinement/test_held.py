@@ -119,6 +119,15 @@ def test_surroundings_of_earlier_points_that_the_mask_contradicts_are_free() -> 
     assert held is not None and held.weights[y, x] > 0
 
 
+def test_steadiness_is_that_of_the_mask_without_the_padding() -> None:
+    session = session_of(networks.random_photo(16, 96), propagation="none", max_evaluations=3)
+    for x, y in ((10, 8), (70, 5), (40, 12)):
+        before = session.result.mask
+        mask = session.click(x, y, positive=not before[y, x]).mask
+        assert session.result.logits.shape[-2:] == (64, 96)
+        assert session.steps[-1].steadiness == pytest.approx((mask & before).sum() / (mask | before).sum())
+
+
 def test_steadiness_is_kept_in_files(tmp_path: Path) -> None:
     session = session_of()
     for x, y, positive in ((10, 20, True), (60, 30, False), (10, 20, True)):
