@@ -235,10 +235,10 @@ def test_what_three_masks_hold_is_freed_at_once() -> None:
     predictor.predict([[50, 37]], [1])
     gc.collect(), gc.disable()
     try:
-        before = sum(isinstance(each, Result) for each in gc.get_objects())
+        before = sum(type(each) is Result for each in gc.get_objects())
         for _ in range(2):
             predictor.predict([[50, 37]], [1])
-        assert sum(isinstance(each, Result) for each in gc.get_objects()) == before
+        assert sum(type(each) is Result for each in gc.get_objects()) == before
     finally:
         gc.enable()
 
