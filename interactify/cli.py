@@ -21,6 +21,7 @@ from interactify.commands import (
     label_studio,
     replay,
     segment,
+    serve,
     teach,
     train,
 )
@@ -79,6 +80,12 @@ COMMANDS: Final[dict[str, tuple[ModuleType, str, str]]] = {
         "write a folder that CVAT's nuclio deploys as an interactor",
         "Writes OUT: function.yaml and main.py for nuclio, the network's weights, and a copy of this package. The "
         "network is built once first, so that its errors are reported here.",
+    ),
+    "serve": (
+        serve,
+        "serve sessions to many over HTTP, from one or several replicas",
+        "Every interaction is in the store before it is answered: sessions outlive this process, and other replicas "
+        "over the same store go on with them. SIGTERM, or Ctrl-C, ends it after the actions that have come.",
     ),
     "label-studio": (
         label_studio,

@@ -60,6 +60,14 @@ class OptionError(InteractifyError, ValueError):
     """An option with an invalid value."""
 
 
+class StoreError(InteractifyError, RuntimeError):
+    """A store of sessions that can't be opened, read or written."""
+
+
+class ServiceError(InteractifyError, RuntimeError):
+    """A service of sessions that refuses a request, or that can't be reached."""
+
+
 class AdapterError(InteractifyError, RuntimeError):
     """An adapter for a family of networks that can't be loaded, or that fails."""
 

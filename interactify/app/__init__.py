@@ -1,18 +1,18 @@
 """The annotation page: photos are segmented by clicks in a browser, served by this computer alone: `interactify app`.
 
 server.py        the HTTP routes
-security.py      which requests are allowed, and how large they may be
-pictures.py      which picture files are opened, decided before any of them is decoded
+security.py      which requests are allowed
+pictures.py      which files of a folder are photos, and what a browser is sent of one
 open_photo.py    an open photo: its session, the thread that changes it, its queue of actions
 open_photos.py   all open photos; the least recently used are closed
 networks.py      the network of each photo: the first one, or one that was taught since
 lessons.py       learning from the photos that are done, in a process of its own
 order.py         which photo is offered next
-actions.py       the actions that a page may send
 page_updates.py  what a page is sent after an action
 viewport.py      the part of a photo that the screen shows
 frames.py        the binary format of masks on their way to the page: PNGs of what changed
-failures.py      errors in words for the page
 store/           what is kept on disk: project, journal, sessions, masks, archive
 static/          the page: plain JavaScript modules, nothing fetched from elsewhere
+
+What it shares with the service of `interactify serve` is in interactify/web/.
 """

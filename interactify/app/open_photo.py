@@ -19,10 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from interactify.app.actions import Action
-from interactify.app.failures import Busy, user_error
 from interactify.app.page_updates import PageUpdates
-from interactify.app.pictures import check_header
 from interactify.app.store.journal import Journal
 from interactify.app.store.project import Photo, Project
 from interactify.app.store.saver import Saver, Unsaved, reason
@@ -31,6 +28,9 @@ from interactify.app.viewport import Viewport
 from interactify.errors import PhotoError
 from interactify.interactive import Interactive
 from interactify.session.session import Session
+from interactify.web.actions import Action
+from interactify.web.failures import Busy, user_error
+from interactify.web.pictures import check_header
 
 FIRST_PREVIEW: Final = 0.02  # seconds until the first preview of a refinement
 NEXT_PREVIEW: Final = 0.25  # seconds between previews: each takes time from the refinement

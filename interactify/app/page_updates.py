@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from interactify.app.frames import Part, class_part, frame, mask_part
 from interactify.app.viewport import Viewport
 from interactify.export import voc_palette
-from interactify.refinement.history import Step, groups_of
 from interactify.refinement.result import Result
 from interactify.session.session import Session
+from interactify.web.states import session_state
 
 BACKGROUNDS: Final = ("background", "__background__", "bg")
 MAX_POINTS: Final = 400  # of a stroke, in what the page draws
@@ -52,13 +52,17 @@ class PageUpdates:
         masks = self._visible_masks()
         self._masks = {name: mask for name, mask in self._masks.items() if name in masks}
         parts = [*self._changed_parts(masks), *self._class_parts(classes)]
-        return self._frame("done", parts, {**self._state(), "notice": notice, "write_error": write_error})
+        return self._frame(
+            "done", parts, {**session_state(self.session, MAX_POINTS), "notice": notice, "write_error": write_error}
+        )
 
     def full_state(self, classes: bool, notice: str, write_error: str) -> bytes:
         """A frame with the whole state, which builds on no other."""
         self._masks, self._classes = {}, None
         parts = [*self._changed_parts(self._visible_masks()), *self._class_parts(classes)]
-        return self._frame("state", parts, {**self._state(), "notice": notice, "write_error": write_error})
+        return self._frame(
+            "state", parts, {**session_state(self.session, MAX_POINTS), "notice": notice, "write_error": write_error}
+        )
 
     def _frame(self, kind: str, parts: list[Part], state: dict[str, Any]) -> bytes:
         base, self.serial = self.serial, self.serial + 1
@@ -86,65 +90,6 @@ class PageUpdates:
         part = class_part(found, self._classes, palette(self.session).tobytes(), transparent_class(self.session))
         self._classes = found
         return [] if part is None else [part]
-
-    def _state(self) -> dict[str, Any]:
-        session, result = self.session, self.session.result
-        tracks = session.history.now.tracks
-        objects = [
-            {
-                "name": track.name,
-                "interactions": len(track.interactions),
-                "class": session.category(track.name, "") or None,
-                "area": covered_share(session.result_of(track.name)) if track.interactions else None,
-            }
-            for track in tracks
-        ]
-        return {
-            "objects": objects,
-            "active": session.active,
-            "interactions": interaction_states(session.steps, result),
-            "can_undo": session.can_undo,
-            "can_redo": session.can_redo,
-            "result": {
-                "status": result.status,
-                "ms": result.seconds * 1000,
-                "evaluations": result.evaluations,
-                "satisfied": result.satisfied,
-                "choice": result.choice,
-                "area": covered_share(result),
-            },
-        }
-
-
-def interaction_states(steps: tuple[Step, ...], result: Result) -> list[dict[str, Any]]:
-    """The interactions of an object as JSON, each with its milliseconds, its state, and why it is not satisfied."""
-    unsatisfied = [(each.interaction, each) for each in result.unsatisfied]
-    found = []
-    for step, group in zip(steps, groups_of(steps), strict=True):
-        for each in group:
-            why = next((why for interaction, why in unsatisfied if interaction is each or interaction == each), None)
-            overruled = any(other is each or other == each for other in result.overruled)
-            content = each.to_json()
-            if len(content.get("points", ())) > MAX_POINTS:
-                content["points"] = (
-                    content["points"][:: -(-len(content["points"]) // MAX_POINTS)] + content["points"][-1:]
-                )
-            content["ms"] = step.seconds * 1000
-            content["state"] = "unsatisfied" if why else "overruled" if overruled else "satisfied"
-            content["reason"] = (
-                f"{why.probability:.0%} likely: {why.reason}"
-                if why
-                else "A later interaction contradicts it."
-                if overruled
-                else ""
-            )
-            found.append(content)
-    return found
-
-
-def covered_share(result: Result) -> float:
-    """The share of the photo that an object covers."""
-    return int(np.count_nonzero(result.mask)) / result.mask.size
 
 
 def has_classes(session: Session) -> bool:

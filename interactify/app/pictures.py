@@ -1,119 +1,23 @@
-"""Which picture files are opened, decided before any of them is decoded: by their first bytes, size and pixel count.
-
-TIFF files that Pillow does not know (many bands, wide integers) are opened as a session opens them, by tifffile.
-"""
+"""Photos on their way to the page: which files of a folder are photos, and what a browser is sent of one."""
 
 from __future__ import annotations
 
 import io
 import re
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from PIL import Image
 
 from interactify.errors import PhotoError
 from interactify.export.files import safe_file_name
 from interactify.pictures.image_files import upright
-from interactify.pictures.picture import drawing_of, open_picture
-from interactify.pictures.tiff import array_of_tiff, extent_of_tiff, is_tiff, pillow_reads_all_of
+from interactify.pictures.picture import drawing_of
+from interactify.pictures.tiff import pillow_reads_all_of
 from interactify.pictures.value_range import ValueRange
+from interactify.web.pictures import FORMATS, check_header, damaged, is_tiff_file
 
-FORMATS: Final = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-MAX_FILE_BYTES: Final = 64 * 2**20
-MAX_PIXELS: Final = 50_000_000
-MAX_VALUES: Final = 4 * MAX_PIXELS  # of all bands of a TIFF file that Pillow does not know
-MIN_SIDE: Final = 8  # pixels
-
-
-def check_header(content: Path | bytes, name: str, channels: int = 3) -> str:
-    """Check a picture by its size and header, without decoding it; returns its format, one of `FORMATS`.
-
-    Args:
-        content: the file, or its bytes.
-        name: the picture's name in errors.
-        channels: of the network. For other numbers than 1 and 3, TIFF files are opened with all their bands.
-
-    Raises:
-        PhotoError: too many bytes, too many or too few pixels, or none of the formats; tifffile is missing for a TIFF
-            file that only it knows.
-
-    >>> check_header(interactify.zoo.photos()[0].path, "cat.jpg")
-    'JPEG'
-    """
-    length = len(content) if isinstance(content, bytes) else content.stat().st_size
-    if not 0 < length <= MAX_FILE_BYTES:
-        raise PhotoError(
-            f"Expected a file of 1 to {MAX_FILE_BYTES} bytes, got {name} with {length}. Try a smaller one."
-        )
-    source: IO[bytes] | Path = io.BytesIO(content) if isinstance(content, bytes) else content
-    try:
-        with Image.open(source, formats=list(FORMATS)) as opened:
-            width, height = opened.size
-            # MPO is a JPEG with a second picture behind it, as phones save it.
-            form = "JPEG" if opened.format == "MPO" else opened.format or ""
-    except Image.UnidentifiedImageError as cause:
-        if not _is_tiff(content):
-            raise _unknown(name, cause) from cause
-        form = ""
-    except Exception as cause:  # broken headers raise nearly anything, PIL's own "too many pixels" included
-        raise _unknown(name, cause) from cause
-    if not form or (form == "TIFF" and channels not in (1, 3)):
-        (height, width), form = _size_of_tiff(content, name), "TIFF"
-    if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE:
-        raise PhotoError(
-            f"Expected a picture with sides of {MIN_SIDE} pixels or more and at most {MAX_PIXELS} pixels, got {name}, "
-            f"which is {width} wide and {height} high. Try to scale it."
-        )
-    return form
-
-
-def _unknown(name: str, cause: Exception) -> PhotoError:
-    return PhotoError(
-        f"Expected a picture ({', '.join(FORMATS)}), got {name}, which can't be opened as one "
-        f"({type(cause).__name__}). Try to save it in one of these formats."
-    )
-
-
-def _is_tiff(content: Path | bytes) -> bool:
-    if isinstance(content, bytes):
-        return is_tiff(content)
-    with content.open("rb") as file:
-        return is_tiff(file.read(4))
-
-
-def _size_of_tiff(content: Path | bytes, name: str) -> tuple[int, int]:
-    given = (name, content) if isinstance(content, bytes) else (str(content), None)
-    height, width, values = extent_of_tiff(*given)
-    if values > MAX_VALUES:
-        raise PhotoError(
-            f"Expected a picture of at most {MAX_VALUES} values in all bands, got {name} with {values}. Try to scale "
-            "it, or to keep the bands that the network reads."
-        )
-    return height, width
-
-
-def check_pixels(content: bytes, name: str, channels: int = 3, value_range: ValueRange | None = None) -> str:
-    """The same, and then decode all of its pixels, so that a truncated file is found. Raises as `check_header`.
-
-    With the channels of the network, and the values of photos that are black and white for it.
-    """
-    form = check_header(content, name, channels)
-    if form != "TIFF" or channels in (1, 3):
-        try:
-            with Image.open(io.BytesIO(content), formats=[form]) as opened:
-                opened.load()
-                open_picture(opened, value_range=value_range)
-            return form
-        except PhotoError:  # numbers that are no brightness, for instance
-            raise
-        except Image.UnidentifiedImageError:  # a TIFF that only tifffile knows
-            pass
-        except Exception as cause:  # decoders raise nearly anything for broken pictures
-            raise PhotoError(_damaged(name, cause)) from cause
-    open_picture(array_of_tiff(name, channels, content), channels, value_range=value_range)
-    return form
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -158,7 +62,7 @@ def thumbnail(path: Path, longest: int, channels: int = 3, value_range: ValueRan
                     image.thumbnail((longest, longest), reducing_gap=2.0)
                     return _jpeg(upright(image).convert("RGB"), quality=80, subsampling=2)
         except Exception as cause:  # decoders raise nearly anything for broken pictures
-            raise PhotoError(_damaged(path.name, cause)) from cause
+            raise PhotoError(damaged(path.name, cause)) from cause
     # Deep, transparent, with a palette, of many bands, or in a range of values: as a session opens it.
     small = _drawing(path, channels, value_range)
     small.thumbnail((longest, longest), reducing_gap=2.0)
@@ -167,7 +71,7 @@ def thumbnail(path: Path, longest: int, channels: int = 3, value_range: ValueRan
 
 def _drawing(path: Path, channels: int, value_range: ValueRange | None) -> Image.Image:
     """A photo in colours or grey; a TIFF file in the network's bands, which only such files have."""
-    bands = channels if _is_tiff(path) else 3
+    bands = channels if is_tiff_file(path) else 3
     return Image.fromarray(drawing_of(path, bands, value_range=value_range))
 
 
@@ -177,10 +81,6 @@ def _check_file(path: Path, channels: int) -> str:
         return check_header(path, path.name, channels)
     except OSError as cause:
         raise PhotoError(f"{path.name} can't be opened ({cause.strerror}). Was it moved?") from cause
-
-
-def _damaged(name: str, cause: Exception) -> str:
-    return f"{name} is damaged or cut short ({type(cause).__name__}). Try to copy or save it again."
 
 
 def _jpeg(image: Image.Image, quality: int, subsampling: int) -> bytes:

@@ -13,26 +13,21 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from interactify.app.pictures import MAX_FILE_BYTES
+from interactify.web.limits import HEADERS, LOOPBACK, MAX_BODY_BYTES, limited, refused, with_headers, wrong_length
+from interactify.web.pictures import MAX_FILE_BYTES
 
-LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
-MAX_BODY_BYTES: Final = 2 * 2**20  # of every request but an upload
 UPLOADS: Final = "/api/photos"
 SAFE_METHODS: Final = ("GET", "HEAD")
-TOO_LONG: Final = "The request is too long."
 
-HEADERS: Final = {
+PAGE_HEADERS: Final = {
+    **HEADERS,
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
 }
 
 
@@ -93,18 +88,12 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-            await send(message)
-
+        send_with_headers = with_headers(send, PAGE_HEADERS)
         refusal = self._refusal(scope)
         if refusal is not None:
             await refusal(scope, receive, send_with_headers)
             return
-        await self.app(scope, _limited(receive, _max_bytes(scope)), send_with_headers)
+        await self.app(scope, limited(receive, _max_bytes(scope)), send_with_headers)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -120,13 +109,7 @@ class Guard:
             return refused(403, "This request is from a page of another site. Open the page of this server.")
         if scope["method"] not in SAFE_METHODS and not origins:
             return refused(403, "Expected an Origin header, as browsers send it. Try the origin of the page.")
-        length = headers.get("content-length")
-        if length is not None:
-            if not length.isascii() or not length.isdigit() or len(length) > 15:
-                return refused(400, "Expected a Content-Length as a number.")
-            if int(length) > _max_bytes(scope):
-                return refused(413, TOO_LONG)
-        return self._without_token(scope, headers)
+        return wrong_length(headers, _max_bytes(scope)) or self._without_token(scope, headers)
 
     def _without_token(self, scope: Scope, headers: Headers) -> Response | None:
         token = self.access.token
@@ -150,32 +133,6 @@ class Guard:
         response = HTMLResponse(f'<!doctype html><html lang="en">{reload}</html>')
         response.set_cookie(self.access.cookie, token, httponly=True, samesite="strict", path="/")
         return response
-
-
-class TooLong(Exception):
-    """Raised where a body is longer than allowed. The response is 413."""
-
-
-def refused(status: int, why: str) -> JSONResponse:
-    """An error response with its reason."""
-    why = why.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no text
-    # The rest of a body that is too long is not read: the connection is closed.
-    return JSONResponse({"error": why}, status, {"Connection": "close"} if status == 413 else None)
-
-
-def _limited(receive: Receive, limit: int) -> Receive:
-    """The same body, which raises TooLong beyond a limit, whatever its header says."""
-    received = 0
-
-    async def counted() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > limit:
-            raise TooLong
-        return message
-
-    return counted
 
 
 def _max_bytes(scope: Scope) -> int:

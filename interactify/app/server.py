@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,12 +15,10 @@ from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from interactify.app.actions import Action, check, read_action
-from interactify.app.failures import Busy, Failed, user_error
 from interactify.app.frames import frame, mask_part
 from interactify.app.lessons import Lessons, Plan
 from interactify.app.networks import Networks
@@ -30,15 +27,17 @@ from interactify.app.open_photos import OpenPhotos
 from interactify.app.order import Uncertain
 from interactify.app.page_updates import BACKGROUNDS
 from interactify.app.pictures import as_jpeg, thumbnail
-from interactify.app.security import TOO_LONG, Access, Guard, TooLong, refused
+from interactify.app.security import Access, Guard
 from interactify.app.store.archive import KINDS, archive_of, read_kinds
 from interactify.app.store.project import STATUSES, Photo, Project
 from interactify.app.viewport import Viewport, read_viewport
-from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, OptionError, PhotoError
+from interactify.errors import OptionError
 from interactify.export import voc_palette
 from interactify.interactive import Interactive
 from interactify.pictures.value_range import ValueRange
 from interactify.session.session import Session
+from interactify.web.actions import Action, check, read_action
+from interactify.web.failures import HANDLERS, read_json, user_error
 
 STATIC: Final = Path(__file__).parent / "static"
 TYPES: Final = {
@@ -86,14 +85,7 @@ def build(
         for error in app.photos.saver.write_errors.values():
             print(f"interactify: {error}", file=sys.stderr)
 
-    handlers: dict[Any, Any] = {
-        HTTPException: _http_error,
-        InteractifyError: _library_error,
-        TooLong: _too_long,
-        ClientDisconnect: _disconnected,
-        Exception: _unexpected_error,
-    }
-    return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan), access)
+    return Guard(Starlette(routes=routes, exception_handlers=HANDLERS, lifespan=lifespan), access)
 
 
 class App:
@@ -186,7 +178,7 @@ class App:
 
     async def do(self, request: Request) -> Response:
         opened = await self._open(request)
-        action = read_action(await _json(request))
+        action = read_action(await read_json(request))
         session = await _session(opened)
         check(action, session)
         viewport = read_viewport(request.query_params.get("viewport"), session.size)
@@ -198,7 +190,7 @@ class App:
 
     async def status(self, request: Request) -> Response:
         photo = self._photo(request)
-        content = await _json(request)
+        content = await read_json(request)
         if not isinstance(content, dict) or list(content) != ["status"] or content["status"] not in STATUSES:
             raise HTTPException(422, 'Expected {"status": "open", "done" or "skipped"}.')
 
@@ -313,34 +305,5 @@ def _wants_classes(request: Request) -> bool:
     return request.query_params.get("classes") == "1"
 
 
-async def _json(request: Request) -> Any:
-    try:
-        return json.loads(await request.body())
-    except (ValueError, RecursionError) as cause:
-        raise HTTPException(400, "Expected JSON.") from cause
-
-
 def _error_frame(cause: Exception) -> bytes:
     return frame({"kind": "error", "error": str(user_error(cause))}, [])
-
-
-async def _http_error(request: Request, cause: HTTPException) -> Response:
-    return refused(cause.status_code, cause.detail)
-
-
-async def _too_long(request: Request, cause: TooLong) -> Response:
-    return refused(413, TOO_LONG)
-
-
-async def _disconnected(request: Request, cause: ClientDisconnect) -> Response:
-    return Response(status_code=400)  # nobody reads it
-
-
-async def _library_error(request: Request, cause: InteractifyError) -> Response:
-    network = isinstance(cause, (Failed, NonFiniteError, NotEnoughMemoryError))
-    status = 429 if isinstance(cause, Busy) else 415 if isinstance(cause, PhotoError) else 500 if network else 422
-    return refused(status, str(cause))
-
-
-async def _unexpected_error(request: Request, cause: Exception) -> Response:
-    return refused(500, f"An unexpected error ({type(cause).__name__}). The server still runs; try again.")

@@ -50,7 +50,7 @@ class Control:
         self.turns = Turns()
         self.latest: Evaluation | None = None
         self._cancelled = threading.Event()
-        self._superseding = False
+        self._superseding: Callable[[], bool] | None = None
 
     @contextmanager
     def turn(self, supersede: bool = False) -> Iterator[None]:
@@ -67,19 +67,20 @@ class Control:
         Reasons are SUPERSEDED, CANCELLED and TIME. Earlier calls of `cancel` don't count.
         """
         self._cancelled.clear()
-        if self._superseding:
-            return lambda: Status.SUPERSEDED
-        stop = brs.stopping(max_seconds, self._cancelled.is_set)
-        return lambda: Status.SUPERSEDED if self.turns.should_yield else stop()
+        superseded, stop = self._superseding or (lambda: False), brs.stopping(max_seconds, self._cancelled.is_set)
+        return lambda: Status.SUPERSEDED if superseded() or self.turns.should_yield else stop()
 
     @contextmanager
-    def superseding(self) -> Iterator[None]:
-        """Refinements inside the block end as SUPERSEDED: to replay interactions that were."""
-        self._superseding = True
+    def superseding(self, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Refinements inside the block end as SUPERSEDED once `when` is true, which is asked before each evaluation.
+
+        To replay interactions that were superseded; and for those who queue changes themselves.
+        """
+        self._superseding = when
         try:
             yield
         finally:
-            self._superseding = False
+            self._superseding = None
 
     def refined(
         self, refiner: Refiner, steps: Steps, groups: Sequence[tuple[Group, Choice]], target: int | None

@@ -10,6 +10,7 @@ only where there is one, so that versions that know no alternatives read all oth
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -188,6 +189,12 @@ def settings_of(net: Wrapped, refiner: Refiner, target: int | None) -> dict[str,
         "std": list(net.spec.std),
         "output": net.spec.output.name,
     }
+
+
+def identity_of(net: Wrapped, refiner: Refiner, target: int | None, weights: str) -> str:
+    """A digest of all that a session's masks depend on: its photo, the network's `fingerprint`, its settings."""
+    depends_on = [refiner.picture.digest(), weights, settings_of(net, refiner, target)]
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from interactify.app.pictures import MAX_FILE_BYTES, as_jpeg, check_header, check_pixels, thumbnail, upload_name
+from interactify.app.pictures import as_jpeg, thumbnail, upload_name
 from interactify.errors import PhotoError
 from interactify.pictures.picture import open_picture
+from interactify.web.pictures import MAX_FILE_BYTES, check_header, check_pixels
 from tests.fixtures.pictures import png_of
 
 
@@ -124,7 +125,7 @@ def test_tiff_files_that_pillow_does_not_know_are_opened_as_a_session_opens_them
 def test_a_tiff_of_more_values_than_are_opened_is_refused_by_its_header(tmp_path: Path, monkeypatch):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 20, 7), np.uint16), **CONTIGUOUS)
-    monkeypatch.setattr("interactify.app.pictures.MAX_VALUES", 2000)
+    monkeypatch.setattr("interactify.web.pictures.MAX_VALUES", 2000)
     with pytest.raises(PhotoError, match="2000 values in all bands"):
         check_header(tmp_path / "a.tif", "a.tif")
 

@@ -21,9 +21,9 @@ pytest.importorskip("httpx", reason="needs httpx: install interactify[test]")
 import httpx
 
 import interactify
-from interactify.app.pictures import MAX_FILE_BYTES
 from interactify.app.security import Access
 from interactify.app.server import STATIC
+from interactify.web.pictures import MAX_FILE_BYTES
 from tests.fixtures import networks
 from tests.fixtures.pictures import png_of
 from tests.fixtures.served import Page, served

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from interactify import zoo
-from interactify.app.pictures import check_header, check_pixels, pictures_in, upload_name
+from interactify.app.pictures import pictures_in, upload_name
 from interactify.errors import OptionError, PhotoError
 from interactify.export import prepare_folder
 from interactify.export.files import safe_file_name, write_json, write_whole
 from interactify.pictures.value_range import ValueRange
+from interactify.web.pictures import check_header, check_pixels
 
 STATUSES: Final = ("open", "done", "skipped")
 FOLDERS: Final = ("masks", "labels", "sessions", "photos")

@@ -6,19 +6,17 @@ aside, and is found again when its own network is used again.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import nullcontext
 from pathlib import Path
 
-from interactify.app.actions import read_action
 from interactify.app.store.journal import Journal, SessionFiles, entries_of, same_identity
 from interactify.app.store.project import Photo
 from interactify.errors import CheckpointError, InteractifyError
 from interactify.interactive import Interactive
 from interactify.session.loading import load_session
 from interactify.session.session import Session
-from interactify.session.session_file import settings_of
+from interactify.session.session_file import identity_of
+from interactify.web.actions import read_action
 
 
 class StoredSession:
@@ -95,6 +93,4 @@ class StoredSession:
 
     def _identity(self, session: Session) -> str:
         """A digest of all that the session depends on: the photo, the network, its options."""
-        settings = settings_of(session.wrapped, session.refiner, session.target)
-        depends_on = [session.refiner.picture.digest(), self.network, settings]
-        return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+        return identity_of(session.wrapped, session.refiner, session.target, self.network)

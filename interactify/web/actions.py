@@ -1,6 +1,6 @@
-"""The actions that a page may send: read from JSON, checked against limits, and run on a session.
+"""The actions that a client may send: read from JSON, checked against limits, and run on a session.
 
-This is the one place where the names in the page's messages meet the methods of `interactify.Session`.
+This is the one place where the names in messages meet the methods of `interactify.Session`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ MAX_POINTS: Final = 20_000  # of one stroke or outline; a page thins what is dra
 MAX_WIDTH: Final = 500.0  # of a stroke, in photo pixels
 MAX_WEIGHT: Final = 100.0  # of an interaction, in clicks
 KINDS: Final = ("click", "scribble", "box", "lasso", "paint")
+MASKS: Final = ("mask", "labels")  # kinds that are as large as the photo; a page sends none
+MAX_CLASSES: Final = 256  # of one label map
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,12 @@ class Action:
         return self.name != "choose"
 
 
-def read_action(content: Any) -> Action:
-    """Read an action from a page or a journal.
+def read_action(content: Any, masks_of: Size | None = None) -> Action:
+    """Read an action from a client or a journal.
 
     Args:
         content: {"do": name, …}, with the keys that `ACTIONS` lists for the name.
+        masks_of: (H, W) of the photo, where initial masks and label maps of that size are accepted too.
 
     Raises:
         InteractionError, OptionError: the content is something else, or beyond the limits. What depends on the session
@@ -71,20 +75,23 @@ def read_action(content: Any) -> Action:
         raise InteractionError(
             f"Expected the action {content['do']!r} with {list(keys)}, got {with_type(list(content))}."
         )
-    return Action(content, refines, bind(content))
+    return Action(content, refines, bind(content, masks_of))
 
 
-def read_interactions(content: Any) -> list[Interaction]:
-    """Read the interactions of an action.
+def read_interactions(content: Any, masks_of: Size | None = None) -> list[Interaction]:
+    """Read the interactions of an action; with `masks_of`, a photo's (H, W), masks and label maps of that size too.
 
     Raises:
-        InteractionError: the list is empty or too long, or an interaction is of a kind that pages don't send.
+        InteractionError: the list is empty or too long, or an interaction is of a kind that is not accepted.
     """
     if not isinstance(content, list) or not 1 <= len(content) <= MAX_INTERACTIONS:
         raise InteractionError(f"Expected a list of 1 to {MAX_INTERACTIONS} interactions, got {with_type(content)}.")
+    kinds = KINDS if masks_of is None else (*KINDS, *MASKS)
     for each in content:
-        if not isinstance(each, dict) or each.get("kind") not in KINDS:
-            raise InteractionError(f"Expected interactions of the kinds {', '.join(KINDS)}, got {with_type(each)}.")
+        if not isinstance(each, dict) or each.get("kind") not in kinds:
+            raise InteractionError(f"Expected interactions of the kinds {', '.join(kinds)}, got {with_type(each)}.")
+        if each["kind"] in MASKS:
+            _check_sizes(each, masks_of)
         points = each.get("points", [])
         if not isinstance(points, list) or len(points) > MAX_POINTS:
             raise InteractionError(f"Expected at most {MAX_POINTS} points as a list, got {with_type(points)}.")
@@ -101,10 +108,20 @@ def read_interactions(content: Any) -> list[Interaction]:
     return [interaction_from_json(each) for each in content]
 
 
-def check(action: Action, session: Session) -> None:
+def _check_sizes(content: Mapping[str, Any], size: Size | None) -> None:
+    """Raise InteractionError for run lengths of another size than the photo's: few bytes may be a huge mask."""
+    classes = content.get("classes") if content["kind"] == "labels" else {"": content.get("rle")}
+    if not isinstance(classes, dict) or len(classes) > MAX_CLASSES:
+        raise InteractionError(f"Expected run lengths of at most {MAX_CLASSES} classes, got {with_type(classes)}.")
+    for rle in classes.values():
+        if size is None or not isinstance(rle, dict) or rle.get("size") != list(size):
+            raise InteractionError(f"Expected run lengths of the photo's size {size}, got {with_type(rle)}.")
+
+
+def check(action: Action, session: Session, masks_of: Size | None = None) -> None:
     """Raise InteractionError or OptionError for points outside the photo and for classes that the network lacks."""
     if action.name == "add":
-        for each in read_interactions(action.content["interactions"]):
+        for each in read_interactions(action.content["interactions"], masks_of):
             session.checked(each)
 
 
@@ -112,27 +129,27 @@ def _is_number_up_to(value: Any, limit: float) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= limit
 
 
-def _add(content: Mapping[str, Any]) -> Callable[[Session], object]:
-    interactions = read_interactions(content["interactions"])
+def _add(content: Mapping[str, Any], masks_of: Size | None) -> Callable[[Session], object]:
+    interactions = read_interactions(content["interactions"], masks_of)
     return lambda session: session.add(interactions)
 
 
-def _remove(content: Mapping[str, Any]) -> Callable[[Session], object]:
+def _remove(content: Mapping[str, Any], _: Size | None) -> Callable[[Session], object]:
     index = _read_index(content["index"])
     return lambda session: session.remove(index)
 
 
-def _move(content: Mapping[str, Any]) -> Callable[[Session], object]:
+def _move(content: Mapping[str, Any], _: Size | None) -> Callable[[Session], object]:
     index = _read_index(content["index"])
     return lambda session: session.move(index, content["x"], content["y"])
 
 
-def _choose(content: Mapping[str, Any]) -> Callable[[Session], object]:
+def _choose(content: Mapping[str, Any], _: Size | None) -> Callable[[Session], object]:
     choice = checked_choice(content["choice"])
     return lambda session: session.choose(choice)
 
 
-def _add_object(content: Mapping[str, Any]) -> Callable[[Session], object]:
+def _add_object(content: Mapping[str, Any], _: Size | None) -> Callable[[Session], object]:
     name, target = content["name"], content["target"]
     if not isinstance(name, (str, type(None))) or not (target is None or isinstance(target, int)):
         raise InteractionError(
@@ -147,7 +164,7 @@ def _read_index(index: Any) -> int:
     return index
 
 
-Bind = Callable[[Mapping[str, Any]], Callable[[Session], object]]
+Bind = Callable[[Mapping[str, Any], Size | None], Callable[[Session], object]]
 
 # Of each action by name: the keys of its content, whether the network is run, and what to call.
 ACTIONS: Final[dict[str, tuple[tuple[str, ...], bool, Bind]]] = {
@@ -155,11 +172,15 @@ ACTIONS: Final[dict[str, tuple[tuple[str, ...], bool, Bind]]] = {
     "remove": (("index",), True, _remove),
     "move": (("index", "x", "y"), True, _move),
     "choose": (("choice",), False, _choose),
-    "undo": ((), False, lambda content: lambda session: session.undo()),
-    "redo": ((), False, lambda content: lambda session: session.redo()),
-    "reset": ((), False, lambda content: lambda session: session.reset()),
+    "undo": ((), False, lambda content, _: lambda session: session.undo()),
+    "redo": ((), False, lambda content, _: lambda session: session.redo()),
+    "reset": ((), False, lambda content, _: lambda session: session.reset()),
     "add_object": (("name", "target"), False, _add_object),
-    "switch": (("name",), False, lambda content: lambda session: session.switch(content["name"])),
-    "rename": (("name", "to"), False, lambda content: lambda session: session.rename(content["name"], content["to"])),
-    "delete": (("name",), False, lambda content: lambda session: session.delete(content["name"])),
+    "switch": (("name",), False, lambda content, _: lambda session: session.switch(content["name"])),
+    "rename": (
+        ("name", "to"),
+        False,
+        lambda content, _: lambda session: session.rename(content["name"], content["to"]),
+    ),
+    "delete": (("name",), False, lambda content, _: lambda session: session.delete(content["name"])),
 }

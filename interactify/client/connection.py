@@ -1,0 +1,128 @@
+"""Requests to a service, which are tried again: at the next replica where one is away, later where all are busy.
+
+A request that was sent and got no answer may have been made. So an action has a key by which the service knows it
+again, and one that comes twice is made once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import httpx
+
+from interactify import errors
+from interactify.errors import InteractifyError, OptionError, ServiceError, reason_of, with_type
+
+AWAY: Final = (502, 503, 504)  # of a proxy whose replica is away, and of a replica that is shutting down or full
+LATER: Final = 429
+FIRST_PAUSE: Final = 0.1  # seconds; it doubles with each round
+LONGEST_PAUSE: Final = 2.0
+
+
+class Connection:
+    """One service, at one or several addresses. Its methods may be called from several threads."""
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str],
+        key: str | None = None,
+        *,
+        timeout: float = 120.0,
+        patience: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Connect when the first request is sent.
+
+        Args:
+            addresses: of the service, or of each replica: "http://host:8348".
+            key: the API key.
+            timeout: seconds that one answer may take.
+            patience: seconds for which a request is tried again.
+            transport: how requests are sent, for tests.
+
+        Raises:
+            OptionError: no address, or one that is none.
+        """
+        given = [addresses] if isinstance(addresses, str) else list(addresses)
+        if not given or not all(isinstance(each, str) and each.startswith(("http://", "https://")) for each in given):
+            raise OptionError(f"Expected addresses such as http://127.0.0.1:8348, got {with_type(addresses)}.")
+        self.addresses = tuple(each.rstrip("/") for each in given)
+        self.patience = patience
+        self._first = 0  # the one that answered last
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self._client = httpx.Client(
+            headers=headers,
+            timeout=httpx.Timeout(timeout, connect=5.0),
+            transport=transport,
+            # Not from the environment: a proxy there would be asked for replicas on this machine, too.
+            trust_env=False,
+            limits=httpx.Limits(max_connections=64),
+        )
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        content: bytes | None = None,
+    ) -> httpx.Response:
+        """Send a request, and return the response.
+
+        Raises:
+            ServiceError: no replica answers within `patience`; or the service refuses the request.
+            InteractifyError: what the service raised, as its own class.
+        """
+        deadline, pause, last = time.monotonic() + self.patience, FIRST_PAUSE, ""
+        while True:
+            first, count = self._first, len(self.addresses)
+            for turn in range(count):
+                index = (first + turn) % count
+                try:
+                    response = self._client.request(
+                        method, self.addresses[index] + path, params=params, headers=headers, json=json, content=content
+                    )
+                except httpx.TransportError as cause:
+                    last = f"{self.addresses[index]}: {reason_of(cause)}"
+                    continue
+                if response.status_code in (*AWAY, LATER):
+                    last = f"{self.addresses[index]}: {_text_of(response)}"
+                    continue
+                self._first = index
+                if response.status_code >= 400:
+                    raise _error_of(response)
+                return response
+            if time.monotonic() + pause > deadline:
+                raise ServiceError(
+                    f"Expected an answer of {' or '.join(self.addresses)} within {self.patience:g} seconds, got none "
+                    f"({last}). Is the service running?"
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _text_of(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):  # of a proxy
+        return f"status {response.status_code}"
+
+
+def _error_of(response: httpx.Response) -> InteractifyError:
+    """What the service raised, as the class that it names; ServiceError where that is none of the library's."""
+    text = _text_of(response)
+    try:
+        kind = getattr(errors, str(response.json().get("kind")), None)
+    except (ValueError, AttributeError):
+        kind = None
+    if isinstance(kind, type) and issubclass(kind, InteractifyError):
+        return kind(text)
+    return ServiceError(f"The service refused the request (status {response.status_code}): {text}")

@@ -1,0 +1,117 @@
+"""What comes back from an interaction with a served session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactify.interactions.click import Click, Interaction
+from interactify.interactions.gestures import interaction_from_json
+
+OWN_KEYS = ("ms", "state", "reason")  # of an interaction in a state, beside its own
+
+
+@dataclass(frozen=True)
+class Unsatisfied:
+    """An interaction whose label the mask does not have everywhere, and why, for a person to read."""
+
+    interaction: Interaction
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A mask, and how it came to be; as `interactify.Result`, as far as the service sends it.
+
+    Attributes:
+        number: of the session's action that it is the result of.
+        mask: (H, W) bool, read-only: where the object is more likely than not.
+        state: as the service sent it.
+        before: the mask before the action, where it is known; else None.
+        fetch: gets the probabilities of this very result.
+    """
+
+    number: int
+    mask: NDArray[np.bool_]
+    state: Mapping[str, Any]
+    before: NDArray[np.bool_] | None
+    fetch: Callable[[int], NDArray[np.float32]]
+
+    @cached_property
+    def probability(self) -> NDArray[np.float32]:
+        """(H, W) float32 in [0, 1], asked for now. Raises ServiceError where the session has changed since."""
+        return self.fetch(self.number)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the photo."""
+        height, width = self.mask.shape
+        return height, width
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether the mask has the label of every interaction in effect."""
+        return bool(self.state["result"]["satisfied"])
+
+    @property
+    def status(self) -> str:
+        """Why the refinement ended, as `interactify.Result.status`."""
+        return str(self.state["result"]["status"])
+
+    @property
+    def evaluations(self) -> int:
+        """How often the network was run for it."""
+        return int(self.state["result"]["evaluations"])
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the refinement on the server; the request, and waiting for others, not counted."""
+        return float(self.state["result"]["ms"]) / 1000
+
+    @property
+    def choice(self) -> str:
+        """Which alternative it is: "narrow", "usual" or "wide"."""
+        return str(self.state["result"]["choice"])
+
+    @property
+    def interactions(self) -> tuple[Interaction, ...]:
+        """The interactions in effect."""
+        return tuple(_of(each) for each in self.state["interactions"] if each["state"] != "overruled")
+
+    @property
+    def clicks(self) -> tuple[Click, ...]:
+        """The clicks in effect."""
+        return tuple(each for each in self.interactions if isinstance(each, Click))
+
+    @property
+    def overruled(self) -> tuple[Interaction, ...]:
+        """The interactions that are no longer in effect, because later ones contradict them."""
+        return tuple(_of(each) for each in self.state["interactions"] if each["state"] == "overruled")
+
+    @property
+    def unsatisfied(self) -> tuple[Unsatisfied, ...]:
+        """The interactions in effect whose label the mask does not have everywhere, and why."""
+        return tuple(
+            Unsatisfied(_of(each), each["reason"])
+            for each in self.state["interactions"]
+            if each["state"] == "unsatisfied"
+        )
+
+    @cached_property
+    def changed(self) -> NDArray[np.bool_]:
+        """(H, W) bool: where the mask differs from the one before the action."""
+        return np.zeros(self.size, bool) if self.before is None else self.mask != self.before
+
+
+def interactions_in(state: Mapping[str, Any]) -> tuple[Interaction, ...]:
+    """All interactions of the object that a state is of."""
+    return tuple(_of(each) for each in state["interactions"])
+
+
+def _of(content: Mapping[str, Any]) -> Interaction:
+    return interaction_from_json({key: value for key, value in content.items() if key not in OWN_KEYS})

@@ -1,0 +1,368 @@
+"""A session at a service, with the methods of `interactify.Session`: interactions go there, masks come back.
+
+Of a mask only the part that changed is sent. Each answer has a number, and names the number of the mask that the change
+is to be put on; where that is not here, the whole mask is asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactify.client.connection import Connection
+from interactify.client.photos import file_of, patched
+from interactify.client.result import Result, interactions_in
+from interactify.errors import ClosedSessionError, InteractifyError, InteractionError, ServiceError, with_type
+from interactify.interactions.click import Click, Interaction, is_list
+
+KEPT: Final = 8  # masks of the latest actions
+BEATS: Final = 3.0  # heartbeats in the time after which a place is lost
+PATIENCE: Final = 2.0  # seconds that an answer waits for the one before it, which another thread asked for
+
+
+def connect(addresses: str | Sequence[str], key: str | None = None, **options: Any) -> Service:
+    """A service, at one address or at those of its replicas; `options` are those of `Connection`.
+
+    >>> connect("http://127.0.0.1:8348")
+    Service(http://127.0.0.1:8348)
+    """
+    return Service(Connection(addresses, key, **options))
+
+
+class Service:
+    """A service of sessions. Made by `connect`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def session(
+        self,
+        photo: Any,
+        *,
+        network: str | None = None,
+        target: int | str | None = None,
+        name: str | None = None,
+        heartbeat: bool = True,
+    ) -> Session:
+        """Open a photo.
+
+        Args:
+            photo: the path of a file here, its bytes, or an array (H, W, 3) uint8.
+            network: the name of one of the service's networks; by default its first.
+            target: the class of a positive click, as for `Interactive.session`.
+            name: the photo's name, by default the file's.
+            heartbeat: keep the session's place while nothing is done, by a request from a thread now and then.
+
+        Raises:
+            PhotoError: it can't be read here or there, or is beyond the service's limits.
+            OptionError: there is no such network or class.
+            ServiceError: the service refuses, or does not answer.
+        """
+        content, own = file_of(photo)
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._open(name or own, network, target, heartbeat, content=content, headers=headers)
+
+    def session_at(
+        self,
+        path: str,
+        *,
+        network: str | None = None,
+        target: int | str | None = None,
+        name: str | None = None,
+        heartbeat: bool = True,
+    ) -> Session:
+        """Open a photo that lies below one of the service's folders; else as `session`."""
+        return self._open(name, network, target, heartbeat, json={"path": path})
+
+    def resume(self, id: str, token: str, *, heartbeat: bool = True) -> Session:
+        """Go on with a session that was opened before, also by another process. Raises ServiceError."""
+        headers = {"Session-Token": token}
+        state = self.connection.request("GET", f"/v1/sessions/{id}", headers=headers).json()
+        return Session(self.connection, state, token, heartbeat=heartbeat)
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """The sessions that were opened with this key, without their tokens."""
+        found: list[dict[str, Any]] = self.connection.request("GET", "/v1/sessions").json()["sessions"]
+        return found
+
+    def networks(self) -> list[dict[str, Any]]:
+        """The service's networks: their names and classes."""
+        found: list[dict[str, Any]] = self.connection.request("GET", "/v1/networks").json()["networks"]
+        return found
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.connection.close()
+
+    def _open(
+        self, name: str | None, network: str | None, target: int | str | None, heartbeat: bool, **body: Any
+    ) -> Session:
+        given = {"name": name, "network": network, "target": target}
+        params = {key: value for key, value in given.items() if value is not None}
+        state = self.connection.request("POST", "/v1/sessions", params=params, **body).json()
+        return Session(self.connection, state, state["token"], state["lease_seconds"], heartbeat=heartbeat)
+
+    def __repr__(self) -> str:
+        return f"Service({', '.join(self.connection.addresses)})"
+
+
+class Session:
+    """Interactions with one photo at a service. Made by `Service.session`.
+
+    Methods are those of `interactify.Session`, and may be called from several threads: a refinement ends early for a
+    newer one. A replica that is killed loses nothing: the next one goes on from the store, with the same mask.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        state: Mapping[str, Any],
+        token: str,
+        lease_seconds: float | None = None,
+        *,
+        heartbeat: bool = True,
+    ) -> None:
+        self.connection, self.token = connection, token
+        self.id, self.name, self.network = str(state["session"]), str(state["name"]), str(state["network"])
+        self.size: tuple[int, int] = (state["height"], state["width"])
+        self._path = f"/v1/sessions/{self.id}"
+        self._masks: OrderedDict[int, NDArray[np.bool_]] = OrderedDict()
+        self._changed = threading.Condition()
+        self._ended = threading.Event()
+        self._result = self._take(state)
+        if heartbeat:
+            seconds = (lease_seconds or float(self._ask("POST", "/heartbeat").json()["lease_seconds"]) or 60) / BEATS
+            threading.Thread(target=self._beat, args=(seconds,), name="interactify-heartbeat", daemon=True).start()
+
+    # ---- the active object -------------------------------------------------------------------------------------------
+
+    @property
+    def result(self) -> Result:
+        """The latest result that was received; before the first interaction, the network's own prediction."""
+        self._check_open()
+        return self._result
+
+    @property
+    def interactions(self) -> tuple[Interaction, ...]:
+        """All interactions with the active object, in their order."""
+        return interactions_in(self._state)
+
+    def click(self, x: float, y: float, positive: bool = True, label: int | str | None = None) -> Result:
+        """Click on a pixel of the object (`positive`) or on one that is not; as `interactify.Session.click`."""
+        return self.add([Click(x, y, positive, label)])
+
+    def add(self, interactions: Sequence[Interaction]) -> Result:
+        """Add several interactions at once, as one step; as `interactify.Session.add`."""
+        if not is_list(interactions) or not all(isinstance(each, Interaction) for each in interactions):
+            raise InteractionError(f"Expected a list of interactions, [Click(…), …], got {with_type(interactions)}.")
+        if not interactions:
+            return self.result
+        # Masks and label maps are checked here already, since their run lengths need arrays of the photo's size.
+        return self._do("add", interactions=[each.within(self.size).to_json() for each in interactions])
+
+    def remove(self, index: int) -> Result:
+        """Remove any interaction, and refine those after it again; a negative index counts from the end."""
+        return self._do("remove", index=self._from_start(index))
+
+    def move(self, index: int, x: float, y: float) -> Result:
+        """Move any click, and refine the interactions after it again; a negative index counts from the end."""
+        return self._do("move", index=self._from_start(index), x=x, y=y)
+
+    def choose(self, choice: str) -> Result:
+        """Go on from one of the newest interactions' readings: "narrow", "usual" or "wide"."""
+        return self._do("choose", choice=choice)
+
+    # ---- undo --------------------------------------------------------------------------------------------------------
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a change to undo."""
+        return bool(self._state["can_undo"])
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a change to redo."""
+        return bool(self._state["can_redo"])
+
+    def undo(self) -> Result:
+        """Undo the last change, of whichever object, if there is one."""
+        return self._do("undo")
+
+    def redo(self) -> Result:
+        """Redo the change that was undone last, if there is one."""
+        return self._do("redo")
+
+    def reset(self) -> Result:
+        """Remove all interactions with the active object."""
+        return self._do("reset")
+
+    # ---- objects -----------------------------------------------------------------------------------------------------
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The names of all objects, in the order in which they were added."""
+        return tuple(each["name"] for each in self._state["objects"])
+
+    @property
+    def active(self) -> str:
+        """The name of the active object."""
+        return str(self._state["active"])
+
+    def add_object(self, name: str | None = None, target: int | str | None = None) -> str:
+        """Add an object, which becomes the active one; returns its name."""
+        return str(self._do("add_object", name=name, target=target).state["active"])
+
+    def switch(self, name: str) -> Result:
+        """Make another object the active one; returns its result."""
+        return self._do("switch", name=name)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give an object another name."""
+        self._do("rename", name=old, to=new)
+
+    def delete(self, name: str) -> Result:
+        """Remove an object with all its interactions; `undo` brings it back."""
+        return self._do("delete", name=name)
+
+    # ---- results -----------------------------------------------------------------------------------------------------
+
+    def result_of(self, name: str) -> Result:
+        """The current result of an object. Raises InteractionError where there is none of that name."""
+        state = self._ask("GET", "", params={"object": name}).json()
+        return Result(
+            state["n"], patched(None, state["mask"], self.size), state, None, partial(self._probability, name)
+        )
+
+    def interactions_of(self, name: str) -> tuple[Interaction, ...]:
+        """All interactions with an object. Raises InteractionError where there is none of that name."""
+        return interactions_in(self._ask("GET", "", params={"object": name, "mask": "none"}).json())
+
+    def category(self, name: str | None = None, otherwise: str = "object") -> str:
+        """What an object is called in files: the name of its class, where it is known; see `interactify.Session`."""
+        chosen = self.active if name is None else name
+        found = next((each["class"] for each in self._state["objects"] if each["name"] == chosen), None)
+        return otherwise if found is None else str(found)
+
+    def label_map(self) -> NDArray[np.int32]:
+        """All objects in one map, (H, W) int32: 0 for none, k for the k-th of `objects`."""
+        return self._map("objects")
+
+    def class_map(self) -> NDArray[np.int64]:
+        """The most likely class of every pixel, (H, W). Raises OptionError where the network knows one class only."""
+        return self._map("classes")
+
+    def export(self, form: str = "png", name: str | None = None, *, tolerance: float = 0.0) -> bytes:
+        """An object's result as a file's bytes, in one of the formats of `interactify segment --format`.
+
+        `name` is the active object's by default; `tolerance` is of outlines, in pixels.
+        """
+        params = {"tolerance": tolerance, **({} if name is None else {"object": name})}
+        return self._ask("GET", f"/export/{form}", params=params).content
+
+    def log(self) -> str:
+        """The interactions of all objects as lines of JSON, as `interactify.Session.log`."""
+        return self._ask("GET", "/log").text
+
+    def save(self, path: str | Path) -> Path:
+        """Write the log to a file, from which `interactify.replay` computes the masks again; returns its path."""
+        path = Path(path)
+        path.write_text(self.log(), encoding="utf-8")
+        return path
+
+    # ---- the end -----------------------------------------------------------------------------------------------------
+
+    def close(self, *, delete: bool = False) -> None:
+        """End the heartbeat. The session stays at the service for `Service.resume`; with `delete` it is removed."""
+        if not self._ended.is_set() and delete:
+            self._ask("DELETE", "")
+        self._ended.set()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._ended.is_set()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"Session({self.id}, {width}x{height} pixels{', closed' if self.closed else ''})"
+
+    # ---- requests ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _state(self) -> Mapping[str, Any]:
+        return self.result.state
+
+    def _check_open(self) -> None:
+        if self._ended.is_set():
+            raise ClosedSessionError(
+                "Expected an open session, got one that was closed. Try service.resume(id, token)."
+            )
+
+    def _ask(self, method: str, path: str, **more: Any) -> Any:
+        self._check_open()
+        headers = {"Session-Token": self.token, **more.pop("headers", {})}
+        return self.connection.request(method, self._path + path, headers=headers, **more)
+
+    def _do(self, action: str, **content: Any) -> Result:
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        state = self._ask("POST", "/actions", json={"do": action, **content}, headers=key).json()
+        found = self._take(state)
+        with self._changed:
+            if found.number >= self._result.number:
+                self._result = found
+        return found
+
+    def _take(self, state: Mapping[str, Any]) -> Result:
+        """The result that a state tells of, with its whole mask."""
+        number, change = int(state["n"]), state["mask"]
+        base, before = change["base"], None
+        with self._changed:
+            if base is not None:
+                # Of two actions at a time, the second one's answer may come first.
+                self._changed.wait_for(lambda: base in self._masks, PATIENCE)
+                before = self._masks.get(base)
+        if base is not None and before is None:
+            return self._take(self._ask("GET", "").json())  # it has the whole mask
+        mask = patched(before, change, self.size)
+        with self._changed:
+            self._masks[number] = mask
+            while len(self._masks) > KEPT:
+                self._masks.popitem(last=False)
+            self._changed.notify_all()
+        return Result(number, mask, state, before, partial(self._probability, str(state["active"])))
+
+    def _map(self, of: str) -> NDArray[Any]:
+        with np.load(io.BytesIO(self._ask("GET", "/labels", params={"of": of}).content), allow_pickle=False) as file:
+            found: NDArray[Any] = file["labels"]
+            return found
+
+    def _probability(self, name: str, number: int) -> NDArray[np.float32]:
+        content = self.export("npy", name)
+        if int(self._ask("GET", "", params={"mask": "none"}).json()["n"]) != number:
+            raise ServiceError("Expected the session's latest result, got an older one, whose probabilities are gone.")
+        found: NDArray[np.float32] = np.load(io.BytesIO(content), allow_pickle=False)
+        return found
+
+    def _from_start(self, index: int) -> int:
+        return index + len(self.interactions) if isinstance(index, int) and index < 0 else index
+
+    def _beat(self, seconds: float) -> None:
+        while not self._ended.wait(seconds):
+            with suppress(InteractifyError):  # the next one, or the next action, finds out
+                self._ask("POST", "/heartbeat")

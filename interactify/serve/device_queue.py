@@ -1,0 +1,154 @@
+"""The refinements of one device, one at a time and in turn: a session with many actions does not keep others waiting.
+
+Each session has a queue of jobs, which run in the order they came. The sessions that have jobs take turns: after a step
+of one session's job the next session has its turn. An action is one step; a replay has one for each action of its log.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+from interactify.web.failures import Busy
+
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+"""Work in steps: each `yield` lets the next session have its turn; what it returns is the result."""
+
+
+class Closing(Busy):
+    """The service is being shut down; another replica may take the request."""
+
+
+class Job(Generic[T]):
+    """Work of one session.
+
+    Attributes:
+        supersedes: whether a running refinement of the same session ends early for it (`DeviceQueue.superseded`).
+        future: its result.
+        waited: seconds until its first step; None before.
+    """
+
+    def __init__(self, steps: Steps[T], supersedes: bool = False) -> None:
+        self.supersedes = supersedes
+        self.future: Future[T] = Future()
+        self.future.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
+        self.waited: float | None = None
+        self._came = time.monotonic()
+        self._steps = steps
+
+    def step(self) -> bool:
+        """Run a step; returns whether that was the last one."""
+        if self.waited is None:
+            self.waited = time.monotonic() - self._came
+        try:
+            next(self._steps)
+        except StopIteration as ended:
+            self.future.set_result(ended.value)
+        except BaseException as cause:  # whatever it is, whoever waits for it has to know
+            self.future.set_exception(cause)
+        else:
+            return False
+        return True
+
+    def refuse(self, cause: Exception) -> None:
+        """End it with an error."""
+        self._steps.close()
+        self.future.set_exception(cause)
+
+
+class DeviceQueue:
+    """The jobs of one device, and the thread that runs them. All methods may be called from any thread."""
+
+    def __init__(self, name: str, most: int = 64) -> None:
+        """With the most jobs of one session that wait."""
+        self._most = most
+        self._jobs: dict[str, deque[Job[Any]]] = {}  # of each session that has any; the first may be running
+        self._turns: deque[str] = deque()
+        self._running: str | None = None
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name=f"interactify-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether jobs are run."""
+        return self._thread.is_alive()
+
+    def __len__(self) -> int:
+        """How many jobs run or wait."""
+        with self._changed:
+            return sum(len(jobs) for jobs in self._jobs.values())
+
+    def superseded(self, session: str) -> bool:
+        """Whether a job waits for which this session's running refinement has to end early."""
+        with self._changed:
+            return any(job.supersedes for job in list(self._jobs.get(session, ()))[1:])
+
+    def submit(self, session: str, job: Job[T]) -> Future[T]:
+        """Queue a job; returns its future at once.
+
+        Raises:
+            Busy: too many jobs of this session wait.
+            Closing: the queue was closed.
+        """
+        with self._changed:
+            if self._closing:
+                raise _closed()
+            jobs = self._jobs.setdefault(session, deque())
+            if len(jobs) > self._most:
+                raise Busy(f"{self._most} actions of this session wait already. Wait until they are done.")
+            if not jobs:
+                self._turns.append(session)
+            jobs.append(job)
+            self._changed.notify_all()
+        return job.future
+
+    def close(self, seconds: float) -> None:
+        """Take no more jobs, run those that wait for so long at most, and refuse the others with Closing."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._jobs, seconds)
+            left = [job for jobs in self._jobs.values() for job in jobs]
+            running = self._jobs[self._running][0] if self._running in self._jobs else None
+            self._jobs.clear()
+            self._turns.clear()
+            self._changed.notify_all()
+        for job in left:
+            if job is not running:
+                job.refuse(_closed())
+        self._thread.join(max(1.0, seconds))
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._turns or self._closing)
+                if not self._turns:
+                    return
+                self._running = session = self._turns.popleft()
+                job = self._jobs[session][0]
+            ended = job.step()
+            with self._changed:
+                self._running = None
+                jobs = self._jobs.get(session)
+                if jobs is None:  # it was closed meanwhile
+                    if not ended:
+                        job.refuse(_closed())
+                else:
+                    if ended:
+                        jobs.popleft()
+                    if jobs:
+                        self._turns.append(session)
+                    else:
+                        del self._jobs[session]
+                self._changed.notify_all()
+
+
+def _closed() -> Closing:
+    return Closing("Expected a service that runs, got one that is shutting down. Try again in a while.")
