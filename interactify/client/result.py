@@ -81,7 +81,7 @@ class Result:
     @property
     def interactions(self) -> tuple[Interaction, ...]:
         """The interactions in effect."""
-        return tuple(_of(each) for each in self.state["interactions"] if each["state"] != "overruled")
+        return interactions_in(self.state, self.size, "satisfied", "unsatisfied")
 
     @property
     def clicks(self) -> tuple[Click, ...]:
@@ -91,16 +91,14 @@ class Result:
     @property
     def overruled(self) -> tuple[Interaction, ...]:
         """The interactions that are no longer in effect, because later ones contradict them."""
-        return tuple(_of(each) for each in self.state["interactions"] if each["state"] == "overruled")
+        return interactions_in(self.state, self.size, "overruled")
 
     @property
     def unsatisfied(self) -> tuple[Unsatisfied, ...]:
         """The interactions in effect whose label the mask does not have everywhere, and why."""
-        return tuple(
-            Unsatisfied(_of(each), each["reason"])
-            for each in self.state["interactions"]
-            if each["state"] == "unsatisfied"
-        )
+        reasons = [each["reason"] for each in self.state["interactions"] if each["state"] == "unsatisfied"]
+        found = interactions_in(self.state, self.size, "unsatisfied")
+        return tuple(Unsatisfied(*each) for each in zip(found, reasons, strict=True))
 
     @cached_property
     def changed(self) -> NDArray[np.bool_]:
@@ -108,10 +106,11 @@ class Result:
         return np.zeros(self.size, bool) if self.before is None else self.mask != self.before
 
 
-def interactions_in(state: Mapping[str, Any]) -> tuple[Interaction, ...]:
-    """All interactions of the object that a state is of."""
-    return tuple(_of(each) for each in state["interactions"])
+def interactions_in(state: Mapping[str, Any], size: tuple[int, int], *states: str) -> tuple[Interaction, ...]:
+    """The interactions of the object that a state is of, on a photo of (H, W) pixels; with `states` only those in them.
 
-
-def _of(content: Mapping[str, Any]) -> Interaction:
-    return interaction_from_json({key: value for key, value in content.items() if key not in OWN_KEYS})
+    They are "satisfied", "unsatisfied" or "overruled".
+    """
+    found = [each for each in state["interactions"] if not states or each["state"] in states]
+    own = [{key: value for key, value in each.items() if key not in OWN_KEYS} for each in found]
+    return tuple(interaction_from_json(each).within(size) for each in own)

@@ -155,7 +155,7 @@ class Session:
     @property
     def interactions(self) -> tuple[Interaction, ...]:
         """All interactions with the active object, in their order."""
-        return interactions_in(self._state)
+        return interactions_in(self._state, self.size)
 
     def click(self, x: float, y: float, positive: bool = True, label: int | str | None = None) -> Result:
         """Click on a pixel of the object (`positive`) or on one that is not; as `interactify.Session.click`."""
@@ -245,7 +245,8 @@ class Session:
 
     def interactions_of(self, name: str) -> tuple[Interaction, ...]:
         """All interactions with an object. Raises InteractionError where there is none of that name."""
-        return interactions_in(self._ask("GET", "", params={"object": name, "mask": "none"}).json())
+        state = self._ask("GET", "", params={"object": name, "mask": "none"}).json()
+        return interactions_in(state, self.size)
 
     def category(self, name: str | None = None, otherwise: str = "object") -> str:
         """What an object is called in files: the name of its class, where it is known; see `interactify.Session`."""

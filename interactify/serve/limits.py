@@ -35,7 +35,7 @@ class Limits:
     waiting: int = 64
     file_bytes: int = MAX_FILE_BYTES
     pixels: int = MAX_PIXELS
-    uploads: int = 4
+    uploads: int = 8
     folders: Sequence[Path] = field(default=())
 
     def __post_init__(self) -> None:

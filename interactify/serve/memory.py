@@ -26,6 +26,9 @@ class Memory:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def __contains__(self, id: str) -> bool:
+        return id in self._sessions
+
     def get(self, id: str) -> Live | None:
         """A session, which counts as asked for; None where it is not in memory."""
         with self._lock:

@@ -1,0 +1,190 @@
+"""Many annotators at one service: how long a click takes, whether one is lost, and what memory it needs.
+
+`python -m benchmarks.load [--annotators N] [--seconds S] [--sessions N] [--out FILE]` starts `interactify serve` as a
+process, and asks it with the library's own client over the loopback address:
+
+1. Annotators, each with a session of its own, click every three seconds, on a pixel whose label is wrong in the mask
+   that they have. A click's time is from the call to its mask. Each session's log is read at the end: an answered click
+   that is not in it, or one that is in it twice, is lost.
+2. Sessions are opened one after the other, with a click in each, and stay in the store. The memory of the server
+   alone is read after every hundred.
+
+Annotators and server share the machine, whose cores and threads are in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.speed_measure import machine
+from interactify import client
+from interactify.errors import InteractifyError
+
+OUT: Final = Path(__file__).parent / "results" / "load.json"
+EVERY: Final = 3.0  # seconds between two clicks of an annotator
+SIDE: Final = 256  # pixels of a photo
+MODEL: Final = ("--model", "zoo", "--resolution", "96")  # the embedded network, small
+STEP: Final = 100  # sessions between two readings of the memory
+
+
+@dataclass
+class Load:
+    """What the annotators saw.
+
+    Attributes:
+        seconds: of each click that was answered.
+        errors: the texts of those that were not.
+        lost: answered clicks that are not in the log exactly once.
+        status: how many refinements ended in which way.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    lost: int = 0
+    status: dict[str, int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, and percentiles in milliseconds."""
+        p50, p95, p99 = (round(1000 * float(np.percentile(self.seconds, q)), 1) for q in (50, 95, 99))
+        counts = {"answered": len(self.seconds), "failed": len(self.errors), "lost": self.lost}
+        return {"clicks": counts, "ms": {"p50": p50, "p95": p95, "p99": p99}, "status": self.status}
+
+
+def photo_of(seed: int) -> NDArray[np.uint8]:
+    """A bright ellipse on noise, (SIDE, SIDE, 3)."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:SIDE, :SIDE] / SIDE
+    y, x, height, width = rng.uniform(0.3, 0.7, 2).tolist() + rng.uniform(0.1, 0.3, 2).tolist()
+    inside = ((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 < 1
+    photo = np.where(inside[..., None], rng.integers(120, 256, 3), rng.integers(0, 120, 3))
+    return np.clip(photo + rng.integers(-20, 21, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+
+
+@contextlib.contextmanager
+def server(*words: str) -> Iterator[tuple[str, int]]:
+    """A service as a process: its address and the process's number."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "interactify.cli", "serve", "--port", "0", "--device", "cpu"]
+        command += ["--store", str(Path(folder) / "sessions.db"), *MODEL, *words]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().split()[-1]
+            _wait_until_ready(address)
+            yield address, process.pid
+        finally:
+            process.terminate()
+            process.wait(60)
+            process.stdout.close()
+
+
+def _wait_until_ready(address: str, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{address}/readyz", trust_env=False).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise TimeoutError(f"{address} is not ready")
+
+
+def annotate(address: str, annotators: int, seconds: float, every: float = EVERY) -> Load:
+    """Let annotators click for so many seconds, each on a photo of its own."""
+    load, begin = Load(), threading.Barrier(annotators)
+    threads = [
+        threading.Thread(target=_annotator, args=(address, seed, seconds, every, begin, load))
+        for seed in range(annotators)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return load
+
+
+def _annotator(address: str, seed: int, seconds: float, every: float, begin: threading.Barrier, load: Load) -> None:
+    """One annotator: opens, clicks at a steady pace from a time of its own on, and reads the log at the end."""
+    rng, service = random.Random(seed), client.connect(address)
+    with service.session(photo_of(seed)) as session:
+        begin.wait()
+        start = time.monotonic() + rng.uniform(0, every)
+        answered = 0
+        for number in range(max(1, int(seconds / every))):
+            time.sleep(max(0.0, start + number * every - time.monotonic()))
+            x, y = rng.randrange(SIDE), rng.randrange(SIDE)
+            asked = time.monotonic()
+            try:
+                result = session.click(x, y, positive=not session.result.mask[y, x])
+            except InteractifyError as cause:
+                with load.lock:
+                    load.errors.append(str(cause))
+                continue
+            answered += 1
+            with load.lock:
+                load.seconds.append(time.monotonic() - asked)
+                load.status[result.status] = load.status.get(result.status, 0) + 1
+        logged = len(session.log().splitlines()) - 1
+        with load.lock:
+            load.lost += abs(answered - logged)
+    service.close()
+
+
+def memory_of(process: int) -> float:
+    """MB of a process alone (anonymous pages)."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("RssAnon:"))
+
+
+def fill(address: str, process: int, sessions: int, step: int = STEP) -> list[tuple[int, int]]:
+    """Open sessions, with a click in each; returns (sessions, MB of the server) after every `step`."""
+    service, found = client.connect(address), [(0, round(memory_of(process)))]
+    for number in range(1, sessions + 1):
+        with service.session(photo_of(number), heartbeat=False) as session:
+            session.click(SIDE // 2, SIDE // 2, positive=not session.result.mask[SIDE // 2, SIDE // 2])
+        if number % step == 0 or number == sessions:
+            found.append((number, round(memory_of(process))))
+    service.close()
+    return found
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--annotators", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--sessions", type=int, default=2000)
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    with server("--in-memory", str(given.annotators + 14)) as (address, _):
+        load = annotate(address, given.annotators, given.seconds)
+    found = load.summary()
+    print(json.dumps(found))
+    with server("--in-memory", "16", "--liveness", "5") as (address, process):
+        memory = fill(address, process, given.sessions)
+    print(memory)
+    setting = {"annotators": given.annotators, "seconds between clicks": EVERY, "seconds": given.seconds}
+    setting |= {"photo": [SIDE, SIDE], "server": " ".join(MODEL)}
+    content = {"machine": machine(), "setting": setting, **found, "sessions, MB": memory, "in memory": 16}
+    given.out.write_text(json.dumps(content, indent=1) + "\n")
+    print(given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Replicas as processes over one store: one is killed in mid-click, the client goes on, and the masks are the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytest.importorskip("starlette", reason="needs starlette: install interactify[serve]")
+pytest.importorskip("uvicorn", reason="needs uvicorn: install interactify[serve]")
+
+import interactify
+from interactify import client
+from tests.fixtures import networks
+from tests.fixtures.service import ANA, ROOT, Replica, redis_server
+
+
+@contextlib.contextmanager
+def store_of(kind: str, folder: Path) -> Iterator[str]:
+    if kind == "sqlite":
+        yield str(folder / "sessions.db")
+    else:
+        with redis_server(folder) as address:
+            yield address
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_a_replica_is_killed_in_mid_click(kind, tmp_path, pictures):
+    local = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=5).session(pictures[0])
+    points = [(55, 30, True), (5, 5, False), (90, 60, False), (40, 40, True), (20, 10, False)]
+    with store_of(kind, tmp_path) as store, Replica(tmp_path, store) as first, Replica(tmp_path, store) as second:
+        session = client.connect([first.address, second.address], patience=30).session(pictures[0])
+        for point in points[:2]:
+            session.click(*point)
+        killed = threading.Event()
+
+        def kill_in_mid_click() -> None:
+            # The click is being refined: the queue of its replica is not empty.
+            while not killed.is_set() and "interactify_waiting 0" in _numbers(first.address):
+                time.sleep(0.001)
+            first.kill()
+            killed.set()
+
+        killer = threading.Thread(target=kill_in_mid_click)
+        killer.start()
+        results = []
+        while True:
+            results.append(session.click(*points[2]))
+            if killed.is_set():
+                break
+            session.undo()
+        killer.join(30)
+        assert killed.is_set() and first.process.poll() is not None
+        for point in points[3:]:
+            results.append(session.click(*point))
+        # What was answered is in the log, once each; the log gives the same masks here, and at the other replica.
+        assert [(each.x, each.y, each.positive) for each in session.interactions][:2] == points[:2]
+        again = interactify.replay(session.log(), local.net, pictures[0])
+        assert (again.result.mask == session.result.mask).all()
+        for point in points:
+            local.click(*point)
+        clicks = [(each.x, each.y, each.positive) for each in session.interactions]
+        assert clicks == points and (local.result.mask == session.result.mask).all()
+        assert second.end() == 0, "SIGTERM ends it in good order"
+        with Replica(tmp_path, store) as third:
+            resumed = client.connect(third.address).resume(session.id, session.token)
+            assert (resumed.result.mask == local.result.mask).all() and resumed.interactions == local.interactions
+            resumed.close()
+
+
+def test_behind_a_proxy_the_other_replica_goes_on(tmp_path, pictures):
+    """The proxy of deploy/compose.yaml, with the addresses of replicas on this machine."""
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None:
+        pytest.skip("needs nginx, for instance Debian's package of that name")
+    store, keys = str(tmp_path / "sessions.db"), tmp_path / "keys"
+    keys.write_text(f"ana:{ANA}\n")
+    with (
+        Replica(tmp_path, store, "--keys", str(keys)) as first,
+        Replica(tmp_path, store, "--keys", str(keys)) as second,
+        socket.socket() as free,
+    ):
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        text = (ROOT / "deploy" / "nginx.conf").read_text()
+        for given, own in (
+            ("listen 8348", f"listen 127.0.0.1:{port}"),
+            ("first:8348", first.address.removeprefix("http://")),
+            ("second:8348", second.address.removeprefix("http://")),
+            ("/tmp/nginx", str(tmp_path / "nginx")),
+            ("worker_processes auto", "worker_processes 1"),
+        ):
+            assert given in text
+            text = text.replace(given, own)
+        (tmp_path / "nginx.conf").write_text(text)
+        command = [nginx, "-c", str(tmp_path / "nginx.conf"), "-g", "daemon off;"]
+        proxy = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            session = client.connect(f"http://127.0.0.1:{port}", ANA, patience=30).session(pictures[0])
+            masks = [session.click(55, 30).mask, session.click(5, 5, False).mask]
+            others = [each for each in (first, second) if 'route="act",status="200"} 2' in _numbers(each.address)]
+            assert len(others) == 1, "a session stays at one replica"
+            others[0].kill()
+            found = session.click(90, 60, False)
+            assert found.number == 3 and (session.undo().mask == masks[-1]).all()
+            session.close()
+        finally:
+            proxy.terminate()
+            proxy.wait(10)
+
+
+def _numbers(address: str) -> str:
+    try:
+        return httpx.get(f"{address}/metrics", trust_env=False).text
+    except httpx.TransportError:
+        return ""
+
+
+def test_it_ends_after_the_actions_that_have_come(tmp_path, pictures):
+    with Replica(tmp_path, str(tmp_path / "sessions.db")) as replica:
+        session = client.connect(replica.address, patience=1).session(pictures[0], heartbeat=False)
+        found: list[client.Result] = []
+        clicking = threading.Thread(target=lambda: found.append(session.click(55, 30)))
+        clicking.start()
+        while "interactify_waiting 0" in _numbers(replica.address) and not found:
+            time.sleep(0.001)
+        assert replica.end() == 0
+        clicking.join(10)
+        assert found and found[0].number == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--host", "0.0.0.0"], "Expected API keys"),
+        (["--store", "mongodb://x"], "Expected a store"),
+        (["--network", "a b=zoo"], "Expected --network NAME=MODEL"),
+        (["--max-sessions", "0"], "Expected sessions"),
+        (["--photos", "/nowhere/x"], "Expected a folder of photos"),
+        (["--max-megapixels", "1000"], "--max-megapixels up to 150"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_a_line(tmp_path, monkeypatch, capsys, words, message):
+    from interactify.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("INTERACTIFY_KEYS", raising=False)
+    assert main(["serve", "--port", "0", "--model", "zoo", *words]) == 2
+    assert message in capsys.readouterr().err
