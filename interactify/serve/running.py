@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from typing import Final
@@ -29,4 +30,9 @@ def run(service: Service, keys: Keys, listening: socket.socket) -> None:
         limit_concurrency=2000,
     )
     sys.setswitchinterval(0.001)  # so that requests are read while the network runs
-    uvicorn.Server(config).run(sockets=[listening])
+    # When it has ended, uvicorn raises the signal again, which would kill the process before the store is closed.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        signal.signal(signal.SIGTERM, before)

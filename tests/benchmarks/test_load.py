@@ -10,6 +10,7 @@ pytest.importorskip("starlette", reason="needs starlette: install interactify[se
 pytest.importorskip("httpx", reason="needs httpx: install interactify[client]")
 
 from benchmarks import load
+from tests.fixtures.service import serving
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the memory of a process from /proc")
@@ -26,8 +27,8 @@ def test_no_click_is_lost_and_memory_is_bounded():
         assert memory[-1][1] < memory[0][1] + 150
 
 
-def test_a_click_that_is_in_no_log_is_lost(monkeypatch):
+def test_a_click_that_is_in_no_log_is_lost(monkeypatch, net, tmp_path):
     monkeypatch.setattr(load.client.Session, "log", lambda self: "one line\n")
-    with load.server() as (address, _):
+    with serving(net, tmp_path / "sessions.db") as (address, _):
         found = load.annotate(address, annotators=1, seconds=0.4, every=0.2)
     assert found.lost == len(found.seconds) == 2

@@ -133,6 +133,7 @@ def hostile(picture: bytes, port: int, path: str, token: str) -> Iterator[Reques
     places = [-1, 100, 1e9, -1e308, 1e400, float("nan"), float("inf"), "5", None, True, [], {}, 2**70, -(2**70)]
     for place, axis in itertools.product(places, "xy"):
         yield action({"do": "add", "interactions": [{**click, axis: place}]})
+        yield action({"do": "add", "interactions": [{"kind": "lasso", "points": [[5, 5], [9, 9], [place, 5]]}]})
         yield action({"do": "move", "index": 0, "x": 3, "y": 3, axis: place})
         yield action({"do": "add", "interactions": [{"kind": "scribble", "points": [[5, 5], [place, place]]}]})
     for side, place in itertools.product(("left", "top", "right", "bottom"), places):
@@ -149,6 +150,15 @@ def hostile(picture: bytes, port: int, path: str, token: str) -> Iterator[Reques
         yield action({"do": "add_object", "name": name, "target": None})
     for target in (1, -1, 10**9, 1.5, "sky", [], {}):
         yield action({"do": "add_object", "name": None, "target": target})
+    for positive in (2, -1, 0.5, "yes", None, [], {}):
+        yield action({"do": "add", "interactions": [{**click, "positive": positive}]})
+    for label in (1, -1, 10**9, 1.5, "road", [], {}, True):
+        yield action({"do": "add", "interactions": [{**click, "label": label}]})
+    for width in (0, -1, 1e9, 501, "3", None, [], True, float("nan")):
+        yield action({"do": "add", "interactions": [{"kind": "paint", "points": [[5, 5]], "width": width}]})
+        yield action({"do": "add", "interactions": [{"kind": "scribble", "points": [[5, 5]], "weight": width}]})
+    for key in ("path", "__class__", "interactions", "rle"):
+        yield action({"do": "add", "interactions": [{**click, key: 1}]})
     for key in ("short", "a" * 200, "two words", "é" * 20):
         yield "POST", act, {"Idempotency-Key": key}, good
     # pictures that are none, too large ones, paths that lead elsewhere
