@@ -15,17 +15,8 @@ from torch import nn
 
 # What `make fast` leaves out: folders and files, from here, whose tests take more than a few seconds together.
 LONG = (
-    *(
-        "adapters",
-        "app",
-        "benchmarks",
-        "client",
-        "commands",
-        "serve",
-        "evaluation",
-        "inspection/test_replica.py",
-        "models",
-    ),
+    *("adapters", "app", "benchmarks", "commands", "evaluation", "inspection/test_replica.py", "models"),
+    *("client", "serve"),
     *("network/test_precision.py", "network/test_stem.py", "optim", "pictures/test_block_resize.py"),
     *("pictures/test_tiling.py", "predictor", "propagation/test_propagation.py", "refinement/test_history.py"),
     *("refinement/test_layers.py", "refinement/test_result.py", "runtime/test_executor.py"),
