@@ -1,13 +1,13 @@
 """Many annotators at one service: how long a click takes, whether one is lost, and what memory it needs.
 
-`python -m benchmarks.load [--annotators N] [--seconds S] [--sessions N] [--out FILE]` starts `interactify serve` as a
+`python -m benchmarks.load [--annotators N] [--seconds S] [--sessions N] [--minutes M] [--out FILE]` starts `interactify serve` as a
 process, and asks it with the library's own client over the loopback address:
 
 1. Annotators, each with a session of its own, click every three seconds, on a pixel whose label is wrong in the mask
    that they have. A click's time is from the call to its mask. Each session's log is read at the end: an answered click
    that is not in it, or one that is in it twice, is lost.
 2. Sessions are opened one after the other, with a click in each, and stay in the store. The memory of the server
-   alone is read after every hundred.
+   alone is read after every hundred. It ends after `--minutes`, if that comes first; the file says how many there were.
 
 Annotators and server share the machine, whose cores and threads are in the file.
 """
@@ -152,14 +152,20 @@ def memory_of(process: int) -> float:
     return next(float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("RssAnon:"))
 
 
-def fill(address: str, process: int, sessions: int, step: int = STEP) -> list[tuple[int, int]]:
+def fill(
+    address: str, process: int, sessions: int, step: int = STEP, minutes: float = float("inf")
+) -> list[tuple[int, int]]:
     """Open sessions, with a click in each; returns (sessions, MB of the server) after every `step`."""
+    deadline = time.monotonic() + 60 * minutes
     service, found = client.connect(address), [(0, round(memory_of(process)))]
     for number in range(1, sessions + 1):
         with service.session(photo_of(number), heartbeat=False) as session:
             session.click(SIDE // 2, SIDE // 2, positive=not session.result.mask[SIDE // 2, SIDE // 2])
-        if number % step == 0 or number == sessions:
+        over = time.monotonic() > deadline
+        if number % step == 0 or number == sessions or over:
             found.append((number, round(memory_of(process))))
+        if over:
+            break
     service.close()
     return found
 
@@ -170,6 +176,7 @@ def main() -> None:
     parser.add_argument("--annotators", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--sessions", type=int, default=2000)
+    parser.add_argument("--minutes", type=float, default=60.0, help="for the second part, at most")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     with server("--in-memory", str(given.annotators + 14)) as (address, _):
@@ -177,7 +184,7 @@ def main() -> None:
     found = load.summary()
     print(json.dumps(found))
     with server("--in-memory", "16", "--liveness", "5") as (address, process):
-        memory = fill(address, process, given.sessions)
+        memory = fill(address, process, given.sessions, minutes=given.minutes)
     print(memory)
     setting = {"annotators": given.annotators, "seconds between clicks": EVERY, "seconds": given.seconds}
     setting |= {"photo": [SIDE, SIDE], "server": " ".join(MODEL)}
