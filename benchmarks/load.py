@@ -1,13 +1,13 @@
 """Many annotators at one service: how long a click takes, whether one is lost, and what memory it needs.
 
-`python -m benchmarks.load [--annotators N] [--seconds S] [--sessions N] [--minutes M] [--out FILE]` starts `interactify serve` as a
-process, and asks it with the library's own client over the loopback address:
+`python -m benchmarks.load [--annotators N] [--seconds S] [--sessions N] [--minutes M] [--out FILE]` starts
+`interactify serve` as a process, and asks it with the library's own client over the loopback address:
 
 1. Annotators, each with a session of its own, click every three seconds, on a pixel whose label is wrong in the mask
    that they have. A click's time is from the call to its mask. Each session's log is read at the end: an answered click
    that is not in it, or one that is in it twice, is lost.
 2. Sessions are opened one after the other, with a click in each, and stay in the store. The memory of the server
-   alone is read after every hundred. It ends after `--minutes`, if that comes first; the file says how many there were.
+   alone is read after every hundred. It ends after `--minutes` at the latest; the file says how many there were.
 
 Annotators and server share the machine, whose cores and threads are in the file.
 """

@@ -43,6 +43,13 @@ def hostile(picture: bytes, port: int, path: str, token: str) -> Iterator[Reques
     # without a key, with others, in other forms
     wrong_keys = ["", "Bearer", "Bearer ", f"Bearer {ANA[:-1]}", f"Bearer {ANA}x", f"Basic {ANA}", ANA, "Bearer null",
                   f"Bearer {ANA.upper()}", "Bearer " + "a" * 5000, f"Bearer ana:{ANA}"]  # fmt: skip
+    wrong_keys += [
+        f"bearer  {BEN[::-1]}",
+        f"Token {ANA}",
+        f"Bearer {ANA},{BEN}",
+        f"Bearer\t{ANA}",
+        "Digest username=ana",
+    ]
     for (method, where), key in itertools.product(every, wrong_keys):
         yield method, where, {"Authorization": key}, good
     # another's key, wrong tokens
@@ -146,8 +153,10 @@ def hostile(picture: bytes, port: int, path: str, token: str) -> Iterator[Reques
     for name in ("nobody", "", None, 3, [], {}, "a" * 10_000, "../../x", "\0"):
         yield action({"do": "switch", "name": name})
         yield action({"do": "delete", "name": name})
+        yield action({"do": "rename", "name": name, "to": "b"})
     for name in ("", " ", "a" * 201, "a\nb", "\0", "\x1b[31m", 3, [], {}, True):
         yield action({"do": "add_object", "name": name, "target": None})
+        yield action({"do": "rename", "name": "object 1", "to": name})
     for target in (1, -1, 10**9, 1.5, "sky", [], {}):
         yield action({"do": "add_object", "name": None, "target": target})
     for positive in (2, -1, 0.5, "yes", None, [], {}):
