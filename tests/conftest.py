@@ -28,7 +28,7 @@ LONG = (
     *("training", "zoo/test_brs_densenet.py", "inspection/test_model_state.py", "inspection/test_script_graph.py"),
     *("inspection/test_exported_graph.py", "inspection/test_mirror.py", "inspection/test_objects.py"),
     *("network/test_input_check.py", "session/test_session_labels.py", "test_defaults.py", "test_renamed.py"),
-    *("learning/test_loop.py", "refinement/test_tiled_refiner.py", "inspection/test_independent.py"),
+    *("learning/test_loop.py", "refinement/test_tiled_refiner.py", "inspection/test_independent.py", "engines", "mass"),
 )
 
 
