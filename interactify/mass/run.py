@@ -98,7 +98,8 @@ def refine_photos(
         formats: names out of `interactify.export.formats.FORMATS`.
         tolerance: of outlines, in pixels.
         uses: which shapes of the prompts are used: "boxes", "clicks", "masks". A box beside an earlier mask is not.
-        engine: where: `Local(workers=…)`, by default in one process beside this one, or `OnRay(…)`.
+        engine: where: by default in this process; `Local(workers=…)`, in processes beside it, which a script has to
+            start below `if __name__ == "__main__":`; or `OnRay(…)`.
         threads: of torch, in each worker. With 1, neither engine nor number of workers changes a mask.
         retry_errors: run those photos again that ended with an error before.
         progress: show a progress bar.
@@ -136,7 +137,7 @@ def refine_photos(
     manifest = Manifest(place, digests, again=retry_errors)
     work = Refining(net, folder, place, names, tuple(categories), tolerance, uses, threads)
     waiting = [task for task in tasks if task.photo not in manifest.done]
-    _work_off(engine or Local(), work, waiting, manifest, len(tasks), progress)
+    _work_off(engine or Local(0), work, waiting, manifest, len(tasks), progress)
     files = manifest.finish()
     rows = tuple(row for photo in digests for row in manifest.rows[photo])
     if "coco" in names:
