@@ -45,11 +45,10 @@ def cluster() -> Iterator[Any]:
     for _ in range(2):
         started.add_node(wait=False, num_cpus=1, object_store_memory=MEMORY)
     started.wait_for_nodes()
-    # Ray Data logs at debug level with arguments that do not fit their message, which pytest's handler raises.
-    logger = logging.getLogger("ray.data")
-    propagate, logger.propagate = logger.propagate, False
+    # One of Ray's handlers leaves a debug record whose arguments no longer fit its message, which pytest's raises.
+    logging.disable(logging.DEBUG)
     yield started
-    logger.propagate = propagate
+    logging.disable(logging.NOTSET)
     started.shutdown()
 
 
