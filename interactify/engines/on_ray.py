@@ -11,7 +11,7 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -122,7 +122,8 @@ class Actor:
     """What runs on the cluster: the work, prepared once for each actor. Public because Ray shows its name."""
 
     def __init__(self, work: Work) -> None:
-        self.answer, self.problem = None, b""
+        self.answer: Callable[[str], str] | None = None
+        self.problem = b""
         try:
             with quietly():  # the driver has warned
                 self.answer = work.start(0)  # Ray shows each actor its own GPUs only

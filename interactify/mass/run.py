@@ -116,12 +116,12 @@ def refine_photos(
     """
     counted("threads", threads)
     names, tolerance = tuple(formats_named(list(formats))), checked_tolerance(tolerance)
-    uses = uses_named(",".join(uses))
+    shapes = uses_named(",".join(uses))
     folder, found = photos_at(photos)
     found = outside(found, folder, Place.of(out))
     given = read_prompts(prompts) if isinstance(prompts, str) else list(prompts)
     tasks = [replace(each, photo=name) for name, each in matched(given, found)]
-    _check(folder, tasks, uses)
+    _check(folder, tasks, shapes)
     objects = [[each.name for each in task.objects] for task in tasks]
     check_names([task.photo for task in tasks], objects, names)
     place = Place.of(out)
@@ -129,13 +129,13 @@ def refine_photos(
     wrapped = net.network() if isinstance(net, NetworkRecipe) else net
     categories = check_configuration(
         place,
-        {**_configuration(net, wrapped, threads), "formats": list(names), "tolerance": tolerance, "uses": list(uses),
+        {**_configuration(net, wrapped, threads), "formats": list(names), "tolerance": tolerance, "uses": list(shapes),
          "categories": _categories(tasks, wrapped)},
         growing="categories",
     )  # fmt: skip
     digests = {task.photo: task.digest() for task in tasks}
     manifest = Manifest(place, digests, again=retry_errors)
-    work = Refining(net, folder, place, names, tuple(categories), tolerance, uses, threads)
+    work = Refining(net, folder, place, names, tuple(categories), tolerance, shapes, threads)
     waiting = [task for task in tasks if task.photo not in manifest.done]
     _work_off(engine or Local(0), work, waiting, manifest, len(tasks), progress)
     files = manifest.finish()

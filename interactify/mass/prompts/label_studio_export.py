@@ -33,7 +33,8 @@ def label_studio_prompts(tasks: Sequence[Mapping[str, Any]]) -> list[PhotoPrompt
             )
         annotations = [a for a in task.get("annotations") or [] if not a.get("was_cancelled")]
         regions = (annotations or task.get("predictions") or [{}])[-1].get("result") or []
-        parts, size = Parts(), None
+        parts = Parts()
+        size: Size | None = None
         for region in regions:
             try:
                 if (read := _read(region)) is not None:
