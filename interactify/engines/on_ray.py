@@ -62,7 +62,7 @@ class OnRay:
                     ends
                 )  # once items were lost, each is tried by itself: then it is known which ends its actor
                 for finished in self._round(work, items, waiting, alone):
-                    done.add(finished.index)
+                    done.add(finished.number)
                     yield finished
                 waiting = [index for index in waiting if index not in done]
                 ends.update(waiting)

@@ -23,12 +23,12 @@ class Finished(NamedTuple):
     """An item that has ended.
 
     Attributes:
-        index: of the item.
+        number: of the item, from 0.
         answer: what the work said of it; None where it was given up.
         lost: why it was given up: its process ended each time it was tried.
     """
 
-    index: int
+    number: int
     answer: str | None
     lost: str | None = None
 

@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 from interactify import export
 from interactify.errors import OptionError
 from interactify.export.files import safe_file_name
-from interactify.export.formats import FORMATS, MOST_BYTES, Exported, Segmented
+from interactify.export.formats import FORMATS, MOST_BYTES, Exported
 from interactify.mass.places import Place
+from interactify.refinement.result import Result
 
 MASKS: Final = "masks"
 COCO: Final = "coco.json"
@@ -23,7 +24,7 @@ class NamedMask(NamedTuple):
 
     name: str
     category: str
-    result: Segmented
+    result: Result
 
 
 def write_masks(

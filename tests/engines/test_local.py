@@ -21,15 +21,15 @@ def told(tmp_path: Path) -> Told:
 def test_all_items_end_once_and_a_slow_one_holds_up_none(told: Told) -> None:
     items = ["sleep", *"abcdef"]
     found = list(Local(2).run(told, items))
-    assert sorted(each.index for each in found) == list(range(7))
-    assert all(each.answer is not None and each.answer.startswith(items[each.index]) for each in found)
-    assert found[-1].index == 0, "the others did not wait for the slow one"
+    assert sorted(each.number for each in found) == list(range(7))
+    assert all(each.answer is not None and each.answer.startswith(items[each.number]) for each in found)
+    assert found[-1].number == 0, "the others did not wait for the slow one"
     processes = {str(each.answer).split()[2] for each in found}
     assert len(processes) == 2 and str(os.getpid()) not in processes
 
 
 def test_an_item_whose_process_ends_is_tried_again_and_then_given_up(told: Told) -> None:
-    found = {each.index: each for each in Local(2).run(told, ["a", "die", "die once", "b", "c"])}
+    found = {each.number: each for each in Local(2).run(told, ["a", "die", "die once", "b", "c"])}
     assert [k for k in range(5) if found[k].answer is None] == [1]
     assert "exit code 9" in str(found[1].lost)
     assert [told.counted(item) for item in ("a", "die", "die once", "b", "c")] == [1, 2, 2, 1, 1]

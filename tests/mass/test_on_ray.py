@@ -95,8 +95,8 @@ def test_items_end_once_though_actors_end_with_them(cluster: Any, tmp_path: Path
     told = Told(tmp_path / "calls")
     items = ["sleep", "a", "b", "die", "die once", *"cdefgh"]
     found = list(OnRay(cluster.address, block=2, retries=1).run(told, items))
-    assert sorted(each.index for each in found) == list(range(len(items)))
-    assert [items[each.index] for each in found if each.answer is None] == ["die"]
+    assert sorted(each.number for each in found) == list(range(len(items)))
+    assert [items[each.number] for each in found if each.answer is None] == ["die"]
     assert told.counted("die") == 2 and told.counted("die once") == 2
     with pytest.raises(OptionError, match="something else"):
         list(OnRay(cluster.address, workers=1).run(told, ["raise"]))
@@ -126,7 +126,7 @@ def test_nothing_is_lost_with_a_node(cluster: Any, tmp_path: Path) -> None:
         if len(found) == 8:
             removing.start()
     removing.join()
-    assert sorted(each.index for each in found) == list(range(40))
+    assert sorted(each.number for each in found) == list(range(40))
     assert all(each.answer for each in found)
     assert max(told.counted(item) for item in items) <= 2
 

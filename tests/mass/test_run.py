@@ -138,7 +138,7 @@ class Losing(Local):
     def run(self, work: Work, items: Sequence[str]) -> Iterator[Finished]:
         yield Finished(0, None, "its process ended")
         for finished in HERE.run(work, items[1:]):
-            yield finished._replace(index=finished.index + 1)
+            yield finished._replace(number=finished.number + 1)
 
 
 def test_a_photo_that_is_given_up_is_a_row(folder: Path) -> None:

@@ -53,7 +53,8 @@ def _first(properties: Mapping[str, Any], keys: Sequence[str]) -> Any:
 def _shapes(geometry: Mapping[str, Any] | None, properties: Mapping[str, Any]) -> list[Shape]:
     if geometry is None:  # as an empty mask is written
         return []
-    kind, at = geometry["type"], geometry.get("coordinates")
+    kind: str = geometry["type"]
+    at: Any = geometry.get("coordinates")
     positive = properties.get("positive", True)
     if kind in ("Point", "MultiPoint"):
         points = [at] if kind == "Point" else at
