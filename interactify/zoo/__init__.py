@@ -70,9 +70,9 @@ def load(name: str = "saliency") -> nn.Module:
     >>> zoo.load("clicks").click_maps
     ClickMaps(kind='disk', radius=5, previous_mask=True)
     """
-    if not isinstance(name, str) or name not in _TRAINED_AT:
-        raise OptionError(f"Expected one of the networks {', '.join(_TRAINED_AT)}, got {name!r}. Try 'saliency'.")
-    return _read(FOLDER / name, _TRAINED_AT[name])
+    if not isinstance(name, str) or name not in _SIDES:
+        raise OptionError(f"Expected one of the networks {', '.join(_SIDES)}, got {name!r}. Try 'saliency'.")
+    return _read(FOLDER / name, *_SIDES[name])
 
 
 def photos() -> list[DemoPhoto]:
@@ -134,12 +134,11 @@ def write_photos(folder: str | os.PathLike[str] = ".") -> list[Path]:
 
 
 _REINSTALL = "The files come with the package: try to install interactify again."
-_TRAINED_AT = {"saliency": 224, "clicks": 224}
-"""The networks, and the side of the squares at which the training of each ended."""
-_SHOWN_AT = 256
+_SIDES = {"saliency": (224, 256), "clicks": (224, 320)}
+"""The networks: the side of the squares at which the training of each ended, and of the photos that it is shown."""
 
 
-def _read(folder: Path, trained_at: int) -> nn.Module:
+def _read(folder: Path, trained_at: int, shown_at: int) -> nn.Module:
     """Read a folder of smp's `save_pretrained`, as `smp.from_pretrained` does, but silently and without random draws.
 
     The network is built on the meta device, where initialisation draws no random numbers. The file is in half precision
@@ -155,7 +154,7 @@ def _read(folder: Path, trained_at: int) -> nn.Module:
         network = network.float().to_empty(device="cpu")
         network.pretrained_cfg = {  # type: ignore[assignment]
             "input_size": (3, trained_at, trained_at),
-            "test_input_size": (3, _SHOWN_AT, _SHOWN_AT),
+            "test_input_size": (3, shown_at, shown_at),
             "interpolation": "bilinear",
             "mean": (0.5, 0.5, 0.5),
             "std": (0.5, 0.5, 0.5),
