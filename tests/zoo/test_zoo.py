@@ -106,7 +106,7 @@ def test_it_fits_the_wheel(name: str):
 def test_a_missing_file_is_named(folder: Path, missing: str):
     (folder / missing).unlink()
     with pytest.raises(CheckpointError, match=f"{missing}.*install interactify again"):
-        zoo._read(folder, 224)
+        zoo._read(folder, 224, 256)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_a_missing_file_is_named(folder: Path, missing: str):
 def test_a_damaged_file_is_a_checkpoint_error(folder: Path, file: str, content: bytes):
     (folder / file).write_bytes(content)
     with pytest.raises(CheckpointError, match="install interactify again"):
-        zoo._read(folder, 224)
+        zoo._read(folder, 224, 256)
 
 
 def test_weights_of_another_network_are_refused(folder: Path):
     save_file({"conv.weight": torch.zeros(3)}, folder / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"does not fit.*install interactify again"):
-        zoo._read(folder, 224)
+        zoo._read(folder, 224, 256)
 
 
 @pytest.mark.parametrize("change", [{"_model_class": "NoSuchNetwork"}, {"classes": 2}, {"encoder_name": "nonesuch"}])
@@ -129,7 +129,7 @@ def test_a_configuration_of_another_network_is_refused(folder: Path, change: dic
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(CheckpointError, match="install interactify again"):
-        zoo._read(folder, 224)
+        zoo._read(folder, 224, 256)
 
 
 @pytest.mark.parametrize("photo", zoo.photos(), ids=lambda photo: photo.name)
