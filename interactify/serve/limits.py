@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from interactify.errors import OptionError, PhotoError, with_type
@@ -74,7 +74,3 @@ class Limits:
         if found is None:
             raise PhotoError("Expected the path of a photo below the service's folders, got another. Try an upload.")
         return found
-
-    def with_more(self, **changes: object) -> Limits:
-        """The same with changes, checked again."""
-        return replace(self, **changes)  # type: ignore[arg-type]

@@ -121,7 +121,7 @@ class Service:
         chosen = next(iter(self.networks)) if network is None else network
         served = self._served(chosen)
         picture = self._picture(served.net, content, name)
-        id, token, now = secrets.token_hex(12), new_token(), time.time()
+        id, token = secrets.token_hex(12), new_token()
 
         def steps() -> Steps[Opened]:
             try:
@@ -131,7 +131,7 @@ class Service:
                 height, width = session.size
                 record = Record(
                     *(id, owner, digest_of(token), hashlib.sha256(content).hexdigest(), name, chosen, target),
-                    *(_identity(session, served.weights), height, width, now),
+                    *(_identity(session, served.weights), height, width, time.time()),
                 )
                 self.store.create(record, content)
             except BaseException:
@@ -141,7 +141,7 @@ class Service:
             self.memory.put(live)
             return Opened(record, token, live.answer())
 
-        self._take_place(id, now)
+        self._take_place(id, time.time())
         return served.queue.submit(id, Job(steps()))
 
     def act(self, record: Record, action: Action, key: str) -> Future[Answer]:

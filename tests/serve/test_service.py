@@ -229,7 +229,7 @@ def test_places_are_limited_and_end_with_the_heartbeat(services, picture):
 
 
 def test_a_session_without_actions_loses_its_place_whatever_its_heartbeat(services, picture):
-    service = services(liveness=0.4, idle=0.5)
+    service = services(liveness=0.4, idle=2.0)
     session = opened(service, picture)
     assert 0 < service.beat(session.record) <= 0.4
     _wait(lambda: service.beat(session.record) == 0)
