@@ -305,7 +305,7 @@ def _described(each: Operation) -> dict[str, Any]:
         error = {"application/json": {"schema": _ref("Error")}}
         responses[str(status)] = {"description": _ERRORS[status], "content": error}
     found: dict[str, Any] = {"operationId": each.name, "summary": each.summary, "responses": responses}
-    parameters = [
+    parameters: list[dict[str, Any]] = [
         {"name": name, "in": place, "description": text, "schema": schema}
         for name, (place, text, schema) in _QUERY.items()
         if name in each.takes
