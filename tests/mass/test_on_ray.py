@@ -61,7 +61,7 @@ def masks(out: Path) -> dict[str, bytes]:
 
 
 def test_a_cluster_gives_the_masks_of_one_process_though_a_photo_ends_its_actors(cluster: Any, tmp_path: Path) -> None:
-    """The only test that `make test` runs here: a cluster takes long to start, and each process would start its own."""
+    """The only quick one: `make test` runs it where Ray is installed, `make test-ray` all of them."""
     names = write_photos(tmp_path / "photos", 5)
     prompts = str(write_clicks(tmp_path / "a.csv", names))
     photos, formats = str(tmp_path / "photos"), ["png", "npy"]
