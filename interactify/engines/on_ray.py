@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from interactify.engines.work import Finished, Work, counted, raised, sent
 from interactify.errors import InteractifyError, OptionError, extra, quietly, reason_of
 
 AHEAD: Final = 2  # blocks that an actor has, its own and the next: back-pressure, and no wait between two
+
+INIT_DEATHS: Final = 8  # of actors one after the other: then it is not a lost node, they can't start
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,22 @@ class OnRay:
         return self._run(work, items) if items else iter(())
 
     def _run(self, work: Work, items: Sequence[str]) -> Iterator[Finished]:
-        waiting, ends = list(range(len(items))), Counter[int]()
+        waiting = list(range(len(items)))
         with _connected(self.address):
-            while waiting:
+            for attempt in range(self.retries + 1):
+                # Ray gives items to an actor for a moment after its end, and they are lost with it. The last attempt is
+                # for one item after the other, each with an actor of its own: what is lost then is lost by itself.
+                last = attempt == self.retries > 0
                 done = set()
-                alone = bool(
-                    ends
-                )  # once items were lost, each is tried by itself: then it is known which ends its actor
-                for finished in self._round(work, items, waiting, alone):
-                    done.add(finished.number)
-                    yield finished
+                for indices in [[index] for index in waiting] if last else [waiting]:
+                    for finished in self._round(work, items, indices, alone=attempt > 0):
+                        done.add(finished.number)
+                        yield finished
                 waiting = [index for index in waiting if index not in done]
-                ends.update(waiting)
-                for index in [each for each in waiting if ends[each] > self.retries]:
-                    waiting.remove(index)
-                    yield Finished(index, None, f"its actor ended, {ends[index]} times in {ends[index]}")
+                if not waiting:
+                    return
+            for index in waiting:
+                yield Finished(index, None, f"its actor ended, {self.retries + 1} times in {self.retries + 1}")
 
     def _round(self, work: Work, items: Sequence[str], indices: Sequence[int], alone: bool) -> Iterator[Finished]:
         """Those of the items that end before their actor does."""
@@ -184,6 +186,7 @@ def _ray_data_settings() -> Iterator[None]:
 
     own = DataContext.get_current().copy()
     own.max_errored_blocks = -1
+    own.max_consecutive_actor_init_deaths = INIT_DEATHS  # a node may be lost while an actor starts on it
     own.enable_progress_bars = False
     own.execution_options.preserve_order = False
     with DataContext.current(own), warnings.catch_warnings():  # a data set keeps the settings that it was made with

@@ -75,7 +75,8 @@ def test_a_cluster_gives_the_masks_of_one_process_though_a_photo_ends_its_actors
         progress=False,
     )
     write_white(tmp_path / "photos/0-white.png")
-    write_clicks(tmp_path / "a.csv", ["0-white.png", *names])
+    with (tmp_path / "a.csv").open("a") as table:
+        table.write("0-white.png,3,3,1,,,,\n")
     there = refine_photos(
         NetworkRecipe(DEADLY, OPTIONS), photos, prompts, str(tmp_path / "there"), formats=formats, progress=False,
         engine=OnRay(cluster.address, block=2, retries=1),
