@@ -3,7 +3,15 @@
 Nothing here knows of sessions, photos or networks: `refine` takes any function from values to logits.
 """
 
-from interactify.brs.energy import Energy, Margin, MeanPerPolarity, SumOfSquares, energy_named, hold_of
+from interactify.brs.energy import (
+    Energy,
+    Margin,
+    MeanPerPolarity,
+    SumOfSquares,
+    energy_named,
+    energy_reaching,
+    hold_of,
+)
 from interactify.brs.hold import Held
 from interactify.brs.refinement import Refinement, check_seconds, check_solver, refine, refine_rows, stopping
 
@@ -17,6 +25,7 @@ __all__ = [
     "check_seconds",
     "check_solver",
     "energy_named",
+    "energy_reaching",
     "hold_of",
     "refine",
     "refine_rows",

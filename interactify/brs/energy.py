@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from interactify.errors import OptionError
+
+FAR: Final = 6.0  # how far from 0 a network's own logits reach, at least, for a margin to be taken as it is
 
 
 class Energy(Protocol):
@@ -99,6 +101,9 @@ class Margin:
     of the whole energy short of the aim.
 
     `hold` is how much the mask before a click is held away from it, in `interactify.refinement.held`; 0 for not at all.
+
+    `gain` is what logits are multiplied by first; None for 1, or what sessions find for a photo by `reaching`:
+    a network whose own logits are small everywhere may never get past the margin, or only by many evaluations.
     """
 
     margin: float = 3.0
@@ -108,12 +113,27 @@ class Margin:
     inertia: float = 1e-3
     lower_bound: float | None = 0.0
     hold: float = 10.0
+    gain: float | None = field(default=None, repr=False)  # not in the text by which session files compare energies
+
+    def reaching(self, reach: float) -> Margin:
+        """This energy for a network whose own logits reach that far from 0: with a gain above 1 where that is short.
+
+        >>> Margin().reaching(9.0).gain, Margin().reaching(2.0).gain, Margin(gain=1.0).reaching(2.0).gain
+        (1.0, 3.0, 1.0)
+        """
+        if self.gain is not None:
+            return self
+        return replace(self, gain=FAR / reach if 0 < reach < FAR else 1.0)
 
     def corrective(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-        return _weighted(F.relu(self.aim - _signed(logits, labels)).square(), weights).sum()
+        return _weighted(F.relu(self.aim - self._scaled(logits, labels)).square(), weights).sum()
 
     def reached(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return (_signed(logits, labels) >= self.margin).all()
+        return (self._scaled(logits, labels) >= self.margin).all()
+
+    def _scaled(self, logits: Tensor, labels: Tensor) -> Tensor:
+        signed = _signed(logits, labels)
+        return signed if self.gain is None or self.gain == 1 else self.gain * signed
 
 
 def _signed(logits: Tensor, labels: Tensor) -> Tensor:
@@ -173,12 +193,20 @@ def energy_named(energy: str | Energy) -> Energy:
             raise OptionError(
                 f"Expected {member} of an energy to be {kind}, got {value!r}. Try {', '.join(ENERGIES)} to compare."
             )
+    gain = getattr(energy, "gain", None)
+    if gain is not None and not (_is_number(gain) and gain > 0):
+        raise OptionError(f"Expected gain of an energy to be a number above 0, or None, got {gain!r}. Try None.")
     hold = hold_of(energy)
     if not _is_number(hold) or hold < 0:
         raise OptionError(
             f"Expected hold of an energy to be a number of 0 or more, got {hold!r}. Try 0 to hold nothing."
         )
     return energy
+
+
+def energy_reaching(energy: Energy, reach: float) -> Energy:
+    """An energy for a network whose own logits reach that far from 0: `Margin.reaching`, others as they are."""
+    return energy.reaching(reach) if isinstance(energy, Margin) else energy
 
 
 def hold_of(energy: Energy) -> float:

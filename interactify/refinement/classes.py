@@ -1,4 +1,4 @@
-"""The most likely class of every pixel in a step's crop, for networks of several classes."""
+"""The most likely class of pixels in a crop, for networks of several classes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 from interactify.inspection.outputs import resized
 from interactify.network.one_vs_rest import against_rest
 from interactify.network.variables import class_logits
-from interactify.pictures.resize_pad import View
-from interactify.pictures.window import Window, whole
+from interactify.pictures.resize_pad import View, sample
+from interactify.pictures.window import Pixels, Window, whole
 from interactify.refinement.alternatives import USUAL
 from interactify.refinement.click_input import click_input
 from interactify.refinement.history import Step
-from interactify.refinement.problem import clicks_in
+from interactify.refinement.problem import Crop, clicks_in
 from interactify.refinement.wrapped import Wrapped
 
 STRIP: Final = 2**22  # logits of all classes together that are resized to the photo at a time
@@ -73,3 +73,17 @@ def most_likely(view: View, logits: Tensor, own: int | None = None, part: Window
             if own is not None:
                 values[own] = -torch.inf
     return both
+
+
+def classes_at(crop: Crop, logits: Tensor, pixels: Pixels) -> list[int]:
+    """The classes that logits (1, K, h, w) of a crop, on the network's own grid, have at photo pixels, (n, 2)."""
+    corner = np.array([crop.window.left, crop.window.top])
+    points = crop.view.points_to_network((pixels - corner).astype(float))
+    # From the image's pixels to the map's: in both, pixel centres are at whole numbers.
+    height, width = logits.shape[-2:]
+    factors = (width / crop.image.shape[-1], height / crop.image.shape[-2])
+    scale = torch.tensor(factors, dtype=torch.float32, device="cpu")
+    on_grid = ((points + 0.5) * scale.to(points) - 0.5).clamp(min=0)
+    on_grid = torch.minimum(on_grid, torch.tensor([width - 1, height - 1], device="cpu").to(on_grid))
+    classes: list[int] = sample(logits, on_grid)[0].argmax(0).tolist()
+    return classes

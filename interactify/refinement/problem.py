@@ -106,6 +106,7 @@ class Problem:
         maps: (n,) int64, the index in `targets` that each point's label is about; -1 for none of them.
         targets: classes; the first is the object's own.
         spreads: for each target, how its map spreads over the picture.
+        energy: what is minimised.
         held: what the rest of the object's map should stay like; None for nothing.
         started: when the user began to wait (`time.perf_counter`).
     """
@@ -119,6 +120,7 @@ class Problem:
     maps: NDArray[np.int64]
     targets: tuple[int | None, ...]
     spreads: tuple[Spread, ...]
+    energy: brs.Energy
     started: float
     held: brs.Held | None = None
 
@@ -218,7 +220,7 @@ def minimise(
     stop: Stop,
     observe: Callable[[Tensor], None] | None = None,
 ) -> brs.Refinement:
-    """Solve a problem with the network's energy, solver and limits; `run` runs the suffix.
+    """Solve a problem with the network's solver and limits; `run` runs the suffix.
 
     A click network answers the clicks by a forward pass, its first evaluation; it is refined where that leaves one
     unsatisfied (Jang & Kim, CVPR 2019, section 3.2), and begins with that pass, unless its variables begin elsewhere.
@@ -253,7 +255,7 @@ def _refined(
         problem.start,
         problem.points,
         problem.labels,
-        energy=net.energy,
+        energy=problem.energy,
         inertia=net.variables.inertia,
         solver=net.solver,
         max_evaluations=min(MASK_EVALUATIONS, net.max_evaluations) if none_required else net.max_evaluations,

@@ -26,15 +26,17 @@ from interactify.interactions.rasterise import bounds, points_inside
 from interactify.network.variables import starts_anew
 from interactify.optim.status import Status
 from interactify.pictures.picture import Picture
-from interactify.pictures.resize_pad import View, sample
+from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Pixels, Window, whole
 from interactify.propagation.propagation import Spread, own_share
+from interactify.refinement.classes import classes_at
 from interactify.refinement.click_input import click_input
 from interactify.refinement.held import held_before, steadiness
 from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.merge import initial_map, merged_labels, merged_mask
 from interactify.refinement.next_step import next_step
+from interactify.refinement.own_map import reach
 from interactify.refinement.problem import Crop, Problem, Stop, labels_in, map_indices, minimise
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
@@ -70,6 +72,7 @@ class Refiner:
         self.photo_window = whole(self.size)  # the window that is the whole photo
         self.passes = PassCache()
         self._initial_steps: dict[int | None, Step] = {}  # by target
+        self._energies: dict[int | None, brs.Energy] = {}  # by target
         self._own_classes: dict[tuple[int, int], int] = {}  # by pixel, x then y: the network's, at points of label maps
         self._lock = threading.Lock()  # for the initial steps
         self._last_crop = Kept[Crop]()
@@ -101,6 +104,18 @@ class Refiner:
                 step = Step((), self.first_crop, self.first_crop.start, result, log_odds, (own,))
                 self._initial_steps[target] = step
             return self._initial_steps[target]
+
+    def _energy_for(self, target: int | None) -> brs.Energy:
+        """The energy of a class, by how far the network's own map of it reaches in this photo.
+
+        That of a network that reads clicks tells nothing of how it answers them.
+        """
+        if self.net.network.reads_clicks:
+            return self.net.energy
+        if target not in self._energies:
+            first = self.initial_step(target)
+            self._energies[target] = brs.energy_reaching(self.net.energy, reach(first.log_odds, first.crop.view))
+        return self._energies[target]
 
     def _first_layer(self, log_odds: Tensor, target: int | None) -> Layer:
         """The network's own prediction of a class, for the whole photo."""
@@ -292,7 +307,10 @@ class Refiner:
         shown = last if last.interactions else self.initial_step(own)  # a class that was decided only now has a map too
         known = shown.targets[0] == own and self._shows_without_a_pass(shown, crop)
         held = held_before(self.net, crop, constraints, inside, points, shown) if known else None
-        problem = Problem(constraints, crop, suffix, inside, start, points, maps, targets, spreads, started, held)
+        energy = self._energy_for(own)
+        problem = Problem(
+            constraints, crop, suffix, inside, start, points, maps, targets, spreads, energy, started, held
+        )
         if not crop.propagation.active or not len(inside):
             return problem
         # What only a label map tells of a class does not spread: the map has the rest already.
@@ -433,17 +451,3 @@ class Refiner:
         exclusive = self.net.spec.output.exclusive
         mask = merged_mask(last, constraints, crop, log_odds, self.photo_window, exclusive)
         return replace(step(mask), steadiness=steadiness(problem.held, crop, log_odds, last, refinement.status))
-
-
-def classes_at(crop: Crop, logits: Tensor, pixels: Pixels) -> list[int]:
-    """The classes that logits (1, K, h, w) of a crop, on the network's own grid, have at photo pixels, (n, 2)."""
-    corner = np.array([crop.window.left, crop.window.top])
-    points = crop.view.points_to_network((pixels - corner).astype(float))
-    # From the image's pixels to the map's: in both, pixel centres are at whole numbers.
-    height, width = logits.shape[-2:]
-    factors = (width / crop.image.shape[-1], height / crop.image.shape[-2])
-    scale = torch.tensor(factors, dtype=torch.float32, device="cpu")
-    on_grid = ((points + 0.5) * scale.to(points) - 0.5).clamp(min=0)
-    on_grid = torch.minimum(on_grid, torch.tensor([width - 1, height - 1], device="cpu").to(on_grid))
-    classes: list[int] = sample(logits, on_grid)[0].argmax(0).tolist()
-    return classes

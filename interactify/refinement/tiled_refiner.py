@@ -24,10 +24,11 @@ from interactify.pictures.picture import Picture
 from interactify.pictures.resize_pad import View
 from interactify.pictures.tiling import Tiling, tiles
 from interactify.pictures.window import Pixels, Window
+from interactify.refinement.classes import classes_at
 from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.problem import Crop
-from interactify.refinement.refiner import SURROUNDINGS, Refiner, classes_at
+from interactify.refinement.refiner import SURROUNDINGS, Refiner
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
 from interactify.refinement.zoom import KEEP_IOU

@@ -65,7 +65,8 @@ def _objects(session: Session, objects: Sequence[tuple[Interaction, ...]]) -> li
         stop = brs.stopping(session.wrapped.max_seconds)
         return [refiner.refine((), interactions, target, stop).result for interactions in objects]
     problems = [refiner.problem((), interactions, target) for interactions in objects]
-    refinements = _in_passes(session, problems, at_once) if at_once > 1 else _side_by_side(session, problems)
+    together = at_once > 1 and all(problem.energy == problems[0].energy for problem in problems)
+    refinements = _in_passes(session, problems, at_once) if together else _side_by_side(session, problems)
     solved = zip(problems, refinements, strict=True)
     return [refiner.step_from((), problem, refinement, target).result for problem, refinement in solved]
 
@@ -112,7 +113,7 @@ def _in_passes(session: Session, problems: Sequence[Problem], at_once: int) -> l
         crop.start.expand(len(problems), *crop.start.shape),
         [problem.points for problem in problems],
         [problem.labels for problem in problems],
-        energy=net.energy,
+        energy=problems[0].energy,
         inertia=net.variables.inertia,
         solver=net.solver,
         max_evaluations=net.max_evaluations,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from interactify.brs.energy import ENERGIES, Margin, MeanPerPolarity, SumOfSquares, energy_named
+from interactify.brs.energy import ENERGIES, Margin, MeanPerPolarity, SumOfSquares, energy_named, energy_reaching
 from interactify.brs.objective import squares
 from interactify.errors import OptionError
 from tests.fixtures import networks
@@ -66,6 +66,23 @@ def test_margin_by_hand() -> None:
     assert Margin().reached(column(3.0, -3.0), torch.tensor([True, False]))
     assert not Margin().reached(column(3.0, -2.999), torch.tensor([True, False]))
     assert not Margin().reached(column(-3.0, -3.0), torch.tensor([True, False]))
+
+
+def test_the_margin_of_a_network_whose_logits_are_small_by_hand() -> None:
+    assert energy_reaching(Margin(), 6.0) == energy_reaching(Margin(), 50.0) == Margin(gain=1.0), "far enough"
+    small = energy_reaching(Margin(), 2.0)
+    labels = torch.tensor([True, False])
+    assert float(small.corrective(column(1.0, -0.5), labels)) == pytest.approx((4 - 3 * 1) ** 2 + (4 - 3 * 0.5) ** 2)
+    assert small.reached(column(1.0, -1.0), labels) and not small.reached(column(1.0, -0.999), labels)
+    assert energy_reaching(Margin(gain=1.0), 2.0) == Margin(gain=1.0), "as asked for"
+    assert energy_reaching(Margin(), 0.0).gain == 1, "a map of zeros tells nothing"
+    assert energy_reaching(SumOfSquares(), 2.0) == SumOfSquares()
+
+
+@pytest.mark.parametrize("gain", [0, -1.0, math.nan, "much", True])
+def test_a_gain_that_is_none(gain: Any) -> None:
+    with pytest.raises(OptionError, match=r"Expected gain of an energy to be .*, got .*\. Try"):
+        energy_named(Margin(gain=gain))
 
 
 @pytest.mark.parametrize("name", list(ENERGIES))
