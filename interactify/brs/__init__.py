@@ -10,6 +10,7 @@ from interactify.brs.energy import (
     SumOfSquares,
     energy_named,
     energy_reaching,
+    gain_for,
     hold_of,
 )
 from interactify.brs.hold import Held
@@ -26,6 +27,7 @@ __all__ = [
     "check_solver",
     "energy_named",
     "energy_reaching",
+    "gain_for",
     "hold_of",
     "refine",
     "refine_rows",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from interactify.errors import OptionError
 
-FAR: Final = 6.0  # how far from 0 a network's own logits reach, at least, for a margin to be taken as it is
+FAR: Final = 6.0  # how far from 0 the logits of most networks reach at least; margins are chosen for them
 
 
 class Energy(Protocol):
@@ -123,7 +123,7 @@ class Margin:
         """
         if self.gain is not None:
             return self
-        return replace(self, gain=FAR / reach if 0 < reach < FAR else 1.0)
+        return replace(self, gain=gain_for(reach))
 
     def corrective(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         return _weighted(F.relu(self.aim - self._scaled(logits, labels)).square(), weights).sum()
@@ -202,6 +202,15 @@ def energy_named(energy: str | Energy) -> Energy:
             f"Expected hold of an energy to be a number of 0 or more, got {hold!r}. Try 0 to hold nothing."
         )
     return energy
+
+
+def gain_for(reach: float) -> float:
+    """By how much logits that reach that far from 0 have to be multiplied to reach as far as most networks' do.
+
+    >>> gain_for(9.0), gain_for(2.0), gain_for(0.0)
+    (1.0, 3.0, 1.0)
+    """
+    return FAR / reach if 0 < reach < FAR else 1.0
 
 
 def energy_reaching(energy: Energy, reach: float) -> Energy:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +37,7 @@ class Propagation:
         colour: w, the weight of the colours' log-odds; 0 for none.
         radius: of the guided filter, in network pixels; 0 for none.
         edge: of the guided filter: the square of the contrast of an edge, in photos in [0, 1].
+        adapts: whether sessions choose radius and colour anew for each photo, no higher than these (`suited.py`).
 
     Raises:
         OptionError: a weight below 0, a radius that is not a whole number of 0 or more, an edge that is not above 0.
@@ -46,6 +47,7 @@ class Propagation:
     colour: float = 0.0
     radius: int = 0
     edge: float = 1e-3
+    adapts: bool = field(default=False, repr=False)  # not in the text by which session files compare propagations
 
     def __post_init__(self) -> None:
         if not _number(self.colour) or self.colour < 0:
@@ -162,7 +164,7 @@ def usual_propagation(classes: int, reads_clicks: bool = False) -> Propagation:
     """
     if reads_clicks:
         return PROPAGATIONS["none"]
-    return PROPAGATIONS["colour" if classes <= 2 else "edges"]
+    return replace(PROPAGATIONS["colour"], adapts=True) if classes <= 2 else PROPAGATIONS["edges"]
 
 
 def guide_of(image: Tensor) -> Tensor:

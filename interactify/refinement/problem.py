@@ -52,18 +52,24 @@ class Crop:
     propagation: Propagation
     inner_share: Tensor | None = None
 
-    _guided: Kept[Guided] = field(default_factory=Kept)
+    _guide: Kept[Tensor] = field(default_factory=Kept)
+    _filter: Kept[GuidedFilter] = field(default_factory=Kept)
     _plain: Kept[tuple[object, Tensor]] = field(default_factory=Kept)
 
     @property
     def guide(self) -> Tensor:
         """The picture that corrections follow, (1, C, h', w') in [0, 1]."""
-        return self._guided.get_or(self._made_guided, _size_of_guided)[0]
+        return self._guide.get_or(self._made_guide, lambda guide: (guide.nbytes, guide.device))
 
-    @property
-    def edge_filter(self) -> GuidedFilter | None:
-        """The filter along the edges of the guide."""
-        return self._guided.get_or(self._made_guided, _size_of_guided)[1]
+    def edge_filter(self, propagation: Propagation) -> GuidedFilter | None:
+        """A propagation's filter along the edges of the guide; the last one is cached."""
+        known = self._filter.get()
+        if known is not None and (known.radius, known.edge) == (propagation.radius, propagation.edge):
+            return known
+        made = propagation.filter(self.guide)
+        if made is not None:
+            self._filter.put(made, made.nbytes, made.guide.device)
+        return made
 
     def plain_logits(self) -> Tensor:
         """The network's own logits (1, K, h, w) for the image. Raises as `Suffix.plain`."""
@@ -78,18 +84,8 @@ class Crop:
         """Log-odds of a layer here, changed pixel by pixel and then brought to the network's grid: (1, 1, h', w')."""
         return on_network_grid(layer, self.view, self.window, change)
 
-    def _made_guided(self) -> Guided:
-        guide = guide_of(self.suffix.network.photo(self.image))
-        return guide, self.propagation.filter(guide)
-
-
-Guided = tuple[Tensor, GuidedFilter | None]
-"""The picture that corrections follow, and the filter along its edges."""
-
-
-def _size_of_guided(guided: Guided) -> tuple[int, torch.device]:
-    guide, edges = guided
-    return guide.nbytes + (0 if edges is None else edges.nbytes), guide.device
+    def _made_guide(self) -> Tensor:
+        return guide_of(self.suffix.network.photo(self.image))
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ from interactify.refinement.history import Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.merge import initial_map, merged_labels, merged_mask
 from interactify.refinement.next_step import next_step
-from interactify.refinement.own_map import reach
+from interactify.refinement.own_map import OwnMap
 from interactify.refinement.problem import Crop, Problem, Stop, labels_in, map_indices, minimise
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
@@ -72,7 +72,7 @@ class Refiner:
         self.photo_window = whole(self.size)  # the window that is the whole photo
         self.passes = PassCache()
         self._initial_steps: dict[int | None, Step] = {}  # by target
-        self._energies: dict[int | None, brs.Energy] = {}  # by target
+        self._own_maps: dict[int | None, OwnMap] = {}  # by target
         self._own_classes: dict[tuple[int, int], int] = {}  # by pixel, x then y: the network's, at points of label maps
         self._lock = threading.Lock()  # for the initial steps
         self._last_crop = Kept[Crop]()
@@ -105,17 +105,12 @@ class Refiner:
                 self._initial_steps[target] = step
             return self._initial_steps[target]
 
-    def _energy_for(self, target: int | None) -> brs.Energy:
-        """The energy of a class, by how far the network's own map of it reaches in this photo.
-
-        That of a network that reads clicks tells nothing of how it answers them.
-        """
-        if self.net.network.reads_clicks:
-            return self.net.energy
-        if target not in self._energies:
+    def own_map(self, target: int | None) -> OwnMap:
+        """What suits the network's own map of a class in this photo."""
+        if target not in self._own_maps:
             first = self.initial_step(target)
-            self._energies[target] = brs.energy_reaching(self.net.energy, reach(first.log_odds, first.crop.view))
-        return self._energies[target]
+            self._own_maps[target] = OwnMap.of(self.net, first.crop, first.log_odds)
+        return self._own_maps[target]
 
     def _first_layer(self, log_odds: Tensor, target: int | None) -> Layer:
         """The network's own prediction of a class, for the whole photo."""
@@ -307,7 +302,7 @@ class Refiner:
         shown = last if last.interactions else self.initial_step(own)  # a class that was decided only now has a map too
         known = shown.targets[0] == own and self._shows_without_a_pass(shown, crop)
         held = held_before(self.net, crop, constraints, inside, points, shown) if known else None
-        energy = self._energy_for(own)
+        energy = self.own_map(own).energy
         problem = Problem(
             constraints, crop, suffix, inside, start, points, maps, targets, spreads, energy, started, held
         )
@@ -388,19 +383,22 @@ class Refiner:
     def _spread(self, problem: Problem, last: Step, t: int) -> Spread:
         """How the map of one target spreads over the picture."""
         crop, target = problem.crop, problem.targets[t]
+        propagation = self.own_map(target).propagation
+        if not propagation.active:
+            return Spread()
         # A pixel of another class is not of this one; that a pixel is not of another class tells nothing of this one.
         of_target = problem.maps == t
         informative = of_target | problem.positive
         labels = [bool(yes) for yes in (problem.positive & of_target)[informative]]
         points = problem.points[torch.from_numpy(informative)]
-        before = self._log_odds_before(crop, last, target, t)
-        spread = crop.propagation.spread(crop.guide, crop.view.content_size, crop.edge_filter, before, points, labels)
+        before = self._log_odds_before(crop, last, target, t, propagation.colour > 0)
+        guide, along = crop.guide, crop.edge_filter(propagation)
+        spread = propagation.spread(guide, crop.view.content_size, along, before, points, labels)
         # Around the points of all classes the network's own map is displayed.
-        return spread if informative.all() else replace(spread, own=own_share(problem.points, crop.guide))
+        return spread if informative.all() else replace(spread, own=own_share(problem.points, guide))
 
-    def _log_odds_before(self, crop: Crop, last: Step, target: int | None, t: int) -> Tensor:
-        """Log-odds (1, 1, h', w') of a target in a crop, as they were before the newest interaction."""
-        colour = crop.propagation.colour
+    def _log_odds_before(self, crop: Crop, last: Step, target: int | None, t: int, colour: bool) -> Tensor:
+        """Log-odds (1, 1, h', w') of a target in a crop before the newest interaction; any, without `colour`."""
         undecided = last.targets[0] != target  # the class was decided only now
         if t or undecided or (not last.interactions and crop is self.first_crop):
             logits = self.initial_logits if crop is self.first_crop or not colour else crop.plain_logits()
