@@ -116,6 +116,19 @@ def test_no_window_without_an_extent() -> None:
     assert next_window(Window(0, 0, 120, 120), None, *arguments) == whole((300, 400)), "which does not hold the click"
 
 
+def test_no_window_where_the_network_sees_every_pixel_already() -> None:
+    size, extent, points = (300, 400), Window(100, 100, 50, 50), np.array([[110, 110], [140, 140]])
+    found = {side: next_window(whole(size), extent, points, points[-1:], size, side) for side in (200, 399, 400, 512)}
+    assert [window == whole(size) for window in found.values()] == [False, False, True, True]
+    inner = Window(80, 80, 140, 140)  # as a box opens it
+    assert next_window(inner, extent, points, points[-1:], size, 512) == inner
+    assert next_window(inner, extent, points, np.array([[10, 10]]), size, 512) == whole(size), "outside of it"
+    session = interactify.wrap(Bright(), mean=0.0, std=1.0, resolution=240).session(PHOTO)
+    for click in CLICKS:
+        session.click(*click)
+    assert windows(session) == [whole(SIZE)] * 3
+
+
 def test_a_window_that_cuts_the_object_is_widened() -> None:
     current, points, size = Window(80, 80, 140, 140), np.array([[110, 110], [140, 140]]), (300, 400)
     extent = Window(100, 100, 90, 119)  # up to the window's last column but one
