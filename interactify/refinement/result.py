@@ -31,6 +31,7 @@ from interactify.refinement.layers import (
 
 T = TypeVar("T")
 HUGE = 100_000_000  # pixels of a picture that is never compared as a whole
+PINHOLE = 0.01  # of the piece that a negative click is on: with less taken away, it left a pinhole
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,25 @@ class Result:
         if inside is None:
             return None
         return Window(part.top + inside.top, part.left + inside.left, inside.height, inside.width)
+
+    @cached_property
+    def pinhole(self) -> bool:
+        """Whether the newest click, a negative one, took away less than a hundredth of the piece that it is on.
+
+        A piece is what hangs together in the mask before, in the part of the photo that the network saw. Such a click
+        is satisfied all the same: its own pixel has its label. If it meant more, `alternatives.wide` may be it, or
+        another click on the rest of the piece.
+        """
+        before, interactions = self.before, self.constraints.interactions
+        newest = interactions[0 if before is None else len(before.constraints.interactions) :]
+        if before is None or len(newest) != 1 or not isinstance(newest[0], Click) or newest[0].positive:
+            return False
+        part, mask = self.window, before.mask_in(self.window)
+        (x, y), own = (int(newest[0].x) - part.left, int(newest[0].y) - part.top), newest[0].label is None
+        if not own or not (0 <= x < part.width and 0 <= y < part.height and mask[y, x]):
+            return False
+        piece = pieces(mask, np.array([[x, y]]))
+        return int((piece & ~self.mask_in(part)).sum()) < PINHOLE * int(piece.sum())
 
     @cached_property
     def alternatives(self) -> Alternatives:

@@ -1,10 +1,10 @@
 """Zoom-in: the part of the photo that the network sees, once it is known where the object is.
 
 After Sofiiuk et al. (f-BRS, CVPR 2020, section 3.4), with four differences: outside the window the mask stays as it
-was; a new window is only opened where it is worth a start from the identity; only in a photo that the network sees
-smaller than it is, since closer by no other has more to show; and only where the network, before any click, sees
-closer by what it is shown now. For a network that sees photos squashed, a window has the photo's own aspect
-ratio: the object is then squashed as much as in the whole photo.
+was; a new window is only opened where it is worth a start from the identity; not in a photo of just the network's own
+resolution, which is as large as those it was trained on; and only where the network, before any click, sees closer by
+what it is shown now. For a network that sees photos squashed, a window has the photo's own aspect ratio: the object is
+then squashed as much as in the whole photo.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def next_window(
     """
     if extent is None:  # how far the object reaches is not known: no new window would be sure to hold it
         return without_new(current, newest, size)
-    if resolution is not None and max(size) <= resolution:  # it sees every pixel: closer by is only larger
+    if max(size) == resolution:  # closer by, it has no more pixels, and objects have another size than in training
         return without_new(current, newest, size)
     chosen = _around(extent, points, size, min_side(resolution))
     if squash:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
 
 import interactify
 from interactify import Click
@@ -35,6 +35,34 @@ class HalfFixed(networks.Plain):
 def session_of(build: type = networks.Plain, **options: object) -> Session:
     net = interactify.wrap(networks.seeded(build), **{"max_evaluations": 30, "zoom": False, **options})  # type: ignore[arg-type]
     return net.session(PHOTO)
+
+
+class Local(nn.Module):
+    """What is bright is the object, pixel by pixel: a click changes what is read at it, and no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = nn.Conv2d(3, 1, 1)
+        nn.init.constant_(self.read.weight, 6.0)
+        nn.init.constant_(self.read.bias, -9.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.read(x)
+        return logits
+
+
+def test_a_negative_click_that_takes_away_next_to_nothing_left_a_pinhole() -> None:
+    photo = np.zeros((64, 96, 3), np.uint8)
+    photo[5:45, 5:65], photo[50:55, 80:85] = 255, 255  # 2400 pixels, and 25
+    model = networks.seeded(Local)
+    session = interactify.wrap(model, mean=0.0, std=1.0, propagation="none", zoom=False).session(photo)
+    assert not session.result.pinhole, "no click yet"
+    result = session.click(30, 20, positive=False)
+    assert result.pinhole and result.satisfied and 0 < result.changed.sum() < 24
+    assert not session.click(82, 52, positive=False).pinhole, "as small, but the piece is small, too"
+    assert not session.click(90, 10).pinhole, "a positive click is on no object"
+    assert not session.click(92, 30, positive=False).pinhole, "nothing there to be taken away"
+    assert not session.add([Click(10, 30, False), Click(15, 30, False)]).pinhole, "two at once"
 
 
 # ---- what is unsatisfied ---------------------------------------------------------------------------------------------
