@@ -96,9 +96,9 @@ def words() -> Scene:
         "the embedded photo *coffee* (Rachel Michetti, CC0), with words written on it in Pillow's own font, two in a "
         "colour like the ground's",
         "the middle of each character is a character, the rest of a line's box may be either, and nothing else is",
-        note="By default a correction spreads to what has the same colour, and the rim of the cup is as white as the "
-        "letters: not what one wants for writing.",
-        instead={"propagation": "none"},
+        note="The rim of the cup is as white as the letters. So by default a correction spreads to no colours here, "
+        "which would take the rim along.",
+        instead={"propagation": "colour"},
     )
 
 
