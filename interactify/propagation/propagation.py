@@ -60,7 +60,8 @@ class Propagation:
     def __str__(self) -> str:
         edges = f"along edges (guided filter, radius {self.radius})" if self.radius else ""
         colours = f"to the object's colours in this photo (weight {self.colour:g})" if self.colour else ""
-        return " and ".join(filter(None, (colours, edges))) or "none: the network's map as it is"
+        suited = ", as far as it suits the photo" if self.adapts else ""
+        return (" and ".join(filter(None, (colours, edges))) or "none: the network's map as it is") + suited
 
     @property
     def active(self) -> bool:

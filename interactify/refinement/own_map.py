@@ -49,5 +49,5 @@ def reach(log_odds: Tensor, view: View) -> float:
     2.0
     """
     height, width = view.content_size
-    distance = log_odds[0, 0, :height, :width].detach().float().abs().flatten()
+    distance = log_odds[0, 0, :height, :width].detach().float().abs().flatten().cpu()  # CUDA has no repeatable way
     return float(distance.kthvalue(max(1, round(SHARE * len(distance)))).values)

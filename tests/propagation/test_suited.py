@@ -105,6 +105,7 @@ def test_the_usual_propagation_adapts_and_those_that_are_asked_for_do_not() -> N
     assert interactify.wrap(model).propagation.adapts and usual_propagation(2).adapts
     assert not any(each.adapts for each in (usual_propagation(5), usual_propagation(1, reads_clicks=True)))
     assert not interactify.wrap(model, propagation="colour").propagation.adapts
+    assert "as far as it suits the photo" in interactify.wrap(model).describe()
     assert repr(usual_propagation(1)) == repr(PROPAGATIONS["colour"]), "session files compare this text"
 
 
