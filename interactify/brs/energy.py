@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -215,7 +215,7 @@ def gain_for(reach: float) -> float:
 
 def energy_reaching(energy: Energy, reach: float) -> Energy:
     """An energy for a network whose own logits reach that far from 0: `Margin.reaching`, others as they are."""
-    return energy.reaching(reach) if isinstance(energy, Margin) else energy
+    return cast(Energy, energy.reaching(reach)) if isinstance(energy, Margin) else energy
 
 
 def hold_of(energy: Energy) -> float:
