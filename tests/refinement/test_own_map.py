@@ -54,7 +54,7 @@ def test_how_far_a_map_reaches() -> None:
     assert reach(log_odds, view) == 2.5
 
 
-CLICKS = (10, 20), (80, 40), (45, 10)
+CLICKS = (10, 20), (80, 40)
 
 
 def clicked(session: Session) -> Session:
