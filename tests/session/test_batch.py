@@ -38,7 +38,7 @@ def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> inte
         problem.start,
         problem.points,
         problem.labels,
-        energy=net.energy,
+        energy=problem.energy,
         inertia=net.variables.inertia,
         held=problem.held,
     )
