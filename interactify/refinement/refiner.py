@@ -302,10 +302,8 @@ class Refiner:
         shown = last if last.interactions else self.initial_step(own)  # a class that was decided only now has a map too
         known = shown.targets[0] == own and self._shows_without_a_pass(shown, crop)
         held = held_before(self.net, crop, constraints, inside, points, shown) if known else None
-        energy = self.own_map(own).energy
-        problem = Problem(
-            constraints, crop, suffix, inside, start, points, maps, targets, spreads, energy, started, held
-        )
+        inputs = constraints, crop, suffix, inside, start, points, maps, targets, spreads
+        problem = Problem(*inputs, self.own_map(own).energy, started, held)
         if not crop.propagation.active or not len(inside):
             return problem
         # What only a label map tells of a class does not spread: the map has the rest already.
