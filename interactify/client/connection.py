@@ -89,6 +89,10 @@ class Connection:
                 except httpx.TransportError as cause:
                     last = f"{self.addresses[index]}: {reason_of(cause)}"
                     continue
+                except RuntimeError as cause:  # another thread has closed it
+                    if not self.closed:
+                        raise
+                    raise ServiceError("Expected an open connection, got one that was closed. Try connect.") from cause
                 if response.status_code in (*AWAY, LATER):
                     last = f"{self.addresses[index]}: {_text_of(response)}"
                     continue
@@ -103,6 +107,11 @@ class Connection:
                 )
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._client.is_closed
 
     def close(self) -> None:
         """Close the connections."""

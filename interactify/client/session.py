@@ -364,6 +364,6 @@ class Session:
         return index + len(self.interactions) if isinstance(index, int) and index < 0 else index
 
     def _beat(self, seconds: float) -> None:
-        while not self._ended.wait(seconds):
+        while not self._ended.wait(seconds) and not self.connection.closed:
             with suppress(InteractifyError):  # the next one, or the next action, finds out
                 self._ask("POST", "/heartbeat")

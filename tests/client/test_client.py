@@ -230,6 +230,10 @@ def test_a_replica_that_is_away_is_passed_over(net, tmp_path, pictures):
         session = client.connect(["http://127.0.0.1:9", address], patience=10).session(pictures[0])
         assert session.click(55, 30).number == 1
         session.close()
+    closed = client.connect("http://127.0.0.1:9")
+    closed.close()
+    with pytest.raises(ServiceError, match="got one that was closed"):
+        closed.sessions()
     with pytest.raises(ServiceError, match=r"within 0\.3 seconds"):
         client.connect(["http://127.0.0.1:9"], patience=0.3).session(pictures[0])
 
