@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from PIL import Image
 
 from interactify.errors import OptionError, PhotoError
+from interactify.mass.masks_out import MASKS
 from interactify.mass.places import Place
 from interactify.mass.prompts.photo_prompts import PhotoPrompts, Size
 
@@ -17,6 +19,7 @@ ENDINGS: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 SHOWN: Final = 3  # of missing photos, in the error
 _TURNED: Final = (5, 6, 7, 8)  # EXIF's orientations that swap width and height
 _ORIENTATION: Final = 0x0112
+_UP: Final = re.compile(r"^(\.{0,2}/)+")  # what a name may begin with: /, ./ or ../
 
 
 def photos_at(path: str) -> tuple[Place, list[str]]:
@@ -35,16 +38,23 @@ def photos_at(path: str) -> tuple[Place, list[str]]:
         return place, names
     if not place.exists():
         raise PhotoError(f"Expected a folder of photos at {path}, got no such folder. Try its whole path.")
-    return Place(place.path[: -len(place.name)].rstrip("/") or "/", place.remote), [place.name]
+    return place.parent, [place.name]
 
 
 def outside(names: Sequence[str], folder: Place, out: Place) -> list[str]:
-    """Those of a folder's names that do not lie in another folder, where a run writes its masks."""
+    """Those of a folder's names that a run with this `out` has not written.
+
+    Where both are the same folder, these are all but its masks.
+    """
     if folder.remote != out.remote:
         return list(names)
     inner, outer = (each.path if each.remote else os.path.abspath(each.path) for each in (out, folder))
-    below = f"{inner[len(outer) :].strip('/' + os.sep)}/".replace(os.sep, "/")
-    return [name for name in names if below == "/" or not (inner.startswith(outer) and name.startswith(below))]
+    if inner == outer:
+        return [name for name in names if not name.startswith(f"{MASKS}/")]
+    if not inner.startswith(outer.rstrip("/" + os.sep) + ("/" if out.remote else os.sep)):
+        return list(names)
+    below = inner[len(outer) :].strip("/" + os.sep).replace(os.sep, "/")
+    return [name for name in names if not name.startswith(f"{below}/")]
 
 
 def matched(prompts: Iterable[PhotoPrompts], names: Sequence[str]) -> list[tuple[str, PhotoPrompts]]:
@@ -67,7 +77,7 @@ def matched(prompts: Iterable[PhotoPrompts], names: Sequence[str]) -> list[tuple
     found: dict[str, PhotoPrompts] = {}
     missing = []
     for each in prompts:
-        named = each.photo.replace("\\", "/").lstrip("./")
+        named = _UP.sub("", each.photo.replace("\\", "/"))
         parts = named.split("/")
         tails = ["/".join(parts[k:]) for k in range(len(parts))]
         candidates = {named} if named in exact else next((ends[tail] for tail in tails if tail in ends), set())

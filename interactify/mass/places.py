@@ -49,6 +49,13 @@ class Place:
         """The last part of the path."""
         return PurePosixPath(self.path).name if self.remote else Path(self.path).name
 
+    @property
+    def parent(self) -> Place:
+        """The folder that it is in."""
+        if not self.remote:
+            return Place(str(Path(self.path).parent))
+        return Place(self.path.rpartition("/")[0], True)
+
     def at(self, name: str) -> Place:
         """A place below this one; `name` has "/" between its parts."""
         return Place(f"{self.path}/{name}" if self.remote else str(Path(self.path, name)), self.remote)
