@@ -58,6 +58,9 @@ class Local:
                         kind, content = worker.heard()
                     except (EOFError, OSError):
                         code = worker.ended()
+                        if worker.ready:  # it was waiting for an item that no longer comes
+                            workers.remove(worker)
+                            continue
                         if index is None:
                             raise InteractifyError(
                                 f"Expected worker processes that start, got one that ended with exit code {code}, "

@@ -24,7 +24,7 @@ from interactify.evaluation.campaign import Campaign
 from interactify.evaluation.campaign import run as run_campaign
 from interactify.mass import Local, NetworkRecipe, refine_photos
 from tests.fixtures.many_photos import DEADLY, MODEL, SLOW, write_clicks, write_photos, write_white
-from tests.fixtures.works import Told
+from tests.fixtures.works import CountedWork
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install -e '.[ray]'")
 pytest.importorskip("ray.data", reason="needs Ray Data: pip install -e '.[ray]'")
@@ -93,43 +93,43 @@ def test_a_cluster_gives_the_masks_of_one_process_though_a_photo_ends_its_actors
 
 @pytest.mark.slow
 def test_items_end_once_though_actors_end_with_them(cluster: Any, tmp_path: Path) -> None:
-    told = Told(tmp_path / "calls")
+    work = CountedWork(tmp_path / "calls")
     items = ["sleep", "a", "b", "die", "die once", *"cdefgh"]
-    found = list(OnRay(cluster.address, block=2, retries=1).run(told, items))
+    found = list(OnRay(cluster.address, block=2, retries=1).run(work, items))
     assert sorted(each.number for each in found) == list(range(len(items)))
     assert [items[each.number] for each in found if each.answer is None] == ["die"]
-    assert told.counted("die") == 2 and told.counted("die once") == 2
+    assert work.counted("die") == 2 and work.counted("die once") == 2
     with pytest.raises(OptionError, match="something else"):
-        list(OnRay(cluster.address, workers=1).run(told, ["raise"]))
+        list(OnRay(cluster.address, workers=1).run(work, ["raise"]))
 
 
 @pytest.mark.slow
 def test_what_a_cluster_has_no_room_for_is_refused(cluster: Any, tmp_path: Path) -> None:
-    told = Told(tmp_path / "calls")
+    work = CountedWork(tmp_path / "calls")
     with pytest.raises(OptionError, match="1 GPU"):
-        list(OnRay(cluster.address, gpus=1).run(told, ["a"]))
+        list(OnRay(cluster.address, gpus=1).run(work, ["a"]))
     with pytest.raises(OptionError, match="items in a block"):
-        list(OnRay(cluster.address, block=0).run(told, ["a"]))
+        list(OnRay(cluster.address, block=0).run(work, ["a"]))
     with pytest.raises(OptionError, match="CPUs"):
-        list(OnRay(cluster.address, cpus=-1).run(told, ["a"]))
-    assert not told.calls.exists()
+        list(OnRay(cluster.address, cpus=-1).run(work, ["a"]))
+    assert not work.calls.exists()
 
 
 @pytest.mark.slow
 def test_nothing_is_lost_with_a_node(cluster: Any, tmp_path: Path) -> None:
-    told = Told(tmp_path / "calls", takes=0.3)
+    work = CountedWork(tmp_path / "calls", takes=0.3)
     items = [f"item {k}" for k in range(40)]
     extra = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
     removing = threading.Thread(target=cluster.remove_node, args=(extra, False))
     found = []
-    for finished in OnRay(cluster.address, workers=3, block=2).run(told, items):
+    for finished in OnRay(cluster.address, workers=3, block=2).run(work, items):
         found.append(finished)
         if len(found) == 8:
             removing.start()
     removing.join()
     assert sorted(each.number for each in found) == list(range(40))
     assert all(each.answer for each in found)
-    assert max(told.counted(item) for item in items) <= 2
+    assert max(work.counted(item) for item in items) <= 2
 
 
 @pytest.mark.slow
