@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from interactify.errors import InteractifyError, OptionError, reason_of
@@ -54,6 +55,19 @@ def counted(name: str, count: object, least: int = 1) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < least:
         raise OptionError(f"Expected a number of {name} from {least} up, got {count!r}. Try {max(least, 1)}.")
     return count
+
+
+@contextmanager
+def worker_threads(count: int) -> Iterator[None]:
+    """So many threads of torch in the block; afterwards as many as before."""
+    import torch  # not at the top: the command line reads this module before torch is needed
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def sent(problem: Exception) -> bytes:

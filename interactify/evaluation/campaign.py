@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from interactify._version import __version__
 from interactify.engines import Engine, Local
-from interactify.engines.work import counted
+from interactify.engines.work import counted, worker_threads
 from interactify.errors import InteractifyError, OptionError, quietly
 from interactify.evaluation.data.dataset import AnnotatedPhoto, Dataset
 from interactify.evaluation.data.datasets import dataset_named
@@ -143,7 +142,7 @@ def run(campaign: Campaign, *, workers: int = 1, engine: Engine | None = None, p
     user_named(campaign.user)
     photos = campaign.photos.photos
     prepare_folder(campaign.out / MASKS)
-    with _threads(campaign.threads):
+    with worker_threads(campaign.threads):
         net = campaign.network()
         file = ResultsFile(campaign.out / RESULTS, configuration := campaign.configuration(net))
         waiting = [index for index, photo in enumerate(photos) if photo.name not in file.done]
@@ -189,11 +188,11 @@ class Clicking:
 
     def start(self, worker: int) -> Callable[[str], str]:
         """See `Work.start`."""
-        with _threads(self.campaign.threads), quietly():  # the parent has warned
+        with worker_threads(self.campaign.threads), quietly():  # the parent has warned
             net = self.campaign.network(worker)
 
         def answer(item: str) -> str:
-            with _threads(self.campaign.threads):
+            with worker_threads(self.campaign.threads):
                 records = _run_photo(self.campaign, net, self.campaign.photos.photos[int(item)])
             return json.dumps([record.to_json() for record in records])
 
@@ -207,13 +206,3 @@ def _run_photo(campaign: Campaign, net: Interactive, photo: AnnotatedPhoto) -> l
         write_mask(campaign.mask_path(record.name), mask)
         records.append(record)
     return records
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

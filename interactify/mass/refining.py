@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import numpy as np
-import torch
 
+from interactify.engines.work import worker_threads
 from interactify.errors import InteractionError, PhotoError, quietly, reason_of
 from interactify.evaluation.network_recipe import NetworkRecipe
 from interactify.interactive import Interactive
@@ -55,7 +54,7 @@ class Refining:
 
     def start(self, worker: int) -> Callable[[str], str]:
         """See `Work.start`."""
-        with _threads(self.threads), quietly():  # the parent has warned
+        with worker_threads(self.threads), quietly():  # the parent has warned
             net = self.net.network(worker) if isinstance(self.net, NetworkRecipe) else self.net
 
         def answer(item: str) -> str:
@@ -72,7 +71,7 @@ class Refining:
         started = time.perf_counter()
         photo = prompts.photo
         try:
-            with _threads(self.threads), quietly(), self.photos.at(photo).here() as path:
+            with worker_threads(self.threads), quietly(), self.photos.at(photo).here() as path:
                 objects = refined(net, path, prompts, self.uses)
                 measured = [_measured(each.result) for each in objects]
         except Exception as problem:  # a damaged photo must not end the others, and decoders raise nearly anything
@@ -153,13 +152,3 @@ def uncertainty(result: Result) -> float:
     window = whole(result.size)
     logits = result.logits_in(window, step).float().cpu().numpy()
     return 1.0 - expected_iou(logits, logits > 0)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
