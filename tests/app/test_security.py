@@ -25,7 +25,7 @@ from interactify.app.security import Access
 from interactify.app.server import STATIC
 from interactify.web.pictures import MAX_FILE_BYTES
 from tests.fixtures import networks
-from tests.fixtures.pictures import png_of
+from tests.fixtures.hostile import CLICK, NO_JSON, broken_pictures, hostile_actions
 from tests.fixtures.served import Page, served
 
 Request = tuple[str, str, dict[str, str], bytes]
@@ -51,8 +51,7 @@ def action(content: Any) -> Request:
 
 def hostile(picture: bytes, port: int) -> Iterator[Request]:
     """Requests of many kinds; none of them may change anything."""
-    click = {"kind": "click", "x": 5, "y": 5, "positive": True}
-    good = json.dumps({"do": "add", "interactions": [click]}).encode()
+    good = json.dumps({"do": "add", "interactions": [CLICK]}).encode()
     own = f"http://127.0.0.1:{port}"
     paths = [
         "/",
@@ -121,88 +120,17 @@ def hostile(picture: bytes, port: int) -> Iterator[Request]:
         yield "POST", "/api/photos/0/status", {}, json.dumps({"status": status}).encode()
         yield "POST", "/api/photos/0/status", {}, json.dumps({"status": "done", "path": status}).encode()
     # invalid actions
-    for body in (b"", b"{", b"[]", b"null", b"1", b'"undo"', b"\xff\xfe", b"[" * 100_000, b'{"do":' * 5000, b"NaN"):
+    for body in NO_JSON:
         yield action(body)
         yield "POST", "/api/photos/0/status", {}, body
-    for name in ("", "eval", "__class__", "save", "restart", "restore", None, 3, [], {}, "add\0", "undo ", "UNDO"):
-        yield action({"do": name})
-        yield action({"do": name, "interactions": [click]})
-    for key in ("path", "x", "__proto__", "interactions"):
-        yield action({"do": "undo", key: 1})
-    for many in (0, 65, 5000):
-        yield action({"do": "add", "interactions": [click] * many})
-    for wrong in (
-        None,
-        1,
-        "click",
-        {},
-        {"kind": "click"},
-        [None],
-        [[]],
-        ["click"],
-        [{"kind": "mask", "rle": {}}],
-    ):
-        yield action({"do": "add", "interactions": wrong})
-    bomb = {"kind": "mask", "rle": {"size": [10**6, 10**6], "counts": [10**12]}}
-    yield action({"do": "add", "interactions": [bomb]})
-    places = [-1, 100, 1e9, -1e308, 1e400, float("nan"), float("inf"), "5", None, True, [], {}, 2**70, -(2**70)]
-    for place, axis in itertools.product(places, "xy"):
-        yield action({"do": "add", "interactions": [{**click, axis: place}]})
-        yield action({"do": "move", "index": 0, "x": 3, "y": 3, axis: place})
-        yield action({"do": "add", "interactions": [{"kind": "scribble", "points": [[5, 5], [place, place]]}]})
-        yield action({"do": "add", "interactions": [{"kind": "lasso", "points": [[5, 5], [9, 9], [place, 5]]}]})
-    for side, place in itertools.product(("left", "top", "right", "bottom"), places):
-        box = {"kind": "box", "left": 10, "top": 10, "right": 20, "bottom": 20, side: place}
-        yield action({"do": "add", "interactions": [box]})
-    for positive in (2, -1, 0.5, "yes", None, [], {}):
-        yield action({"do": "add", "interactions": [{**click, "positive": positive}]})
-    for label in (1, -1, 10**9, 1.5, "road", [], {}, True):
-        yield action({"do": "add", "interactions": [{**click, "label": label}]})
-    for width in (0, -1, 1e9, 501, "3", None, [], True, float("nan")):
-        yield action({"do": "add", "interactions": [{"kind": "paint", "points": [[5, 5]], "width": width}]})
-        yield action({"do": "add", "interactions": [{"kind": "scribble", "points": [[5, 5]], "weight": width}]})
-    for points in (None, [], 5, "55", [[1]], [[1, 2, 3]], [["1", "2"]], {"0": [1, 2]}, [[5, 5]] * 20_001):
-        yield action({"do": "add", "interactions": [{"kind": "scribble", "points": points}]})
-        yield action({"do": "add", "interactions": [{"kind": "paint", "points": points}]})
-    for key in ("path", "__class__", "interactions", "rle"):
-        yield action({"do": "add", "interactions": [{**click, key: 1}]})
-    for index in (-1, 1, 10**6, 2**40, "0", None, 1.5, True, [], {}):
-        yield action({"do": "remove", "index": index})
-        yield action({"do": "move", "index": index, "x": 3, "y": 3})
-    for name in ("nobody", "", None, 3, [], {}, "a" * 10_000, "../../x", "\0"):
-        yield action({"do": "switch", "name": name})
-        yield action({"do": "delete", "name": name})
-        yield action({"do": "rename", "name": name, "to": "b"})
-    for name in ("", " ", "a" * 201, "a\nb", "\0", "\x1b[31m", 3, [], {}, True):
-        yield action({"do": "add_object", "name": name, "target": None})
-        yield action({"do": "rename", "name": "object 1", "to": name})
-    for target in (1, -1, 10**9, 1.5, "sky", [], {}):
-        yield action({"do": "add_object", "name": None, "target": target})
+    yield from map(action, hostile_actions())
     # invalid pictures, too large ones, and formats that are not opened
-    broken = [
-        b"",
-        b"GIF89a" + bytes(40),
-        b"%PDF-1.4",
-        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-        b"\x80\x04\x95" + bytes(20),
-    ]
-    broken += [
-        b"PK\x03\x04" + bytes(30),
-        b"\x93NUMPY\x01\x00",
-        b"%!PS-Adobe",
-        b"MZ" + bytes(60),
-        picture[:30],
-        picture[8:],
-    ]
-    broken += [png_of(60_000, 60_000), png_of(2**31 - 1, 1), png_of(1, 1), png_of(0, 5), png_of(40_000, 2_000)]
-    broken += [picture[:k] for k in range(40, len(picture), max(1, len(picture) // 24))]
-    for content, name in itertools.product(broken, ("a.png", "../../a.png", "%00")):
+    for content, name in itertools.product(broken_pictures(picture), ("a.png", "../../a.png", "%00")):
         yield "POST", f"/api/photos?name={name}", {}, content
     for header in ("-1", "1e3", "99999999999999999", str(MAX_FILE_BYTES + 1), "abc"):
         yield "POST", "/api/photos?name=a.png", {"Content-Length": header}, b""
         yield "POST", "/api/photos/0/do", {"Content-Length": header}, b""
     yield "POST", "/api/photos/0/do", {}, b" " * (2 * 2**20 + 1)
-    yield action({"do": "add", "interactions": [{**click, "kind": "x" * 10_000}]})
     for name, value in (("Transfer-Encoding", "chunked, gzip"), ("Expect", "200-ok"), ("Upgrade", "websocket")):
         yield "POST", "/nowhere", {name: value}, good
 

@@ -21,7 +21,7 @@ from interactify.commands.serve import keys_of
 from interactify.errors import OptionError
 from interactify.serve import keys
 from interactify.serve.keys import Keys
-from tests.fixtures.pictures import png_of
+from tests.fixtures.hostile import CLICK, NO_JSON, broken_pictures, hostile_actions
 from tests.fixtures.service import ANA, BEN, KEYS, serving
 
 Request = tuple[str, str, dict[str, str], bytes]
@@ -29,8 +29,7 @@ Request = tuple[str, str, dict[str, str], bytes]
 
 def hostile(picture: bytes, port: int, path: str, token: str) -> Iterator[Request]:
     """Requests of many kinds, most with Ana's key and her session's token; none of them may change anything."""
-    click = {"kind": "click", "x": 5, "y": 5, "positive": True}
-    good = json.dumps({"do": "add", "interactions": [click]}).encode()
+    good = json.dumps({"do": "add", "interactions": [CLICK]}).encode()
     act = f"{path}/actions"
 
     def action(content: Any) -> Request:
@@ -106,76 +105,11 @@ def hostile(picture: bytes, port: int, path: str, token: str) -> Iterator[Reques
     for of in ("", "classes", "exe", "../x"):
         yield "GET", f"{path}/labels?of={of}", {}, b""
     # invalid actions
-    for body in (b"", b"{", b"[]", b"null", b"1", b'"undo"', b"\xff\xfe", b"[" * 100_000, b'{"do":' * 5000, b"NaN"):
-        yield action(body)
-    for name in (
-        "",
-        "eval",
-        "__class__",
-        "save",
-        "restart",
-        "restore",
-        "close",
-        None,
-        3,
-        [],
-        {},
-        "add\0",
-        "undo ",
-        "UNDO",
-    ):
-        yield action({"do": name})
-        yield action({"do": name, "interactions": [click]})
-    for many in (0, 65, 5000):
-        yield action({"do": "add", "interactions": [click] * many})
-    for wrong_list in (None, 1, "click", {}, {"kind": "click"}, [None], [[]], ["click"], [{"kind": "mask", "rle": {}}]):
-        yield action({"do": "add", "interactions": wrong_list})
-    for size in ([10**6, 10**6], [72, 101], [], None, "72", [72], [72.5, 100], [-72, -100]):
-        yield action({"do": "add", "interactions": [{"kind": "mask", "rle": {"size": size, "counts": [10**12]}}]})
-        yield action(
-            {"do": "add", "interactions": [{"kind": "labels", "classes": {"0": {"size": size, "counts": "1"}}}]}
-        )
-    for counts in ([10**12], "", "0" * 100_000, [7200, 1], [-1, 7201], None, [[7200]], "\0"):
-        yield action({"do": "add", "interactions": [{"kind": "mask", "rle": {"size": [72, 100], "counts": counts}}]})
-    places = [-1, 100, 1e9, -1e308, 1e400, float("nan"), float("inf"), "5", None, True, [], {}, 2**70, -(2**70)]
-    for place, axis in itertools.product(places, "xy"):
-        yield action({"do": "add", "interactions": [{**click, axis: place}]})
-        yield action({"do": "add", "interactions": [{"kind": "lasso", "points": [[5, 5], [9, 9], [place, 5]]}]})
-        yield action({"do": "move", "index": 0, "x": 3, "y": 3, axis: place})
-        yield action({"do": "add", "interactions": [{"kind": "scribble", "points": [[5, 5], [place, place]]}]})
-    for side, place in itertools.product(("left", "top", "right", "bottom"), places):
-        box = {"kind": "box", "left": 10, "top": 10, "right": 20, "bottom": 20, side: place}
-        yield action({"do": "add", "interactions": [box]})
-    for points in (None, [], 5, "55", [[1]], [[1, 2, 3]], [["1", "2"]], {"0": [1, 2]}, [[5, 5]] * 20_001):
-        yield action({"do": "add", "interactions": [{"kind": "scribble", "points": points}]})
-    for index in (-1, 1, 10**6, 2**40, "0", None, 1.5, True, [], {}):
-        yield action({"do": "remove", "index": index})
-    for name in ("nobody", "", None, 3, [], {}, "a" * 10_000, "../../x", "\0"):
-        yield action({"do": "switch", "name": name})
-        yield action({"do": "delete", "name": name})
-        yield action({"do": "rename", "name": name, "to": "b"})
-    for name in ("", " ", "a" * 201, "a\nb", "\0", "\x1b[31m", 3, [], {}, True):
-        yield action({"do": "add_object", "name": name, "target": None})
-        yield action({"do": "rename", "name": "object 1", "to": name})
-    for target in (1, -1, 10**9, 1.5, "sky", [], {}):
-        yield action({"do": "add_object", "name": None, "target": target})
-    for positive in (2, -1, 0.5, "yes", None, [], {}):
-        yield action({"do": "add", "interactions": [{**click, "positive": positive}]})
-    for label in (1, -1, 10**9, 1.5, "road", [], {}, True):
-        yield action({"do": "add", "interactions": [{**click, "label": label}]})
-    for width in (0, -1, 1e9, 501, "3", None, [], True, float("nan")):
-        yield action({"do": "add", "interactions": [{"kind": "paint", "points": [[5, 5]], "width": width}]})
-        yield action({"do": "add", "interactions": [{"kind": "scribble", "points": [[5, 5]], "weight": width}]})
-    for key in ("path", "__class__", "interactions", "rle"):
-        yield action({"do": "add", "interactions": [{**click, key: 1}]})
+    yield from map(action, (*NO_JSON, *hostile_actions()))
     for key in ("short", "a" * 200, "two words", "é" * 20):
         yield "POST", act, {"Idempotency-Key": key}, good
     # pictures that are none, too large ones, paths that lead elsewhere
-    broken = [b"", b"GIF89a" + bytes(40), b"%PDF-1.4", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"PK\x03\x04",
-              b"\x80\x04\x95" + bytes(20), b"\x93NUMPY\x01\x00", picture[:30], picture[8:], png_of(60_000, 60_000),
-              png_of(2**31 - 1, 1), png_of(1, 1), png_of(0, 5), png_of(40_000, 2_000)]  # fmt: skip
-    broken += [picture[:k] for k in range(40, len(picture), max(1, len(picture) // 12))]
-    for content, name in itertools.product(broken, ("a.png", "../../a.png", "%00")):
+    for content, name in itertools.product(broken_pictures(picture), ("a.png", "../../a.png", "%00")):
         yield "POST", f"/v1/sessions?name={name}", {}, content
     as_json = {"Content-Type": "application/json"}
     for where in ("../s.db", "/etc/passwd", "", "\0", "~", ".", "..", "first.png/..", "a" * 5000, None, 3, [], {}):
