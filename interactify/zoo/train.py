@@ -140,7 +140,7 @@ def held_back(root: Path, every: int = 1) -> list[LabelledPhoto]:
     return photos_in(root / "ECSSD", stems=(f"{i:04d}" for i in range(801, 1001, every)))
 
 
-def photos_of_objects(root: Path, salient: float) -> list[LabelledPhoto]:
+def photos_of_objects(root: Path, salient: float = 0.18) -> list[LabelledPhoto]:
     """What clicks are trained on, one object at a time. A photo counts once, however many objects it shows.
 
     `salient` is the share of ECSSD, whose objects are large and alone.
@@ -159,9 +159,7 @@ def photos_of_objects(root: Path, salient: float) -> list[LabelledPhoto]:
 def train_clicks(root: Path, out: Path, recipe: Recipe, start: Path) -> None:
     """Train the network in the folder `start` for clicks, and write it, in half precision, and its results to `out`."""
     network = reconfigure_stem(smp.from_pretrained(start).float(), click_maps=MAPS)
-    task = ClickTask(
-        Drawing(photos_of_objects(root, salient=0.18)), held_back(root, every=4), MEAN, STD, MAPS, ObjectCrops(192)
-    )
+    task = ClickTask(Drawing(photos_of_objects(root)), held_back(root, every=4), MEAN, STD, MAPS, ObjectCrops(192))
     _train_clicks(network, task, out, recipe)
     shutil.copy(start / "config.json", out)  # how smp builds the network inside
 
