@@ -21,7 +21,7 @@ from interactify.inspection.outputs import resized, to_logits
 from interactify.interactive import Interactive
 from interactify.network.feature_hooks import attach, changed_at
 from interactify.network.targets import target_logit
-from interactify.network.variables import target_logits
+from interactify.network.variables import Input, target_logits
 
 SIZE = (45, 61)  # pixels: both odd, and no multiple of any stride
 LARGER = (161, 213)
@@ -119,8 +119,8 @@ def _revive(model: nn.Module, least: float, size: tuple[int, int]) -> None:
 
     def take(norm: nn.Module, args: tuple[Any, ...]) -> None:
         values = args[0].transpose(0, 1).flatten(1)
-        norm.running_mean.copy_(values.mean(1))  # type: ignore[union-attr, operator]
-        norm.running_var.copy_(values.var(1, correction=0).clamp_min(least))  # type: ignore[union-attr, operator]
+        norm.running_mean.copy_(values.mean(1))  # type: ignore[operator]
+        norm.running_var.copy_(values.var(1, correction=0).clamp_min(least))  # type: ignore[operator]
 
     def scale(layer: nn.Module, args: Any, out: Tensor) -> Tensor:
         deviation = out.std().clamp_min(1e-6)
@@ -220,7 +220,7 @@ def _gradient_error(net: Interactive, image: Tensor, target: int, rows: Tensor, 
     with torch.enable_grad(), ExitStack() as inside:
         for layer in layers:
             inside.enter_context(changed_at(network.replica, layer, at(layer)))
-        logits = target_logits(network, _Added(), image, delta, [], target)
+        logits = target_logits(network, Input(), image, delta, [], target)
         clicked = logits[0, 0, rows, columns].double()
         variables = {"input": delta, **additions}
         weights = torch.tensor([1.0, -0.7], device=clicked.device)
@@ -255,13 +255,6 @@ def _refinement_error(
     if not float((first - second).abs().max()) <= least:  # nor if it is NaN
         return "two refinements differ"
     return ""
-
-
-class _Added:
-    """The input variable, written out: what `target_logits` needs of variables."""
-
-    def run(self, network: Any, image: Tensor, values: Tensor, clicks: Any) -> Any:
-        return network.replica(image + values)
 
 
 def _state(model: nn.Module) -> list[tuple[Any, ...]]:

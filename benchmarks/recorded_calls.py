@@ -168,6 +168,7 @@ def _(kept: Recording) -> None:
     for name in ("images", "masks", "strokes"):
         (kept.folder / name).mkdir()
     for sample in _samples()[:2]:
+        assert isinstance(sample.photo, np.ndarray)
         Image.fromarray(sample.photo).save(kept.folder / "images" / f"{sample.name}.png")
         labels = np.where(sample.truth < 0, 128, 255 * (sample.truth > 0)).astype(np.uint8)
         Image.fromarray(labels).save(kept.folder / "masks" / f"{sample.name}.png")
@@ -187,6 +188,7 @@ def _(kept: Recording) -> None:
     kept.keep("figures", iou=evaluation.iou(truth, other), boundary=evaluation.boundary_iou(truth, other))
     for _ in range(4):
         click = evaluation.next_click(truth, mask, clicked)
+        assert click is not None
         kept.keep("click", json=click.to_json())
         clicked[int(click.y), int(click.x)] = True
     curves = [[0.2, 0.5, 0.86, 0.9], [0.1, 0.1, 0.95]]
@@ -245,11 +247,12 @@ def _(kept: Recording) -> None:
     kept.keep("annotation", json=export.coco_annotation(masks[1], id=7, image_id=3, category_id=2, outline="rle"))
     photos = [export.CocoPhoto("a.jpg", masks, [2, 1, 2, 1]), export.CocoPhoto("b.jpg", [], size=(10, 20))]
     for outline, tolerance in (("polygons", 0.0), ("polygons", 1.0), ("rle", 0.0)):
-        options = {"outline": outline, "tolerance": tolerance}
+        options: dict[str, Any] = {"outline": outline, "tolerance": tolerance}
         kept.keep("coco", json=export.coco_dataset(photos, ["table", "cup"], **options))
         kept.file("coco", export.write_coco(folder / "coco.json", photos, ["table", "cup"], **options))
     properties = [{"name": str(k)} for k in range(len(masks))]
-    for options in ({}, {"tolerance": 1.0}, {"transform": (0.5, 0, 440_720, 0, -0.5, 3_751_320)}):
+    geometries: list[dict[str, Any]] = [{}, {"tolerance": 1.0}, {"transform": (0.5, 0, 440_720, 0, -0.5, 3_751_320)}]
+    for options in geometries:
         kept.keep("geojson", json=export.geojson(masks, properties, **options))
         kept.file("geojson", export.write_geojson(folder / "shapes.geojson", masks, properties, **options))
     kept.keep("yolo", lines=export.yolo_lines(masks, classes=[4, 6, 1, 0]))
@@ -292,12 +295,16 @@ def _(kept: Recording) -> None:
         return torch.tanh(F.conv2d(image + values, kernel, padding=2)) * 3 - 0.5
 
     start = torch.zeros_like(image)
-    extra = {"weights": torch.tensor([1.0, 3.0, 0.5]), "required": torch.tensor([True, False, True])}
-    for energy, solver, more in product(("margin", "brs", "fbrs"), ("lbfgs", "scipy"), ({}, extra)):
+    weights, required = torch.tensor([1.0, 3.0, 0.5]), torch.tensor([True, False, True])
+    extras: list[dict[str, Any]] = [{}, {"weights": weights, "required": required}]
+    for energy, solver, more in product(("margin", "brs", "fbrs"), ("lbfgs", "scipy"), extras):
         found = interactify.brs.refine(forward, start, points, labels, energy=energy, solver=solver, **more)
         _kept_refinement(kept, f"{energy} {solver}", found)
-    own = {"energy": interactify.brs.energy.Margin(margin=1.0, aim=1.5), "inertia": lambda values: values.abs().sum()}
-    _kept_refinement(kept, "own", interactify.brs.refine(forward, start, points, labels, **own, max_evaluations=7))
+    own = interactify.brs.energy.Margin(margin=1.0, aim=1.5)
+    found = interactify.brs.refine(
+        forward, start, points, labels, energy=own, inertia=lambda values: values.abs().sum(), max_evaluations=7
+    )
+    _kept_refinement(kept, "own", found)
     two = interactify.brs.refine(
         lambda v: torch.cat([forward(v), -forward(v.flip(-1))], 1), start, points, labels, maps=torch.tensor([0, 1, 1])
     )

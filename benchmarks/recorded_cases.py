@@ -218,8 +218,8 @@ def _target(target: Any, kept: Recording) -> None:
     kept.keep("classes", map=session.class_map())
 
 
-for _name in (2, "spoon", "clicked", None, "session"):
-    case(f"classes five, target {_name}")(partial(_target, _name))
+for _chosen in (2, "spoon", "clicked", None, "session"):
+    case(f"classes five, target {_chosen}")(partial(_target, _chosen))
 
 
 def _labels(options: dict[str, Any], kept: Recording) -> None:
@@ -299,7 +299,12 @@ def _(kept: Recording) -> None:
 def _(kept: Recording) -> None:
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-    sizes = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 16, 24, 32], "decoder_hidden_size": 16, "num_labels": 3}
+    sizes: dict[str, Any] = {
+        "depths": [1, 1, 1, 1],
+        "hidden_sizes": [8, 16, 24, 32],
+        "decoder_hidden_size": 16,
+        "num_labels": 3,
+    }
     model = SegformerForSemanticSegmentation(SegformerConfig(**sizes, num_attention_heads=[1, 1, 2, 2])).eval()
     net = interactify.wrap(model, resolution=128)
     _kept_points(kept, net)

@@ -5,6 +5,7 @@ Only public names are used: where the modules lie may change.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def _(kept: Recording) -> None:
     session = played(kept, tiny(3), drawn(), FEW[0], target=1)
     wrong = [Click(96, 5), Click(float("nan"), 2), Scribble([]), Box(50, 10, 20, 30), Lasso([(1, 1), (5, 5)])]
     wrong += [Mask(np.zeros((3, 3), bool)), Click(4, 4, label=7), Click(4, 4, label="cup"), Paint([(1, 1)], width=0)]
-    attempts = [partial(session.add, [each]) for each in wrong]
+    attempts: list[Callable[[], object]] = [partial(session.add, [each]) for each in wrong]
     attempts += [partial(session.remove, 9), partial(session.switch, "none"), partial(session.add_object, "object 1")]
     for attempt in attempts:
         try:

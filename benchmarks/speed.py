@@ -71,7 +71,9 @@ def effort_for(case: Case, quick: bool, seconds: float = 20.0) -> Effort:
 def measured(case: Case, effort: Effort, peak: float, device: str) -> dict[str, Any]:
     if isinstance(case, Clicks):
         return measure_clicks(case, effort, peak, device)
-    return (measure_first if isinstance(case, First) else measure_objects)(case, effort, device)  # type: ignore[operator]
+    if isinstance(case, First):
+        return measure_first(case, effort, device)
+    return measure_objects(case, effort, device)
 
 
 def kind_of(case: Case) -> str:

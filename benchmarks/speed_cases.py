@@ -147,7 +147,7 @@ def measure_clicks(case: Clicks, effort: Effort, peak: float, device: str = "cpu
         bares.append(bare.seconds(clock))
         plains.append(plain_seconds(model, image, clock))
     ours = everyone[0]
-    found = {
+    found: dict[str, Any] = {
         "case": {**asdict(case), "name": case.name},
         "script": [click.to_json() for click in clicks],
         "repetitions": len(bares),

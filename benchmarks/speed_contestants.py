@@ -43,9 +43,10 @@ class Outcome:
 
 
 class Contestant(Protocol):
-    """A program that follows clicks on one photo at a time."""
+    """A program that follows clicks on one photo at a time; `plain` (H, W) is the open photo's mask before them."""
 
     name: str
+    plain: NDArray[np.bool_]
 
     def open(self, photo: Tensor) -> None:
         """Open a photo (3, H, W) in [0, 1]: run all that is possible before a click, with the plain mask."""

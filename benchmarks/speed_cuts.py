@@ -68,7 +68,9 @@ def built(name: str, size: int, device: str = "cpu") -> nn.Module:
 @torch.no_grad()
 def spread_logits(model: nn.Module, photo: Tensor) -> None:
     """Give random weights logits of mean 0 and deviation 2, so that clicks have errors to correct."""
-    last = [module for module in model.segmentation_head.modules() if isinstance(module, nn.Conv2d)][-1]
+    head = model.get_submodule("segmentation_head")
+    last = [module for module in head.modules() if isinstance(module, nn.Conv2d)][-1]
+    assert last.bias is not None, "the last layer of these networks has a bias"
     logits = model(normalised(photo))
     last.weight.mul_(2 / logits.std())
     last.bias.sub_(logits.mean()).mul_(2 / logits.std())

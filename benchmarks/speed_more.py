@@ -53,6 +53,7 @@ def measure_first(case: First, effort: Effort, device: str = "cpu") -> dict[str,
         "new shape": photo_of((case.size * 3 // 4 // 32 * 32, case.size)),
     }
     ours, whole, *_ = contestants(model, case.network, case.point, case.size, device)
+    assert isinstance(ours, Ours)
     clicks = {shape: script(whole, photo, 1) for shape, photo in photos.items()}
     # The processor's libraries prepare each shape once for all contestants, which is not measured here.
     for shape, photo in photos.items():

@@ -29,6 +29,7 @@ from benchmarks.camvid_frames import CLASSES, UNLABELLED, Frames, read_split
 from benchmarks.camvid_network import MEAN, SIZE, STD
 from interactify.export.files import write_json
 from interactify.learning import PARTS
+from interactify.learning.parts import Part
 from interactify.training import RECIPE, teach
 
 THIRD = 60  # frames that the network is trained on
@@ -39,7 +40,9 @@ WORK = Path.home() / ".cache" / "interactify" / "teach"
 
 def chosen(frames: Frames, indices: range) -> Frames:
     """Some of the frames."""
-    return Frames(*([each[k] for k in indices] for each in (frames.names, frames.photos, frames.labels)))
+    return Frames(
+        [frames.names[k] for k in indices], [frames.photos[k] for k in indices], [frames.labels[k] for k in indices]
+    )
 
 
 def write_accepted(frames: Frames, folder: Path) -> Path:
@@ -52,7 +55,7 @@ def write_accepted(frames: Frames, folder: Path) -> Path:
     return folder
 
 
-def measure(data: Path, work: Path, minutes: float, steps: int, parts: str, clicks: int) -> dict[str, Any]:
+def measure(data: Path, work: Path, minutes: float, steps: int, parts: Part, clicks: int) -> dict[str, Any]:
     """Train the network on a third of the frames where that is not done yet, teach it, and validate both."""
     training, validation = read_split(data, "train"), read_split(data, "validation")
     weights = work / f"camvid-{THIRD}-frames-{minutes:g}-minutes.pt"

@@ -85,7 +85,7 @@ def label_studio() -> Path:
     whole = pictured(np.zeros_like(photo), stroke, [Scribble(STROKE, width=25)])
     stroke |= whole.any(-1)
 
-    def region(kind: str, positive: bool = True, **value: Any) -> dict[str, Any]:
+    def region(kind: str, positive: bool = True, /, **value: Any) -> dict[str, Any]:
         return {
             "type": kind, "is_positive": positive, "original_width": width, "original_height": height,
             "image_rotation": 0, "value": {**value, kind: ["Cup"]},

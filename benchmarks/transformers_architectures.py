@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 CLASSES = 7
+_LABELS: dict[str, Any] = {"num_labels": CLASSES}  # documented, but unknown to the types of configurations
 _STAGES = ["stage1", "stage2", "stage3", "stage4"]
 _WIDTHS = [16, 24, 32, 48]
 _ALIVE = 0.1  # deviation of random weights: with the default, the signal fades in such narrow networks
@@ -109,7 +110,7 @@ def _segformer() -> nn.Module:
         depths=[1, 1, 1, 1],
         num_attention_heads=[1, 2, 3, 4],
         decoder_hidden_size=32,
-        num_labels=CLASSES,
+        **_LABELS,
     )
     return SegformerForSemanticSegmentation(config)
 
@@ -123,7 +124,7 @@ def _mobilevit() -> nn.Module:
         output_stride=16,
         aspp_out_channels=32,
         initializer_range=_ALIVE,
-        num_labels=CLASSES,
+        **_LABELS,
     )
     return MobileViTForSemanticSegmentation(config)
 
@@ -138,7 +139,7 @@ def _mobilevitv2() -> nn.Module:
         output_stride=16,
         aspp_out_channels=32,
         initializer_range=_ALIVE,
-        num_labels=CLASSES,
+        **_LABELS,
     )
     return MobileViTV2ForSemanticSegmentation(config)
 
@@ -146,7 +147,7 @@ def _mobilevitv2() -> nn.Module:
 def _mobilenet_v2() -> nn.Module:
     from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
 
-    config = MobileNetV2Config(depth_multiplier=0.35, output_stride=16, num_labels=CLASSES)
+    config = MobileNetV2Config(depth_multiplier=0.35, output_stride=16, **_LABELS)
     return MobileNetV2ForSemanticSegmentation(config)
 
 
@@ -159,7 +160,7 @@ def _upernet(backbone: str) -> Callable[[], nn.Module]:
             hidden_size=32,
             auxiliary_channels=16,
             auxiliary_in_channels=_backbone_widths(backbone)[2],
-            num_labels=CLASSES,
+            **_LABELS,
         )
         return UperNetForSemanticSegmentation(config)
 
@@ -180,7 +181,7 @@ def _dpt() -> nn.Module:
         backbone_out_indices=[0, 1, 2, 3],
         neck_hidden_sizes=_WIDTHS,
         fusion_hidden_size=32,
-        num_labels=CLASSES,
+        **_LABELS,
     )
     return DPTForSemanticSegmentation(config)
 
@@ -209,7 +210,7 @@ def _dpt_hybrid() -> nn.Module:
         reassemble_factors=[1, 1, 1, 0.5],
         neck_hidden_sizes=[16, 24, 32, 48],
         fusion_hidden_size=32,
-        num_labels=CLASSES,
+        **_LABELS,
     )
     return DPTForSemanticSegmentation(config)
 
@@ -220,28 +221,29 @@ def _beit_options() -> dict[str, Any]:
         "image_size": 96,
         "use_mask_token": False,
         "auxiliary_channels": 16,
-        "num_labels": CLASSES,
+        **_LABELS,
+        "out_indices": [1, 2, 3, 4],
     }
 
 
 def _beit() -> nn.Module:
     from transformers import BeitConfig, BeitForSemanticSegmentation
 
-    config = BeitConfig(**_beit_options(), use_absolute_position_embeddings=True, out_indices=[1, 2, 3, 4])
+    config = BeitConfig(**_beit_options(), use_absolute_position_embeddings=True)
     return BeitForSemanticSegmentation(config)
 
 
 def _beit_relative() -> nn.Module:
     from transformers import BeitConfig, BeitForSemanticSegmentation
 
-    config = BeitConfig(**_beit_options(), use_relative_position_bias=True, out_indices=[1, 2, 3, 4])
+    config = BeitConfig(**_beit_options(), use_relative_position_bias=True)
     return BeitForSemanticSegmentation(config)
 
 
 def _data2vec_vision() -> nn.Module:
     from transformers import Data2VecVisionConfig, Data2VecVisionForSemanticSegmentation
 
-    config = Data2VecVisionConfig(**_beit_options(), use_relative_position_bias=True, out_indices=[1, 2, 3, 4])
+    config = Data2VecVisionConfig(**_beit_options(), use_relative_position_bias=True)
     return Data2VecVisionForSemanticSegmentation(config)
 
 
@@ -255,7 +257,7 @@ def _sapiens2() -> nn.Module:
         num_first_full_attention_layers=2,
         num_last_full_attention_layers=2,
         head_config={"upsample_out_channels": [16, 16], "upsample_kernel_sizes": [4, 4], "conv_out_channels": [16]},
-        num_labels=CLASSES,
+        **_LABELS,
     )
     return Sapiens2ForSemanticSegmentation(config)
 
@@ -283,7 +285,7 @@ def _maskformer(backbone: str) -> Callable[[], nn.Module]:
             decoder_config=DetrConfig(**_DETR),
             fpn_feature_size=32,
             mask_feature_size=32,
-            num_labels=CLASSES,
+            **_LABELS,
         )
         return MaskFormerForInstanceSegmentation(config)
 
@@ -305,7 +307,7 @@ def _mask2former(backbone: str) -> Callable[[], nn.Module]:
             decoder_layers=4,
             num_attention_heads=2,
             num_queries=12,
-            num_labels=CLASSES,
+            **_LABELS,
         )
         return Mask2FormerForUniversalSegmentation(config)
 
@@ -329,7 +331,7 @@ def _oneformer(backbone: str) -> Callable[[], nn.Module]:
             num_queries=12,
             text_encoder_width=32,
             text_encoder_num_layers=1,
-            num_labels=CLASSES,
+            **_LABELS,
         )
         return OneFormerForUniversalSegmentation(config)
 
@@ -346,7 +348,7 @@ def _eomt() -> nn.Module:
         num_blocks=2,
         image_size=128,
         num_queries=12,
-        num_labels=CLASSES,
+        **_LABELS,
     )
     return EomtForUniversalSegmentation(config)
 
@@ -362,7 +364,7 @@ def _eomt_dinov3() -> nn.Module:
         num_blocks=2,
         image_size=128,
         num_queries=12,
-        num_labels=CLASSES,
+        **_LABELS,
     )
     return EomtDinov3ForUniversalSegmentation(config)
 
@@ -370,11 +372,11 @@ def _eomt_dinov3() -> nn.Module:
 def _detr() -> nn.Module:
     from transformers import DetrConfig, DetrForSegmentation
 
-    return DetrForSegmentation(DetrConfig(**_DETR, backbone_config=_backbone("resnet"), num_labels=CLASSES))
+    return DetrForSegmentation(DetrConfig(**_DETR, backbone_config=_backbone("resnet"), **_LABELS))
 
 
 def _conditional_detr() -> nn.Module:
     from transformers import ConditionalDetrConfig, ConditionalDetrForSegmentation
 
-    config = ConditionalDetrConfig(**_DETR, backbone_config=_backbone("resnet"), num_labels=CLASSES)
+    config = ConditionalDetrConfig(**_DETR, backbone_config=_backbone("resnet"), **_LABELS)
     return ConditionalDetrForSegmentation(config)

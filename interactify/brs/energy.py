@@ -25,21 +25,28 @@ FAR: Final = 6.0  # how far from 0 the logits of most networks reach at least; m
 class Energy(Protocol):
     """A corrective energy. `logits` are (n, s): n clicks, each a square of s pixels; `labels` (n,) bool.
 
-    `weights` (n,) are the clicks' relative weights in the energy; None for 1 each. All members are required;
-    `energy_named` checks them. An energy may also have a number `hold`, as `Margin` has.
-
-    Attributes:
-        name: how results and `describe()` call it.
-        square: how many pixels the square around a click extends to each side: 0 for 1 × 1, 1 for 3 × 3.
-        inertia: λ, the weight of the inertial energy.
-        lower_bound: a value that E can't fall below, from which the solver guesses its first step; None if none helps,
-            as for energies that saturate.
+    `weights` (n,) are the clicks' relative weights in the energy; None for 1 each. All members are required, as
+    attributes or properties; `energy_named` checks them. An energy may also have a number `hold`, as `Margin` has.
     """
 
-    name: str
-    square: int
-    inertia: float
-    lower_bound: float | None
+    @property
+    def name(self) -> str:
+        """How results and `describe()` call it."""
+
+    @property
+    def square(self) -> int:
+        """How many pixels the square around a click extends to each side: 0 for 1 × 1, 1 for 3 × 3."""
+
+    @property
+    def inertia(self) -> float:
+        """λ, the weight of the inertial energy."""
+
+    @property
+    def lower_bound(self) -> float | None:
+        """A value that E can't fall below, from which the solver guesses its first step.
+
+        None if none helps, as for energies that saturate.
+        """
 
     def corrective(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """E_C, 0-d, differentiable."""
