@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 LABEL_STUDIO := $(VENV)/label-studio
 LABEL_STUDIO_SERVER := $(VENV)/label-studio-server
 TEST_EXTRA ?= test
+DURATIONS ?= 15
 
 # Of all that the installer says, the names of what it fetches, on one line; its errors and its exit code pass.
 SHELL := /bin/bash
@@ -30,7 +31,7 @@ help:
 	@echo "make app                install, then open the page where photos are segmented with the mouse: make app PHOTOS=folder"
 	@echo "make fast               the quick tests: under 90 seconds on two cores"
 	@echo "make lint               the style (ruff) and the order of the packages (import-linter)"
-	@echo "make typecheck          the types (mypy) of interactify/ and adapters/"
+	@echo "make typecheck          the types (mypy) of interactify/, adapters/ and benchmarks/"
 	@echo "make test               all that a change has to pass: lint, typecheck, the tests and those of Label Studio"
 	@echo "make test-label-studio  the tests of the Label Studio backend alone"
 	@echo "make test-label-studio-server  the backend with a real Label Studio, which is installed into $(LABEL_STUDIO_SERVER)"
@@ -40,7 +41,7 @@ help:
 	@echo "make clean              remove $(VENV) and everything that was built"
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter; INTERACTIFY_DATA=folder gives the tests real photos;"
-	@echo "TESTS=tests/optim measures the coverage of these tests only."
+	@echo "TESTS=tests/optim measures the coverage of these tests only; DURATIONS=0 lists how long each test of make test took."
 
 demo: $(VENV)/.installed
 	$(BIN)/interactify demo
@@ -71,7 +72,7 @@ fast: $(VENV)/.installed-test
 	$(PYTEST) --durations=5 -m "not slow and not long and not data"
 
 test: lint typecheck
-	$(PYTEST) --durations=15
+	$(PYTEST) --durations=$(DURATIONS)
 	@$(MAKE) --no-print-directory test-label-studio
 
 # What runs in other processes (the command line's own, servers that are killed) is not counted.
