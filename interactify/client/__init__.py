@@ -11,7 +11,7 @@ session.py     the session
 """
 
 from interactify.client.connection import Connection
-from interactify.client.result import Result
+from interactify.client.result import Prompted, Result
 from interactify.client.session import Service, Session, connect
 
-__all__ = ["Connection", "Result", "Service", "Session", "connect"]
+__all__ = ["Connection", "Prompted", "Result", "Service", "Session", "connect"]

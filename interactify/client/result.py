@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from interactify.interactions.click import Click, Interaction
 from interactify.interactions.gestures import interaction_from_json
+from interactify.pictures.window import Window
 
 OWN_KEYS = ("ms", "state", "reason")  # of an interaction in a state, beside its own
 
@@ -22,6 +23,14 @@ class Unsatisfied:
 
     interaction: Interaction
     reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Prompted:
+    """What `Session.prompt` gives: a mask (H, W) bool, and its IoU in [0, 1] as the network estimates it."""
+
+    mask: NDArray[np.bool_]
+    score: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +55,10 @@ class Result:
     def probability(self) -> NDArray[np.float32]:
         """(H, W) float32 in [0, 1], asked for now. Raises ServiceError where the session has changed since."""
         return self.fetch(self.number)
+
+    def mask_in(self, window: Window, step: int = 1) -> NDArray[np.bool_]:
+        """(h, w) bool: the mask in a window of the photo, of every `step`-th row and column."""
+        return self.mask[window.slices_by(step)]
 
     @property
     def size(self) -> tuple[int, int]:

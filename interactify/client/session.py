@@ -12,6 +12,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,12 +22,15 @@ from numpy.typing import NDArray
 
 from interactify.client.connection import Connection
 from interactify.client.photos import file_of, patched
-from interactify.client.result import Result, interactions_in
+from interactify.client.result import Prompted, Result, interactions_in
 from interactify.errors import ClosedSessionError, InteractifyError, InteractionError, ServiceError, with_type
 from interactify.interactions.click import Click, Interaction, is_list
+from interactify.interactions.gestures import Box
+from interactify.masks.run_lengths import mask_of_rle
 
 KEPT: Final = 8  # masks of the latest actions
 BEATS: Final = 3.0  # heartbeats in the time after which a place is lost
+OF_ACTIVE: Final = ("add", "remove", "move", "choose", "reset", "switch", "add_object")  # change no other object
 PATIENCE: Final = 2.0  # seconds that an answer waits for the one before it, which another thread asked for
 
 
@@ -139,6 +143,7 @@ class Session:
         self._masks: OrderedDict[int, NDArray[np.bool_]] = OrderedDict()
         self._changed = threading.Condition()
         self._ended = threading.Event()
+        self._others: dict[str, Result] = {}  # of objects that are not active, until something may have changed them
         self._result = self._take(state)
         if heartbeat:
             seconds = (lease_seconds or float(self._ask("POST", "/heartbeat").json()["lease_seconds"]) or 60) / BEATS
@@ -237,22 +242,46 @@ class Session:
     # ---- results -----------------------------------------------------------------------------------------------------
 
     def result_of(self, name: str) -> Result:
-        """The current result of an object. Raises InteractionError where there is none of that name."""
-        state = self._ask("GET", "", params={"object": name}).json()
-        return Result(
-            state["n"], patched(None, state["mask"], self.size), state, None, partial(self._probability, name)
-        )
+        """The current result of an object. Raises InteractionError where there is none of that name.
+
+        It is asked for once, and again after an action that may have changed it.
+        """
+        current, others = self.result, self._others
+        if name == current.state["active"]:
+            return current
+        if name not in others:
+            state = self._ask("GET", "", params={"object": name}).json()
+            mask = patched(None, state["mask"], self.size)
+            others[name] = Result(state["n"], mask, state, None, partial(self._probability, name))
+        return replace(others[name], number=max(others[name].number, current.number))
 
     def interactions_of(self, name: str) -> tuple[Interaction, ...]:
         """All interactions with an object. Raises InteractionError where there is none of that name."""
-        state = self._ask("GET", "", params={"object": name, "mask": "none"}).json()
-        return interactions_in(state, self.size)
+        return interactions_in(self.result_of(name).state, self.size)
+
+    @property
+    def initial_mask(self) -> NDArray[np.bool_]:
+        """(H, W) bool: the network's own mask, before any interaction with the active object."""
+        return mask_of_rle(self._ask("GET", "/initial").json()["rle"])
+
+    def prompt(self, clicks: Sequence[Click] = (), box: Box | None = None, target: int | str | None = None) -> Prompted:
+        """The object that clicks and a box describe, whatever was done before; the session stays as it is.
+
+        For tools that keep prompts themselves. `target` is the class of a positive click, by default the session's.
+        """
+        given = [each.within(self.size).to_json() for each in (*(() if box is None else (box,)), *clicks)]
+        found = self._ask("POST", "/prompt", json={"interactions": given, "target": target}).json()
+        return Prompted(mask_of_rle(found["rle"]), float(found["score"]))
 
     def category(self, name: str | None = None, otherwise: str = "object") -> str:
         """What an object is called in files: the name of its class, where it is known; see `interactify.Session`."""
         chosen = self.active if name is None else name
         found = next((each["class"] for each in self._state["objects"] if each["name"] == chosen), None)
         return otherwise if found is None else str(found)
+
+    def checked(self, interaction: Interaction) -> Interaction:
+        """The interaction in whole pixels. Raises InteractionError where it is not in the photo."""
+        return interaction.within(self.size)
 
     def label_map(self) -> NDArray[np.int32]:
         """All objects in one map, (H, W) int32: 0 for none, k for the k-th of `objects`."""
@@ -261,6 +290,10 @@ class Session:
     def class_map(self) -> NDArray[np.int64]:
         """The most likely class of every pixel, (H, W). Raises OptionError where the network knows one class only."""
         return self._map("classes")
+
+    def accepted_labels(self) -> NDArray[np.uint8]:
+        """What a network may learn from the session, (H, W) uint8: the object's pixels, or the class of every pixel."""
+        return self._map("accepted")
 
     def export(self, form: str = "png", name: str | None = None, *, tolerance: float = 0.0) -> bytes:
         """An object's result as a file's bytes, in one of the formats of `interactify segment --format`.
@@ -280,6 +313,20 @@ class Session:
         path.write_text(self.log(), encoding="utf-8")
         return path
 
+    # ---- while a refinement runs, from other threads -----------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """End the running refinement early, as for a newer interaction: its status is "superseded"."""
+        self._ask("POST", "/cancel")
+
+    def make_way(self) -> None:
+        """As `cancel`; for those who queue changes themselves."""
+        self.cancel()
+
+    def preview(self) -> Result:
+        """The current result: a service sends no masks of a refinement that still runs."""
+        return self.result
+
     # ---- the end -----------------------------------------------------------------------------------------------------
 
     def close(self, *, delete: bool = False) -> None:
@@ -298,6 +345,11 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __copy__(self) -> Session:  # it keeps the result of now; what it asks for is of the session as it is then
+        copied = object.__new__(Session)
+        copied.__dict__.update(self.__dict__)
+        return copied
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -325,6 +377,12 @@ class Session:
         state = self._ask("POST", "/actions", json={"do": action, **content}, headers=key).json()
         found = self._take(state)
         with self._changed:
+            alone = found.number - self._result.number in (0, 1)  # nobody else has changed the session meanwhile
+            if action not in OF_ACTIVE or not alone:
+                self._others = {}
+            elif action in ("switch", "add_object"):
+                self._others = {**self._others, str(self._result.state["active"]): self._result}
+                self._others.pop(str(state["active"]), None)
             if found.number >= self._result.number:
                 self._result = found
         return found

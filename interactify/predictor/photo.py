@@ -15,9 +15,9 @@ from interactify.interactions.gestures import Mask
 from interactify.interactions.rasterise import bounds
 from interactify.interactive import Interactive
 from interactify.optim.status import Status
-from interactify.pictures.picture import PictureLike
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window, whole
+from interactify.predictor.candidates import expected_iou
 from interactify.predictor.prompts import LOW, Prompt, mask_of
 from interactify.refinement.layers import CERTAIN, NetworkLayer
 from interactify.refinement.merge import merged_mask
@@ -29,9 +29,9 @@ from interactify.session.session import Session
 class PromptedPhoto:
     """A photo whose session refines each prompt from the network's own prediction. Not to be shared by threads."""
 
-    def __init__(self, net: Interactive, photo: PictureLike) -> None:
-        self._net = net
-        self.session = net.session(photo)
+    def __init__(self, net: Interactive, session: Session) -> None:
+        """With a session of this network that has no interactions."""
+        self._net, self.session = net, session
 
     @property
     def size(self) -> tuple[int, int]:
@@ -132,6 +132,20 @@ class ObjectLogits:
         rows, columns = self.window.slices
         photo[:, rows, columns] = maps
         return photo
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredMask:
+    """A mask (H, W) bool of a whole photo, and its IoU in [0, 1] as the network's probabilities estimate it."""
+
+    mask: NDArray[np.bool_]
+    score: float
+
+    @classmethod
+    def of(cls, result: Result) -> ScoredMask:
+        """The mask of a result."""
+        logits = ObjectLogits.of(result).logits
+        return cls(result.mask, expected_iou(logits, logits > 0))
 
 
 def low_resolution(logits: NDArray[np.float32]) -> NDArray[np.float32]:

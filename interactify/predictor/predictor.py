@@ -83,7 +83,7 @@ class Predictor:
             PhotoError, ModelError, NonFiniteError: as `Interactive.session`. The photo set before stays.
         """
         with self._undisturbed():
-            self._photos, self._many = (PromptedPhoto(self.model, image),), False
+            self._photos, self._many = (self._opened(image),), False
 
     def set_image_batch(self, image_list: Sequence[PictureLike]) -> None:
         """Open several photos, of any sizes, for `predict_batch`.
@@ -105,7 +105,10 @@ class Predictor:
             came = "an empty one" if isinstance(image_list, (list, tuple)) else type(image_list).__name__
             raise PhotoError(f"Expected a list of photos, got {came}. For one photo try set_image.")
         with self._undisturbed():
-            self._photos, self._many = tuple(PromptedPhoto(self.model, image) for image in image_list), True
+            self._photos, self._many = tuple(map(self._opened, image_list)), True
+
+    def _opened(self, image: PictureLike) -> PromptedPhoto:
+        return PromptedPhoto(self.model, self.model.session(image))
 
     def reset_predictor(self) -> None:
         """Forget the photo, or photos, and free what was computed of them."""

@@ -6,6 +6,7 @@ guard.py         which requests reach the routes: their key, origin, host and le
 keys.py          API keys and tokens, compared in constant time
 limits.py        how many sessions, how long they wait, how large photos are
 service.py       sessions without HTTP: opened, found or replayed, changed, given back
+prompts.py       a prompt of one object, answered without a change of its session
 live.py          a session in memory, which stays equal to its log
 memory.py        the sessions in memory; the one that was asked for longest ago leaves first
 device_queue.py  the refinements of one device, in turn

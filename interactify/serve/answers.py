@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -17,8 +18,15 @@ from interactify.export.formats import FORMATS, Exported
 from interactify.masks.run_lengths import run_lengths
 from interactify.pictures.window import extent_of, whole
 from interactify.serve.live import Answer, Live
+from interactify.session.session import Session
+from interactify.training.accepted import labels_of_session
 
 FORMS: Final = ("rle", "png", "none")
+MAPS: Final[Mapping[str, Callable[[Session], NDArray[Any]]]] = {
+    "objects": Session.label_map,
+    "classes": Session.class_map,
+    "accepted": labels_of_session,  # what a network may learn from the session
+}
 TYPES: Final = {
     ".png": "image/png",
     ".json": "application/json",
@@ -90,8 +98,8 @@ def exported(live: Live, form: str, name: str | None, tolerance: float) -> tuple
 
 
 def label_map(live: Live, of: str) -> NDArray[Any]:
-    """All objects in one map ("objects"), or the most likely class of every pixel ("classes"), (H, W)."""
-    return live.session.label_map() if of == "objects" else live.session.class_map()
+    """A map (H, W), one of `MAPS`."""
+    return MAPS[of](live.session)
 
 
 def npz_of(labels: NDArray[Any]) -> bytes:

@@ -31,6 +31,7 @@ class Job(Generic[T]):
         supersedes: whether a running refinement of the same session ends early for it (`DeviceQueue.superseded`).
         future: its result.
         waited: seconds until its first step; None before.
+        ends_early: whether its refinement ends early, whatever comes after it.
     """
 
     def __init__(self, steps: Steps[T], supersedes: bool = False) -> None:
@@ -38,6 +39,7 @@ class Job(Generic[T]):
         self.future: Future[T] = Future()
         self.future.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
         self.waited: float | None = None
+        self.ends_early = False
         self._came = time.monotonic()
         self._steps = steps
 
@@ -86,9 +88,16 @@ class DeviceQueue:
             return sum(len(jobs) for jobs in self._jobs.values())
 
     def superseded(self, session: str) -> bool:
-        """Whether a job waits for which this session's running refinement has to end early."""
+        """Whether this session's running refinement has to end early: a job waits for it, or it was told to."""
         with self._changed:
-            return any(job.supersedes for job in list(self._jobs.get(session, ()))[1:])
+            jobs = list(self._jobs.get(session, ()))
+            return any(job.supersedes for job in jobs[1:]) or any(job.ends_early for job in jobs[:1])
+
+    def end_early(self, session: str) -> None:
+        """Let the refinements of this session that run or wait now end early."""
+        with self._changed:
+            for job in self._jobs.get(session, ()):
+                job.ends_early = True
 
     def submit(self, session: str, job: Job[T]) -> Future[T]:
         """Queue a job; returns its future at once.

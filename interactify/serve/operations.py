@@ -119,6 +119,17 @@ OPERATIONS: Final = (
         errors=(400, 408, 413, *_SESSION_ERRORS),
     ),
     Operation(
+        *("POST", "/v1/sessions/{id}/cancel", "cancel", "Let the running refinement end early, as for a newer action"),
+        {204: ("It will, if it still runs", {})},
+        errors=_SESSION_ERRORS,
+    ),
+    Operation(
+        *("POST", "/v1/sessions/{id}/prompt", "prompt", "The object of clicks and a box; the session stays as it is"),
+        {200: ("Its mask, and the IoU that the network expects of it", _json("Scored"))},
+        body=_json("Prompt"),
+        errors=(400, 408, 413, *_SESSION_ERRORS),
+    ),
+    Operation(
         *("POST", "/v1/sessions/{id}/heartbeat", "heartbeat", "Keep the session's place while nothing is done"),
         {200: ("For how long; 0 where the place is lost, which the next action takes again", _json("Lease"))},
         errors=_SESSION_ERRORS,
@@ -130,13 +141,19 @@ OPERATIONS: Final = (
         errors=_SESSION_ERRORS,
     ),
     Operation(
+        *("GET", "/v1/sessions/{id}/initial", "initial", "The network's own mask, before any interaction"),
+        {200: ("As run lengths, or as a PNG with mask=png", {"image/png": _BYTES, **_json("WholeMask")})},
+        takes=("mask",),
+        errors=_SESSION_ERRORS,
+    ),
+    Operation(
         *("GET", "/v1/sessions/{id}/export/{format}", "export", "An object's result as a file for other tools"),
         {200: ("The file", {"application/octet-stream": _BYTES})},
         takes=("object", "tolerance"),
         errors=_SESSION_ERRORS,
     ),
     Operation(
-        *("GET", "/v1/sessions/{id}/labels", "labels", "All objects in one map, or the class of every pixel"),
+        *("GET", "/v1/sessions/{id}/labels", "labels", "All objects, or classes, in one map"),
         {200: ("An .npz file with the array labels (height, width)", {"application/octet-stream": _BYTES})},
         takes=("of",),
         errors=_SESSION_ERRORS,
@@ -189,7 +206,15 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "Error": _object({"error": _TEXT}, {"kind": {"description": "the class in interactify.errors", **_TEXT}}),
     "Status": _object({"status": {"const": "ok"}}),
     "Networks": _object({"networks": {"type": "array", "items": _ref("Network")}}),
-    "Network": _object({"name": _TEXT, "classes": {"type": "array", "items": _TEXT}, "reads_clicks": _FLAG}),
+    "Network": _object(
+        {
+            **{"name": _TEXT, "title": _TEXT, "count": _COUNT, "reads_clicks": _FLAG, "channels": _COUNT},
+            "classes": {"description": "empty for a network of one class", "type": "array", "items": _TEXT},
+            "class_names": {"description": "those that are known", "type": "array", "items": _TEXT},
+            "value_range": {"description": "black and white", "type": ["array", "null"], "items": _NUMBER},
+            "version": {"description": "of weights and options", **_TEXT},
+        }
+    ),
     "Path": _object({"path": _TEXT}),
     "Sessions": _object({"sessions": {"type": "array", "items": _object(_OF_SESSION)}}),
     "Opened": _object({**_OF_SESSION, "token": _TEXT, "lease_seconds": _NUMBER, "idle_seconds": _NUMBER, **_OF_STATE}),
@@ -237,6 +262,13 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         },
         {"rle": _RLE, "png": {"contentEncoding": "base64", "contentMediaType": "image/png", **_TEXT}},
     ),
+    "Prompt": _object(
+        {
+            "interactions": {"type": "array", "items": _ref("Interaction")},
+            "target": {"type": ["integer", "string", "null"]},
+        }
+    ),
+    "Scored": _object({"score": _NUMBER, "rle": _RLE}),
     "WholeMask": _object({"n": _COUNT, "rle": _RLE}),
 }
 
@@ -246,7 +278,7 @@ _QUERY: Final[Mapping[str, tuple[str, str, Schema]]] = {
     "target": ("query", "the class of a positive click, index or name", _TEXT),
     "mask": ("query", "how the mask is sent", {"enum": ["rle", "png", "none"], "default": "rle"}),
     "object": ("query", "an object's name; by default the active one", _TEXT),
-    "of": ("query", "what the map is of", {"enum": ["objects", "classes"], "default": "objects"}),
+    "of": ("query", "what the map is of", {"enum": ["objects", "classes", "accepted"], "default": "objects"}),
     "tolerance": ("query", "of outlines, in pixels", {"type": "number", "minimum": 0, "default": 0}),
     "Idempotency-Key": (
         *("header", "names the request: sent again after a lost answer, it is not made twice"),

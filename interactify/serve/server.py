@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,13 +22,17 @@ from starlette.routing import Route
 
 from interactify.errors import CheckpointError, InteractifyError, OptionError, PhotoError, StoreError
 from interactify.export.formats import checked_tolerance
-from interactify.serve.answers import answer_json, checked_form, exported, label_map, mask_json, mask_png, npz_of
+from interactify.refinement.result import Result
+from interactify.serve.answers import MAPS, answer_json, checked_form, exported, label_map, mask_json, mask_png, npz_of
 from interactify.serve.device_queue import Closing
 from interactify.serve.guard import Guard
 from interactify.serve.keys import Keys, same
+from interactify.serve.live import Live
 from interactify.serve.operations import OPERATIONS, openapi
+from interactify.serve.prompts import read_prompt
 from interactify.serve.service import Full, Gone, Opened, Service
 from interactify.serve.store.records import Record
+from interactify.session.session import Session
 from interactify.web.actions import read_action
 from interactify.web.failures import HANDLERS, read_json, user_error
 from interactify.web.limits import refused
@@ -87,13 +91,8 @@ class Api:
         return JSONResponse(self._description)
 
     async def networks(self, request: Request) -> Response:
-        found = []
-        for name, served in self.service.networks.items():
-            spec = served.net.spec
-            count = spec.output.classes
-            classes = list(spec.class_names or (f"class {k}" for k in range(count))) if count > 1 else []
-            found.append({"name": name, "classes": classes, "reads_clicks": spec.click_maps is not None})
-        return JSONResponse({"networks": found})
+        found = self.service.networks.items()
+        return JSONResponse({"networks": [{"name": name, **served.about.to_json()} for name, served in found]})
 
     # ---- sessions ----------------------------------------------------------------------------------------------------
 
@@ -134,6 +133,15 @@ class Api:
         answer = await _result(await run_in_threadpool(self.service.act, record, action, key))
         return JSONResponse(await run_in_threadpool(answer_json, answer, form))
 
+    async def cancel(self, request: Request) -> Response:
+        self.service.end_early(await self._record(request))
+        return Response(status_code=204)
+
+    async def prompt(self, request: Request) -> Response:
+        record, content = await self._record(request), await _within_time(read_json(request))
+        scored = await _result(await run_in_threadpool(self.service.prompt, record, *read_prompt(content)))
+        return JSONResponse({"score": scored.score, **await run_in_threadpool(mask_json, scored.mask, "rle")})
+
     async def heartbeat(self, request: Request) -> Response:
         record = await self._record(request)
         return JSONResponse({"lease_seconds": await run_in_threadpool(self.service.beat, record)})
@@ -145,12 +153,17 @@ class Api:
     # ---- results -----------------------------------------------------------------------------------------------------
 
     async def mask(self, request: Request) -> Response:
-        record, query = await self._record(request), request.query_params
-        form, name = checked_form(query.get("mask")), query.get("object")
-        read = self.service.read
+        name = request.query_params.get("object")
+        return await self._mask(request, lambda session, live: session.result_of(live.object_named(name)))
+
+    async def initial(self, request: Request) -> Response:
+        return await self._mask(request, lambda session, _: session.initial_step.result)
+
+    async def _mask(self, request: Request, read: Callable[[Session, Live], Result]) -> Response:
+        record, form = await self._record(request), checked_form(request.query_params.get("mask"))
         number, mask = await _result(
             await run_in_threadpool(
-                read, record, lambda live: (live.number, live.session.result_of(live.object_named(name)).mask)
+                self.service.read, record, lambda live: (live.number, read(live.session, live).mask)
             )
         )
         if form == "png":
@@ -171,8 +184,8 @@ class Api:
 
     async def labels(self, request: Request) -> Response:
         record, of = await self._record(request), request.query_params.get("of", "objects")
-        if of not in ("objects", "classes"):
-            raise OptionError(f"Expected a map of=objects or of=classes, got {of[:60]!r}.")
+        if of not in MAPS:
+            raise OptionError(f"Expected a map of={' or of='.join(MAPS)}, got {of[:60]!r}.")
         found = await _result(await run_in_threadpool(self.service.read, record, partial(label_map, of=of)))
         return Response(await run_in_threadpool(npz_of, found), media_type="application/octet-stream")
 

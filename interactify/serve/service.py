@@ -19,15 +19,19 @@ from typing import TypeVar
 from interactify.errors import CheckpointError, OptionError, PhotoError, StoreError, quietly
 from interactify.interactive import Interactive
 from interactify.pictures.picture import Picture
+from interactify.predictor.photo import ScoredMask
+from interactify.predictor.prompts import Prompt
 from interactify.serve.device_queue import DeviceQueue, Job, Steps
 from interactify.serve.keys import digest_of, new_token
 from interactify.serve.limits import Limits
 from interactify.serve.live import Answer, Live, Outrun
 from interactify.serve.memory import Memory
 from interactify.serve.metrics import Metrics
+from interactify.serve.prompts import answered
 from interactify.serve.store.records import Record, Store
 from interactify.session.session import Session
 from interactify.session.session_file import fingerprint, identity_of
+from interactify.web.about import About
 from interactify.web.actions import Action
 from interactify.web.failures import Busy
 from interactify.web.pictures import FORMATS, check_header
@@ -55,10 +59,11 @@ class Opened:
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A network that is served, its weights' digest, and the queue of its device."""
+    """A network that is served, its weights' digest, what clients are told of it, and the queue of its device."""
 
     net: Interactive
     weights: str
+    about: About
     queue: DeviceQueue
 
 
@@ -92,7 +97,8 @@ class Service:
             device = str(net.spec.device)
             if device not in queues:
                 queues[device] = DeviceQueue(device, self.limits.waiting)
-            self.networks[name] = Served(net, fingerprint(net.unwrap()), queues[device])
+            weights = fingerprint(net.unwrap())
+            self.networks[name] = Served(net, weights, About.of(net, weights), queues[device])
         self._queues = tuple(queues.values())
         self.memory = Memory(self.limits.in_memory, self._leave)
         self._renewed: dict[str, float] = {}  # when this replica last renewed a session's place
@@ -196,6 +202,15 @@ class Service:
 
         self._take_place(record.id, time.time())
         return self._served(record.network).queue.submit(record.id, Job(steps()))
+
+    def prompt(self, record: Record, prompt: Prompt, target: int | str | None) -> Future[ScoredMask]:
+        """The object that a prompt describes; the session stays as it is. Raises as `read`, and as `answered`."""
+        net = self._served(record.network).net
+        return self.read(record, lambda live: answered(net, live, prompt, target))
+
+    def end_early(self, record: Record) -> None:
+        """Let the session's refinements that run or wait now end early, as for a newer action."""
+        self._served(record.network).queue.end_early(record.id)
 
     def beat(self, record: Record) -> float:
         """Keep a session's place; returns for how many seconds: 0 where it was idle for too long, and has lost it."""

@@ -22,9 +22,10 @@ from interactify.interactions.click import Click
 from interactify.interactions.gestures import Box
 from interactify.interactions.rasterise import bounds, points_inside
 from interactify.interactions.validation import number
+from interactify.predictor.photo import ScoredMask
 from interactify.predictor.prompts import Prompt
 from interactify.tools.label_studio_rle import decoded, encoded
-from interactify.tools.served import ScoredMask, box_in, pixel_in
+from interactify.tools.served import box_in, pixel_in
 
 CLICKS: Final = 8  # clicks that a stroke becomes, at most: they are far apart, and the rest of it follows
 KINDS: Final = ("keypoint", "rectangle", "brush")

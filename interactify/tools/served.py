@@ -12,11 +12,8 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError, text_of
@@ -26,20 +23,11 @@ from interactify.interactions.validation import number
 from interactify.interactive import Interactive
 from interactify.pictures.image_files import upright
 from interactify.pictures.tiff import is_tiff
-from interactify.predictor.candidates import expected_iou
-from interactify.predictor.photo import ObjectLogits, PromptedPhoto
+from interactify.predictor.photo import PromptedPhoto, ScoredMask
 from interactify.predictor.prompts import Prompt
 
 OPEN: Final = 2  # photos that stay open: the current one, and the one before, for a second user
 BAD_REQUEST: Final = (InteractionError, OptionError, PhotoError)  # all others come from the network or the machine
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredMask:
-    """A mask (H, W) bool of a whole photo, and its IoU in [0, 1] as the network's probabilities estimate it."""
-
-    mask: NDArray[np.bool_]
-    score: float
 
 
 class Served:
@@ -70,13 +58,11 @@ class Served:
             PhotoError, ModelError, NonFiniteError, OptionError: as `Interactive.session`.
         """
         with self._lock:
-            opened = self._photos.pop(name, None) or PromptedPhoto(self.net, photo)
+            opened = self._photos.pop(name, None) or PromptedPhoto(self.net, self.net.session(photo))
             self._photos[name] = opened
             while len(self._photos) > self._most_open:
                 self._photos.popitem(last=False)
-            result = opened.refine(prompt, target)
-        logits = ObjectLogits.of(result).logits
-        return ScoredMask(result.mask, expected_iou(logits, logits > 0))
+            return ScoredMask.of(opened.refine(prompt, target))
 
 
 def status_of(error: InteractifyError) -> int:

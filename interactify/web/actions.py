@@ -151,9 +151,9 @@ def _choose(content: Mapping[str, Any], _: Size | None) -> Callable[[Session], o
 
 def _add_object(content: Mapping[str, Any], _: Size | None) -> Callable[[Session], object]:
     name, target = content["name"], content["target"]
-    if not isinstance(name, (str, type(None))) or not (target is None or isinstance(target, int)):
+    if not isinstance(name, (str, type(None))) or not isinstance(target, (int, str, type(None))):
         raise InteractionError(
-            f"Expected an object's name or null, and a class's index or null; got {with_type(content)}."
+            f"Expected an object's name or null, and a class's index or name or null; got {with_type(content)}."
         )
     return lambda session: session.add_object(name, target)
 

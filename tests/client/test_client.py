@@ -28,12 +28,12 @@ from interactify.errors import (
     ServiceError,
 )
 from interactify.session.session import Session
+from interactify.training.accepted import labels_of_session
 from tests.fixtures import networks
 from tests.fixtures.service import ANA, BEN, KEYS, serving
 
 # Of a session's methods those that a client has no use for: what runs the network, and what belongs to this process.
-LOCAL = {"cancel", "checked", "first", "history", "initial_step", "make_way", "photo", "preview", "refiner",
-         "restart", "restore", "steps", "track", "wrapped"}  # fmt: skip
+LOCAL = {"first", "history", "initial_step", "photo", "refiner", "restart", "restore", "steps", "track", "wrapped"}
 
 
 @pytest.fixture
@@ -124,6 +124,74 @@ def test_several_objects(service, net, pictures):
     session.close()
 
 
+def test_masks_of_other_objects_are_asked_for_once(service, pictures, monkeypatch):
+    asked: list[str] = []
+    request = client.Connection.request
+
+    def counted(self, method, path, **more):
+        asked.append(f"{method} {path.rsplit('/', 1)[-1]}")
+        return request(self, method, path, **more)
+
+    with service.session(pictures[0], heartbeat=False) as session:
+        first = session.click(55, 30)
+        session.add_object("second")
+        monkeypatch.setattr(client.Connection, "request", counted)
+        session.click(5, 5), session.click(90, 60, False)
+        assert session.result_of("object 1").mask is first.mask and session.interactions_of("object 1")
+        assert (session.result_of("object 1").probability > 0.5)[first.mask].all(), "it is of now"
+        assert asked[:2] == ["POST actions"] * 2 and "GET " not in "".join(asked[:2])
+        del asked[:]
+        assert len(session.undo().interactions) == 1 and (session.result_of("object 1").mask == first.mask).all()
+        assert session.result_of("object 1") and len(asked) == 2, "undo may have changed any"
+        other = service.resume(session.id, session.token, heartbeat=False)
+        other.switch("object 1"), other.click(5, 5), other.switch("second")
+        session.click(7, 7)
+        assert len(session.interactions_of("object 1")) == 2, "so may another client"
+
+
+def test_a_prompt_leaves_the_session_as_it_is(net, service, pictures):
+    clicks = [interactify.Click(55, 30), interactify.Click(5, 5, False)]
+    with service.session(pictures[0], heartbeat=False) as session:
+        initial = session.result.mask
+        own = session.prompt()
+        assert (own.mask == initial).all() and 0 < own.score <= 1
+        mask = session.click(90, 60, not initial[60, 90]).mask
+        for box in (None, interactify.Box(20, 8, 90, 60)):
+            prompted = session.prompt(clicks, box)
+            alone = net.session(pictures[0]).add([*([] if box is None else [box]), *clicks])
+            assert (prompted.mask == alone.mask).all()
+        assert (session.initial_mask == initial).all()
+        assert (service.resume(session.id, session.token, heartbeat=False).result.mask == mask).all()
+        assert session.log().count("\n") == 2 and (session.undo().mask == initial).all()
+        for wrong in ({"clicks": [interactify.Click(100, 5)]}, {"box": interactify.Box(-9, -9, -5, -5)}):
+            with pytest.raises(InteractionError):
+                session.prompt(**wrong)
+        with pytest.raises(OptionError):
+            session.prompt(clicks, target="sky")
+
+
+def test_a_refinement_that_is_cancelled_ends_early(tmp_path, pictures, monkeypatch):
+    net = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=8, energy="brs")
+    with serving(net, tmp_path / "s.db") as (address, served):
+        session = client.connect(address).session(pictures[0])
+        queue, add, mask = served.networks["default"].queue, Session.add, session.result.mask
+
+        def waits(self, interactions):  # stands for a slow network
+            session.cancel()
+            assert queue.superseded(session.id)
+            return add(self, interactions)
+
+        monkeypatch.setattr(Session, "add", waits)
+        ended = session.click(55, 30, not mask[30, 55])
+        assert ended.status == "superseded" and session.preview() is ended
+        monkeypatch.setattr(Session, "add", add)
+        served.memory.drop(session.id)
+        again = client.connect(address).resume(session.id, session.token, heartbeat=False)
+        assert (again.result.mask == ended.mask).all() and served.metrics.replays.lines()[0].endswith(" 1")
+        assert session.click(5, 5, False).status != "superseded", "the next one runs to its end"
+        session.close()
+
+
 def test_classes(tmp_path, pictures):
     net = interactify.wrap(
         networks.seeded(lambda: networks.Plain(classes=3)), max_evaluations=3, class_names=("sky", "road", "car")
@@ -136,6 +204,11 @@ def test_classes(tmp_path, pictures):
         assert session.category() == local.category() == "road"
         assert (session.click(5, 5, label="car").mask == local.click(5, 5, label="car").mask).all()
         assert (session.class_map() == local.class_map()).all()
+        session.add_object("second", "sky"), local.add_object("second", "sky")
+        session.click(90, 60), local.click(90, 60)
+        assert (session.accepted_labels() == labels_of_session(local)).all() and session.accepted_labels().any()
+        prompted = session.prompt([interactify.Click(55, 30)], target="car").mask
+        assert (prompted == net.session(pictures[0], target="car").click(55, 30).mask).all()
         session.close()
 
 
