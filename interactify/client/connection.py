@@ -70,14 +70,16 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         json: Any = None,
         content: bytes | None = None,
+        patience: float | None = None,
     ) -> httpx.Response:
-        """Send a request, and return the response.
+        """Send a request, and return the response; `patience` is the connection's by default.
 
         Raises:
             ServiceError: no replica answers within `patience`; or the service refuses the request.
             InteractifyError: what the service raised, as its own class.
         """
-        deadline, pause, last = time.monotonic() + self.patience, FIRST_PAUSE, ""
+        seconds = self.patience if patience is None else patience
+        deadline, pause, last, answered = time.monotonic() + seconds, FIRST_PAUSE, "", False
         while True:
             first, count = self._first, len(self.addresses)
             for turn in range(count):
@@ -87,23 +89,24 @@ class Connection:
                         method, self.addresses[index] + path, params=params, headers=headers, json=json, content=content
                     )
                 except httpx.TransportError as cause:
-                    last = f"{self.addresses[index]}: {reason_of(cause)}"
+                    last, answered = f"{self.addresses[index]}: {reason_of(cause)}", False
                     continue
                 except RuntimeError as cause:  # another thread has closed it
                     if not self.closed:
                         raise
                     raise ServiceError("Expected an open connection, got one that was closed. Try connect.") from cause
                 if response.status_code in (*AWAY, LATER):
-                    last = f"{self.addresses[index]}: {_text_of(response)}"
+                    last, answered = f"{self.addresses[index]}: {_text_of(response)}", True
                     continue
                 self._first = index
                 if response.status_code >= 400:
                     raise _error_of(response)
                 return response
             if time.monotonic() + pause > deadline:
+                hint = "It runs, and is busy or full: try again in a while." if answered else "Is the service running?"
                 raise ServiceError(
-                    f"Expected an answer of {' or '.join(self.addresses)} within {self.patience:g} seconds, got none "
-                    f"({last}). Is the service running?"
+                    f"Expected an answer of {' or '.join(self.addresses)} within {seconds:g} seconds, got none "
+                    f"({last}). {hint}"
                 )
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

@@ -7,8 +7,10 @@ is to be put on; where that is not here, the whole mask is asked for.
 from __future__ import annotations
 
 import io
+import os
 import threading
 import uuid
+import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,11 +25,19 @@ from numpy.typing import NDArray
 from interactify.client.connection import Connection
 from interactify.client.photos import file_of, patched
 from interactify.client.result import Prompted, Result, interactions_in
-from interactify.errors import ClosedSessionError, InteractifyError, InteractionError, ServiceError, with_type
+from interactify.errors import (
+    ClosedSessionError,
+    InteractifyError,
+    InteractionError,
+    OptionError,
+    ServiceError,
+    with_type,
+)
 from interactify.interactions.click import Click, Interaction, is_list
 from interactify.interactions.gestures import Box
 from interactify.masks.run_lengths import mask_of_rle
 
+KEY: Final = "INTERACTIFY_KEY"
 KEPT: Final = 8  # masks of the latest actions
 BEATS: Final = 3.0  # heartbeats in the time after which a place is lost
 OF_ACTIVE: Final = ("add", "remove", "move", "choose", "reset", "switch", "add_object")  # change no other object
@@ -37,10 +47,12 @@ PATIENCE: Final = 2.0  # seconds that an answer waits for the one before it, whi
 def connect(addresses: str | Sequence[str], key: str | None = None, **options: Any) -> Service:
     """A service, at one address or at those of its replicas; `options` are those of `Connection`.
 
+    Without a key, that of the environment variable INTERACTIFY_KEY is sent where it is set.
+
     >>> connect("http://127.0.0.1:8348")
     Service(http://127.0.0.1:8348)
     """
-    return Service(Connection(addresses, key, **options))
+    return Service(Connection(addresses, key or os.environ.get(KEY) or None, **options))
 
 
 class Service:
@@ -99,10 +111,19 @@ class Service:
         found: list[dict[str, Any]] = self.connection.request("GET", "/v1/sessions").json()["sessions"]
         return found
 
-    def networks(self) -> list[dict[str, Any]]:
-        """The service's networks: their names and classes."""
-        found: list[dict[str, Any]] = self.connection.request("GET", "/v1/networks").json()["networks"]
+    def networks(self, *, patience: float | None = None) -> list[dict[str, Any]]:
+        """The service's networks: their names, classes, and what else is told of them; the first is the default."""
+        answer = self.connection.request("GET", "/v1/networks", patience=patience)
+        found: list[dict[str, Any]] = answer.json()["networks"]
         return found
+
+    def about(self, network: str | None = None, *, patience: float | None = None) -> dict[str, Any]:
+        """What is told of one network, by default the first. Raises OptionError where there is none of that name."""
+        found = self.networks(patience=patience)
+        named = {each["name"]: each for each in found}
+        if network is not None and network not in named:
+            raise OptionError(f"Expected one of the networks {', '.join(named)}, got {network[:60]!r}.")
+        return found[0] if network is None else named[network]
 
     def close(self) -> None:
         """Close the connections."""
@@ -143,11 +164,13 @@ class Session:
         self._masks: OrderedDict[int, NDArray[np.bool_]] = OrderedDict()
         self._changed = threading.Condition()
         self._ended = threading.Event()
+        self._acting = 0  # how many actions are asked for now
         self._others: dict[str, Result] = {}  # of objects that are not active, until something may have changed them
         self._result = self._take(state)
         if heartbeat:
             seconds = (lease_seconds or float(self._ask("POST", "/heartbeat").json()["lease_seconds"]) or 60) / BEATS
-            threading.Thread(target=self._beat, args=(seconds,), name="interactify-heartbeat", daemon=True).start()
+            beating = weakref.ref(self), self._ended, seconds  # a session that is dropped is kept alive no longer
+            threading.Thread(target=_beat, args=beating, name="interactify-heartbeat", daemon=True).start()
 
     # ---- the active object -------------------------------------------------------------------------------------------
 
@@ -316,8 +339,13 @@ class Session:
     # ---- while a refinement runs, from other threads -----------------------------------------------------------------
 
     def cancel(self) -> None:
-        """End the running refinement early, as for a newer interaction: its status is "superseded"."""
-        self._ask("POST", "/cancel")
+        """End the running refinement early, as for a newer interaction: its status is "superseded".
+
+        Asked once, and only while this client waits for an action; where the service is away, nothing happens.
+        """
+        if self._acting:
+            with suppress(ServiceError):
+                self._ask("POST", "/cancel", patience=0.0)
 
     def make_way(self) -> None:
         """As `cancel`; for those who queue changes themselves."""
@@ -374,7 +402,11 @@ class Session:
 
     def _do(self, action: str, **content: Any) -> Result:
         key = {"Idempotency-Key": uuid.uuid4().hex}
-        state = self._ask("POST", "/actions", json={"do": action, **content}, headers=key).json()
+        self._count(1)
+        try:
+            state = self._ask("POST", "/actions", json={"do": action, **content}, headers=key).json()
+        finally:
+            self._count(-1)
         found = self._take(state)
         with self._changed:
             alone = found.number - self._result.number in (0, 1)  # nobody else has changed the session meanwhile
@@ -386,6 +418,10 @@ class Session:
             if found.number >= self._result.number:
                 self._result = found
         return found
+
+    def _count(self, more: int) -> None:
+        with self._changed:
+            self._acting += more
 
     def _take(self, state: Mapping[str, Any]) -> Result:
         """The result that a state tells of, with its whole mask."""
@@ -421,7 +457,12 @@ class Session:
     def _from_start(self, index: int) -> int:
         return index + len(self.interactions) if isinstance(index, int) and index < 0 else index
 
-    def _beat(self, seconds: float) -> None:
-        while not self._ended.wait(seconds) and not self.connection.closed:
-            with suppress(InteractifyError):  # the next one, or the next action, finds out
-                self._ask("POST", "/heartbeat")
+
+def _beat(of: weakref.ref[Session], ended: threading.Event, seconds: float) -> None:
+    while not ended.wait(seconds):
+        session = of()
+        if session is None or session.connection.closed:
+            return
+        with suppress(InteractifyError):  # the next one, or the next action, finds out
+            session._ask("POST", "/heartbeat")
+        del session

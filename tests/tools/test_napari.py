@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -46,6 +49,43 @@ def test_opening_displays_the_networks_own_prediction(opened: Any, photo: np.nda
     assert np.array_equal(opened.layers.labels.data, alone(opened, photo).astype(np.int32))
     assert "own prediction" in opened.status.text() and not opened.undo.isEnabled() and opened.reset.isEnabled()
     assert opened.viewer.layers.selection.active is opened.layers.points and opened.layers.points.mode == "add"
+
+
+def test_a_services_network_gives_what_its_own_would(widget, photo, settled, tmp_path, monkeypatch):
+    pytest.importorskip("uvicorn", reason="needs uvicorn: install interactify[serve]")
+    pytest.importorskip("httpx", reason="needs httpx: install interactify[client]")
+    from interactify.tools.napari_plugin.networks import Networks
+    from tests.fixtures.service import ANA, KEYS, serving
+
+    net = Networks().named(widget.network.text())
+    widget.viewer.add_image(photo, name="photo", rgb=True)
+    with serving(net, tmp_path / "s.db", KEYS) as (address, service):
+        widget.network.setText(f"{address}#default")
+        widget.open_photo()
+        settled(widget)
+        assert widget.session is None and "A key is needed" in widget.status.text()
+        monkeypatch.setenv("INTERACTIFY_KEY", ANA)
+        widget.open_photo()
+        settled(widget)
+        settled(widget)
+        widget.layers.points.add([30.4, 54.6])
+        settled(widget)
+        mask = net.session(photo).click(55, 30).mask
+        assert np.array_equal(widget.layers.labels.data, mask.astype(np.int32))
+        assert len(service.memory) == 1 and "1 click" in widget.status.text()
+        widget.undo.click()
+        settled(widget)
+        assert widget.session.interactions == () and ANA not in widget.status.text()
+        widget.close_session()
+
+
+def test_at_a_service_the_plugins_own_modules_need_no_torch():
+    code = """
+import sys
+from interactify.tools.napari_plugin import layers, networks, session_state, widget, worker
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "QT_QPA_PLATFORM": "offscreen"})
 
 
 def test_points_are_clicks_and_labels_follow(opened: Any, photo: np.ndarray, settled: Callable[[Any], None]):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interactify.errors import PhotoError
 from interactify.interactions.click import Click
-from interactify.refinement.result import Result
-from interactify.session.session import Session
+
+if TYPE_CHECKING:  # a session at a service needs no torch, which the other one brings with it
+    from interactify import client
+    from interactify.refinement.result import Result
+    from interactify.session.session import Session
+
+AnySession: TypeAlias = "Session | client.Session"
+AnyResult: TypeAlias = "Result | client.Result"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +41,7 @@ class SessionState:
     text: str
 
 
-def state_of(session: Session, result: Result) -> SessionState:
+def state_of(session: AnySession, result: AnyResult) -> SessionState:
     """A session's current state; `result` is that of the last change."""
     labels = session.label_map()
     active = session.objects.index(session.active)
@@ -45,7 +51,7 @@ def state_of(session: Session, result: Result) -> SessionState:
     return SessionState(labels, clicks, session.objects, active, session.can_undo, session.can_redo, summary(result))
 
 
-def summary(result: Result) -> str:
+def summary(result: AnyResult) -> str:
     """A line about a result: the number of clicks, the time, and which are not satisfied and why."""
     count = len(result.interactions)
     if not count:

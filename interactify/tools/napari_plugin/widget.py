@@ -22,10 +22,9 @@ from qtpy.QtWidgets import (
 
 from interactify.errors import InteractifyError
 from interactify.interactions.click import Click
-from interactify.session.session import Session
 from interactify.tools.napari_plugin.layers import ClickLayers
 from interactify.tools.napari_plugin.networks import Networks
-from interactify.tools.napari_plugin.session_state import SessionState, photo_of, state_of
+from interactify.tools.napari_plugin.session_state import AnySession, SessionState, photo_of, state_of
 from interactify.tools.napari_plugin.worker import Worker
 
 REST = 150  # milliseconds that a dragged point has to rest before the session moves its click
@@ -41,12 +40,12 @@ class ClicksWidget(QWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.worker = Worker()
-        self.session: Session | None = None
+        self.session: AnySession | None = None
         self.layers: ClickLayers | None = None
         self.state: SessionState | None = None
         self._networks = Networks()
         self._moving: dict[int, tuple[int, int]] = {}
-        self._opening: Callable[[], Session] | None = None
+        self._opening: Callable[[], AnySession] | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST)
@@ -71,7 +70,9 @@ class ClicksWidget(QWidget):
     def _build(self) -> None:
         self.photo = QComboBox()
         self.network = QLineEdit("zoo")
-        self.network.setToolTip("As for interactify's --model: zoo, unet/resnet34@weights.pt, timm/NAME, …")
+        self.network.setToolTip(
+            "As for interactify's --model: zoo, unet/resnet34@weights.pt, timm/NAME, …; or the address of a service"
+        )
         self.target = QLineEdit()
         self.target.setPlaceholderText("the one that is clicked first")
         self.target.setToolTip("For networks of several classes: an index or a name")
@@ -111,7 +112,7 @@ class ClicksWidget(QWidget):
             return
         named, target, networks = self.network.text().strip() or "zoo", self._target(), self._networks
 
-        def start() -> Session:
+        def start() -> AnySession:
             return networks.named(named).session(photo_of(layer), target=target)
 
         self.status.setText(f"Opening {layer.name} …")
@@ -123,7 +124,7 @@ class ClicksWidget(QWidget):
         """Start another object: its label is the next one."""
         target = self._target()
 
-        def add(session: Session) -> Any:
+        def add(session: AnySession) -> Any:
             session.add_object(target=target)
             return session.result
 
@@ -167,7 +168,7 @@ class ClicksWidget(QWidget):
         points.bind_key("Control-Shift-Z", lambda _: self.redo.click())
         self._apply(lambda session: session.result)
 
-    def _apply(self, change: Callable[[Session], Any]) -> None:
+    def _apply(self, change: Callable[[AnySession], Any]) -> None:
         """Change the session in the worker's thread, and display the result, which `change` returns.
 
         A running refinement ends with its best so far, and its interactions are refined together with the new ones.
@@ -179,7 +180,7 @@ class ClicksWidget(QWidget):
         self.status.setText("…")
         self.worker.run(lambda: state_of(session, change(session)), lambda outcome: self._changed(session, outcome))
 
-    def _changed(self, session: Session, outcome: Any) -> None:
+    def _changed(self, session: AnySession, outcome: Any) -> None:
         if session is not self.session or self.layers is None:
             return  # it was closed in the meantime
         failed = isinstance(outcome, BaseException)
@@ -207,7 +208,7 @@ class ClicksWidget(QWidget):
         self._apply(lambda session: session.add(clicks))
 
     def _removed(self, indices: list[int]) -> None:
-        def remove(session: Session) -> Any:
+        def remove(session: AnySession) -> Any:
             result = session.result
             for index in indices:
                 result = session.remove(index)
@@ -222,7 +223,7 @@ class ClicksWidget(QWidget):
     def _dropped(self) -> None:
         moving, self._moving = self._moving, {}
 
-        def move(session: Session) -> Any:
+        def move(session: AnySession) -> Any:
             result = session.result
             for index, (x, y) in moving.items():
                 result = session.move(index, x, y)
