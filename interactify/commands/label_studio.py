@@ -9,6 +9,7 @@ import tempfile
 from typing import Any
 
 from interactify.commands.network_options import add_device_option, add_network_options, network
+from interactify.commands.server_options import add_server_options, service
 from interactify.errors import OptionError, extra
 
 
@@ -19,12 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, metavar="N", default=9090, help="where it listens (%(default)s)")
     add_device_option(parser)
     add_network_options(parser)
+    add_server_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Build the network, listen, and answer; returns the exit status once it is interrupted."""
     if not 0 < given.port < 65536:
         raise OptionError(f"Expected --port from 1 to 65535, got {given.port}.")
+    there = service(given)
     with tempfile.TemporaryDirectory(prefix="interactify-label-studio-") as folder:
         os.environ.setdefault("MODEL_DIR", folder)  # where label-studio-ml 2 keeps what it knows of projects
         try:
@@ -36,7 +39,9 @@ def run(given: argparse.Namespace) -> int:
             ) from cause
         from werkzeug.serving import run_simple
 
-        InteractifyBackend.serve(network(given))
+        from interactify.tools.prompted import AtService
+
+        InteractifyBackend.serve(network(given) if there is None else AtService(there, given.server_network))
         app = application(InteractifyBackend, folder)
         print("\n".join(first_lines(given.host, given.port)), flush=True)
         try:

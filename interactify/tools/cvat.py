@@ -22,6 +22,7 @@ from interactify.interactions.gestures import Box
 from interactify.interactive import wrap
 from interactify.models.build import build_model, quickest_device
 from interactify.predictor.prompts import Prompt
+from interactify.tools.prompted import AtService
 from interactify.tools.served import Served, box_in, clicks_in, image_of, status_of
 
 
@@ -58,13 +59,21 @@ class Function:
 def served_from(settings: Path) -> Served:
     """The network that network.json describes, on the GPU where there is one.
 
+    With {"server": "http://…", "network": its name or null} it is that of a service, whose key is INTERACTIFY_KEY of
+    the environment.
+
     Raises:
         OptionError: the file can't be read.
         ModelError, CheckpointError: as `build_model`.
+        ServiceError: the service does not answer, or its key is another one.
     """
     try:
         stored = json.loads(settings.read_text(encoding="utf-8"))
+        if "server" in stored:
+            return _at_service(stored["server"], stored.get("network"))
         model, options = stored["model"], stored.get("options", {})
+    except InteractifyError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as cause:
         raise OptionError(
             f'Expected {{"model": "…", "options": {{…}}}} in {settings}, got a file that can\'t be read ({cause}). Try '
@@ -73,6 +82,14 @@ def served_from(settings: Path) -> Served:
     model = _from_folder(settings.parent, model)
     arguments: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
     return Served(wrap(build_model(model), **arguments).to(quickest_device()))
+
+
+def _at_service(address: str, network: str | None) -> Served:
+    try:
+        from interactify.client import connect
+    except ModuleNotFoundError as cause:
+        raise OptionError("A service needs httpx, which is not installed. Try --requirement httpx.") from cause
+    return Served(AtService(connect(address, patience=30.0), network))
 
 
 def answered(served: Served, body: Any) -> str:

@@ -6,7 +6,6 @@ it; another program calls `InteractifyBackend.serve(net)`, and passes the class 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from functools import lru_cache
@@ -20,10 +19,11 @@ from interactify._version import __version__
 from interactify.errors import InteractifyError, OptionError, PhotoError, text_of
 from interactify.interactive import Interactive
 from interactify.predictor.prompts import Prompt
-from interactify.session.session_file import fingerprint
 from interactify.tools.label_studio_photos import KEY, URL, LabelStudio
 from interactify.tools.label_studio_regions import Controls, controls_of, read_regions, region_of
+from interactify.tools.prompted import Network
 from interactify.tools.served import Served, image_of, status_of
+from interactify.web.about import About
 
 Prediction = dict[str, Any]
 
@@ -40,9 +40,10 @@ class InteractifyBackend(LabelStudioMLBase):
     version: ClassVar[str] = ""  # Label Studio asks for a task's prediction again where it has none of this version
 
     @classmethod
-    def serve(cls, net: Interactive) -> None:
-        """Set the network, before the first request."""
-        cls.served, cls.version = Served(net), version_of(net)
+    def serve(cls, net: Interactive | Network) -> None:
+        """Set the network, before the first request: a wrapped one, or that of a service (`tools.prompted`)."""
+        cls.served = Served(net)
+        cls.version = _version(cls.served.network.about)
 
     def predict(
         self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **kwargs: Any
@@ -78,7 +79,7 @@ class InteractifyBackend(LabelStudioMLBase):
         predicted = []
         for labelled in read_regions(regions, (image.height, image.width)):
             label = controls.label(labelled.label)
-            scored = served.segment(image, name, labelled.prompt, _class(served.net, label))
+            scored = served.segment(image, name, labelled.prompt, _class(served.network.about, label))
             predicted.append(region_of(scored, controls, label))
         return self._prediction(predicted)
 
@@ -98,7 +99,7 @@ class InteractifyBackend(LabelStudioMLBase):
 
     def _own_prediction(self, served: Served, task: dict[str, Any], controls: Controls) -> Prediction:
         """The network's own prediction for the labels that are its classes, or for the only label."""
-        classes = {label: _class(served.net, label) for label in controls.labels}
+        classes = {label: _class(served.network.about, label) for label in controls.labels}
         only_label = len(classes) == 1
         targets = {label: target for label, target in classes.items() if only_label or target is not None}
         if not targets:
@@ -155,9 +156,11 @@ def version_of(net: Interactive) -> str:
     >>> version_of(net) == version_of(interactify.wrap(interactify.zoo.load(), resolution=96))
     False
     """
-    options = {name: repr(value) for name, value in sorted(net.options.items())}
-    digest = hashlib.sha256(f"{fingerprint(net.unwrap())} {options}".encode()).hexdigest()
-    return f"interactify {__version__} {digest[:8]}"
+    return _version(About.of(net))
+
+
+def _version(about: About) -> str:
+    return f"interactify {__version__} {about.version}"
 
 
 def _respond_with(error: InteractifyError) -> None:
@@ -172,7 +175,7 @@ def _respond_with(error: InteractifyError) -> None:
     after_this_request(lambda _: make_response(jsonify(body), status))
 
 
-def _class(net: Interactive, label: str) -> int | None:
+def _class(about: About, label: str) -> int | None:
     """The network's class of that name in any case; None where it has none, or knows no names."""
-    names = [name.lower() for name in net.spec.class_names]
+    names = [name.lower() for name in about.class_names]
     return names.index(label.lower()) if label.lower() in names else None

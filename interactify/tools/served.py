@@ -12,19 +12,21 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from PIL import Image
 
-from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError, text_of
+from interactify.errors import InteractifyError, InteractionError, OptionError, PhotoError, ServiceError, text_of
 from interactify.interactions.click import Click
 from interactify.interactions.gestures import Box
 from interactify.interactions.validation import number
 from interactify.interactive import Interactive
 from interactify.pictures.image_files import upright
 from interactify.pictures.tiff import is_tiff
-from interactify.predictor.photo import PromptedPhoto, ScoredMask
+from interactify.predictor.photo import ScoredMask
 from interactify.predictor.prompts import Prompt
+from interactify.tools.prompted import Here, Network, Photo
 
 OPEN: Final = 2  # photos that stay open: the current one, and the one before, for a second user
 BAD_REQUEST: Final = (InteractionError, OptionError, PhotoError)  # all others come from the network or the machine
@@ -39,10 +41,11 @@ class Served:
     ((60, 80), True)
     """
 
-    def __init__(self, net: Interactive, most_open: int = OPEN) -> None:
-        self.net = net
+    def __init__(self, net: Interactive | Network, most_open: int = OPEN) -> None:
+        """With a wrapped network, or with one of a service."""
+        self.network: Network = Here(net) if isinstance(net, Interactive) else net
         self._most_open = most_open
-        self._photos: OrderedDict[str, PromptedPhoto] = OrderedDict()  # the last used is last
+        self._photos: OrderedDict[str, Photo] = OrderedDict()  # the last used is last
         self._lock = threading.Lock()
 
     def segment(self, photo: Image.Image, name: str, prompt: Prompt, target: int | str | None = None) -> ScoredMask:
@@ -56,13 +59,24 @@ class Served:
 
         Raises:
             PhotoError, ModelError, NonFiniteError, OptionError: as `Interactive.session`.
+            ServiceError: a service does not answer, refuses, or has no place.
         """
         with self._lock:
-            opened = self._photos.pop(name, None) or PromptedPhoto(self.net, self.net.session(photo))
+            opened = self._photos.pop(name, None) or self.network.open(photo)
+            try:
+                scored = opened.answer(prompt, target)
+            except ServiceError:  # it may be gone there; the next request opens the photo again
+                with suppress(InteractifyError):
+                    opened.close()
+                raise
+            except InteractifyError:
+                self._photos[name] = opened
+                raise
             self._photos[name] = opened
             while len(self._photos) > self._most_open:
-                self._photos.popitem(last=False)
-            return ScoredMask.of(opened.refine(prompt, target))
+                with suppress(ServiceError):
+                    self._photos.popitem(last=False)[1].close()
+            return scored
 
 
 def status_of(error: InteractifyError) -> int:

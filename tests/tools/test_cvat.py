@@ -86,7 +86,7 @@ def test_a_click_on_a_rectangular_photo(served: Served, photo: np.ndarray, shape
 
 def test_a_click_gives_the_sessions_mask(served: Served, photo: np.ndarray):
     mask = mask_of(answered(served, body(photo, pos=[[55.7, 30.2]], neg=[[5.0, 60.9]])))
-    session = served.net.session(photo)
+    session = served.network.net.session(photo)
     alone = session.add([interactify.Click(55, 30), interactify.Click(5, 60, positive=False)])
     assert np.array_equal(mask, alone.mask)
 
@@ -117,7 +117,7 @@ def test_a_picture_of_16_bits_keeps_its_depth(served: Served, photo: np.ndarray)
     """As the library reads the file; in eight bits it would be white everywhere."""
     deep = photo.mean(2).astype(np.uint16) * 100 + 300
     mask = mask_of(answered(served, body(deep, pos=[[55.7, 30.2]])))
-    assert np.array_equal(mask, served.net.session(deep).click(55, 30).mask) and not mask.all()
+    assert np.array_equal(mask, served.network.net.session(deep).click(55, 30).mask) and not mask.all()
 
 
 def test_a_box_beyond_the_photo_is_cut_and_one_outside_is_refused(served: Served, photo: np.ndarray):
@@ -128,7 +128,7 @@ def test_a_box_beyond_the_photo_is_cut_and_one_outside_is_refused(served: Served
 
 
 def test_a_request_without_prompts_gets_the_networks_own_prediction(served: Served, photo: np.ndarray):
-    own = served.net.session(photo).result.mask
+    own = served.network.net.session(photo).result.mask
     assert np.array_equal(mask_of(answered(served, body(photo, box=[]))), own)
     assert np.array_equal(mask_of(answered(served, json.dumps(body(photo)).encode())), own)
 
@@ -143,8 +143,8 @@ def test_the_rotation_in_a_file_is_applied(served: Served, photo: np.ndarray):
 def test_the_photo_stays_open_between_requests(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch):
     served = Served(interactify.wrap(network(), propagation="none"))
     opened = []
-    session = type(served.net).session
-    monkeypatch.setattr(type(served.net), "session", lambda *a, **k: opened.append(1) or session(*a, **k))
+    session = type(served.network.net).session
+    monkeypatch.setattr(type(served.network.net), "session", lambda *a, **k: opened.append(1) or session(*a, **k))
     first = answered(served, body(photo, pos=[[55, 30]]))
     others = [photo[::-1].copy(), photo[:, ::-1].copy()]
     for other in (photo, others[0], photo):
@@ -192,7 +192,7 @@ def test_a_network_that_fails_is_a_500(photo: np.ndarray, tmp_path: Path, contex
             raise NonFiniteError("NaN")
 
     function = Function(tmp_path / "network.json")
-    function.served = Failing(served.net)
+    function.served = Failing(served.network.net)
     assert function.handler(context, SimpleNamespace(body=body(photo))).status_code == 500
     assert status_of(InteractionError("")) == 400
 
@@ -231,7 +231,7 @@ class Context:
 main.init_context(Context)
 response = main.handler(Context, types.SimpleNamespace(body=json.load(open("../request.json"))))
 print(interactify.__file__)
-print(response.status_code, len(json.loads(response.body)["mask"]), main.function.served.net.spec.resolution)
+print(response.status_code, len(json.loads(response.body)["mask"]), main.function.served.network.net.spec.resolution)
 """
     ran = subprocess.run([sys.executable, "-c", code], cwd="out", capture_output=True, text=True, env={})
     assert ran.returncode == 0, ran.stderr
@@ -255,7 +255,7 @@ def test_weights_and_modules_are_copied(tmp_path: Path, monkeypatch: pytest.Monk
     assert json.loads(Path("two/network.json").read_text())["model"] == f"{name}@weights/mine.pt"
     assert "albumentations" in Path("two/function.yaml").read_text()
     Path("mine.pt").unlink()
-    built = served_from(Path("two/network.json")).net
+    built = served_from(Path("two/network.json")).network.net
     assert torch.equal(next(iter(built.model.parameters())), next(iter(model.parameters())))
     capsys.readouterr()
 

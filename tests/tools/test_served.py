@@ -107,6 +107,47 @@ def test_classes_of_a_photo_share_its_session(prompt: Prompt, photo: np.ndarray,
         shared.segment(image, "photo", prompt, "no such class")
 
 
+def test_a_services_network_answers_as_its_own_would(photo: np.ndarray, tmp_path: Path):
+    pytest.importorskip("uvicorn", reason="needs uvicorn: install interactify[serve]")
+    pytest.importorskip("httpx", reason="needs httpx: install interactify[client]")
+    from interactify.client import connect
+    from interactify.errors import ServiceError
+    from interactify.tools.cvat import served_from
+    from interactify.tools.label_studio_regions import ScoredMask
+    from interactify.tools.prompted import AtService
+    from tests.fixtures.service import serving
+
+    net = interactify.wrap(Classes().eval(), class_names=tuple("abcde"), activation="none")
+    image, here = Image.fromarray(photo), Served(net)
+    with serving(net, tmp_path / "s.db", sessions=1) as (address, service):
+        there = Served(AtService(connect(address, patience=0.5)), most_open=1)
+        assert there.network.about == here.network.about
+        asked = [
+            (Prompt(), 2),
+            (Prompt((Click(55, 30), Click(5, 60, False))), None),
+            (Prompt((Click(9, 9),), Box(25, 8, 86, 53)), "c"),
+        ]
+        for prompt, target in asked:
+            found, expected = (each.segment(image, "photo", prompt, target) for each in (there, here))
+            assert isinstance(found, ScoredMask) and np.array_equal(found.mask, expected.mask)
+            assert found.score == pytest.approx(expected.score)
+        with pytest.raises(OptionError):
+            there.segment(image, "photo", Prompt(), "no such class")
+        assert len(service.memory) == 1, "the photo was sent once"
+        with pytest.raises(ServiceError, match="busy or full"):
+            there.segment(image, "another", Prompt())
+        service.delete(service.store.records("anyone")[0])
+        with pytest.raises(ServiceError):
+            there.segment(image, "photo", Prompt())
+        assert there.segment(image, "photo", Prompt(), 2).mask.any(), "it is opened again"
+        (tmp_path / "network.json").write_text(f'{{"server": "{address}", "network": null}}')
+        assert served_from(tmp_path / "network.json").network.about == here.network.about
+        with pytest.raises(OptionError, match="one of the networks default"):
+            AtService(connect(address), "none")
+    with pytest.raises(ServiceError, match="Is the service running"):
+        connect(address).about(patience=0.1)
+
+
 def test_a_class_is_only_for_its_own_request(photo: np.ndarray):
     net = interactify.wrap(Classes().eval(), activation="none", target=3)
     served, image = Served(net), Image.fromarray(photo)
