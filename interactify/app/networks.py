@@ -36,26 +36,27 @@ class Networks:
 
     Attributes:
         folder: with networks.json and the weights.
+        fingerprint: of the network that the project is opened with.
         lessons: all that are over, in order.
     """
 
     def __init__(self, net: Interactive, folder: Path, *, latest: bool = False) -> None:
         """With `latest`, new photos get what was learned last; else the network that the project is opened with."""
         self.first, self.folder = net, folder
-        self._first = fingerprint(net.unwrap())
-        self._opened = {self._first: net}
+        self.fingerprint = fingerprint(net.unwrap())
+        self._opened = {self.fingerprint: net}
         self._lock = threading.Lock()
         self.lessons = self._read()
         taken = [each.network for each in self.lessons if each.network]
-        self._latest = taken[-1] if latest and taken else self._first
+        self._latest = taken[-1] if latest and taken else self.fingerprint
 
     def of(self, files: SessionFiles) -> tuple[Interactive, str]:
         """The network of a photo's session, and its fingerprint; of a photo without one, the latest network."""
         entries = entries_of(files.journal)
         named = next((entry["network"] for entry in entries if "network" in entry), None)
         if named is None:
-            named = self._first if entries or files.session.exists() else self._latest
-        known = {self._first, *(each.network for each in self.lessons)}
+            named = self.fingerprint if entries or files.session.exists() else self._latest
+        known = {self.fingerprint, *(each.network for each in self.lessons)}
         own = named if isinstance(named, str) and named in known and named else self._latest
         return self._open(own), own
 
@@ -71,7 +72,7 @@ class Networks:
             learned = Learned(photos, fingerprint(net.unwrap()), weights.relative_to(self.folder).as_posix())
             self._opened[learned.network] = net
         self.lessons = (*self.lessons, learned)
-        stored = {"first": self._first, "lessons": [asdict(each) for each in self.lessons]}
+        stored = {"first": self.fingerprint, "lessons": [asdict(each) for each in self.lessons]}
         write_json(prepare_folder(self.folder) / "networks.json", stored)
         self._latest = learned.network or self._latest
 
@@ -94,7 +95,7 @@ class Networks:
         """The lessons of this network whose weights are still there; none where another network began."""
         try:
             stored = json.loads((self.folder / "networks.json").read_bytes())
-            lessons = [Learned(**each) for each in stored["lessons"]] if stored["first"] == self._first else []
+            lessons = [Learned(**each) for each in stored["lessons"]] if stored["first"] == self.fingerprint else []
         except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: lessons begin anew
             return ()
         return tuple(each for each in lessons if not each.network or (self.folder / each.weights).is_file())

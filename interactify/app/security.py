@@ -17,7 +17,16 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from interactify.web.limits import HEADERS, LOOPBACK, MAX_BODY_BYTES, limited, refused, with_headers, wrong_length
+from interactify.web.limits import (
+    HEADERS,
+    LOOPBACK,
+    MAX_BODY_BYTES,
+    limited,
+    not_http,
+    refused,
+    with_headers,
+    wrong_length,
+)
 from interactify.web.pictures import MAX_FILE_BYTES
 
 UPLOADS: Final = "/api/photos"
@@ -81,11 +90,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it: 400, 401, 403, 413 or 421."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        if scope["type"] != "http":  # there are no websockets here
-            await send({"type": "websocket.close", "code": 1008})
+        if await not_http(self.app, scope, receive, send):
             return
 
         send_with_headers = with_headers(send, PAGE_HEADERS)

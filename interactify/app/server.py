@@ -36,6 +36,7 @@ from interactify.export import voc_palette
 from interactify.interactive import Interactive
 from interactify.pictures.value_range import ValueRange
 from interactify.session.session import Session
+from interactify.web.about import About
 from interactify.web.actions import Action, check, read_action
 from interactify.web.failures import HANDLERS, read_json, user_error
 
@@ -93,7 +94,11 @@ class App:
 
     def __init__(self, net: Interactive, project: Project, plan: Plan | None, order: str) -> None:
         networks = Networks(net, project.out / "taught", latest=plan is not None)
-        self.net, self.project, self.photos = net, project, OpenPhotos(networks, project)
+        self.about, self.project, self.photos = (
+            About.of(net, networks.fingerprint),
+            project,
+            OpenPhotos(networks, project),
+        )
         self.lessons = None if plan is None else Lessons(plan, networks, project, self.photos.settle)
         self.uncertain = Uncertain(networks.latest()[0], project) if order == "uncertain" else None
         self._thumbs: dict[int, tuple[int | None, bytes]] = {}
@@ -110,24 +115,17 @@ class App:
         return Response(self._static[name], media_type=TYPES[Path(name).suffix])
 
     async def project_json(self, request: Request) -> Response:
-        spec = self.net.spec
-        count = spec.output.classes if spec.output.classes > 1 else 0
-        names = spec.class_names or tuple(f"class {k}" for k in range(count))
         colours = voc_palette()
         classes = [
-            {
-                "name": names[k],
-                "colour": "#" + bytes(colours[k % 256]).hex(),
-                "background": names[k].lower() in BACKGROUNDS,
-            }
-            for k in range(count)
+            {"name": name, "colour": "#" + bytes(colours[k % 256]).hex(), "background": name.lower() in BACKGROUNDS}
+            for k, name in enumerate(self.about.classes)
         ]
         return JSONResponse(
             {
                 "photos": [_photo_json(photo) for photo in self.project.photos],
                 "classes": classes,
-                "network": spec.family or type(self.net.unwrap()).__name__,
-                "reads_clicks": spec.click_maps is not None,
+                "network": self.about.title,
+                "reads_clicks": self.about.reads_clicks,
                 "out": self.project.out.name,
                 "order": "name" if self.uncertain is None else "uncertain",
                 "teaches": self.lessons is not None,
@@ -142,7 +140,7 @@ class App:
     @property
     def _opens(self) -> tuple[int, ValueRange | None]:
         """How the network reads photos: its channels, and the values that are black and white."""
-        return self.net.spec.channels, self.net.value_range
+        return self.about.channels, self.about.value_range
 
     async def upload(self, request: Request) -> Response:
         name = request.query_params.get("name", "photo")[:200]

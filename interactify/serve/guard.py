@@ -15,7 +15,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interactify.serve.keys import Keys
 from interactify.serve.metrics import Metrics
-from interactify.web.limits import HEADERS, LOOPBACK, MAX_BODY_BYTES, limited, refused, with_headers, wrong_length
+from interactify.web.limits import (
+    HEADERS,
+    LOOPBACK,
+    MAX_BODY_BYTES,
+    limited,
+    not_http,
+    refused,
+    with_headers,
+    wrong_length,
+)
 
 API: Final = "/v1/"
 UPLOADS: Final = "/v1/sessions"
@@ -30,11 +39,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it: 400, 401, 403, 413 or 421."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        if scope["type"] != "http":  # there are no websockets here
-            await send({"type": "websocket.close", "code": 1008})
+        if await not_http(self.app, scope, receive, send):
             return
 
         async def counted(message: Message) -> None:

@@ -21,7 +21,7 @@ from interactify.optim.status import Status
 from interactify.serve.device_queue import Steps
 from interactify.serve.store.records import Record, Store
 from interactify.session.session import Session
-from interactify.web.actions import Action, check, read_action
+from interactify.web.actions import Action, check, run_again
 from interactify.web.states import session_state
 
 
@@ -71,8 +71,7 @@ class Live:
         """Run the actions of the log that memory lacks, one in each step."""
         for text in store.entries(self.record.id, self.number):
             entry = json.loads(text)
-            with self.session.control.superseding() if entry.get("superseded") else nullcontext():
-                read_action(entry["do"], self.size).run(self.session)
+            run_again(entry, self.session, self.size)
             self._now(entry)
             yield
 

@@ -6,6 +6,7 @@ This is the one place where the names in messages meet the methods of `interacti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -76,6 +77,15 @@ def read_action(content: Any, masks_of: Size | None = None) -> Action:
             f"Expected the action {content['do']!r} with {list(keys)}, got {with_type(list(content))}."
         )
     return Action(content, refines, bind(content, masks_of))
+
+
+def run_again(entry: Mapping[str, Any], session: Session, masks_of: Size | None = None) -> None:
+    """Run an action of a log, {"do": …}, as it ran then: a refinement that ended early for a newer action does again.
+
+    Raises as `read_action`, and what the action raises.
+    """
+    with session.control.superseding() if entry.get("superseded") else nullcontext():
+        read_action(dict(entry["do"]), masks_of).run(session)
 
 
 def read_interactions(content: Any, masks_of: Size | None = None) -> list[Interaction]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
-from starlette.types import Message, Receive, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES: Final = 2 * 2**20  # of every request but an upload
 TOO_LONG: Final = "The request is too long."
@@ -57,6 +57,15 @@ def limited(receive: Receive, limit: int) -> Receive:
         return message
 
     return counted
+
+
+async def not_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> bool:
+    """Whether a scope is no request; then it is dealt with: the application's start and end pass, websockets end."""
+    if scope["type"] == "lifespan":
+        await app(scope, receive, send)
+    elif scope["type"] != "http":
+        await send({"type": "websocket.close", "code": 1008})
+    return scope["type"] != "http"
 
 
 def with_headers(send: Send, added: Mapping[str, str]) -> Send:

@@ -6,7 +6,6 @@ aside, and is found again when its own network is used again.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 
 from interactify.app.store.journal import Journal, SessionFiles, entries_of, same_identity
@@ -16,7 +15,7 @@ from interactify.interactive import Interactive
 from interactify.session.loading import load_session
 from interactify.session.session import Session
 from interactify.session.session_file import identity_of
-from interactify.web.actions import read_action
+from interactify.web.actions import run_again
 
 
 class StoredSession:
@@ -46,8 +45,7 @@ class StoredSession:
         unsaved = self.journal.unsaved()
         for entry in unsaved:
             try:
-                with session.control.superseding() if entry.get("superseded") else nullcontext():
-                    read_action(dict(entry["do"])).run(session)
+                run_again(entry, session)
             except InteractifyError as cause:
                 self.notice = f"Some of the last actions could not be restored: {cause}"
         return session, bool(unsaved) and not self.of_other_network
