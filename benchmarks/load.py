@@ -9,7 +9,8 @@
 2. Sessions are opened one after the other, with a click in each, and stay in the store. The memory of the server
    alone is read after every hundred. It ends after `--minutes` at the latest; the file says how many there were.
 
-Annotators and server share the machine, whose cores and threads are in the file.
+It ends with 1 where a click was lost or failed. Annotators and server share the machine, whose cores and threads are
+in the file.
 """
 
 from __future__ import annotations
@@ -191,6 +192,8 @@ def main() -> None:
     content = {"machine": machine(), "setting": setting, **found, "sessions, MB": memory, "in memory": 16}
     given.out.write_text(json.dumps(content, indent=1) + "\n")
     print(given.out)
+    if load.lost or load.errors:
+        sys.exit(f"{load.lost} clicks were lost, {len(load.errors)} failed: {load.errors[:3]}")
 
 
 if __name__ == "__main__":
