@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
         predictor,
         session,
         training,
+        volumes,
         zoo,
     )
     from interactify.errors import (
@@ -56,6 +57,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
         Mask,
         Paint,
         Scribble,
+        VoxelClick,
         interaction_from_json,
         interaction_maps,
     )
@@ -67,6 +69,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
     from interactify.runtime.cache import cache_limit, cached_bytes, set_cache_limit
     from interactify.session import Session, load_session, replay
     from interactify.stem import ReconfiguredStem, reconfigure_stem
+    from interactify.volumes import Volume, VolumeSession, open_volume
 
 _NAMES = {
     "errors": (
@@ -96,6 +99,7 @@ _NAMES = {
         "Mask",
         "Paint",
         "Scribble",
+        "VoxelClick",
         "interaction_from_json",
         "interaction_maps",
     ),
@@ -107,10 +111,11 @@ _NAMES = {
     "runtime.cache": ("cache_limit", "cached_bytes", "set_cache_limit"),
     "session": ("Session", "load_session", "replay"),
     "stem": ("ReconfiguredStem", "reconfigure_stem"),
+    "volumes": ("Volume", "VolumeSession", "open_volume"),
 }
 _MODULES = (
     *("adapters", "brs", "draw", "errors", "evaluation", "export", "models", "optim", "predictor", "propagation"),
-    *("session", "training", "zoo"),
+    *("session", "training", "volumes", "zoo"),
     "energy",  # an old name, which warns
 )
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
@@ -146,6 +151,9 @@ __all__ = [
     "Scribble",
     "Session",
     "Unsatisfied",
+    "Volume",
+    "VolumeSession",
+    "VoxelClick",
     "Window",
     "__version__",
     "adapters",
@@ -162,6 +170,7 @@ __all__ = [
     "load_session",
     "models",
     "open_picture",
+    "open_volume",
     "optim",
     "predictor",
     "reconfigure_stem",
@@ -169,6 +178,7 @@ __all__ = [
     "session",
     "set_cache_limit",
     "training",
+    "volumes",
     "wrap",
     "zoo",
 ]

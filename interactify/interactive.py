@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from threading import RLock
-from typing import Any
+from typing import Any, TypeAlias, cast, overload
 
 import torch
 from torch import nn
@@ -44,6 +44,11 @@ from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.runtime import Runtime
 from interactify.session.batch import refine
 from interactify.session.session import Session
+from interactify.volumes.session import VolumeSession, refine_volumes
+from interactify.volumes.volume import Volume
+
+Target: TypeAlias = "int | str | None"
+Tile: TypeAlias = "int | bool | None"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,19 +62,24 @@ class Interactive(Wrapped):
 
     _lock: RLock = field(default_factory=RLock, init=False)
 
+    @overload
     def session(
-        self,
-        photo: PictureLike,
-        *,
-        target: int | str | None = None,
-        tile: int | bool | None = None,
-        value_range: ValueRange | None = None,
-    ) -> Session:
-        """Open a photo for interactions.
+        self, photo: Volume, *, target: Target = None, value_range: ValueRange | None = None
+    ) -> VolumeSession: ...
+    @overload
+    def session(
+        self, photo: PictureLike, *, target: Target = None, tile: Tile = None, value_range: ValueRange | None = None
+    ) -> Session: ...
+    def session(
+        self, photo: Any, *, target: Target = None, tile: Tile = None, value_range: ValueRange | None = None
+    ) -> Session | VolumeSession:
+        """Open a photo for interactions; for a network of volumes, a volume: its session is a `VolumeSession`.
 
         Args:
             photo: a path (EXIF rotation honoured), a PIL image of any mode, an array (H, W, 3) uint8, a tensor
-                (C, H, W) in [0, 1], or an array on disk, of which only the needed parts are read (`open_picture`).
+                (C, H, W) in [0, 1], or an array on disk, of which only the needed parts are read (`open_picture`). A
+                volume: an array or tensor (D, H, W) or (C, D, H, W), or a `Volume`, in the units that mean and std
+                have (`open_volume`).
             target: the class of a positive click, as for `wrap`; by default the one given there.
             tile: the side, in photo pixels, of the tiles of a picture that is too large for the network to see whole;
                 False to see it whole. By default a picture of more than 8192 pixels on its longer side has tiles, with
@@ -88,6 +98,8 @@ class Interactive(Wrapped):
             NotEnoughMemoryError: the network needs more memory than there is.
             OptionError: a target that is not one of the network's classes, or an invalid range of values.
         """
+        if self.spec.sides == 3:
+            return VolumeSession(self, photo, target, value_range=value_range)
         return Session(self, photo, target, tile=tile, value_range=value_range)
 
     def refine(
@@ -112,7 +124,8 @@ class Interactive(Wrapped):
             target, value_range: as for `session`.
 
         Returns:
-            A `Result` for each list of interactions, in their order. `max_seconds` is for each photo.
+            A `Result` for each list of interactions, in their order. `max_seconds` is for each photo. For a network of
+            volumes, whose interactions are `VoxelClick`s, a `VolumeResult`.
 
         Raises:
             InteractionError: a click outside its photo, or another number of photos than of lists; before any work.
@@ -123,6 +136,8 @@ class Interactive(Wrapped):
         >>> [result.satisfied for result in net.refine(np.zeros((60, 80, 3), np.uint8), objects)]
         [True, True]
         """
+        if self.spec.sides == 3:
+            return cast(list[Result], refine_volumes(self, images, interactions, target, value_range))
         return refine(self, images, interactions, target, value_range)
 
     def describe(self) -> str:
@@ -265,13 +280,14 @@ def wrap(
     compile: bool = False,
     cuda_graphs: bool = False,
 ) -> Interactive:
-    """Make a segmentation network follow clicks, without training it.
+    """Make a segmentation network follow clicks, without training it; one of images, or one of volumes.
 
     The network is run once on a small random image, to find out its layers and output. The model is never changed: a
     replica that shares its weights is run instead.
 
     Args:
-        model: any `nn.Module` from image batches (N, C, H, W) to something that contains a per-pixel map. Also a
+        model: any `nn.Module` from batches of images (N, C, H, W), or of volumes (N, C, D, H, W), to something that
+            contains a map of their pixels. Also a
             `torch.export.ExportedProgram`, an `onnx.ModelProto`, or the path of a `.pt2`, TorchScript or `.onnx` file.
         variables: what refinement moves: "input" (the image), "maps" (interaction maps read through the first
             convolution's kernels), "kernels" (zero-weighted stem kernels over click maps), "click_maps" (a click
@@ -419,6 +435,8 @@ def wrap(
     check_evaluations(max_evaluations, least=1 if reads is None else 0)
     found = inspected(model, replica, known, given, mirror, lambda own: own if reads is None else of_images(own, reads))
     spec = found.spec
+    if spec.sides == 3 and chosen_propagation is not None and chosen_propagation.active:
+        raise OptionError(f"Expected propagation='none' for a network of volumes, got {propagation!r}. Try without it.")
     check_fit(spec.fit, spec.resolution or (spec.exact and max(spec.exact)))
     if assumed := assumption(spec, type(unwrapped(model)).__name__):
         warn_user(assumed)
@@ -436,7 +454,7 @@ def wrap(
         max_evaluations=max_evaluations,
         max_seconds=max_seconds,
         zoom=zoom,
-        propagation=chosen_propagation or usual_propagation(spec.output.classes, network.reads_clicks),
+        propagation=chosen_propagation or usual_propagation(spec.output.classes, network.reads_clicks, spec.sides),
         options=options,
         state=found.state,
         wrap_again=wrap_again,

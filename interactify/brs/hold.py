@@ -22,8 +22,8 @@ class Held:
     are tried, and the one with the lowest energy is taken among those on which all clicks keep their labels.
 
     Attributes:
-        probability: (h, w) in [0, 1], of the object as it was before.
-        weights: (h, w), 0 or more; 0 where anything may change.
+        probability: (h, w) in [0, 1], of the object as it was before; of a volume (d, h, w).
+        weights: of the same shape, 0 or more; 0 where anything may change.
         tolerance: 0 or more.
 
     Raises:
@@ -41,7 +41,7 @@ class Held:
     def __post_init__(self) -> None:
         if not self.tolerance >= 0:
             raise OptionError(f"Expected a tolerance of 0 or more, got {self.tolerance!r}. Try math.inf for none.")
-        if self.probability.ndim != 2 or self.probability.shape != self.weights.shape:
+        if self.probability.ndim not in (2, 3) or self.probability.shape != self.weights.shape:
             raise OptionError(
                 f"Expected a probability (h, w) to hold, and weights of the same shape, got "
                 f"{tuple(self.probability.shape)} and {tuple(self.weights.shape)}. Try weights of one number a pixel."
@@ -53,7 +53,7 @@ class Held:
         return Held(maps[0], maps[1], self.tolerance)
 
     def energy(self, logits: Tensor) -> Tensor:
-        """E_H, 0-d, differentiable in the logits (T, h, w)."""
+        """E_H, 0-d, differentiable in the logits (T, h, w), or (T, d, h, w)."""
         precise = torch.promote_types(logits.dtype, torch.float32)
         moved = torch.sigmoid(logits[0].to(precise)) - self.probability.to(logits.device, precise)
         return (self.weights.to(logits.device, precise) * moved.square()).sum()

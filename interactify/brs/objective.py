@@ -33,7 +33,7 @@ class PointTargets:
     """The target of one row: points and the labels that they should get.
 
     Attributes:
-        points: (n, 2) float64, x then y, in pixels of the logits.
+        points: (n, 2) float64, x then y, in pixels of the logits; in a volume (n, 3), x, y, z.
         labels: (n,) bool.
         weights: (n,) of the points in the energy; None for 1 each.
         required: (n,) bool, the points that have to reach the energy's goal before it may stop. If no point is
@@ -173,9 +173,9 @@ class RowsEnergy:
         held = self.targets[row].held
         if held is None:
             return corrective
-        if held.probability.shape != logits.shape[-2:]:
+        if held.probability.shape != logits.shape[1:]:
             raise InteractionError(
-                f"Expected a probability to hold of the logits' size {tuple(logits.shape[-2:])}, got one of "
+                f"Expected a probability to hold of the logits' size {tuple(logits.shape[1:])}, got one of "
                 f"{tuple(held.probability.shape)}. Try the sigmoid of the logits at the start."
             )
         energy = held.energy(logits)
@@ -191,11 +191,11 @@ class RowsEnergy:
     def _maps(self, values: Tensor, rows: Sequence[int]) -> Tensor:
         logits = self.forward(values, rows)
         several = [int(target.maps.max()) + 1 for target in self.targets if target.maps is not None]
-        least = max(several, default=1)
-        maps = isinstance(logits, Tensor) and logits.ndim == 4 and len(logits) == len(rows)
+        least, sides = max(several, default=1), self.targets[rows[0]].points.shape[1]
+        maps = isinstance(logits, Tensor) and logits.ndim == sides + 2 and len(logits) == len(rows)
         if not maps or not (logits.shape[1] == 1 or several) or logits.shape[1] < least:
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            expected = f"({len(rows)}, {least}{' or more' if several else ''}, h, w)"
+            expected = f"({len(rows)}, {least}{' or more' if several else ''}, {'h, w' if sides == 2 else 'd, h, w'})"
             raise ModelError(f"Expected forward to return logits {expected}, got {found}.")
         if not logits.requires_grad:
             raise ModelError(NO_GRADIENT)
@@ -214,13 +214,14 @@ class RowsEnergy:
 
 
 def squares(logits: Tensor, points: Tensor, square: int) -> Corners:
-    """Where to read the square of (2·square + 1)² pixels around each point.
+    """Where to read the square of (2·square + 1)² pixels around each point; in a volume, the cube.
 
     At a border, the outermost row or column is repeated, so that no click is ever lost.
     """
     around = torch.arange(-square, square + 1, device=points.device, dtype=points.dtype)
-    offsets = torch.stack(torch.meshgrid(around, around, indexing="xy"), -1).view(1, -1, 2)
-    return Corners.around((points[:, None] + offsets).view(-1, 2), logits)
+    sides = points.shape[1]
+    offsets = torch.stack(torch.meshgrid(*[around] * sides, indexing="xy"), -1).view(1, -1, sides)
+    return Corners.around((points[:, None] + offsets).view(-1, sides), logits)
 
 
 def _split(batch: Tensor) -> Sequence[Tensor]:
@@ -229,11 +230,12 @@ def _split(batch: Tensor) -> Sequence[Tensor]:
 
 
 def _check_inside(points: Tensor, logits: Tensor) -> None:
-    limit = logits.shape[-1] - 0.5, logits.shape[-2] - 0.5
+    limit = [side - 0.5 for side in reversed(logits.shape[1:])]
     if bool((points >= points.new_tensor(limit)).any()):
         raise InteractionError(
-            f"Expected points inside the logits, which are {tuple(logits.shape[-2:])} (h, w) pixels, got one outside. "
-            "Try points in pixels of the logits, x then y."
+            f"Expected points inside the logits, which are {tuple(logits.shape[1:])} "
+            f"{'(h, w)' if len(limit) == 2 else '(d, h, w)'} pixels, got one outside. "
+            f"Try points in pixels of the logits, {'x then y' if len(limit) == 2 else 'x, y, z'}."
         )
 
 

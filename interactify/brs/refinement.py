@@ -73,7 +73,8 @@ def refine(
             logit is the probability of the foreground.
         start: the first values: the identity, or the end of the last refinement. float32 or float64; not changed.
         points: (n, 2) float, x to the right and y down, in pixels of the logits, centres at integers; between
-            pixels the logits are interpolated bilinearly.
+            pixels the logits are interpolated bilinearly. For logits of a volume, (1, 1, d, h, w) or (d, h, w), they
+            are (n, 3), with z.
         labels: (n,) bool, True for foreground.
         energy: "margin", "brs", "fbrs" or an `Energy`.
         inertia: the inertial energy E_I of values, 0-d; the sum of their squares by default.
@@ -113,13 +114,14 @@ def refine(
     _check_start(start)
 
     def row(values: Tensor, rows: Sequence[int]) -> Tensor:
-        return _as_row(forward(values.view(start.shape)))
+        return _as_row(forward(values.view(start.shape)), target.points.shape[1])
 
     with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient below
+        target = _point_targets(points, labels, start, weights, required, maps, held)
         (found,) = _refined(
             row,
             start[None],
-            [_point_targets(points, labels, start, weights, required, maps, held)],
+            [target],
             energy,
             inertia or _sum_of_squares,
             solver,
@@ -328,9 +330,9 @@ def _shortened(
     return best
 
 
-def _as_row(logits: object) -> Tensor:
-    """The logits of one row as a batch; `RowsEnergy` refuses what is no map."""
-    return cast(Tensor, logits[None, None] if isinstance(logits, Tensor) and logits.ndim == 2 else logits)
+def _as_row(logits: object, sides: int) -> Tensor:
+    """The logits of one row as a batch; `RowsEnergy` refuses what is no map of that many sides."""
+    return cast(Tensor, logits[None, None] if isinstance(logits, Tensor) and logits.ndim == sides else logits)
 
 
 def _sum_of_squares(values: Tensor) -> Tensor:
@@ -375,10 +377,10 @@ def _point_targets(
         raise InteractionError(
             f"Expected points (n, 2) of numbers and labels (n,), got neither: {cause}. Try lists of numbers."
         ) from cause
-    if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1] or not len(points):
+    if points.ndim != 2 or points.shape[1] not in (2, 3) or labels.shape != points.shape[:1] or not len(points):
         raise InteractionError(
-            f"Expected points (n, 2) and labels (n,) with n of 1 or more, got {tuple(points.shape)} and "
-            f"{tuple(labels.shape)}. Try one label for each point."
+            f"Expected points (n, 2), or (n, 3) in a volume, and labels (n,) with n of 1 or more, got "
+            f"{tuple(points.shape)} and {tuple(labels.shape)}. Try one label for each point."
         )
     for name, each in zip(("weights", "required", "maps"), others, strict=True):
         if each is not None and each.shape != labels.shape:

@@ -48,7 +48,7 @@ _CUTS = {
 _JOINS = {torch.cat, torch.concat, torch.stack}
 # Weighted means of neighbouring probabilities.
 _MEANS = {
-    *(F.interpolate, F.upsample, F.avg_pool2d, F.adaptive_avg_pool2d),
+    *(F.interpolate, F.upsample, F.avg_pool2d, F.adaptive_avg_pool2d, F.avg_pool3d, F.adaptive_avg_pool3d),
     *(_aten.upsample_bilinear2d.vec, _aten.upsample_bilinear2d.default, _aten.upsample_nearest2d.vec),
     *(_aten.upsample_nearest2d.default, _aten._upsample_bilinear2d_aa.vec, _aten.avg_pool2d.default),
     *(_aten.adaptive_avg_pool2d.default, _aten._adaptive_avg_pool2d.default),
@@ -133,7 +133,7 @@ class BeforeActivation(TorchFunctionMode):
         elif func in _CUTS:
             for index, part in enumerate(out if isinstance(out, (tuple, list)) else [None]):
                 taken = out if part is None else part
-                whole = kind == "sigmoid" or (taken.ndim == 4 and taken.shape[1] == source.shape[1])
+                whole = kind == "sigmoid" or (taken.ndim in (4, 5) and taken.shape[1] == source.shape[1])
                 moved = logits if whole else (lambda: _log_odds(logits()))
                 self._remember(
                     taken,
@@ -164,12 +164,16 @@ def probabilities(logits: Tensor, activation: Activation) -> Tensor:
 def _over_classes(maps: Tensor, dim: int | None) -> bool:
     """Whether a softmax over `dim` is over the classes of maps (N, K, h, w) or (N, h, w, K), and not of attention.
 
+    Maps of volumes have a third side.
+
     Whoever reads the logits compares them with the map, so that a wrong guess does no harm. Attention (N, heads, n, m)
     is left out because its logits would stay in memory.
     """
-    if maps.ndim != 4:
+    if maps.ndim not in (4, 5):
         return False
-    return dim in (1, -3, None) or (dim in (3, -1) and maps.shape[3] < maps.shape[1])  # None: torch's own choice is 1
+    last = maps.ndim - 1
+    # None: torch's own choice is 1.
+    return dim in (1, 1 - maps.ndim, None) or (dim in (last, -1) and maps.shape[last] < maps.shape[1])
 
 
 def _constant(logits: Any) -> Callable[[], Tensor]:

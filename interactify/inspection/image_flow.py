@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class StemCall:
     """One convolution that reads the image: the `index`-th such call of a forward pass.
 
     `weight` is its shape (O, C / groups, kh, kw), `inputs` the shape (C, H, W) of what it read, `module` the name of
-    the calling module ("" for the network itself).
+    the calling module ("" for the network itself). In a network of volumes both have a third side, the depth, first.
     """
 
     index: int
@@ -42,7 +42,7 @@ class StemCall:
 
 @dataclass
 class Convolution:
-    """The arguments of a conv2d call, by name."""
+    """The arguments of a conv2d or conv3d call, by name."""
 
     input: Tensor
     weight: Tensor
@@ -51,6 +51,10 @@ class Convolution:
     padding: Any = 0
     dilation: Any = 1
     groups: int = 1
+
+
+CONVOLUTIONS: Final[dict[int, Function]] = {4: torch.conv2d, 5: torch.conv3d}
+"""By the number of dimensions of what they read: images (N, C, H, W), volumes (N, C, D, H, W)."""
 
 
 class ImageFlow(TorchFunctionMode):
@@ -64,6 +68,8 @@ class ImageFlow(TorchFunctionMode):
     def __init__(self, image: Tensor, *, named: bool = False) -> None:
         super().__init__()
         self.calls = 0
+        self.dimensions = image.ndim
+        self.convolution = CONVOLUTIONS.get(image.ndim, torch.conv2d)
         self._image_like, self._features = WeakTensorMap[None](), WeakTensorMap[None]()
         if not named:
             self._image_like[image] = None
@@ -81,7 +87,7 @@ class ImageFlow(TorchFunctionMode):
     ) -> Any:
         func, args, kwargs = ordinary(func, args, kwargs or {})
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        if func is torch.conv2d and (args[0] if args else kwargs.get("input")) in self._image_like:
+        if func is self.convolution and (args[0] if args else kwargs.get("input")) in self._image_like:
             self.calls += 1
             out, kind = self.at_stem(self.calls - 1, func, args, kwargs), self._features
         elif any(t in self._features for t in tensors):
@@ -138,7 +144,7 @@ class StemSearch(ImageFlow):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         func, args, kwargs = ordinary(func, args, kwargs or {})
-        self.convolutions += func is torch.conv2d
+        self.convolutions += func is self.convolution
         return super().__torch_function__(func, types, args, kwargs)
 
     def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -179,6 +185,6 @@ def mark_input(module: nn.Module, args: tuple[Any, ...]) -> None:
     """Forward-pre-hook for a stem that the user named: the first map this module reads counts as the image."""
     mode = getattr(_running, "mode", None)
     for leaf in tree_leaves(args):
-        if mode is not None and isinstance(leaf, Tensor) and leaf.ndim == 4:
+        if mode is not None and isinstance(leaf, Tensor) and leaf.ndim == mode.dimensions:
             mode.mark(leaf)
             return

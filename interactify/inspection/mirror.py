@@ -20,7 +20,8 @@ _pass = threading.local()
 def mirrored(replica: nn.Module, at_once: bool = True) -> nn.Module:
     """Let a replica return the mean of the maps of an image (N, C, H, W) and of its mirror image, mirrored back.
 
-    Layers keep their names. Outputs that are not maps are those of the image.
+    Volumes (N, C, D, H, W) are mirrored along x, too. Layers keep their names. Outputs that are not maps are those of
+    the image.
 
     Args:
         replica: the network; its `forward` is replaced.
@@ -68,7 +69,7 @@ def as_seen(field: Tensor, maps: Tensor) -> Tensor:
     if shown == "mirror image":
         return turned
     half = len(maps) // 2
-    return torch.cat([field.expand(half, -1, -1, -1), turned.expand(len(maps) - half, -1, -1, -1)])
+    return torch.cat([each.expand(n, *field.shape[1:]) for each, n in ((field, half), (turned, len(maps) - half))])
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def _halves(leaf: Any, count: int) -> tuple[Any, Any]:
         return leaf, leaf
     if len(leaf) == 2 * count:
         return leaf[:count], leaf[count:]
-    if leaf.ndim == 4 and leaf.is_floating_point():  # a graph with sizes in it may mix images into channels
+    if leaf.ndim in (4, 5) and leaf.is_floating_point():  # a graph with sizes in it may mix images into channels
         raise RuntimeError(f"a map of shape {tuple(leaf.shape)} for {2 * count} images")
     return leaf, leaf
 
@@ -97,7 +98,7 @@ def _mean(own: Any, other: Any, image: Tensor) -> Any:
     """The mean of a map of an image and of its mirror image's, mirrored back; anything else is the image's own."""
     if not isinstance(own, Tensor) or own is other or not own.is_floating_point():
         return own
-    found = map_from((), own, (image.shape[-2], image.shape[-1]))
+    found = map_from((), own, tuple(image.shape[2:]))
     if found is None:
         return own
     return (own + other.flip(-2 if found.channels_last else -1)) / 2

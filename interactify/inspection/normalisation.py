@@ -26,13 +26,17 @@ class Normalisation:
     source: str
 
 
-def normalisation_of(channels: int, given: Knowledge, known: Knowledge, search: StemSearch) -> Normalisation:
+def normalisation_of(
+    channels: int, given: Knowledge, known: Knowledge, search: StemSearch, *, volumes: bool = False
+) -> Normalisation:
     """Combine what the user (`given`) and the adapter (`known`) state with what the run (`search`) found.
+
+    Those of a network of `volumes` are in the units of its voxels, and by default leave them as they are.
 
     Raises:
         OptionError: for an invalid mean or std.
     """
-    mean, std, source = _default(channels, known, search)
+    mean, std, source = _default(channels, known, search, volumes)
     if given.mean is not None and given.std is not None:
         source = "given"
     elif given.mean is not None or given.std is not None:
@@ -49,13 +53,15 @@ def normalisation_of(channels: int, given: Knowledge, known: Knowledge, search: 
 
 
 def _default(
-    channels: int, known: Knowledge, search: StemSearch
+    channels: int, known: Knowledge, search: StemSearch, volumes: bool
 ) -> tuple[Sequence[float] | float, Sequence[float] | float, str]:
     stated = None
     if known.mean is not None and known.std is not None and _fits(known.mean, channels) and _fits(known.std, channels):
         stated = known.mean, known.std, known.normalisation or f"{known.family}'s"
     if stated is not None and known.whole:
         return stated
+    if volumes:
+        return stated or (0.0, 1.0, "voxels as they are, assumed: give mean=, std= if not")
     inside = search.arithmetic
     scaled_down = [name for name, constant in inside if name.startswith("mul") and 0 < constant < 1 / _BYTES]
     if scaled_down or any(name.startswith(("sub", "div", "true_divide")) for name, _ in inside):
@@ -81,6 +87,12 @@ def assumption(spec: ModelSpec, name: str) -> str:
     if not spec.normalisation_is_assumed:
         return ""
     mean, std = (_written(values) for values in (spec.mean, spec.std))
+    if spec.sides == 3:
+        return (
+            f"Assumed voxels as they are, not normalised, as the input of {name}: nothing states it, and with a wrong "
+            f"one masks are much worse. Write mean={mean}, std={std} in wrap() if this is right, or what is right, in "
+            "the units of your volumes; value_range=(low, high) first brings these two values to 0 and 1."
+        )
     if (spec.mean, spec.std) == IMAGENET:
         what = "ImageNet's mean and deviation as the normalisation"
     elif not any(spec.mean) and set(spec.std) == {1.0}:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from interactify.errors import ModelError
-from interactify.inspection.maps import map_from
+from interactify.inspection.maps import Size, map_from
 from interactify.inspection.raw_output import Path, leaves_of, name_of
 
 INSTEAD = (
@@ -25,8 +25,8 @@ _STRIDES = [[s for s in (4, 8, 16, 32, 64, 128) if low <= s <= high] for low, hi
 _ANCHORS = (1, 3, 9)
 
 
-def refuse_objects(raw: Any, size: tuple[int, int]) -> None:
-    """Refuse what a network that finds objects returns for one image of `size` (H, W).
+def refuse_objects(raw: Any, size: Size) -> None:
+    """Refuse what a network that finds objects returns for one image of `size` (H, W), or volume (D, H, W).
 
     It returns boxes and their labels or scores, by name, or boxes and no map; or a tensor with a row for each cell of
     grids of several strides, as YOLO's networks do, whose other map holds prototypes and not classes.
@@ -39,7 +39,7 @@ def refuse_objects(raw: Any, size: tuple[int, int]) -> None:
     more = [(path, value) for path, value in leaves if _is_named(path, _WITH_BOXES) and not _is_named(path, _BOXES)]
     if boxes and (more or not any(map_from(path, value, size) for path, value in leaves)):
         raise _found(", ".join(_text(path, value) for path, value in (boxes + more)[:5]), leaves, size)
-    for path, value in leaves:
+    for path, value in leaves if len(size) == 2 else ():
         side = next((side for side in value.shape[1:] if side in _cells(size)), None) if value.ndim == 3 else None
         if side is not None and value.shape[0] == 1:
             grids = f"{_text(path, value)}, which has a prediction for each of {side} cells of several grids"
@@ -48,8 +48,12 @@ def refuse_objects(raw: Any, size: tuple[int, int]) -> None:
             raise _found(grids + prototypes, leaves, size)
 
 
-def _found(what: str, leaves: Sequence[tuple[Path, Tensor]], size: tuple[int, int]) -> ModelError:
-    maps = [path for path, value in leaves if path and value.ndim == 4 and map_from(path, value, size) is not None]
+def _found(what: str, leaves: Sequence[tuple[Path, Tensor]], size: Size) -> ModelError:
+    maps = [
+        path
+        for path, value in leaves
+        if path and value.ndim == len(size) + 2 and map_from(path, value, size) is not None
+    ]
     named = f" If one of its outputs is a segmentation, name it: output={name_of(maps[0])!r}." if maps else ""
     return ModelError(
         f"Expected a map of classes for each pixel, got the output of a network that finds objects: {what}. {INSTEAD}"
@@ -57,7 +61,7 @@ def _found(what: str, leaves: Sequence[tuple[Path, Tensor]], size: tuple[int, in
     )
 
 
-def _cells(size: tuple[int, int]) -> set[int]:
+def _cells(size: Size) -> set[int]:
     """How many cells grids of several strides have together on an image (H, W).
 
     >>> 8400 in _cells((640, 640)), 80 * 80 in _cells((640, 640))
@@ -75,7 +79,7 @@ def _text(path: Path, value: Tensor) -> str:
     return f"{name_of(path) or 'a tensor'} {tuple(value.shape)}"
 
 
-def whole_numbers_in(raw: Any, size: tuple[int, int]) -> str:
+def whole_numbers_in(raw: Any, size: Size) -> str:
     """The first map in the output that holds integers or booleans, as text: "out (1, 64, 80) int64"; "" for none."""
     for path, value in leaves_of(raw):
         if not value.is_floating_point() and not value.is_complex() and map_from(path, value, size) is not None:

@@ -22,6 +22,8 @@ _aten = torch.ops.aten
 _SAME: dict[OpOverload, Function] = {
     _aten.conv2d.default: torch.conv2d,
     _aten.conv2d.padding: torch.conv2d,
+    _aten.conv3d.default: torch.conv3d,
+    _aten.conv3d.padding: torch.conv3d,
     _aten.sigmoid.default: torch.sigmoid,
     _aten.sigmoid_.default: torch.sigmoid_,
     _aten.special_expit.default: torch.sigmoid,
@@ -40,6 +42,8 @@ _PADS: dict[OpOverload, str] = {
     _aten.constant_pad_nd.default: "constant",
     _aten.reflection_pad2d.default: "reflect",
     _aten.replication_pad2d.default: "replicate",
+    _aten.reflection_pad3d.default: "reflect",
+    _aten.replication_pad3d.default: "replicate",
 }
 _CONVOLUTIONS = {_aten.convolution.default, _aten._convolution.default, _aten._convolution.deprecated}
 
@@ -85,10 +89,11 @@ def name_of(function: Function) -> str:
 
 def _convolution(function: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
     given = _by_name(function, args, kwargs)
-    if given["transposed"] or given["weight"].ndim != 4:
+    forward = {4: torch.conv2d, 5: torch.conv3d}.get(given["weight"].ndim)
+    if given["transposed"] or forward is None:
         return function, args, dict(kwargs)
     names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-    return torch.conv2d, tuple(given[name] for name in names), {}
+    return forward, tuple(given[name] for name in names), {}
 
 
 def _by_name(function: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

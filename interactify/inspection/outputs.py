@@ -28,7 +28,7 @@ from interactify.inspection.activation import (
     may_have_either_sign,
     probabilities,
 )
-from interactify.inspection.maps import Map, best_of, doubt_about_order, laid_out, map_from, maps_in
+from interactify.inspection.maps import Map, Size, best_of, doubt_about_order, laid_out, map_from, maps_in
 from interactify.inspection.objects import refuse_objects, refuse_whole_numbers, whole_numbers, whole_numbers_in
 from interactify.inspection.raw_output import Path, describe_raw, follow, name_of, path_named
 
@@ -52,6 +52,7 @@ class OutputSpec:
         others: the other maps that the network returns, with their shapes.
         channels_last: whether it is (N, h, w, K) where the network returns it.
         doubts: what had to be guessed, each with what to write in `wrap` where the guess is wrong.
+        sides: how many the map has: 2, or 3 for the map (N, K, d, h, w) of a volume.
     """
 
     path: tuple[str | int, ...]
@@ -64,6 +65,7 @@ class OutputSpec:
     others: tuple[str, ...] = ()
     channels_last: bool = False
     doubts: tuple[str, ...] = ()
+    sides: int = 2
 
     @property
     def exclusive(self) -> bool:
@@ -73,7 +75,7 @@ class OutputSpec:
     def pick(self, raw: Any, activations: BeforeActivation | None = None) -> tuple[Tensor, Activation]:
         """The map (N, K, h, w) and its activation: "none" where `activations` of the pass holds the logits."""
         value = _picked(self.picked_by, raw, activations) if self.picked_by is not None else follow(raw, self.path)
-        if not isinstance(value, Tensor) or value.ndim not in (2, 3, 4):
+        if not isinstance(value, Tensor) or not self.sides <= value.ndim <= self.sides + 2:
             found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ModelError(
                 f"Expected a map (N, K, H, W) at output {self.name!r}, got {found}. Choose it with output=…."
@@ -81,7 +83,7 @@ class OutputSpec:
         activation = self.activation
         if activation in PROBABILITIES and activations is not None and (before := activations.logits_of(value)):
             value, activation = before[0], "none"
-        return laid_out(value, self.channels_last), activation
+        return laid_out(value, self.channels_last, self.sides), activation
 
     @property
     def name(self) -> str:
@@ -91,17 +93,17 @@ class OutputSpec:
 
 def locate_output(
     raw: Any,
-    size: tuple[int, int],
+    size: Size,
     output: Output = None,
     activation: Activation | None = None,
     activations: BeforeActivation | None = None,
     rerun: Callable[[], Sequence[Any]] = tuple,
 ) -> OutputSpec:
-    """Find the per-pixel map in what a network returned for an input of `size` (H, W).
+    """Find the per-pixel map in what a network returned for an input of `size` (H, W), or (D, H, W).
 
     Args:
         raw: the network's output for one image, computed with gradients on, so that its last operation can be read.
-        size: (H, W) of the input, not square, so that a map's sides can be distinguished.
+        size: of the input, not square, so that a map's sides can be distinguished.
         output: a key, index or dotted path that names the map, or a callable from the raw output to it.
         activation: of the map, where it is known.
         activations: the mode under which the network ran.
@@ -132,17 +134,18 @@ def locate_output(
         path=chosen.path,
         classes=chosen.shape[0],
         activation="none",
-        scale=chosen.shape[2] / size[1],
+        scale=chosen.shape[-1] / size[-1],
         sure="",
         picked_by=output if callable(output) else None,
         others=others,
         channels_last=chosen.channels_last,
         doubts=tuple(filter(None, doubts)),
+        sides=len(size),
     )
     return _with_activation(found, chosen.value, activation, activations, rerun)
 
 
-def _stated(value: Any, path: Path, size: tuple[int, int], output: Output) -> Map:
+def _stated(value: Any, path: Path, size: Size, output: Output) -> Map:
     """The map that `output` leads to. What a function picks has its channels first wherever that can be."""
     if isinstance(value, Tensor) and not value.is_floating_point() and map_from(path, value, size):
         raise whole_numbers(f"{describe_raw(value)} of {str(value.dtype).removeprefix('torch.')}")
@@ -154,7 +157,7 @@ def _stated(value: Any, path: Path, size: tuple[int, int], output: Output) -> Ma
     return found
 
 
-def _no_map(raw: Any, size: tuple[int, int]) -> ModelError:
+def _no_map(raw: Any, size: Size) -> ModelError:
     decided = whole_numbers_in(raw, size)
     if decided:
         return whole_numbers(decided)
@@ -172,9 +175,9 @@ def _with_activation(
     rerun: Callable[[], Sequence[Any]],
 ) -> OutputSpec:
     """Complete a spec by the activation of its map: given, observed, read from the graph, or judged by values."""
-    value = laid_out(raw_map, found.channels_last)
+    value = laid_out(raw_map, found.channels_last, found.sides)
     before = activations.logits_of(raw_map) if activations is not None else None
-    if before is not None and not _agree(laid_out(before[0], found.channels_last), before[1], value):
+    if before is not None and not _agree(laid_out(before[0], found.channels_last, found.sides), before[1], value):
         before = None  # the map was changed afterwards
     read = before[1] if before is not None else activation_from_graph(value)
     more: list[Tensor] = []
@@ -265,14 +268,14 @@ def to_logits(spec: OutputSpec, raw: Any, activations: BeforeActivation | None =
     return value
 
 
-def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (N, K, H, W) resized bilinearly to `size`; the same tensor where they have it.
+def resized(maps: Tensor, size: Size) -> Tensor:
+    """Maps (N, K, H, W) resized bilinearly to `size`, of volumes trilinearly; the same tensor where they have it.
 
     Called with the log-odds of one class, not the logits of all: resizing a thousand classes would be most of the work.
     """
-    if tuple(maps.shape[-2:]) == size:
+    if tuple(maps.shape[2:]) == size:
         return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(maps, size=size, mode="bilinear" if len(size) == 2 else "trilinear", align_corners=False)
 
 
 def _picked(pick: Callable[[Any], Tensor], raw: Any, activations: BeforeActivation | None = None) -> Any:

@@ -1,4 +1,8 @@
-"""Run an unknown network once, on a small image, to learn what `ModelSpec` describes."""
+"""Run an unknown network once, on a small image or volume, to learn what `ModelSpec` describes.
+
+A network whose weights are 3-D convolutions' is run on a volume; one that also has 2-D ones, only where it runs on no
+image.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ from interactify.inspection.activation import BeforeActivation, ancestors_of
 from interactify.inspection.image_flow import StemSearch, followed, mark_input
 from interactify.inspection.image_sizes import Size, first_sizes, more_sizes, multiple_of
 from interactify.inspection.normalisation import normalisation_of
-from interactify.inspection.outputs import locate_output
+from interactify.inspection.outputs import OutputSpec, locate_output
 from interactify.inspection.replica import replica_of
 from interactify.inspection.spec import Knowledge, Layer, ModelSpec
 
@@ -61,22 +65,23 @@ def probe(
             run = _run(replica, like, knowledge, known.resolution)
             draws = not torch.equal(before, torch.get_rng_state())
             _check_convolutional(replica, run.search)
-            image, size = run.image, (run.image.shape[-2], run.image.shape[-1])
+            image, size = run.image, tuple(run.image.shape[2:])
             rerun = partial(_more_outputs, replica, image.detach())
             found = locate_output(run.raw, size, knowledge.output, knowledge.activation, run.activations, rerun)
+            tried = None if knowledge.divisor or len(size) == 2 else _least_divisor(replica, image.detach(), found)
             if given.activation is None and knowledge.activation is not None:
                 found = replace(found, sure=KNOWN)
     finally:
         if hook is not None:
             hook.remove()
     search, channels = run.search, image.shape[1]
-    normalisation = normalisation_of(channels, given, known, search)
+    normalisation = normalisation_of(channels, given, known, search, volumes=len(size) == 3)
     fixed = run.fixed if knowledge.fixed is None else knowledge.fixed
-    exact = size if knowledge.exact is not None or (run.fixed and size[0] != size[1]) else None
+    exact = size if knowledge.exact is not None or (run.fixed and len(set(size)) > 1) else None
     resolution = max(size) if run.fixed or exact else knowledge.resolution
     if (run.fixed or exact) and given.resolution and multiple_of(given.resolution, knowledge.divisor) != resolution:
         raise OptionError(
-            f"Expected images of {size[0]}×{size[1]} only, which is all that {type(model).__name__} accepts, got "
+            f"Expected images of {'×'.join(map(str, size))} only, which is all that {type(model).__name__} accepts, got "
             f"resolution={given.resolution}. Try without resolution=."
         )
     return ModelSpec(
@@ -89,7 +94,7 @@ def probe(
         std=normalisation.std,
         normalisation=normalisation.source,
         resolution=resolution,
-        divisor=knowledge.divisor or _DIVISOR if not fixed else 1,
+        divisor=knowledge.divisor or tried or _DIVISOR if not fixed else 1,
         dtype=like.dtype,
         device=like.device,
         probed=size,
@@ -98,7 +103,7 @@ def probe(
         draws=draws,
         bgr=bool(knowledge.bgr),
         fit=knowledge.fit or "letterbox",
-        divisor_assumed=knowledge.divisor is None and not fixed,
+        divisor_assumed=knowledge.divisor is None and tried is None and not fixed,
         family=knowledge.family,
         class_names=_names_for(found.classes, given, known),
         points=knowledge.points,
@@ -138,28 +143,42 @@ def ready(replica: nn.Module, knowledge: Knowledge) -> nn.Module:
     return replica
 
 
-def _check_flat(replica: nn.Module, cause: Exception | None = None) -> None:
-    """Refuse a network of 3-D convolutions only, or of some, if it has failed on all images because of `cause`.
+def _sides_to_try(replica: nn.Module) -> tuple[int, ...]:
+    """How many sides its inputs may have, the likelier first: 2 for images, 3 for volumes.
 
-    Without this check some would accept a photo, whose channels they take for slices.
+    A network of 3-D convolutions alone is never run on an image: some would accept it, and take channels for slices.
     """
-    weights = [(name, parameter.ndim) for name, parameter in nn.Module.named_parameters(replica)]
-    volumes = [name for name, dimensions in weights if dimensions == 5]
-    if volumes and (cause is not None or not any(dimensions == 4 for _, dimensions in weights)):
-        name = volumes[0].rpartition(".")[0]
-        layer = f"{name or 'the network itself'}: {type(replica.get_submodule(name)).__name__}"
-        failure = "" if cause is None else f" ({reason_of(cause)})"
-        raise ModelError(
-            f"Expected a network of 2-D convolutions, got {type(replica).__name__} with 3-D ones ({layer}), for "
-            f"volumes, which aren't supported{failure}. Try a network for slices, and open each slice as a picture."
-        ) from cause
+    weights = {parameter.ndim for parameter in nn.Module.parameters(replica)}
+    modules = {type(module) for module in nn.Module.modules(replica)}
+    flat = any(issubclass(kind, (nn.Conv2d, nn.ConvTranspose2d)) for kind in modules)
+    if not flat and not any(issubclass(kind, nn.Conv3d) for kind in modules):  # functions on weights of its own
+        flat = 4 in weights
+    return ((2, 3) if flat else (3,)) if 5 in weights else (2,)
+
+
+def _least_divisor(replica: nn.Module, volume: Tensor, output: OutputSpec) -> int:
+    """The least number that the sides of volumes have to be divisible by, tried; `_DIVISOR` where none below it will do.
+
+    It is tried for volumes alone: padding one to multiples of 32 may double its voxels, which a photo's never does.
+    """
+    for step in (1, 2, 4, 8, 16):
+        size = tuple(side + step for side in volume.shape[2:])
+        try:
+            with torch.no_grad():
+                found = output.pick(replica(volume.new_zeros(*volume.shape[:2], *size)))[0]
+        except Exception:  # the user's own code, on a size it may not accept
+            continue
+        off = max(abs(own - output.scale * side) for own, side in zip(found.shape[2:], size, strict=True))
+        if off < (1 if output.scale < 1 else 1e-6):
+            return step
+    return _DIVISOR
 
 
 def _check_convolutional(replica: nn.Module, search: StemSearch) -> None:
     scripted = any(isinstance(module, torch.jit.ScriptModule) for module in nn.Module.modules(replica))
     if not search.convolutions and not scripted:  # inside a script module no call can be observed
         raise ModelError(
-            f"Expected a network with 2-D convolutions, got {type(replica).__name__}, which ran without. Try the whole "
+            f"Expected a network with 2-D or 3-D convolutions, got {type(replica).__name__}, which ran without. Try the whole "
             "trained segmentation network; a head or a transform alone can't be refined."
         )
 
@@ -227,18 +246,41 @@ class _Run:
 
 def _run(replica: nn.Module, like: Tensor, knowledge: Knowledge, known: int | None) -> _Run:
     """Run the replica on the first kind of image it accepts; where it accepts none, raise the first failure."""
-    _check_flat(replica)
     failures: list[tuple[Size, Exception]] = []
     at: list[int] = []  # the channels of each failure
-    first = first_sizes(knowledge, known)
-    guesses = _channel_guesses(replica, 0 if knowledge.click_maps is None else knowledge.click_maps.channels)
+    for sides in _sides_to_try(replica):
+        run = _first_run(replica, like, knowledge, known, sides, failures, at)
+        if run is not None:
+            return run
+    # The first that is not about a wrong guess of the channels, if there is one.
+    telling = next((k for k, (_, cause) in enumerate(failures) if "channels" not in str(cause)), 0)
+    size, why = failures[telling]
+    raise ModelError(_failed(replica, at[telling], size, why)) from why
+
+
+def _first_run(
+    replica: nn.Module,
+    like: Tensor,
+    knowledge: Knowledge,
+    known: int | None,
+    sides: int,
+    failures: list[tuple[Size, Exception]],
+    at: list[int],
+) -> _Run | None:
+    """The run on the first image, or volume, that is accepted; None where none is. What fails is added to the lists."""
+    before = len(failures)
+    first = first_sizes(knowledge, known, sides)
+    maps = 0 if knowledge.click_maps is None else knowledge.click_maps.channels
+    guesses = _channel_guesses(replica, maps, sides)
     # A wrong number of channels fails at every size, so unusual sizes come after all numbers of channels.
     for unusual in (False, True):
         for channels in guesses:
-            own = [failure for failure, its in zip(failures, at, strict=True) if its == channels]
+            own = [f for f, its in zip(failures[before:], at[before:], strict=True) if its == channels]
             if unusual and _is_about_arguments(own[-1][1]):
                 continue
-            more = [each for each in more_sizes(knowledge, replica, own) if each not in first] if unusual else first
+            more = (
+                [each for each in more_sizes(knowledge, replica, own, sides) if each not in first] if unusual else first
+            )
             for size in more:
                 try:
                     run = _run_once(replica, like, channels, size, knowledge.stem is not None)
@@ -246,13 +288,9 @@ def _run(replica: nn.Module, like: Tensor, knowledge: Knowledge, known: int | No
                     failures.append((size, cause))
                     at.append(channels)
                     continue
-                alone = knowledge.fixed is not False and (size not in first or size[0] == size[1])
+                alone = knowledge.fixed is not False and (size not in first or len(set(size)) == 1)
                 return replace(run, fixed=alone and not _takes_other_sizes(replica, run.image))
-    # The first that is not about a wrong guess of the channels, if there is one.
-    telling = next((k for k, (_, cause) in enumerate(failures) if "channels" not in str(cause)), 0)
-    size, why = failures[telling]
-    _check_flat(replica, why)
-    raise ModelError(_failed(replica, at[telling], size, why)) from why
+    return None
 
 
 def _is_about_arguments(cause: Exception) -> bool:
@@ -272,13 +310,14 @@ def _failed(replica: nn.Module, channels: int, size: Size, cause: Exception) -> 
     else:
         advice = "The cause lies in the network's own code. Try running it on such an image alone."
     return (
-        f"Expected {type(replica).__name__} to run on an image (1, {channels}, {size[0]}, {size[1]}), got "
+        f"Expected {type(replica).__name__} to run on {'an image' if len(size) == 2 else 'a volume'} "
+        f"(1, {channels}, {', '.join(map(str, size))}), got "
         f"{reason_of(cause)}. {advice}"
     )
 
 
-def noise_image(channels: int, size: tuple[int, int], like: Tensor) -> Tensor:
-    """An image (1, channels, H, W) of noise, the same each time, of the device and dtype of `like`.
+def noise_image(channels: int, size: Size, like: Tensor) -> Tensor:
+    """An image (1, channels, H, W) of noise, or a volume, the same each time, of the device and dtype of `like`.
 
     Not a constant one: networks that divide an image by its own deviation give NaN for that.
     """
@@ -287,7 +326,7 @@ def noise_image(channels: int, size: tuple[int, int], like: Tensor) -> Tensor:
     return noise.to(like.device, like.dtype)
 
 
-def _run_once(replica: nn.Module, like: Tensor, channels: int, size: tuple[int, int], named: bool) -> _Run:
+def _run_once(replica: nn.Module, like: Tensor, channels: int, size: Size, named: bool) -> _Run:
     with torch.enable_grad():
         # Not a leaf: some networks write over their input.
         image = noise_image(channels, size, like).requires_grad_(True).clone()
@@ -300,8 +339,8 @@ def _run_once(replica: nn.Module, like: Tensor, channels: int, size: tuple[int, 
 
 def _takes_other_sizes(replica: nn.Module, image: Tensor) -> bool:
     """Whether a network that refused the first sizes accepts others than the one it ran on."""
-    height, width = image.shape[-2:]
-    for size in ((height + 64, width + 96), (2 * height, 2 * width)):
+    *depth, height, width = image.shape[2:]
+    for size in ((*depth, height + 64, width + 96), (*(2 * side for side in depth), 2 * height, 2 * width)):
         try:
             with torch.no_grad():
                 replica(image.new_zeros(1, image.shape[1], *size))
@@ -311,16 +350,17 @@ def _takes_other_sizes(replica: nn.Module, image: Tensor) -> bool:
     return False
 
 
-def _channel_guesses(replica: nn.Module, maps: int) -> list[int]:
+def _channel_guesses(replica: nn.Module, maps: int, sides: int) -> list[int]:
     """Numbers of image channels to try: those that the first weights read, then the usual ones.
 
     The first weights of a click network may read its `maps` too.
     """
-    convolutions = [m.in_channels for m in nn.Module.modules(replica) if isinstance(m, nn.Conv2d)]
-    weights = [p.shape[1] for p in replica.parameters() if p.ndim == 4]
+    kind = nn.Conv2d if sides == 2 else nn.Conv3d
+    convolutions = [m.in_channels for m in nn.Module.modules(replica) if isinstance(m, kind)]
+    weights = [p.shape[1] for p in replica.parameters() if p.ndim == sides + 2]
     first = [*convolutions[:1], *weights[:1]]
     without_maps = [channels - maps for channels in first if channels > maps] if maps else []
-    return list(dict.fromkeys([*first, *without_maps, 3, 1, 4]))
+    return list(dict.fromkeys([*first, *without_maps, *((3, 1, 4) if sides == 2 else (1, 2, 4, 3))]))
 
 
 @contextmanager
@@ -342,12 +382,12 @@ def _layers_recorded(
             if inside:
                 inside.pop()
             search.module = inside[-1] if inside else ""
-            layer = last_map(out)
+            layer = last_map(out, search.dimensions)
             if layer is not None:
-                _, channels, h, w = layer.shape
+                channels, *sides = layer.shape[1:]
                 earlier = layers.pop(name, None)  # of a module that runs several times, the last run counts
                 varies = earlier is not None and (earlier.varies or earlier.shape[0] != channels)
-                layers[name] = Layer(name, type(module).__name__, (channels, h, w), varies)
+                layers[name] = Layer(name, type(module).__name__, (channels, *sides), varies)
                 nodes.setdefault(name, []).append(layer.grad_fn)
 
         return hook
@@ -364,9 +404,13 @@ def _layers_recorded(
             handle.remove()
 
 
-def last_map(out: Any) -> Tensor | None:
-    """The map a layer's variables act on: its output, or the last map of a list (an encoder's deepest)."""
-    maps = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and leaf.ndim == 4 and leaf.shape[1] > 0]
+def last_map(out: Any, dimensions: int) -> Tensor | None:
+    """The map a layer's variables act on: its output, or the last map of a list (an encoder's deepest).
+
+    `dimensions` is 4 for networks of images, 5 for those of volumes.
+    """
+    leaves = (leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
+    maps = [leaf for leaf in leaves if leaf.ndim == dimensions and leaf.shape[1] > 0]
     return maps[-1] if maps else None
 
 

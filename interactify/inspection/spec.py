@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -86,7 +87,7 @@ class Knowledge:
 
 @dataclass(frozen=True)
 class Layer:
-    """A module inside the network where variables can act: its (last) output is a map (C, h, w).
+    """A module inside the network where variables can act: its (last) output is a map (C, h, w), or (C, d, h, w).
 
     `varies`: it runs several times in a pass, with different numbers of channels. `reaches`: the segmentation output
     depends on this map; it does not on a side head, for edges or for training.
@@ -94,9 +95,14 @@ class Layer:
 
     name: str
     kind: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     varies: bool = False
     reaches: bool = True
+
+    @property
+    def pixels(self) -> int:
+        """Of one channel of the map."""
+        return prod(self.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -116,9 +122,9 @@ class ModelSpec:
         divisor: what height and width must be divisible by.
         divisor_assumed: whether neither user nor adapter stated it.
         dtype, device: of the network's weights.
-        probed: (H, W) of the image it was probed with; the layers' shapes are for it.
+        probed: (H, W) of the image it was probed with, (D, H, W) of the volume; the layers' shapes are for it.
         smallest: the least height and width, in network pixels; `resolution` for a network of one size only.
-        exact: (H, W) of the only images that the network accepts; None where others do.
+        exact: the size of the only images or volumes that the network accepts; None where others do.
         draws: whether a pass draws random numbers, even in evaluation mode.
         bgr: whether the channels are in the order blue, green, red.
         family: the adapter's name for it.
@@ -140,9 +146,9 @@ class ModelSpec:
     divisor: int
     dtype: torch.dtype
     device: torch.device
-    probed: tuple[int, int]
+    probed: tuple[int, ...]
     smallest: int = 1
-    exact: tuple[int, int] | None = None
+    exact: tuple[int, ...] | None = None
     draws: bool = False
     bgr: bool = False
     fit: Fit = "letterbox"
@@ -154,6 +160,11 @@ class ModelSpec:
     click_maps: ClickMaps | None = None
 
     @property
+    def sides(self) -> int:
+        """2 for a network of images (N, C, H, W), 3 for one of volumes (N, C, D, H, W)."""
+        return len(self.probed)
+
+    @property
     def normalisation_is_assumed(self) -> bool:
         """Whether mean and std are only usual: stated neither by the user nor by the network."""
         return "assumed" in self.normalisation
@@ -162,7 +173,7 @@ class ModelSpec:
     def stride(self) -> int | None:
         """How many input pixels wide one pixel of the deepest map is; None where no layer returns a map."""
         deepest = self.insertion_points().get("A")
-        return None if deepest is None else round(self.probed[1] / deepest.shape[2])
+        return None if deepest is None else round(self.probed[-1] / deepest.shape[-1])
 
     def insertion_points(self) -> dict[str, Layer]:
         """The three usual insertion points of f-BRS (Sofiiuk et al., CVPR 2020, section 3.3), by letter.
@@ -180,13 +191,13 @@ class ModelSpec:
         named = [layer for layer in named if layer.reaches and layer.shape[0] != self.output.classes]
         if not named:
             return {}
-        coarsest = min(layer.shape[1] * layer.shape[2] for layer in named)
-        deepest = max(i for i, layer in enumerate(named) if layer.shape[1] * layer.shape[2] == coarsest)
+        coarsest = min(layer.pixels for layer in named)
+        deepest = max(i for i, layer in enumerate(named) if layer.pixels == coarsest)
         points = {"A": named[deepest]}
         rest = named[deepest + 1 :]
         if rest:
-            largest = max(layer.shape[1] * layer.shape[2] for layer in rest)
-            points["C"] = [layer for layer in rest if layer.shape[1] * layer.shape[2] == largest][-1]
+            largest = max(layer.pixels for layer in rest)
+            points["C"] = [layer for layer in rest if layer.pixels == largest][-1]
             middle = (coarsest * largest) ** 0.5
-            points["B"] = min(reversed(rest), key=lambda layer: abs(layer.shape[1] * layer.shape[2] / middle - 1))
+            points["B"] = min(reversed(rest), key=lambda layer: abs(layer.pixels / middle - 1))
         return points

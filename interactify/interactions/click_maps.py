@@ -12,6 +12,7 @@ from torch import Tensor
 from interactify.errors import InteractionError, OptionError
 from interactify.inspection.click_input import ClickMaps
 from interactify.interactions.click import Click
+from interactify.interactions.in_space import VoxelClick
 
 
 def _distance(squared: Tensor, radius: float) -> Tensor:
@@ -41,7 +42,7 @@ _KINDS: dict[str, tuple[float, Callable[[Tensor, float], Tensor]]] = {
 
 def interaction_maps(
     clicks: Iterable[Click],
-    size: tuple[int, int],
+    size: tuple[int, ...],
     kind: str = "distance",
     *,
     radius: float | None = None,
@@ -50,7 +51,8 @@ def interaction_maps(
     """Draw clicks into two maps (2, h, w), float32 in [0, 1]: channel 0 the positive clicks, channel 1 the negative.
 
     `size` is (h, w); the clicks' x and y are points in this grid, at whole pixels or between them, also outside it. d
-    is the Euclidean distance in pixels to the nearest click of a polarity:
+    is the Euclidean distance in pixels to the nearest click of a polarity. In a volume, of size (d, h, w), the maps are
+    (2, d, h, w), and clicks have a z, too, that of a `VoxelClick`:
 
     kind        value                    default radius          no click  source
     "distance"  1 - min(d, r) / r        255                     0         Jang & Kim 2019 (BRS), section 3.1
@@ -74,20 +76,22 @@ def interaction_maps(
         raise OptionError(
             f"Expected radius to be a number of pixels above 0 (default for {kind!r}: {default:g}), got {radius!r}."
         )
-    height, width = size
-    if height < 1 or width < 1:
-        raise OptionError(f"Expected size as (h, w), both at least 1, got {tuple(size)}.")
-    squared = torch.full((2, height, width), math.inf, dtype=torch.float32, device="cpu")
+    if len(size) not in (2, 3) or min(size) < 1:
+        raise OptionError(f"Expected size as (h, w), both at least 1, or (d, h, w), got {tuple(size)}.")
+    squared = torch.full((2, *size), math.inf, dtype=torch.float32, device="cpu")
     if device is not None:
         squared = squared.to(device)
-    rows, columns = (torch.arange(side, dtype=torch.float64, device="cpu") for side in (height, width))
+    axes = [torch.arange(side, dtype=torch.float64, device="cpu") for side in size]
     for click in clicks:  # one at a time, so that memory does not grow with their number
-        _check(click)
         # Each axis in float64 on the CPU, then rounded once: whole-pixel distances stay exact in float32.
-        down = (rows - float(click.y)).square_().to(squared)
-        across = (columns - float(click.x)).square_().to(squared)
+        *rest, across = (
+            (axis - at).square_().to(squared) for axis, at in zip(axes, _place(click, len(size)), strict=True)
+        )
+        from_there = rest[-1][:, None] + across[None, :]
+        if len(rest) == 2:
+            from_there = rest[0][:, None, None] + from_there
         nearest = squared[0 if click.positive else 1]
-        torch.minimum(nearest, down[:, None] + across[None, :], out=nearest)
+        torch.minimum(nearest, from_there, out=nearest)
     return draw(squared, float(radius))
 
 
@@ -126,7 +130,13 @@ def network_maps(
     return torch.cat([maps, previous[None].to(maps.device, maps.dtype)])
 
 
-def _check(click: Click) -> None:
+def _place(click: Click, sides: int) -> list[float]:
+    """Where a click is, (y, x) or (z, y, x). Raises InteractionError for what is none, or has no such place."""
     if not isinstance(click, Click):
         raise InteractionError(f"Expected a Click, got {type(click).__name__}. Try Click(x=..., y=...).")
     click.to_json()  # raises where a coordinate is not a finite number
+    if isinstance(click, VoxelClick) != (sides == 3):
+        kind, place = ("VoxelClick", "x=..., y=..., z=...") if sides == 3 else ("Click", "x=..., y=...")
+        raise InteractionError(f"Expected a {kind} for maps of {sides} sides, got {click!r}. Try {kind}({place}).")
+    depth = [float(click.z)] if isinstance(click, VoxelClick) else []
+    return [*depth, float(click.y), float(click.x)]

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from interactify.errors import ModelError
 from interactify.inspection.click_input import ClickMaps
 from interactify.interactions.click_maps import network_maps
 
@@ -37,6 +38,11 @@ def of_images(replica: nn.Module, click_maps: ClickMaps) -> nn.Module:
         if getattr(running, "inside", False):  # an adapter's forward runs the network itself
             return forward(*args, **kwargs)
         image, *others = args
+        if image.ndim != 4:
+            raise ModelError(
+                "Expected images (N, C, H, W) for a click network, got a volume, whose maps of clicks aren't drawn. "
+                "Try the network without click_maps=…."
+            )
         maps = maps_of_pass(image, click_maps)
         running.inside = True
         try:

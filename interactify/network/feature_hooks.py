@@ -20,12 +20,12 @@ Change = Callable[[Tensor], Tensor]
 _active = threading.local()
 
 
-def attach(replica: nn.Module, name: str) -> None:
-    """Put the hook on the layer of that name. Call it once for each layer of a replica."""
+def attach(replica: nn.Module, name: str, sides: int = 2) -> None:
+    """Put the hook on the layer of that name. Call it once for each layer of a replica; `sides` is 3 for volumes."""
 
     def hook(module: nn.Module, args: Any, out: Any) -> Any:
         change = getattr(_active, "changes", {}).get((id(replica), name))
-        return out if change is None else with_last_map(out, change)
+        return out if change is None else with_last_map(out, change, sides)
 
     submodule(replica, name).register_forward_hook(hook)
 
@@ -41,10 +41,14 @@ def changed_at(replica: nn.Module, name: str, change: Change) -> Iterator[None]:
         _active.changes = before
 
 
-def with_last_map(out: Any, change: Change) -> Any:
-    """A module's output with its last map changed, and everything else unchanged."""
+def with_last_map(out: Any, change: Change, sides: int = 2) -> Any:
+    """A module's output with its last map changed, and everything else unchanged; a map has 2 sides, or 3 of volumes.
+
+    Which one is the last is what `last_map` in `inspection/probe.py` found.
+    """
     leaves, tree = tree_flatten(out)
-    maps = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.ndim == 4 and leaf.shape[1] > 0]
+    tensors = ((i, leaf) for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor))
+    maps = [i for i, leaf in tensors if leaf.ndim == sides + 2 and leaf.shape[1] > 0]
     if maps:
         leaves[maps[-1]] = change(leaves[maps[-1]])
     return tree_unflatten(leaves, tree)

@@ -148,6 +148,11 @@ def _compared(
     progress: bool,
     by_statistics: bool,
 ) -> InputCheck:
+    if network.spec.sides != 2:
+        raise OptionError(
+            f"Expected a network of photos to compare the usual {what} of, got one of volumes, for which none is "
+            "usual. Try mean=… and std=… in wrap(), in the units of your volumes."
+        )
     if isinstance(photos, (str, bytes)) or not hasattr(photos, "__len__") or not len(photos):
         raise OptionError("Expected a list of photos, got none. Try about ten of those that the network is for.")
     pictures = [opened(photo) for photo in photos]

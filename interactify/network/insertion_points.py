@@ -26,14 +26,14 @@ class InsertionPoint:
     Attributes:
         name: the module whose output it is; "input" for the image itself.
         kind: the module's class.
-        shape: (C, h, w) of the map, for an image of the size the network was probed with.
+        shape: (C, h, w) of the map, of a volume (C, d, h, w), for the size the network was probed with.
         share: the part of the network's floating-point operations that depends on it, and runs for each click.
         letter: "A", "B", "C" for the usual points of f-BRS (Sofiiuk et al., CVPR 2020, section 3.3), else "".
     """
 
     name: str
     kind: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     share: float
     letter: str = ""
 
@@ -80,7 +80,7 @@ def _operations_after(network: Network, layers: list[str], image: Tensor) -> tup
         for bit, name in enumerate(layers):
             module = submodule(network.replica, name)
             if not isinstance(module, torch.jit.ScriptModule):
-                handles.append(module.register_forward_hook(partial(_mark, mode, 1 << bit)))
+                handles.append(module.register_forward_hook(partial(_mark, mode, 1 << bit, network.spec.sides)))
         try:
             network.plain_logits(image)
         finally:
@@ -90,7 +90,7 @@ def _operations_after(network: Network, layers: list[str], image: Tensor) -> tup
     return after, counter.get_total_flops()
 
 
-def _mark(mode: _Dependencies, bit: int, module: nn.Module, args: Any, out: Any) -> Any:
+def _mark(mode: _Dependencies, bit: int, sides: int, module: nn.Module, args: Any, out: Any) -> Any:
     bits = bit | mode.bits_of((args, out))  # the module's own autograd functions may hide what its input depends on
 
     def marked(value: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def _mark(mode: _Dependencies, bit: int, module: nn.Module, args: Any, out: Any)
         mode.put(own, bits)
         return own
 
-    return with_last_map(out, marked)
+    return with_last_map(out, marked, sides)
 
 
 class _Dependencies(TorchFunctionMode):

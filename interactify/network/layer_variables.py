@@ -4,7 +4,7 @@ The layer gives a map x (N, C, h, w), and the network goes on with x′, which i
 layer returns several maps (an encoder), the last one is changed; if it runs several times, each time.
 
 What has a place (a field, rows and columns) belongs to the size of the map, and so to a window of the photo: in a new
-window it begins at zero, as a change of the image does.
+window it begins at zero, as a change of the image does. In a network of volumes a map has a third side, the depth.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from interactify.errors import ModelError, OptionError
@@ -49,7 +48,7 @@ class ScaleBias:
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         def change(x: Tensor) -> Tensor:
-            scale, bias = values.to(x.dtype)[:, None, :, None, None]
+            scale, bias = values.to(x.dtype).view(2, 1, -1, *[1] * (x.ndim - 2))
             return x.clone() * (1 + scale) + bias  # the network may write over its map
 
         return _changed(network, self.layer, image, change)
@@ -60,7 +59,7 @@ class ScaleBias:
 
 @dataclass(frozen=True)
 class BiasField:
-    """A bias of each channel at each place: x′ = x + v, values (1, C, h, w).
+    """A bias of each channel at each place: x′ = x + v, values (1, C, h, w), of volumes (1, C, d, h, w).
 
     A click moves its own neighbourhood, where scale and bias move the whole picture (the bias maps of G-BRS: Lin, Price
     & Martinez, CVPR 2022). The inertial energy is Σ v², as for a change of the image.
@@ -124,7 +123,8 @@ class Conv1x1:
         def change(x: Tensor) -> Tensor:
             own = values.to(x.dtype)
             # The gradient needs x, and the network may write over its map.
-            return x + F.conv2d(x.clone(), own[:, :-1, None, None], own[:, -1])
+            convolution: Callable[..., Tensor] = torch.conv2d if x.ndim == 4 else torch.conv3d
+            return x + convolution(x.clone(), own[:, :-1].view(*own[:, :-1].shape, *[1] * (x.ndim - 2)), own[:, -1])
 
         return _changed(network, self.layer, image, change)
 
@@ -136,7 +136,7 @@ class Conv1x1:
 class RowsColumns:
     """Weights of rows, columns and channels: x′ = (1 + α_h + β_w + γ_c)·x + b_c, values (h + w + 2·C,) in this order.
 
-    The guiding block of Guide Me (Rupprecht et al., CVPR 2018), there at the encoder's smallest map. The inertial
+    In volumes slices have weights, too, which come first. The guiding block of Guide Me (Rupprecht et al., CVPR 2018), there at the encoder's smallest map. The inertial
     energy is the sum of all squares.
     """
 
@@ -155,11 +155,13 @@ class RowsColumns:
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         def change(x: Tensor) -> Tensor:
-            channels, height, width = x.shape[1:]
-            rows, columns, scale, bias = values.to(x.dtype).split([height, width, channels, channels])
-            places = as_seen((rows[:, None] + columns)[None, None], x)
+            channels, *sides = x.shape[1:]
+            *along, scale, bias = values.to(x.dtype).split([*sides, channels, channels])
+            places, ones = along[0], [1] * len(sides)
+            for side in along[1:]:
+                places = places[..., None] + side
             # The gradient needs x, and the network may write over its map.
-            return x.clone() * (1 + places + scale[:, None, None]) + bias[:, None, None]
+            return x.clone() * (1 + as_seen(places[None, None], x) + scale.view(-1, *ones)) + bias.view(-1, *ones)
 
         return _changed(network, self.layer, image, change)
 
@@ -180,7 +182,7 @@ def _prepare(network: Network, layer: str, of_one_size: bool = False) -> None:
             f"Expected a layer with one number of channels, got {layer!r}, which runs several times with different "
             "ones. Try another layer."
         )
-    attach(network.replica, layer)
+    attach(network.replica, layer, spec.sides)
     if of_one_size:
         like = torch.empty(0, dtype=spec.dtype, device=spec.device)
         network.map_size(layer, noise_image(spec.channels, spec.probed, like))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class Network:
             mark_stem(replica, stem)
         self.weights = [*nn.Module.parameters(replica), *nn.Module.buffers(replica)]
         self._versioned = [tensor for tensor in self.weights if not tensor.is_inference()]
-        self._map_sizes: dict[tuple[str, tuple[int, ...]], tuple[int, int]] = {}  # by layer and size of the image
+        self._map_sizes: dict[tuple[str, tuple[int, ...]], tuple[int, ...]] = {}  # by layer and size of the image
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -67,7 +67,8 @@ class Network:
         """The view of a photo, or a window of one, of (H, W) pixels in this network's input."""
         spec = self.spec
         if spec.exact is not None:
-            return View(size, spec.exact, spec.exact) if spec.fit == "squash" else View.into(size, spec.exact)
+            exact = cast(tuple[int, int], spec.exact)
+            return View(size, exact, exact) if spec.fit == "squash" else View.into(size, exact)
         smallest = max(spec.smallest, SMALLEST if spec.smallest == 1 else 1)
         return View.fit(size, resolution=spec.resolution, divisor=spec.divisor, smallest=smallest, fit=spec.fit)
 
@@ -116,7 +117,7 @@ class Network:
         return self.normalised(view.to_network(photo))
 
     def normalised(self, image: Tensor) -> Tensor:
-        """An image (1, C, h', w') in [0, 1] as the network reads it: normalised, on its device."""
+        """An image (1, C, h', w') in [0, 1], or a volume in its own units, as the network reads it, on its device."""
         mean, std = self._mean_and_std()
         image = ((image.flip(1) if self.spec.bgr else image) - mean) / std
         return image.to(self.spec.device, self.spec.dtype)
@@ -129,7 +130,7 @@ class Network:
     def _mean_and_std(self) -> list[Tensor]:
         """Both as (C, 1, 1) in float32 on the CPU, whatever torch's default type and device are."""
         return [
-            torch.tensor(each, dtype=torch.float32, device="cpu").view(-1, 1, 1)
+            torch.tensor(each, dtype=torch.float32, device="cpu").view(-1, *[1] * self.spec.sides)
             for each in (self.spec.mean, self.spec.std)
         ]
 
@@ -155,26 +156,26 @@ class Network:
             raise ModelError(f"Expected a click network, got {type(self.replica).__name__}, which reads no maps.")
         return maps_of_pass(image, self.spec.click_maps)
 
-    def map_size(self, layer: str, image: Tensor) -> tuple[int, int]:
+    def map_size(self, layer: str, image: Tensor) -> tuple[int, ...]:
         """(h, w) of the map that a layer gives for an image (1, C, h', w'); `feature_hooks.attach` was called for it.
 
         The network runs once for each size of images. Raises ModelError where the layer's maps have several sizes.
         """
-        key = layer, tuple(image.shape[-2:])
+        key = layer, tuple(image.shape[2:])
         if key not in self._map_sizes:
-            sizes: list[tuple[int, int]] = []
+            sizes: list[tuple[int, ...]] = []
 
             def noted(x: Tensor) -> Tensor:
-                sizes.append((x.shape[-2], x.shape[-1]))
+                sizes.append(tuple(x.shape[2:]))
                 return x
 
             with changed_at(self.replica, layer, noted):
                 self.plain_logits(image)
             if len(set(sizes)) != 1:
-                found = ", ".join(f"{height}×{width}" for height, width in sizes) or "none"
+                found, own = (", ".join("×".join(map(str, each)) for each in all) for all in (sizes, [key[1]]))
                 raise ModelError(
                     f"Expected a layer whose maps have one size for variables with a place, got {layer!r} with "
-                    f"{found} for an image of {image.shape[-2]}×{image.shape[-1]}. Try another layer, or "
+                    f"{found or 'none'} for an image of {own}. Try another layer, or "
                     f"'scale_bias@{layer}'."
                 )
             self._map_sizes[key] = sizes[0]
@@ -215,7 +216,7 @@ class Network:
     def log_odds(self, logits: Tensor, target: int | None, image: Tensor) -> Tensor:
         """Log-odds (1, 1, h', w') of the target class, as large as the image, from logits (1, K, h, w)."""
         odds = target_logit(logits, target, self.spec.output.activation)
-        return resized(odds, (image.shape[-2], image.shape[-1]))
+        return resized(odds, tuple(image.shape[2:]))
 
     def _reading(self) -> AbstractContextManager[BeforeActivation | None]:
         """The mode to run a pass under, if its logits are read before a sigmoid or softmax at its end."""

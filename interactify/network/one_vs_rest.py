@@ -49,8 +49,8 @@ class _AgainstRest(torch.autograd.Function):
         # Not on a GPU: finding the pixels with a gradient would synchronise, and strips are not needed there.
         pixels = gradient[:, 0].nonzero() if gradient.device.type == "cpu" else None
         if pixels is not None and FEW * len(pixels) <= gradient.numel():
-            image, row, column = pixels.unbind(1)
-            at = (image, slice(None), row, column)
+            image, *place = pixels.unbind(1)
+            at = (image, slice(None), *place)
             slopes[at] = _slopes(logits[at], odds[at], gradient[at], ctx.target)
         else:
             for rows in _strips(logits):
@@ -69,7 +69,10 @@ def _slopes(logits: Tensor, odds: Tensor, gradient: Tensor, target: int) -> Tens
 
 
 def _strips(logits: Tensor) -> Iterator[slice]:
-    """Rows of the maps, as many at a time as fit into the cache with all classes; on a GPU all at once."""
+    """Rows of the maps, as many at a time as fit into the cache with all classes; on a GPU all at once.
+
+    Of volumes (N, K, d, h, w), slices.
+    """
     height, numbers = logits.shape[2], logits[:, :, :1].numel()
     step = max(1, STRIP // max(1, numbers)) if logits.device.type == "cpu" else height
     for top in range(0, height, step):

@@ -31,7 +31,7 @@ class _ZeroBranch(ImageFlow):
         out = func(*args, **kwargs)
         source = args[0] if args else kwargs.get("input")
         maps = self._maps.get(id(source))
-        if isinstance(out, Tensor) and out.ndim == 4 and maps is not None:
+        if isinstance(out, Tensor) and out.ndim == self.dimensions and maps is not None:
             # Only operations that move pixels apply to the maps: normalising them would turn "no click" into a click.
             moved = func(maps, *args[1:], **kwargs) if func is F.pad and args else maps
             self._maps[id(out)] = moved
@@ -45,14 +45,17 @@ class _ZeroBranch(ImageFlow):
         call = Convolution(*args, **kwargs)
         maps = self._maps.get(id(call.input), next(iter(self._maps.values())))
         kernel = self._kernels[index]
-        maps = _on_grid(maps, call.input.shape[-2:], kernel.shape[1]).to(out.dtype)
-        return out + torch.conv2d(maps, kernel.to(out.dtype), None, call.stride, call.padding, call.dilation)
+        maps = _on_grid(maps, call.input.shape[2:], kernel.shape[1]).to(out.dtype)
+        added: Tensor = self.convolution(maps, kernel.to(out.dtype), None, call.stride, call.padding, call.dilation)
+        return out + added
 
 
 def _on_grid(maps: Tensor, size: Sequence[int], channels: int) -> Tensor:
     """Maps on the grid that a stem reads: folded where it reads space-to-depth, resized otherwise."""
-    if tuple(maps.shape[-2:]) == tuple(size):
+    if tuple(maps.shape[2:]) == tuple(size):
         return maps
+    if maps.ndim == 5:
+        return F.interpolate(maps, size=tuple(size), mode="trilinear", align_corners=False)
     fold = maps.shape[-2] // size[0] if size[0] else 0
     if channels == maps.shape[1] * fold**2 and maps.shape[-2:] == (size[0] * fold, size[1] * fold):
         return F.pixel_unshuffle(maps, fold)
@@ -72,7 +75,7 @@ class _SecondImage(ImageFlow):
     def mark(self, tensor: Tensor) -> None:
         super().mark(tensor)
         if id(tensor) not in self._second:  # a stem that the user named: the image can't be followed to it
-            maps = _on_grid(self._maps, tensor.shape[-2:], tensor.shape[1])
+            maps = _on_grid(self._maps, tensor.shape[2:], tensor.shape[1])
             if maps.shape[1] != tensor.shape[1]:
                 raise ModelError(
                     f"Expected the named stem to read {self._maps.shape[1]} channels, as the image has, got "
@@ -109,7 +112,10 @@ def _tensors(value: Any) -> list[Tensor]:
 def run_with_kernels(
     model: Callable[[Tensor], Any], image: Tensor, maps: Tensor, kernels: Sequence[Tensor], named: bool = False
 ) -> Any:
-    """Run `model(image)` with a branch over `maps` (N, M, H, W) at each stem call, through `kernels`."""
+    """Run `model(image)` with a branch over `maps` (N, M, H, W) at each stem call, through `kernels`.
+
+    Image and maps may be of volumes, with a third side.
+    """
     with followed(_ZeroBranch(image, maps, kernels, named)):
         return model(image)
 
@@ -123,14 +129,17 @@ def run_with_second_image(model: Callable[[Tensor], Any], image: Tensor, maps: T
         return model(image)
 
 
-def kernel_shapes(stem: Sequence[StemCall], image_channels: int, maps: int) -> list[tuple[int, int, int, int]]:
-    """Shapes (O, M', kh, kw) of the branches' kernels; M' = M·r² where the stem reads r × r pixels as channels."""
+def kernel_shapes(stem: Sequence[StemCall], image_channels: int, maps: int) -> list[tuple[int, ...]]:
+    """Shapes (O, M', kh, kw) of the branches' kernels; M' = M·r² where the stem reads r × r pixels as channels.
+
+    Those of volumes are (O, M, kd, kh, kw).
+    """
     shapes = []
     for call in stem:
         folded = call.inputs[0] // image_channels if call.inputs[0] % image_channels == 0 else 1
         r = round(folded**0.5)
-        out, _, kh, kw = call.weight
-        shapes.append((out, maps * (r * r if r * r == folded else 1), kh, kw))
+        out, _, *sides = call.weight
+        shapes.append((out, maps * (r * r if r * r == folded and len(sides) == 2 else 1), *sides))
     return shapes
 
 

@@ -61,7 +61,7 @@ def starts_anew(variables: Variables) -> bool:
 
 @dataclass(frozen=True)
 class Input:
-    """An additive change of the normalised image, (1, C, h, w).
+    """An additive change of the normalised image, (1, C, h, w), or volume.
 
     Equal to BRS's interaction maps where only the stem reads the image; f-BRS calls it RGB-BRS.
     """
@@ -157,7 +157,7 @@ class StemKernels:
         if not network.spec.stem:
             raise ModelError(no_stem_message(network.replica, network.spec.classes_seen))
 
-    def _shapes(self, network: Network) -> list[tuple[int, int, int, int]]:
+    def _shapes(self, network: Network) -> list[tuple[int, ...]]:
         return kernel_shapes(network.spec.stem, network.spec.channels, 2 * len(self.sigmas))
 
     def start(self, network: Network, image: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class StemKernels:
         return zeros((count,), image)
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
-        size = (image.shape[-2], image.shape[-1])
+        size = tuple(image.shape[2:])
         drawn = [interaction_maps(clicks, size, "gaussian", radius=s, device=image.device) for s in self.sigmas]
         maps = torch.cat(drawn)[None].to(image.dtype)
         shapes = self._shapes(network)

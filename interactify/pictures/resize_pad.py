@@ -196,7 +196,7 @@ def check_fit(fit: object, resolution: int | None = LARGEST) -> None:
 def sample(maps: Tensor, points: Tensor) -> Tensor:
     """Read maps (N, K, h, w) at points (n, 2), x then y in their pixels, bilinearly: (N, K, n), same dtype and device.
 
-    Exact at whole numbers; points beyond the border pixels' centres are moved onto them. Differentiable; one gather
+    Maps of volumes (N, K, d, h, w) are read at points (n, 3), x, y, z, trilinearly. Exact at whole numbers; points beyond the border pixels' centres are moved onto them. Differentiable; one gather
     reads only 4 n pixels. Points in float64 on the maps' device need no transfer.
 
     >>> maps = torch.arange(6.0).reshape(1, 1, 2, 3)
@@ -210,28 +210,32 @@ def sample(maps: Tensor, points: Tensor) -> Tensor:
 class Corners:
     """The pixels that `sample` reads for some points, computed once for all maps of one size and dtype.
 
-    `rows` (2, 1, n) and `columns` (1, 2, n) are the four pixels around each point, `across` and `down` (n,) the weights
-    of the second ones.
+    `indices` are, for each side of the maps (rows, then columns; of volumes first slices), the two pixels beside each
+    point, shaped so that together they index all corners: (2, 1, n) and (1, 2, n). `shares` (n,) are the weights of the
+    second ones, in the same order.
     """
 
-    rows: Tensor
-    columns: Tensor
-    across: Tensor
-    down: Tensor
+    indices: tuple[Tensor, ...]
+    shares: tuple[Tensor, ...]
 
     @classmethod
     def around(cls, points: Tensor, maps: Tensor) -> Corners:
-        """The corners of points (n, 2) in maps like these."""
-        left, right, across = _neighbours(points[:, 0], maps.shape[-1], maps)
-        upper, lower, down = _neighbours(points[:, 1], maps.shape[-2], maps)
-        return cls(torch.stack([upper, lower])[:, None], torch.stack([left, right])[None], across, down)
+        """The corners of points (n, 2), or (n, 3), in maps like these."""
+        sides = maps.ndim - 2
+        indices, shares = [], []
+        for side, along in enumerate(reversed(range(sides))):  # the last side of the maps is x, the first coordinate
+            first, second, share = _neighbours(points[:, along], maps.shape[2 + side], maps)
+            indices.append(torch.stack([first, second]).view(*(2 if each == side else 1 for each in range(sides)), -1))
+            shares.append(share)
+        return cls(tuple(indices), tuple(shares))
 
     def __call__(self, maps: Tensor) -> Tensor:
         """The maps at the points, (N, K, n)."""
-        # One indexing for all four corners: its gradient fills one map in a fixed order, also for shared pixels.
-        corners = maps[:, :, self.rows, self.columns].to(_working(maps.dtype))  # (N, K, 2, 2, n)
-        beside = _mix(corners[..., 0, :], corners[..., 1, :], self.across)  # (N, K, 2, n)
-        return _mix(beside[..., 0, :], beside[..., 1, :], self.down).to(maps.dtype)
+        # One indexing for all corners: its gradient fills one map in a fixed order, also for shared pixels.
+        read = maps[(slice(None), slice(None), *self.indices)].to(_working(maps.dtype))  # (N, K, 2, 2, n)
+        for share in reversed(self.shares):  # along x first
+            read = _mix(read[..., 0, :], read[..., 1, :], share)
+        return read.to(maps.dtype)
 
 
 def _points(points: Tensor | np.ndarray | Sequence[Sequence[float]]) -> Tensor:

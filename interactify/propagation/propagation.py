@@ -158,12 +158,12 @@ def propagation_named(propagation: str | Propagation) -> Propagation:
     )
 
 
-def usual_propagation(classes: int, reads_clicks: bool = False) -> Propagation:
+def usual_propagation(classes: int, reads_clicks: bool = False, sides: int = 2) -> Propagation:
     """The best one for networks of that many classes (docs/tried.md): colours distinguish few of many classes.
 
-    A network that was trained to read clicks spreads them itself.
+    A network that was trained to read clicks spreads them itself. In volumes, of 3 sides, nothing spreads.
     """
-    if reads_clicks:
+    if reads_clicks or sides == 3:
         return PROPAGATIONS["none"]
     return replace(PROPAGATIONS["colour"], adapts=True) if classes <= 2 else PROPAGATIONS["edges"]
 

@@ -7,6 +7,8 @@ wants. Where nothing was found yet, nothing is held: a network that shows no obj
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -56,12 +58,30 @@ def held_before(
     about_object = constraints.labels[inside] == TARGET
     # Neither is the surrounding of an earlier point that the mask contradicts: it is not what the user wants.
     wrong = about_object & ((at_points > 0.5) != constraints.positive[inside])
+    content = slice(0, height), slice(0, width)
+    return held_away_from(probability, content, points[torch.from_numpy(new | wrong)], strength, last.steadiness)
+
+
+def held_away_from(
+    probability: Tensor, content: tuple[slice, ...], points: Tensor, strength: float, steadiness: float
+) -> brs.Held:
+    """A map of probabilities, (h, w), or (d, h, w) of a volume, with how much each pixel of it counts.
+
+    Args:
+        probability: of the object before, with padding.
+        content: the part without padding, along each side.
+        points: (n, 2), or (n, 3), that free their surroundings: x then y, then z; in pixels of the map.
+        strength: how much an energy holds.
+        steadiness: the IoU of the mask with the one before it.
+    """
+    size = probability[content].shape
     weights = torch.zeros(probability.shape, dtype=torch.float32, device="cpu")
-    weights[:height, :width] = _away_from(points[torch.from_numpy(new | wrong)], (height, width))
-    share = float(probability[:height, :width].mean())
+    corner = points.new_tensor([part.start for part in reversed(content)])
+    weights[content] = _away_from(points - corner, size)
+    share = float(probability[content].mean())
     found = (share / (share + FOUND)) ** 2
-    trust = 1 + (TRUSTED - 1) * max(0.0, (last.steadiness - STABLE) / (1 - STABLE))
-    scale = strength * trust * found / (share + SMALL) / (height * width)
+    trust = 1 + (TRUSTED - 1) * max(0.0, (steadiness - STABLE) / (1 - STABLE))
+    scale = strength * trust * found / (share + SMALL) / math.prod(size)
     return brs.Held(probability, (scale * weights).to(probability.device), TOLERANCE)
 
 
@@ -79,13 +99,14 @@ def steadiness(held: brs.Held | None, crop: Crop, log_odds: Tensor, last: Step, 
     return int((before & now).sum()) / max(1, int((before | now).sum()))
 
 
-def _away_from(points: Tensor, size: tuple[int, int]) -> Tensor:
-    """(h, w) from 0 at the points (n, 2), x then y, to 1 far from them."""
+def _away_from(points: Tensor, size: Sequence[int]) -> Tensor:
+    """(h, w) from 0 at the points (n, 2), x then y, to 1 far from them; or with a third side."""
     reach = REACH * max(size)
-    near = torch.zeros(size, dtype=torch.float32, device="cpu")
-    rows, columns = (torch.arange(side, dtype=torch.float32, device="cpu") for side in size)
-    for x, y in points[:: max(1, -(-len(points) // MOST_POINTS))].tolist():
-        down = torch.exp(-(rows - y).square() / (2 * reach**2))
-        across = torch.exp(-(columns - x).square() / (2 * reach**2))
-        near = torch.maximum(near, torch.outer(down, across))
+    near = torch.zeros(tuple(size), dtype=torch.float32, device="cpu")
+    axes = [torch.arange(side, dtype=torch.float32, device="cpu") for side in size]
+    for place in points[:: max(1, -(-len(points) // MOST_POINTS))].tolist():
+        bell = torch.ones((), dtype=torch.float32, device="cpu")
+        for axis, at in zip(axes, reversed(place), strict=True):
+            bell = bell[..., None] * torch.exp(-(axis - at).square() / (2 * reach**2))
+        near = torch.maximum(near, bell)
     return 1 - near

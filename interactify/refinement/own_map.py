@@ -8,7 +8,6 @@ from typing import Final
 from torch import Tensor
 
 from interactify import brs
-from interactify.pictures.resize_pad import View
 from interactify.propagation.propagation import Propagation
 from interactify.propagation.suited import suited
 from interactify.refinement.problem import Crop
@@ -35,19 +34,19 @@ class OwnMap:
         energy, propagation = net.energy, net.propagation
         if net.network.reads_clicks:
             return cls(energy, propagation)
-        far = reach(log_odds, crop.view)
+        height, width = crop.view.content_size
+        far = reach(log_odds[0, 0, :height, :width])
         if propagation.adapts:
             size, gain = crop.view.content_size, brs.gain_for(far)
             propagation = suited(propagation, log_odds, crop.guide, size, gain, crop.edge_filter)
         return cls(brs.energy_reaching(energy, far), propagation)
 
 
-def reach(log_odds: Tensor, view: View) -> float:
-    """How far from 0 a map (1, 1, h', w') reaches, without its padding.
+def reach(log_odds: Tensor) -> float:
+    """How far from 0 the log-odds of a map reach, of any shape, but for a hundredth of them.
 
-    >>> reach(torch.tensor([[[[-2.0, 1.5, 99.0]]]]), View.fit((1, 2), divisor=1))
+    >>> reach(torch.tensor([-2.0, 1.5] * 99 + [99.0]))
     2.0
     """
-    height, width = view.content_size
-    distance = log_odds[0, 0, :height, :width].detach().float().abs().flatten().cpu()  # CUDA has no repeatable way
+    distance = log_odds.detach().float().abs().flatten().cpu()  # CUDA has no repeatable way
     return float(distance.kthvalue(max(1, round(SHARE * len(distance)))).values)

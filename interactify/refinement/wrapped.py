@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from interactify.brs.energy import Energy
-from interactify.errors import ModelChangedError
+from interactify.errors import ModelChangedError, ModelError
 from interactify.inspection.model_state import ModelState
 from interactify.inspection.portable import portable
 from interactify.inspection.replica import independent_copy_of
@@ -70,7 +70,13 @@ class Wrapped:
 
         Raises:
             PhotoError, OptionError: as `open_picture`.
+            ModelError: the network is one of volumes.
         """
+        if self.spec.sides == 3:
+            raise ModelError(
+                "Expected a network of images to open a photo, got one of volumes, which this part of the library "
+                "can't show. Try net.session(volume), or interactify.volumes.VolumeSession."
+            )
         own = photo.value_range if isinstance(photo, Picture) else None
         return open_picture(photo, self.spec.channels, value_range=value_range or own or self.value_range)
 

@@ -24,8 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from interactify.inspection.image_flow import Convolution
+from interactify.inspection.image_flow import CONVOLUTIONS, Convolution
 from interactify.runtime.tape import Ref, Step, Tape
+
+_CONVOLUTIONS = tuple(CONVOLUTIONS.values())
 
 
 @dataclass
@@ -111,7 +113,7 @@ def _folded(tape: Tape, frozen: FrozenWeights, is_weight: Callable[[Tensor], boo
         norm = _BatchNorm(*step.args, **step.kwargs)
         producer = producers.get(norm.input.slot, -1) if isinstance(norm.input, Ref) else -1
         before = steps[producer] if producer >= 0 else None
-        if norm.training or before is None or before.function is not torch.conv2d or before.mode != step.mode:
+        if norm.training or before is None or before.function not in _CONVOLUTIONS or before.mode != step.mode:
             continue
         call = Convolution(*before.args, **before.kwargs)
         parts = [
@@ -211,7 +213,7 @@ def _cast(tape: Tape, frozen: FrozenWeights, is_weight: Callable[[Tensor], bool]
     size = tape.size
     for step in tape.steps:
         dtype = step.mode.autocast
-        if dtype is not None and step.function in (torch.conv2d, F.linear):
+        if dtype is not None and step.function in (*_CONVOLUTIONS, F.linear):
             args = list(step.args)
             for position in (1, 2):  # weight and bias, if they are positional arguments
                 ref: Any = args[position] if position < len(args) else None

@@ -1,0 +1,234 @@
+"""A session on one volume: interactions in, masks out, with undo.
+
+The state is a tuple of steps and the tuples that were undone. Nothing is changed in place, so a change that fails
+leaves the session as it was.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from interactify import brs
+from interactify.errors import InteractionError, with_type, within_memory
+from interactify.interactions.click import Interaction, is_list
+from interactify.interactions.in_space import VoxelClick, voxel_interactions
+from interactify.pictures.value_range import ValueRange
+from interactify.refinement.wrapped import Wrapped
+from interactify.session.closing import UntilClosed
+from interactify.session.control import Turns
+from interactify.volumes.refiner import VolumeRefiner, VolumeStep
+from interactify.volumes.result import VolumeResult
+from interactify.volumes.volume import Volume, open_volume
+
+Steps = tuple[VolumeStep, ...]
+
+
+class VolumeSession:
+    """Interactions with one volume and their results. Made by `Interactive.session` of a network of volumes.
+
+    Methods may be called from several threads: changes are made in the order of the calls.
+
+    >>> model = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv3d(4, 1, 1)).eval()
+    >>> session = interactify.wrap(model, mean=0, std=1).session(np.zeros((8, 10, 12), np.float32))
+    >>> result = session.click(x=6, y=5, z=4)
+    >>> result.mask.shape, result.satisfied, session.undo().clicks
+    ((8, 10, 12), True, ())
+    """
+
+    refiner = UntilClosed[VolumeRefiner]()
+
+    def __init__(
+        self,
+        net: Wrapped,
+        volume: Any,
+        target: int | str | None = None,
+        *,
+        value_range: ValueRange | None = None,
+    ) -> None:
+        self.net = net  # it follows its model; this session runs it as it is now
+        net = net.now()
+        self.target = net.target if target is None else net.network.target(target)
+        opened = open_volume(volume, net.spec.channels, value_range or _own_range(volume) or net.value_range)
+        with torch.inference_mode(False), within_memory():  # tensors of a caller's inference mode allow no gradients
+            self.refiner = VolumeRefiner(net, opened)
+            self.refiner.initial_step(self.target)
+        self._turns = Turns()
+        self._cancelled = threading.Event()
+        self._past: tuple[Steps, ...] = ()
+        self._now: Steps = ()
+        self._undone: tuple[Steps, ...] = ()
+
+    @property
+    def result(self) -> VolumeResult:
+        """The current result; before the first interaction, the network's own prediction."""
+        return (self._now[-1] if self._now else self.refiner.initial_step(self.target)).result
+
+    @property
+    def steps(self) -> Steps:
+        """The states after each answer so far."""
+        return self._now
+
+    @property
+    def interactions(self) -> tuple[Interaction, ...]:
+        """All interactions, in their order."""
+        return self._now[-1].interactions if self._now else ()
+
+    @property
+    def volume(self) -> Volume:
+        """The volume, with its spacing and affine."""
+        return self.refiner.volume
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(D, H, W) of the volume."""
+        return self.refiner.size
+
+    def click(self, x: float, y: float, z: float, positive: bool = True) -> VolumeResult:
+        """Click on a voxel of the object (`positive`) or on one that is not, and refine until the click is satisfied.
+
+        Args:
+            x: voxels to the right, along a row; rounded to the nearest voxel.
+            y: voxels down.
+            z: slices, from the array's first.
+            positive: False for a voxel that does not belong to the object.
+
+        Returns:
+            The new result. `result.satisfied` is False where the network can't be brought to agree.
+
+        Raises:
+            InteractionError: a point outside the volume, or not a number.
+            NonFiniteError: the network returned NaN or infinity.
+            NotEnoughMemoryError: the network needs more memory than there is.
+            ModelChangedError: the network was changed after the session was opened.
+            After any of them the session is as it was.
+        """
+        return self.add([VoxelClick(x, y, positive, z=z)])
+
+    def add(self, interactions: Sequence[Interaction]) -> VolumeResult:
+        """Add several interactions at once, as one step, and refine until all of them are satisfied.
+
+        Args:
+            interactions: `VoxelClick`s, in voxels, in their order; none leaves everything as it is.
+
+        Returns, raises: as `click`; where one interaction is refused, none is added.
+        """
+        added = voxel_interactions(interactions, self.size)
+        if not added:
+            return self.result
+        with self._turn():
+            self._cancelled.clear()
+            stop = brs.stopping(self.refiner.net.max_seconds, self._cancelled.is_set)
+            with torch.inference_mode(False), within_memory():
+                step = self.refiner.refine(self._now, (*self.interactions, *added), self.target, stop)
+            self._change((*self._now, step))
+            return step.result
+
+    def cancel(self) -> None:
+        """End the running refinement after its current evaluation: its call returns the best result, "cancelled"."""
+        self._cancelled.set()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a change to undo."""
+        return bool(self._past)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a change to redo."""
+        return bool(self._undone)
+
+    def undo(self) -> VolumeResult:
+        """Undo the last change, if there is one. Returns the result that is current then."""
+        with self._turn():
+            if self._past:
+                self._past, self._now, self._undone = self._past[:-1], self._past[-1], (*self._undone, self._now)
+            return self.result
+
+    def redo(self) -> VolumeResult:
+        """Redo the change that was undone last, if there is one. Returns the result that is current then."""
+        with self._turn():
+            if self._undone:
+                self._past, self._now, self._undone = (*self._past, self._now), self._undone[-1], self._undone[:-1]
+            return self.result
+
+    def reset(self) -> VolumeResult:
+        """Remove all interactions, which `undo` brings back. Returns the network's own prediction."""
+        with self._turn():
+            if self._now:
+                self._change(())
+            return self.result
+
+    def close(self) -> None:
+        """Give back the memory. Results stay readable; using the session again raises ClosedSessionError."""
+        self.cancel()
+        with self._turn():
+            del self.refiner
+            self._past, self._now, self._undone = (), (), ()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return "refiner" not in self.__dict__
+
+    def __enter__(self) -> VolumeSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _change(self, steps: Steps) -> None:
+        self._past, self._now, self._undone = (*self._past, self._now), steps, ()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until earlier changes are made, and make one."""
+        with self._turns.acquire():
+            yield
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "VolumeSession(closed)"
+        size = "×".join(map(str, self.size))
+        return f"VolumeSession({size} voxels, {len(self.interactions)} interactions, {len(self._undone)} undone)"
+
+
+def refine_volumes(
+    net: Wrapped,
+    volumes: Any,
+    interactions: Any,
+    target: int | str | None = None,
+    value_range: ValueRange | None = None,
+) -> list[VolumeResult]:
+    """Refine objects in one volume, or in many, without a session of one's own: see `Interactive.refine`."""
+    if not is_list(interactions):
+        raise InteractionError(
+            f"Expected a list of interactions for each object, [[VoxelClick(…), …], …], got {with_type(interactions)}."
+        )
+    several = list(volumes) if isinstance(volumes, (list, tuple)) else [volumes] * len(interactions)
+    if len(several) != len(interactions):
+        raise InteractionError(
+            f"Expected one list of interactions for each volume, got {len(several)} volumes and {len(interactions)} "
+            "lists. Try one volume alone for several objects in it."
+        )
+    results, sessions = [], dict[int, VolumeSession]()
+    checked = []
+    for volume, own in zip(several, interactions, strict=True):  # everything is checked before anything is run
+        opened = open_volume(volume, net.spec.channels)
+        checked.append(voxel_interactions(own, opened.size))
+    for volume, own in zip(several, checked, strict=True):
+        session = sessions.get(id(volume))
+        if session is None:
+            sessions.clear()
+            session = sessions[id(volume)] = VolumeSession(net, volume, target, value_range=value_range)
+        results.append(session.add(own))
+        session.reset()
+    return results
+
+
+def _own_range(volume: Any) -> ValueRange | None:
+    return volume.value_range if isinstance(volume, Volume) else None
