@@ -38,7 +38,7 @@ from interactify.network.variables import Variables, check_variables, usual_vari
 from interactify.pictures.picture import PictureLike
 from interactify.pictures.resize_pad import check_fit
 from interactify.pictures.value_range import ValueRange, checked_value_range
-from interactify.propagation.propagation import Propagation, propagation_named, usual_propagation
+from interactify.propagation.propagation import Propagation, propagation_for, propagation_named
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.runtime import Runtime
@@ -47,8 +47,9 @@ from interactify.session.session import Session
 from interactify.volumes.session import VolumeSession, refine_volumes
 from interactify.volumes.volume import Volume
 
-Target: TypeAlias = "int | str | None"
-Tile: TypeAlias = "int | bool | None"
+Target: TypeAlias = int | str | None
+Tile: TypeAlias = int | bool | None
+Range: TypeAlias = ValueRange | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,15 +64,13 @@ class Interactive(Wrapped):
     _lock: RLock = field(default_factory=RLock, init=False)
 
     @overload
-    def session(
-        self, photo: Volume, *, target: Target = None, value_range: ValueRange | None = None
-    ) -> VolumeSession: ...
+    def session(self, photo: Volume, *, target: Target = None, value_range: Range = None) -> VolumeSession: ...
     @overload
     def session(
-        self, photo: PictureLike, *, target: Target = None, tile: Tile = None, value_range: ValueRange | None = None
+        self, photo: PictureLike, *, target: Target = None, tile: Tile = None, value_range: Range = None
     ) -> Session: ...
     def session(
-        self, photo: Any, *, target: Target = None, tile: Tile = None, value_range: ValueRange | None = None
+        self, photo: Any, *, target: Target = None, tile: Tile = None, value_range: Range = None
     ) -> Session | VolumeSession:
         """Open a photo for interactions; for a network of volumes, a volume: its session is a `VolumeSession`.
 
@@ -88,15 +87,12 @@ class Interactive(Wrapped):
             value_range: (low, high), the values of the photo that are black and white; by default those given to
                 `wrap`.
 
-        Warns:
-            InteractifyWarning: the photo has 16 bits, of which only the lower ones are used: it is nearly black.
+        Warns: InteractifyWarning where a photo has 16 bits, of which only the lower ones are used: it is nearly black.
 
         Raises:
             PhotoError: the photo can't be read.
-            ModelError: the network fails on it.
-            NonFiniteError: the network returns NaN or infinity for it.
-            NotEnoughMemoryError: the network needs more memory than there is.
-            OptionError: a target that is not one of the network's classes, or an invalid range of values.
+            ModelError, NonFiniteError: the network fails on it, or returns NaN or infinity for it.
+            NotEnoughMemoryError, OptionError: too little memory; an unknown target or an invalid range of values.
         """
         if self.spec.sides == 3:
             return VolumeSession(self, photo, target, value_range=value_range)
@@ -107,8 +103,8 @@ class Interactive(Wrapped):
         images: PictureLike | Sequence[PictureLike],
         interactions: Sequence[Sequence[Interaction]],
         *,
-        target: int | str | None = None,
-        value_range: ValueRange | None = None,
+        target: Target = None,
+        value_range: Range = None,
     ) -> list[Result]:
         """Refine many objects in one photo, or many photos, in one call without a session.
 
@@ -123,9 +119,8 @@ class Interactive(Wrapped):
                 gives the network's own prediction.
             target, value_range: as for `session`.
 
-        Returns:
-            A `Result` for each list of interactions, in their order. `max_seconds` is for each photo. For a network of
-            volumes, whose interactions are `VoxelClick`s, a `VolumeResult`.
+        Returns: A `Result` for each list of interactions, in their order (a `VolumeResult` for a network of volumes, of
+            `VoxelClick`s). `max_seconds` is for each photo.
 
         Raises:
             InteractionError: a click outside its photo, or another number of photos than of lists; before any work.
@@ -158,9 +153,7 @@ class Interactive(Wrapped):
             An `InputCheck`: `print` it. `options` are the arguments of `wrap` for the best one, None where it can't be
             told. Each photo takes three runs of the network for each of about a dozen normalisations.
 
-        Raises:
-            OptionError: no photos.
-            PhotoError, ModelError, NonFiniteError: as `session`.
+        Raises: OptionError without photos and for a network of volumes, all else as `session`.
 
         >>> net = interactify.wrap(interactify.zoo.load(), resolution=96)
         >>> check = net.check_normalisation([np.zeros((60, 80, 3), np.uint8)])
@@ -177,9 +170,8 @@ class Interactive(Wrapped):
         Check the normalisation first: with a wrong one no size is right.
 
         Args:
-            photos: about ten photos, as for `check_normalisation`.
+            photos, progress: as for `check_normalisation`.
             resolutions: the sides to compare, in network pixels; by default half to double of the present one.
-            progress: show a progress bar.
 
         Returns, raises: as `check_normalisation`. A size that the network does not accept is left out.
 
@@ -212,9 +204,7 @@ class Interactive(Wrapped):
             A new `Interactive` over a copy of the model, or this one where it is on that device already. Sessions stay
             on their device: `session.save` and `load_session` move one, as far as both devices round alike.
 
-        Raises:
-            OptionError: there is no such device on this machine.
-            NotEnoughMemoryError: the device has too little memory for the model.
+        Raises: OptionError for a device that this machine lacks, NotEnoughMemoryError where the model is too large.
 
         >>> net = interactify.wrap(interactify.zoo.load())
         >>> net.to("cpu") is net
@@ -224,29 +214,25 @@ class Interactive(Wrapped):
         own = self.spec.device
         if there.type == own.type and there.index in (None, own.index):
             return self
-        with within_memory(), quietly():
-            return wrap(independent_copy_of(self.model).to(there), **self.options)
+        with within_memory():
+            return wrap_again(independent_copy_of(self.model).to(there), self.options)
 
     def now(self) -> Wrapped:
         """The network as its model is now, for one session: wrapped anew where the model has changed.
 
-        All weights are read for this once. A session calls it when it is opened.
-
-        Raises:
-            ModelError, OptionError: the changed model can't be wrapped with the same options.
+        All weights are read for this once. A session calls it when it is opened. Raises ModelError or OptionError where
+        the changed model can't be wrapped with the same options.
         """
         with self._lock:
             if self.state.change(every_value=True):
-                with quietly():
-                    fresh = wrap(self.model, **self.options)
+                fresh = wrap_again(self.model, self.options)
                 for each in fields(Wrapped):  # all at once, and by nothing but this: what sessions hold stays as it is
                     object.__setattr__(self, each.name, getattr(fresh, each.name))
             return Wrapped(**{each.name: getattr(self, each.name) for each in fields(Wrapped)})
 
     def __repr__(self) -> str:
-        return (
-            f"Interactive({type(self.model).__name__}, variables={self.variables.name!r}, energy={self.energy.name!r})"
-        )
+        name = type(self.model).__name__
+        return f"Interactive({name}, variables={self.variables.name!r}, energy={self.energy.name!r})"
 
 
 @torch.inference_mode(False)  # tensors that are created in a caller's inference mode allow no gradients
@@ -286,9 +272,8 @@ def wrap(
     replica that shares its weights is run instead.
 
     Args:
-        model: any `nn.Module` from batches of images (N, C, H, W), or of volumes (N, C, D, H, W), to something that
-            contains a map of their pixels. Also a
-            `torch.export.ExportedProgram`, an `onnx.ModelProto`, or the path of a `.pt2`, TorchScript or `.onnx` file.
+        model: any `nn.Module` from image batches (N, C, H, W), or volumes (N, C, D, H, W), to something that contains
+            a per-pixel map. Also an `ExportedProgram`, an `onnx.ModelProto`, or a `.pt2`, TorchScript or `.onnx` file.
         variables: what refinement moves: "input" (the image), "maps" (interaction maps read through the first
             convolution's kernels), "kernels" (zero-weighted stem kernels over click maps), "click_maps" (a click
             network's own interaction maps), or a `Variables`. At a layer, a module's name, or A, B, C as in f-BRS:
@@ -435,8 +420,6 @@ def wrap(
     check_evaluations(max_evaluations, least=1 if reads is None else 0)
     found = inspected(model, replica, known, given, mirror, lambda own: own if reads is None else of_images(own, reads))
     spec = found.spec
-    if spec.sides == 3 and chosen_propagation is not None and chosen_propagation.active:
-        raise OptionError(f"Expected propagation='none' for a network of volumes, got {propagation!r}. Try without it.")
     check_fit(spec.fit, spec.resolution or (spec.exact and max(spec.exact)))
     if assumed := assumption(spec, type(unwrapped(model)).__name__):
         warn_user(assumed)
@@ -454,7 +437,7 @@ def wrap(
         max_evaluations=max_evaluations,
         max_seconds=max_seconds,
         zoom=zoom,
-        propagation=chosen_propagation or usual_propagation(spec.output.classes, network.reads_clicks, spec.sides),
+        propagation=propagation_for(chosen_propagation, spec.output.classes, network.reads_clicks, spec.sides),
         options=options,
         state=found.state,
         wrap_again=wrap_again,

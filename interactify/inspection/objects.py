@@ -49,11 +49,8 @@ def refuse_objects(raw: Any, size: Size) -> None:
 
 
 def _found(what: str, leaves: Sequence[tuple[Path, Tensor]], size: Size) -> ModelError:
-    maps = [
-        path
-        for path, value in leaves
-        if path and value.ndim == len(size) + 2 and map_from(path, value, size) is not None
-    ]
+    whole = [(path, value) for path, value in leaves if path and value.ndim == len(size) + 2]
+    maps = [path for path, value in whole if map_from(path, value, size) is not None]
     named = f" If one of its outputs is a segmentation, name it: output={name_of(maps[0])!r}." if maps else ""
     return ModelError(
         f"Expected a map of classes for each pixel, got the output of a network that finds objects: {what}. {INSTEAD}"

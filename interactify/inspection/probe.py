@@ -81,8 +81,8 @@ def probe(
     resolution = max(size) if run.fixed or exact else knowledge.resolution
     if (run.fixed or exact) and given.resolution and multiple_of(given.resolution, knowledge.divisor) != resolution:
         raise OptionError(
-            f"Expected images of {'×'.join(map(str, size))} only, which is all that {type(model).__name__} accepts, got "
-            f"resolution={given.resolution}. Try without resolution=."
+            f"Expected images of {'×'.join(map(str, size))} only, which is all that {type(model).__name__} accepts, "
+            f"got resolution={given.resolution}. Try without resolution=."
         )
     return ModelSpec(
         channels=channels,
@@ -157,7 +157,7 @@ def _sides_to_try(replica: nn.Module) -> tuple[int, ...]:
 
 
 def _least_divisor(replica: nn.Module, volume: Tensor, output: OutputSpec) -> int:
-    """The least number that the sides of volumes have to be divisible by, tried; `_DIVISOR` where none below it will do.
+    """The least number that the sides of volumes have to be divisible by, tried; `_DIVISOR` where none below it does.
 
     It is tried for volumes alone: padding one to multiples of 32 may double its voxels, which a photo's never does.
     """
@@ -178,8 +178,8 @@ def _check_convolutional(replica: nn.Module, search: StemSearch) -> None:
     scripted = any(isinstance(module, torch.jit.ScriptModule) for module in nn.Module.modules(replica))
     if not search.convolutions and not scripted:  # inside a script module no call can be observed
         raise ModelError(
-            f"Expected a network with 2-D or 3-D convolutions, got {type(replica).__name__}, which ran without. Try the whole "
-            "trained segmentation network; a head or a transform alone can't be refined."
+            f"Expected a network with 2-D or 3-D convolutions, got {type(replica).__name__}, which ran without. Try "
+            "the whole trained segmentation network; a head or a transform alone can't be refined."
         )
 
 
@@ -278,10 +278,8 @@ def _first_run(
             own = [f for f, its in zip(failures[before:], at[before:], strict=True) if its == channels]
             if unusual and _is_about_arguments(own[-1][1]):
                 continue
-            more = (
-                [each for each in more_sizes(knowledge, replica, own, sides) if each not in first] if unusual else first
-            )
-            for size in more:
+            more = [each for each in more_sizes(knowledge, replica, own, sides) if each not in first] if unusual else []
+            for size in more if unusual else first:
                 try:
                     run = _run_once(replica, like, channels, size, knowledge.stem is not None)
                 except Exception as cause:  # the user's own code decides what it raises on an image it does not accept

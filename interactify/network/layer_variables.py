@@ -136,7 +136,9 @@ class Conv1x1:
 class RowsColumns:
     """Weights of rows, columns and channels: x′ = (1 + α_h + β_w + γ_c)·x + b_c, values (h + w + 2·C,) in this order.
 
-    In volumes slices have weights, too, which come first. The guiding block of Guide Me (Rupprecht et al., CVPR 2018), there at the encoder's smallest map. The inertial
+    In volumes slices have weights, too, which come first.
+
+    The guiding block of Guide Me (Rupprecht et al., CVPR 2018), there at the encoder's smallest map. The inertial
     energy is the sum of all squares.
     """
 

@@ -196,7 +196,9 @@ def check_fit(fit: object, resolution: int | None = LARGEST) -> None:
 def sample(maps: Tensor, points: Tensor) -> Tensor:
     """Read maps (N, K, h, w) at points (n, 2), x then y in their pixels, bilinearly: (N, K, n), same dtype and device.
 
-    Maps of volumes (N, K, d, h, w) are read at points (n, 3), x, y, z, trilinearly. Exact at whole numbers; points beyond the border pixels' centres are moved onto them. Differentiable; one gather
+    Maps of volumes (N, K, d, h, w) are read at points (n, 3), x, y, z, trilinearly.
+
+    Exact at whole numbers; points beyond the border pixels' centres are moved onto them. Differentiable; one gather
     reads only 4 n pixels. Points in float64 on the maps' device need no transfer.
 
     >>> maps = torch.arange(6.0).reshape(1, 1, 2, 3)

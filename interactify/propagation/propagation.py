@@ -158,6 +158,13 @@ def propagation_named(propagation: str | Propagation) -> Propagation:
     )
 
 
+def propagation_for(given: Propagation | None, classes: int, reads_clicks: bool, sides: int) -> Propagation:
+    """The given propagation, or the usual one. Raises OptionError for one in volumes, of 3 sides, where none does."""
+    if given is not None and given.active and sides == 3:
+        raise OptionError(f"Expected propagation='none' for a network of volumes, got {given.name!r}. Try without it.")
+    return given or usual_propagation(classes, reads_clicks, sides)
+
+
 def usual_propagation(classes: int, reads_clicks: bool = False, sides: int = 2) -> Propagation:
     """The best one for networks of that many classes (docs/tried.md): colours distinguish few of many classes.
 

@@ -118,12 +118,11 @@ def open_volume(volume: Any, channels: int, value_range: ValueRange | None = Non
             own = own[0]
         own = own.float() if own.dtype == torch.bfloat16 else own
         volume = own.cpu().numpy()
-    elif isinstance(volume, (list, tuple, str, bytes)) or not hasattr(volume, "shape"):
-        if not isinstance(volume, Volume):
-            raise PhotoError(
-                f"Expected a volume as an array (D, H, W) or (C, D, H, W), got {with_type(volume)}. Try np.asarray, or "
-                "Volume(array, spacing=…)."
-            )
+    elif not isinstance(volume, Volume) and not hasattr(volume, "shape"):
+        raise PhotoError(
+            f"Expected a volume as an array (D, H, W) or (C, D, H, W), got {with_type(volume)}. Try np.asarray, or "
+            "Volume(array, spacing=…)."
+        )
     opened = volume if isinstance(volume, Volume) else Volume(volume)
     if value_range is not None:
         opened = Volume(opened.array, opened.spacing, opened.affine, value_range)
