@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
-from math import isqrt
+from math import isqrt, prod
 
 import torch
 
@@ -13,7 +13,7 @@ from interactify.inspection.activation import PROBABILITIES
 from interactify.inspection.outputs import OutputSpec
 from interactify.inspection.probe import KNOWN, noise_image
 from interactify.inspection.replica import unwrapped
-from interactify.inspection.spec import ModelSpec
+from interactify.inspection.spec import RESOLUTION, ModelSpec
 from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.pass_cache import ROOM
 from interactify.runtime.suffix import Suffix
@@ -46,9 +46,13 @@ def describe(net: Wrapped) -> str:
         f"target      {_target_text(net)}",
         *(["mirror      the mean of the image's maps and its mirror image's"] if net.options["mirror"] else []),
         *([f"values      {low_high[0]:g} is black, {low_high[1]:g} white"] if (low_high := net.value_range) else []),
-        f"zoom-in     {'from the second click on, where it shows the object larger' if net.zoom else 'off'}",
+        *([] if net.spec.sides == 3 else [f"zoom-in     {_zoom_text(net)}"]),
     ]
     return spec_text(net.spec, type(unwrapped(net.unwrap())).__name__, chosen)
+
+
+def _zoom_text(net: Wrapped) -> str:
+    return "from the second click on, where it shows the object larger" if net.zoom else "off"
 
 
 def _click_lines(net: Wrapped) -> list[str]:
@@ -63,9 +67,9 @@ def _click_lines(net: Wrapped) -> list[str]:
         suffix.plain()
     if suffix.whole is not None:
         return [f"click runs  the whole network: {suffix.whole}"]
-    pixels = image.shape[-2] * image.shape[-1]
-    memory = f"{_megabytes(suffix.bytes_kept / pixels)} for each megapixel that the network sees"
-    if suffix.shared and suffix.bytes_made:
+    pixels, unit = prod(image.shape[2:]), "megapixel" if spec.sides == 2 else "million voxels"
+    memory = f"{_megabytes(suffix.bytes_kept / pixels)} for each {unit} that the network sees"
+    if spec.sides == 2 and suffix.shared and suffix.bytes_made:
         side = isqrt(ROOM * pixels // suffix.bytes_made)
         memory += f"; up to {side}×{side} pixels, its last pass too ({_megabytes(ROOM / 1e6)} at most)"
     return ["click runs  only what depends on the variables", f"memory      {memory}"]
@@ -167,7 +171,8 @@ def spec_text(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     for doubt in output.doubts:
         lines += _wrapped("guess", doubt)
     lines += _wrapped("classes", f"{output.classes}{_classes_text(spec)}")
-    use = f" (for variables='scale_bias@A' and the like; the map of an image of {spec.probed[0]}×{spec.probed[1]})"
+    kind, size = "an image" if spec.sides == 2 else "a volume", "×".join(map(str, spec.probed))
+    use = f" (for variables='scale_bias@A' and the like; the map of {kind} of {size})"
     for letter, layer in spec.insertion_points().items():
         lines += _wrapped(f"point {letter}", _shaped(layer.name, layer.shape) + use)
         use = ""
@@ -186,8 +191,18 @@ def spec_text(spec: ModelSpec, model_name: str, chosen: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def _window_text(spec: ModelSpec) -> str:
+    """Of how many voxels a volume is seen whole, and in what windows a larger one."""
+    if spec.exact is not None:
+        return f"windows of {'×'.join(map(str, spec.exact))} voxels, always"
+    sides = f"up to {spec.resolution or RESOLUTION} voxels a side, larger volumes in overlapping windows of this size"
+    return f"{sides}; padded to multiples of {spec.divisor}" if spec.divisor > 1 else f"{sides}; not padded"
+
+
 def _size_text(spec: ModelSpec) -> str:
     """At which size the network sees a photo, and what that is padded to."""
+    if spec.sides == 3:
+        return _window_text(spec)
     if spec.exact is not None:
         return f"as large as fits, padded to {spec.exact[0]}×{spec.exact[1]}, always"
     longest = f"longest side {spec.resolution}" if spec.resolution else "photo's own size up to 1024"

@@ -92,7 +92,7 @@ class Interactive(Wrapped):
         Raises:
             PhotoError: the photo can't be read.
             ModelError, NonFiniteError: the network fails on it, or returns NaN or infinity for it.
-            NotEnoughMemoryError, OptionError: too little memory; an unknown target or an invalid range of values.
+            NotEnoughMemoryError, OptionError: too little memory; an unknown target, or an invalid range of values.
         """
         if self.spec.sides == 3:
             return VolumeSession(self, photo, target, value_range=value_range)
@@ -340,8 +340,7 @@ def wrap(
         ModelError: the model can't be copied, run or differentiated, returns no map, finds objects, or lacks a named
             layer or interaction maps.
         CheckpointError: a file that is missing or damaged, or holds weights alone.
-        OptionError: unknown variables, an unknown energy, solver, adapter or class, an invalid value, or a layer with
-            too many channels for "conv1x1@LAYER".
+        OptionError: an unknown name, an invalid value, or a layer with too many channels for "conv1x1@LAYER".
         AdapterError: an adapter of another package fails.
 
     Jang & Kim, "Interactive Image Segmentation via Backpropagating Refinement Scheme", CVPR 2019; Sofiiuk et al.,
@@ -420,7 +419,7 @@ def wrap(
     check_evaluations(max_evaluations, least=1 if reads is None else 0)
     found = inspected(model, replica, known, given, mirror, lambda own: own if reads is None else of_images(own, reads))
     spec = found.spec
-    check_fit(spec.fit, spec.resolution or (spec.exact and max(spec.exact)))
+    check_fit(spec.fit, spec.resolution or (max(spec.exact) if spec.exact else None))
     if assumed := assumption(spec, type(unwrapped(model)).__name__):
         warn_user(assumed)
     network = Network(found.replica, spec, stem or known.stem, precision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from interactify.inspection.activation import Activation
 from interactify.inspection.click_input import ClickMaps
 from interactify.inspection.image_flow import StemCall
 from interactify.inspection.outputs import Output, OutputSpec
+
+RESOLUTION: Final = 96  # voxels along each side in which a volume is seen at once, where nothing states another number
 
 Fit = Literal["letterbox", "squash"]
 """How a photo is brought to a network's size: with its aspect ratio kept, or resized to a square."""
@@ -117,7 +119,8 @@ class ModelSpec:
         layers: the modules whose output is a map, in the order they run.
         mean, std: per channel, of images in [0, 1].
         normalisation: where mean and std were taken from.
-        resolution: longest side of a photo in network pixels; None for photos at their own size (up to 1024).
+        resolution: longest side of a photo in network pixels; None for photos at their own size (up to 1024). Of
+            volumes the longest side that is seen at once, in voxels; None for 96.
         fit: "letterbox" for photos that keep their aspect ratio, "squash" for squares of `resolution`.
         divisor: what height and width must be divisible by.
         divisor_assumed: whether neither user nor adapter stated it.

@@ -50,7 +50,7 @@ class _AgainstRest(torch.autograd.Function):
         pixels = gradient[:, 0].nonzero() if gradient.device.type == "cpu" else None
         if pixels is not None and FEW * len(pixels) <= gradient.numel():
             image, *place = pixels.unbind(1)
-            at = (image, slice(None), *place)
+            at: tuple[slice | Tensor, ...] = (image, slice(None), *place)
             slopes[at] = _slopes(logits[at], odds[at], gradient[at], ctx.target)
         else:
             for rows in _strips(logits):

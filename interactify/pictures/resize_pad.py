@@ -234,7 +234,8 @@ class Corners:
     def __call__(self, maps: Tensor) -> Tensor:
         """The maps at the points, (N, K, n)."""
         # One indexing for all corners: its gradient fills one map in a fixed order, also for shared pixels.
-        read = maps[(slice(None), slice(None), *self.indices)].to(_working(maps.dtype))  # (N, K, 2, 2, n)
+        at: tuple[slice | Tensor, ...] = (slice(None), slice(None), *self.indices)
+        read = maps[at].to(_working(maps.dtype))  # (N, K, 2, 2, n)
         for share in reversed(self.shares):  # along x first
             read = _mix(read[..., 0, :], read[..., 1, :], share)
         return read.to(maps.dtype)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify.inspection.image_sizes import multiple_of
-from interactify.inspection.spec import ModelSpec
+from interactify.inspection.spec import RESOLUTION, ModelSpec
 
 Size = tuple[int, int, int]
 """(D, H, W): slices, rows, columns."""
@@ -25,7 +25,6 @@ Size = tuple[int, int, int]
 Voxels = NDArray[np.int64]
 """(n, 3) whole voxels, x, y, z."""
 
-RESOLUTION: Final = 96  # voxels along each side of a window, where nothing states another number
 OVERLAP: Final = 0.25  # of a window's sides, by which windows overlap at least
 SIGMA: Final = 0.125  # of a window's sides: the standard deviation of its weights
 LEAST_WEIGHT: Final = 1e-3
@@ -69,8 +68,7 @@ class Block:
     def contains(self, voxels: Voxels) -> NDArray[np.bool_]:
         """(n,) bool."""
         first, last = np.array(self.start[::-1]), np.array(self.end[::-1])
-        inside: NDArray[np.bool_] = ((voxels >= first) & (voxels < last)).all(1)
-        return inside
+        return np.asarray(((voxels >= first) & (voxels < last)).all(1), bool)
 
     @property
     def voxels(self) -> int:

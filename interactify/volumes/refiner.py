@@ -97,12 +97,12 @@ class VolumeRefiner:
 
     def initial_step(self, target: int | None) -> VolumeStep:
         """The network's own prediction, before any interaction with an object of a class."""
-        if target not in self._initial_steps:
-            own = self._own_target(target)
+        own = self._own_target(target)
+        if own not in self._initial_steps:
             block = self.grid.windows()[0]
             displayed = Displayed(self._first_map(own))
-            self._initial_steps[target] = VolumeStep((), VolumeResult(displayed, block), block, None, target)
-        return self._initial_steps[target]
+            self._initial_steps[own] = VolumeStep((), VolumeResult(displayed, block), block, None, own)
+        return self._initial_steps[own]
 
     def patch(self, block: Block) -> Patch:
         """The patch of a block; that of the whole volume is kept, and the last one while there is room."""

@@ -10,7 +10,6 @@ import interactify
 from interactify import Click
 from interactify.brs import Margin
 from interactify.interactive import Interactive
-from interactify.pictures.resize_pad import View
 from interactify.refinement.own_map import reach
 from interactify.runtime.suffix import Suffix
 from interactify.session.session import Session
@@ -40,18 +39,17 @@ def wrapped(factor: float, **options: object) -> Interactive:
     model = networks.slim_saliency()
     known = {"resolution": 96, "mean": model.pretrained_cfg["mean"], "std": model.pretrained_cfg["std"]}
     plain = interactify.wrap(model, **known).session(PHOTO).initial_step
-    least = reach(plain.log_odds, plain.crop.view)
+    height, width = plain.crop.view.content_size
+    least = reach(plain.log_odds[0, 0, :height, :width])
     own = {**known, "zoom": False, "propagation": "none", **options}
     return interactify.wrap(Scaled(model, factor * 9 / least), **own)
 
 
 def test_how_far_a_map_reaches() -> None:
-    view = View.fit((30, 40), resolution=None, divisor=32)
-    log_odds = torch.zeros(1, 1, 32, 64)
-    log_odds[..., 30:, :], log_odds[..., 40:] = 50.0, 50.0  # the padding
-    log_odds[0, 0, :15, :40] = -2.5
-    log_odds[0, 0, 20, 20] = 9.0  # a single spot
-    assert reach(log_odds, view) == 2.5
+    log_odds = torch.zeros(30, 40)
+    log_odds[:15] = -2.5
+    log_odds[20, 20] = 9.0  # a single spot
+    assert reach(log_odds) == 2.5
 
 
 CLICKS = (10, 20), (80, 40)
