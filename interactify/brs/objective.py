@@ -192,6 +192,8 @@ class RowsEnergy:
         logits = self.forward(values, rows)
         several = [int(target.maps.max()) + 1 for target in self.targets if target.maps is not None]
         least, sides = max(several, default=1), self.targets[rows[0]].points.shape[1]
+        if sides == 3 and isinstance(logits, Tensor) and logits.ndim == 4:
+            raise InteractionError("Expected points (n, 2) for logits (1, 1, h, w), got (n, 3). Try x and y alone.")
         maps = isinstance(logits, Tensor) and logits.ndim == sides + 2 and len(logits) == len(rows)
         if not maps or not (logits.shape[1] == 1 or several) or logits.shape[1] < least:
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
