@@ -25,10 +25,11 @@ LONG = (
     *("runtime/test_cache.py", "session/test_click_networks.py", "session/test_stored_steps.py"),
     *("session/test_session_file.py", "session/test_session_log.py", "session/test_threads.py"),
     *("test_awkward.py", "test_docs.py", "test_identity.py", "test_packaging.py", "test_processes.py", "tools"),
-    *("training", "volumes", "zoo/test_brs_densenet.py", "inspection/test_model_state.py", "inspection/test_script_graph.py"),
+    *("training", "zoo/test_brs_densenet.py", "inspection/test_model_state.py", "inspection/test_script_graph.py"),
     *("inspection/test_exported_graph.py", "inspection/test_mirror.py", "inspection/test_objects.py"),
     *("network/test_input_check.py", "session/test_session_labels.py", "test_defaults.py", "test_renamed.py"),
     *("learning/test_loop.py", "refinement/test_tiled_refiner.py", "inspection/test_independent.py", "engines", "mass"),
+    "volumes",
 )
 
 
