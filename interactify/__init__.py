@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
         predictor,
         session,
         training,
+        values,
         volumes,
         zoo,
     )
@@ -69,6 +70,16 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
     from interactify.runtime.cache import cache_limit, cached_bytes, set_cache_limit
     from interactify.session import Session, load_session, replay
     from interactify.stem import ReconfiguredStem, reconfigure_stem
+    from interactify.values import (
+        HigherValue,
+        SameValue,
+        ValueClick,
+        ValueNetwork,
+        ValueResult,
+        ValueScribble,
+        ValueSession,
+        wrap_values,
+    )
     from interactify.volumes import Volume, VolumeSession, open_volume
 
 _NAMES = {
@@ -111,11 +122,15 @@ _NAMES = {
     "runtime.cache": ("cache_limit", "cached_bytes", "set_cache_limit"),
     "session": ("Session", "load_session", "replay"),
     "stem": ("ReconfiguredStem", "reconfigure_stem"),
+    "values": (
+        *("HigherValue", "SameValue", "ValueClick", "ValueNetwork", "ValueResult", "ValueScribble", "ValueSession"),
+        "wrap_values",
+    ),
     "volumes": ("Volume", "VolumeSession", "open_volume"),
 }
 _MODULES = (
     *("adapters", "brs", "draw", "errors", "evaluation", "export", "models", "optim", "predictor", "propagation"),
-    *("session", "training", "volumes", "zoo"),
+    *("session", "training", "values", "volumes", "zoo"),
     "energy",  # an old name, which warns
 )
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
@@ -127,6 +142,7 @@ __all__ = [
     "Click",
     "ClickMaps",
     "ClosedSessionError",
+    "HigherValue",
     "InteractifyError",
     "InteractifyWarning",
     "Interaction",
@@ -148,9 +164,15 @@ __all__ = [
     "Predictor",
     "ReconfiguredStem",
     "Result",
+    "SameValue",
     "Scribble",
     "Session",
     "Unsatisfied",
+    "ValueClick",
+    "ValueNetwork",
+    "ValueResult",
+    "ValueScribble",
+    "ValueSession",
     "Volume",
     "VolumeSession",
     "VoxelClick",
@@ -178,8 +200,10 @@ __all__ = [
     "session",
     "set_cache_limit",
     "training",
+    "values",
     "volumes",
     "wrap",
+    "wrap_values",
     "zoo",
 ]
 
