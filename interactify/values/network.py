@@ -89,7 +89,8 @@ class ValueNetwork:
             f"alignment   {self.alignment}",
         ]
         text = spec_text(now.spec, type(unwrapped(now.unwrap())).__name__, chosen)
-        return "\n".join(line for line in text.splitlines() if not line.startswith("  classes "))
+        lines = (line for line in text.splitlines() if not line.startswith("  classes "))
+        return "\n".join(lines).replace("logits; as given; ", "numbers; ", 1)
 
     def unwrap(self) -> nn.Module:
         """The user's own model, untouched."""
