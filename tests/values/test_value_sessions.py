@@ -218,7 +218,7 @@ def test_a_file_for_anything_else_is_refused(tmp_path):
     path = net.session(PHOTO).save(tmp_path / "session.npz")
     with pytest.raises(CheckpointError, match="photo"):
         net.load_session(path, PHOTO[::-1].copy())
-    with pytest.raises(CheckpointError, match="tolerance: None, got 0.5"):
+    with pytest.raises(CheckpointError, match=r"tolerance: None, got 0\.5"):
         wrapped(tolerance=0.5).load_session(path, PHOTO)
     with pytest.raises(CheckpointError, match="weights"):
         wrapped(Depth().eval()).load_session(path, PHOTO)
