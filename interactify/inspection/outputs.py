@@ -236,7 +236,8 @@ def _doubt_about_sign(value: Tensor, on_more_images: Callable[[], list[Tensor]])
         f"Took a map that is never {sign} (from {least:.3g} to {most:.3g}"
         f"{', the last operation is ' + last if last else ''}) for logits, which is a guess: a logit above 0 is an "
         "object, one below is none. Write activation='none' if that is right. If it is a depth, a distance or a score, "
-        "turn it into logits, as by output=lambda raw: raw - 1.0 for an object above 1."
+        "turn it into logits, as by output=lambda raw: raw - 1.0 for an object above 1; or correct its numbers: "
+        "interactify.wrap_values(model)."
     ]
 
 

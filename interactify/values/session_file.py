@@ -74,7 +74,8 @@ def save_values(
     }
     arrays["plain"] = refiner.numbers(refiner.first).network_map.float().cpu().numpy()
     content = io.BytesIO()
-    np.savez_compressed(content, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+    parts: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays}
+    np.savez_compressed(content, **parts)
     return write_whole(path, content.getvalue())
 
 
