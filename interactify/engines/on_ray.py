@@ -1,15 +1,16 @@
 """Work on a cluster, by Ray Data: a pool of actors, each prepared once, which take blocks of items.
 
-Ray drops the block of an actor that ends, because its node was lost for instance, and here its items are tried again,
-each by itself. Ray could restart the actor and repeat the block as well; but then an item that ends its process does so
-for ever, and where a cluster has shrunk the block waits for a node that never comes.
+Ray starts an actor again that ended, on its machine or another, and gives it its blocks anew, as often as it takes. A
+ledger beside the driver keeps that from going on for ever where it is an item that ends its actor, and from doing again
+what the actor had done before. Where a cluster has shrunk, an actor without room waits until one of the others has
+nothing left to do.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from interactify.errors import InteractifyError, OptionError, extra, quietly, re
 
 AHEAD: Final = 2  # blocks that an actor has, its own and the next: back-pressure, and no wait between two
 
-INIT_DEATHS: Final = 8  # of actors one after the other: then it is not a lost node, they can't start
+STARTS: Final = 4  # of an actor that is never ready: some may end with their machine, but then it can't start
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class OnRay:
         workers: the most actors; by default as many as the cluster has room for.
         cpus: of each actor.
         gpus: of each actor; a part of one shares it.
-        block: items that an actor takes at a time, and that are lost together where it ends.
+        block: items that an actor takes at a time, and gives back together.
         retries: how often an item is tried again whose actor ended with it.
     """
 
@@ -44,8 +45,9 @@ class OnRay:
     retries: int = 2
 
     def run(self, work: Work, items: Sequence[str]) -> Iterator[Finished]:
-        """See `Engine.run`."""
+        """See `Engine.run`. Where no machine with room for an actor is left, it waits for one."""
         counted("items in a block", self.block)
+        counted("retries", self.retries, least=0)
         if self.workers is not None:
             counted("workers", self.workers)
         for name, amount in (("CPUs", self.cpus), ("GPUs", self.gpus)):
@@ -55,56 +57,38 @@ class OnRay:
         return self._run(work, items) if items else iter(())
 
     def _run(self, work: Work, items: Sequence[str]) -> Iterator[Finished]:
-        waiting = list(range(len(items)))
-        with _connected(self.address):
-            for attempt in range(self.retries + 1):
-                # Ray gives items to an actor for a moment after its end, and they are lost with it. The last attempt is
-                # for one item after the other, each with an actor of its own: what is lost then is lost by itself.
-                last = attempt == self.retries > 0
-                done = set()
-                for indices in [[index] for index in waiting] if last else [waiting]:
-                    for finished in self._round(work, items, indices, alone=attempt > 0):
-                        done.add(finished.number)
-                        yield finished
-                waiting = [index for index in waiting if index not in done]
-                if not waiting:
-                    return
-            for index in waiting:
-                yield Finished(index, None, f"its actor ended, {self.retries + 1} times in {self.retries + 1}")
-
-    def _round(self, work: Work, items: Sequence[str], indices: Sequence[int], alone: bool) -> Iterator[Finished]:
-        """Those of the items that end before their actor does."""
         import ray.data
 
-        block = 1 if alone else self.block
-        rows = [{"index": index, "item": items[index]} for index in indices]
-        blocks = -(-len(rows) // block)
-        workers = max(1, min(blocks, self.workers or self._room()))
-        pool = ray.data.ActorPoolStrategy(
-            min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=1 if alone else AHEAD
-        )
-        with _ray_data_settings():
-            answered = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-                Actor,
-                fn_constructor_args=(work,),
-                batch_size=None,
-                batch_format="numpy",
-                compute=pool,
-                num_cpus=self.cpus,
-                num_gpus=self.gpus,
-                max_restarts=0,
-                max_task_retries=0,
+        rows = [{"index": index, "item": item} for index, item in enumerate(items)]
+        blocks = -(-len(rows) // self.block)
+        with _connected(self.address):
+            workers = max(1, min(blocks, self.workers or self._room()))
+            pool = ray.data.ActorPoolStrategy(
+                min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=AHEAD
             )
-        try:
-            for row in answered.iter_rows():
-                if row["problem"]:
-                    raise raised(row["problem"])
-                yield Finished(int(row["index"]), row["answer"])
-        except ray.exceptions.RayError as cause:
-            raise InteractifyError(
-                f"Expected a cluster that works to the end, got an error of Ray's: {reason_of(cause)}. What is "
-                "finished is kept. Try the same command again, or Ray's logs."
-            ) from cause
+            ledger = started_ledger()
+            with _ray_data_settings():
+                answered = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
+                    Actor,
+                    fn_constructor_args=(work, ledger, self.retries),
+                    batch_size=None,
+                    batch_format="numpy",
+                    compute=pool,
+                    num_cpus=self.cpus,
+                    num_gpus=self.gpus,
+                )
+            try:
+                for row in answered.iter_rows():
+                    if row["problem"]:
+                        raise raised(row["problem"])
+                    index = int(row["index"])
+                    ledger.reported.remote(index)
+                    yield Finished(index, None, row["answer"]) if row["lost"] else Finished(index, row["answer"])
+            except ray.exceptions.RayError as cause:
+                raise InteractifyError(
+                    f"Expected a cluster that works to the end, got an error of Ray's: {reason_of(cause)}. What is "
+                    "finished is kept. Try the same command again, or Ray's logs."
+                ) from cause
 
     def _room(self) -> int:
         """How many actors the cluster has room for now."""
@@ -123,28 +107,94 @@ class OnRay:
 class Actor:
     """What runs on the cluster: the work, prepared once for each actor. Public because Ray shows its name."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, ledger: Any, retries: int) -> None:
+        import ray
+
+        self.ledger, self.tries = ledger, retries + 1
         self.answer: Callable[[str], str] | None = None
         self.problem = b""
+        name = ray.get_runtime_context().get_actor_id()  # the same when it is started again
         try:
+            if ray.get(ledger.starting.remote(name)) > STARTS:
+                raise InteractifyError(
+                    f"Expected actors that start, got one that ended {STARTS} times before it was ready, perhaps "
+                    "without memory. Try fewer on each machine, with more --cpus for each."
+                )
             with quietly():  # the driver has warned
                 self.answer = work.start(0)  # Ray shows each actor its own GPUs only
         except Exception as problem:
             self.problem = sent(problem)
+        ray.get(ledger.ready.remote(name))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Answer a block's items. Exceptions go back in the answer: Ray would drop the block."""
-        found: dict[str, list[Any]] = {"index": [], "answer": [], "problem": []}
+        """Answer a block's items. Exceptions go back in the answer: Ray would end the run with one of its own."""
+        found: dict[str, list[Any]] = {"index": [], "answer": [], "lost": [], "problem": []}
         for index, item in zip(batch["index"].tolist(), batch["item"].tolist(), strict=True):
-            answer, problem = "", self.problem
+            answer, lost, problem = "", False, self.problem
             if self.answer is not None:
                 try:
-                    answer = self.answer(str(item))
+                    answer, lost = self._answered(int(index), str(item), self.answer)
                 except Exception as cause:
                     problem = sent(cause)
-            for name, value in (("index", int(index)), ("answer", answer), ("problem", problem)):
+            for name, value in (("index", int(index)), ("answer", answer), ("lost", lost), ("problem", problem)):
                 found[name].append(value)
         return found
+
+    def _answered(self, index: int, item: str, answer: Callable[[str], str]) -> tuple[str, bool]:
+        """The answer, or why there is none."""
+        import ray
+
+        known, tries = ray.get(self.ledger.begin.remote(index))
+        if known is not None:
+            return str(known), False
+        if tries > self.tries:
+            return f"its actor ended, {self.tries} times in {self.tries}", True
+        found = answer(item)
+        self.ledger.end.remote(index, found)  # it is there before the answer to the next `begin`
+        return found, False
+
+
+class Ledger:
+    """What the actors have begun and answered, and has not come to the driver yet."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[int] = Counter()
+        self.answers: dict[int, str] = {}
+        self.unready: Counter[str] = Counter()
+
+    def starting(self, actor: str) -> int:
+        """An actor starts; returns how often it has since it was last ready."""
+        self.unready[actor] += 1
+        return self.unready[actor]
+
+    def ready(self, actor: str) -> None:
+        """It has started."""
+        del self.unready[actor]
+
+    def begin(self, index: int) -> tuple[str | None, int]:
+        """An item is begun; returns its answer where there is one, and how often it has been begun."""
+        known = self.answers.get(index)
+        if known is None:
+            self.begun[index] += 1
+        return known, self.begun[index]
+
+    def end(self, index: int, answer: str) -> None:
+        """It is answered."""
+        self.answers[index] = answer
+
+    def reported(self, index: int) -> None:
+        """The driver has its answer."""
+        self.answers.pop(index, None)
+        self.begun.pop(index, None)
+
+
+def started_ledger() -> Any:
+    """A ledger on the driver's own machine, with which it ends."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0)(Ledger).options(scheduling_strategy=here).remote()
 
 
 def check_ray() -> None:
@@ -181,15 +231,11 @@ def _connected(address: str | None) -> Iterator[None]:
 
 @contextmanager
 def _ray_data_settings() -> Iterator[None]:
-    """Ray Data's settings in the block: lost blocks are no error, and the terminal is left to our own progress bar."""
+    """Ray Data's settings in the block: the terminal is left to our own progress bar."""
     from ray.data import DataContext
 
     own = DataContext.get_current().copy()
-    own.max_errored_blocks = -1
-    own.max_consecutive_actor_init_deaths = INIT_DEATHS  # a node may be lost while an actor starts on it
     own.enable_progress_bars = False
     own.execution_options.preserve_order = False
-    with DataContext.current(own), warnings.catch_warnings():  # a data set keeps the settings that it was made with
-        # That actors are not restarted has no other name yet; pyproject.toml leaves out the versions without it.
-        warnings.filterwarnings("ignore", message=".*ray_remote_args.*deprecated")
+    with DataContext.current(own):  # a data set keeps the settings that it was made with
         yield
