@@ -21,7 +21,7 @@ from interactify.errors import InteractifyError, OptionError, extra, quietly, re
 
 AHEAD: Final = 2  # blocks that an actor has, its own and the next: back-pressure, and no wait between two
 
-STARTS: Final = 4  # of an actor that is never ready: some may end with their machine, but then it can't start
+STARTS: Final = 2  # of an actor that is never ready: some may end with their machine, but then it can't start
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class OnRay:
                         raise raised(row["problem"])
                     index = int(row["index"])
                     ledger.reported.remote(index)
-                    yield Finished(index, None, row["answer"]) if row["lost"] else Finished(index, row["answer"])
+                    yield Finished(index, *((None, row["answer"]) if row["lost"] else (row["answer"], None)))
             except ray.exceptions.RayError as cause:
                 raise InteractifyError(
                     f"Expected a cluster that works to the end, got an error of Ray's: {reason_of(cause)}. What is "
@@ -155,11 +155,11 @@ class Actor:
 
 
 class Ledger:
-    """What the actors have begun and answered, and has not come to the driver yet."""
+    """What the actors have begun, and what they answered."""
 
     def __init__(self) -> None:
         self.begun: Counter[int] = Counter()
-        self.answers: dict[int, str] = {}
+        self.answers: dict[int, str] = {}  # without its text where the driver has it
         self.unready: Counter[str] = Counter()
 
     def starting(self, actor: str) -> int:
@@ -183,8 +183,8 @@ class Ledger:
         self.answers[index] = answer
 
     def reported(self, index: int) -> None:
-        """The driver has its answer."""
-        self.answers.pop(index, None)
+        """The driver has its answer. A block can still be given anew: its machine may end before it has said so."""
+        self.answers[index] = ""
         self.begun.pop(index, None)
 
 

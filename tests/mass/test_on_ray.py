@@ -19,31 +19,31 @@ import pytest
 from PIL import Image
 
 from interactify.engines import OnRay
-from interactify.errors import OptionError
+from interactify.errors import InteractifyError, OptionError
 from interactify.evaluation.campaign import Campaign
 from interactify.evaluation.campaign import run as run_campaign
 from interactify.mass import Local, NetworkRecipe, refine_photos
 from tests.fixtures.many_photos import DEADLY, MODEL, SLOW, write_clicks, write_photos, write_white
-from tests.fixtures.works import CountedWork
+from tests.fixtures.works import CountedWork, Noting
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install -e '.[ray]'")
 pytest.importorskip("ray.data", reason="needs Ray Data: pip install -e '.[ray]'")
 MEMORY = 80 * 2**20  # bytes of each node's object store, the least that Ray takes
+NODE = {"num_cpus": 1, "object_store_memory": MEMORY, "env_vars": {"INTERACTIFY_TEST_SLOW": "0.03"}}
 OPTIONS = {"mean": 0.4, "std": 0.3, "resolution": 64}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A head that runs nothing, and two nodes of one core."""
+    """A head that runs nothing, and two nodes of one core. A lost one is noticed after five seconds."""
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    started = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False},
-    )
+    health = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
+    head = {"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False, "_system_config": health}
+    started = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
-        started.add_node(wait=False, num_cpus=1, object_store_memory=MEMORY)
+        started.add_node(wait=False, **NODE)
     started.wait_for_nodes()
     # One of Ray's handlers leaves a debug record whose arguments no longer fit its message, which pytest's raises.
     logging.disable(logging.DEBUG)
@@ -60,47 +60,52 @@ def masks(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (out / "masks").iterdir()}
 
 
-def test_a_cluster_gives_the_masks_of_one_process_though_a_photo_ends_its_actors(cluster: Any, tmp_path: Path) -> None:
-    """The only quick one: `make test` runs it where Ray is installed, `make test-ray` all of them."""
-    names = write_photos(tmp_path / "photos", 5)
-    prompts = str(write_clicks(tmp_path / "a.csv", names))
-    photos, formats = str(tmp_path / "photos"), ["png", "npy"]
-    here = refine_photos(
-        NetworkRecipe(DEADLY, OPTIONS),
-        photos,
-        prompts,
-        str(tmp_path / "here"),
-        formats=formats,
-        engine=Local(0),
-        progress=False,
-    )
-    write_white(tmp_path / "photos/0-white.png")
-    with (tmp_path / "a.csv").open("a") as table:
-        table.write("0-white.png,3,3,1,,,,\n")
-    there = refine_photos(
-        NetworkRecipe(DEADLY, OPTIONS), photos, prompts, str(tmp_path / "there"), formats=formats, progress=False,
-        engine=OnRay(cluster.address, block=2, retries=1),
-    )  # fmt: skip
+def test_a_cluster_gives_the_masks_of_one_process_though_a_photo_ends_its_actor(cluster: Any, tmp_path: Path) -> None:
+    """The only quick one: `make test` runs it, `make test-ray` all of them."""
+    names = write_photos(tmp_path / "photos", 4)
+    prompts = write_clicks(tmp_path / "a.csv", names)
+    formats, recipe = ["png", "npy"], NetworkRecipe(DEADLY, OPTIONS)
+    photos, outs = str(tmp_path / "photos"), (tmp_path / "here", tmp_path / "there")
+    here = refine_photos(recipe, photos, str(prompts), str(outs[0]), formats=formats, progress=False)
+    write_white(tmp_path / "photos/000-white.png")
+    with prompts.open("a") as table:
+        table.write("000-white.png,3,3,1,,,,\n")
+    engine = OnRay(cluster.address, block=2, retries=0)
+    there = refine_photos(recipe, photos, str(prompts), str(outs[1]), formats=formats, engine=engine, progress=False)
     (error,) = there.errors
-    assert error["photo"] == "0-white.png" and "its actor ended" in error["error"]
-    digest_free = [{**row, "prompts": ""} for row in timeless(there.rows) if not row["error"]]
-    assert [(row["photo"], row["area"], row["uncertainty"], row["evaluations"]) for row in digest_free] == [
-        (row["photo"], row["area"], row["uncertainty"], row["evaluations"]) for row in here.rows
-    ]
-    assert masks(tmp_path / "there") == masks(tmp_path / "here") and len(masks(tmp_path / "here")) == 20
+    assert error["photo"] == "000-white.png" and error["error"] == "its actor ended, 1 times in 1"
+    assert timeless(row for row in there.rows if not row["error"]) == timeless(here.rows)
+    assert masks(outs[1]) == masks(outs[0]) and len(masks(outs[0])) == 16
     assert not ray.is_initialized(), "what was not connected before is left so"
 
 
 @pytest.mark.slow
 def test_items_end_once_though_actors_end_with_them(cluster: Any, tmp_path: Path) -> None:
     work = CountedWork(tmp_path / "calls")
-    items = ["sleep", "a", "b", "die", "die once", *"cdefgh"]
+    items = ["a", "die", "b", "die once", *"cdefgh"]
     found = list(OnRay(cluster.address, block=2, retries=1).run(work, items))
     assert sorted(each.number for each in found) == list(range(len(items)))
-    assert [items[each.number] for each in found if each.answer is None] == ["die"]
-    assert work.counted("die") == 2 and work.counted("die once") == 2
+    assert [(items[each.number], each.lost) for each in found if each.answer is None] == [
+        ("die", "its actor ended, 2 times in 2")
+    ]
+    assert [work.counted(item) for item in items] == [1, 2, 1, 2, 1, 1, 1, 1, 1, 1], "what was done is not done again"
     with pytest.raises(OptionError, match="something else"):
         list(OnRay(cluster.address, workers=1).run(work, ["raise"]))
+
+
+@pytest.mark.slow
+def test_a_slow_item_holds_up_no_more_than_the_block_behind_it(cluster: Any, tmp_path: Path) -> None:
+    work = CountedWork(tmp_path / "calls")
+    items = ["wait 9", *"abcdefghi"]
+    found = list(OnRay(cluster.address, workers=2, block=1).run(work, items))
+    assert all(each.answer for each in found)
+    assert 0 in [each.number for each in found[-2:]], "all but one were done while it waited"
+
+
+@pytest.mark.slow
+def test_actors_that_never_start_end_the_run(cluster: Any, tmp_path: Path) -> None:
+    with pytest.raises(InteractifyError, match="ended 2 times before it was ready"):
+        list(OnRay(cluster.address, workers=1).run(CountedWork(tmp_path / "calls", dies_at_start=True), ["a"]))
 
 
 @pytest.mark.slow
@@ -116,20 +121,27 @@ def test_what_a_cluster_has_no_room_for_is_refused(cluster: Any, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_with_a_node(cluster: Any, tmp_path: Path) -> None:
-    work = CountedWork(tmp_path / "calls", takes=0.3)
-    items = [f"item {k}" for k in range(40)]
-    extra = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
-    removing = threading.Thread(target=cluster.remove_node, args=(extra, False))
-    found = []
-    for finished in OnRay(cluster.address, workers=3, block=2).run(work, items):
-        found.append(finished)
-        if len(found) == 8:
-            removing.start()
-    removing.join()
-    assert sorted(each.number for each in found) == list(range(40))
-    assert all(each.answer for each in found)
-    assert max(work.counted(item) for item in items) <= 2
+def test_nothing_is_lost_with_a_node(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three actors, of whose three nodes one is killed for good: what it had begun goes to the others."""
+    names = write_photos(tmp_path / "photos", 24)
+    photos, prompts = str(tmp_path / "photos"), str(write_clicks(tmp_path / "a.csv", names))
+    recipe, calls = NetworkRecipe(SLOW, OPTIONS), tmp_path / "calls"
+    extra = cluster.add_node(**NODE)
+
+    def lose_the_node() -> None:
+        CountedWork(calls).wait(10, seconds=240)
+        cluster.remove_node(extra, allow_graceful=False)
+
+    losing = threading.Thread(target=lose_the_node)
+    losing.start()
+    engine = Noting(OnRay(cluster.address, workers=3, block=2), calls)
+    there = refine_photos(recipe, photos, prompts, str(tmp_path / "there"), engine=engine, progress=False)
+    losing.join()
+    here = refine_photos(recipe, photos, prompts, str(tmp_path / "here"), progress=False)
+    assert timeless(there.rows) == timeless(here.rows) and not there.errors
+    assert masks(tmp_path / "there") == masks(tmp_path / "here") and len(masks(tmp_path / "here")) == 48
+    begun = calls.read_text().splitlines()
+    assert len(set(begun)) == 24 and len(begun) <= 25, "only the photo that the node had in hand is done again"
 
 
 @pytest.mark.slow
@@ -141,8 +153,7 @@ def test_a_killed_driver_goes_on(cluster: Any, tmp_path: Path) -> None:
         "--mean", "0.4", "--std", "0.3", "--resolution", "64", "--engine", "ray", "--block", "1",
         "--address", cluster.address,
     ]  # fmt: skip
-    slowly = {**os.environ, "INTERACTIFY_TEST_SLOW": "0.05"}
-    driver = subprocess.Popen([sys.executable, "-m", "interactify.cli", *words], env=slowly, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen([sys.executable, "-m", "interactify.cli", *words], stderr=subprocess.DEVNULL)
     manifest = out / "manifest.jsonl"
     limit = time.monotonic() + 240
     while not manifest.exists() or manifest.read_bytes().count(b"\n") < 6:
