@@ -93,7 +93,7 @@ test-label-studio-server: $(VENV)/.installed-label-studio $(VENV)/.installed-lab
 		$(BIN)/python -m pytest -q -m slow --durations=5 tests/tools/test_label_studio_server.py
 
 # A cluster of three nodes on this machine: it takes longer to start than all that the tests then ask of it.
-test-ray: $(VENV)/.installed-ray
+test-ray: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow or not slow" --durations=8 tests/mass tests/engines
 
 docs: $(VENV)/.installed-test
@@ -132,10 +132,6 @@ $(VENV)/.installed-label-studio: pyproject.toml | $(VENV)/.installed-test
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off --no-warn-conflicts --upgrade \
 		--target $(LABEL_STUDIO) label-studio-converter label-studio-ml redis rq
 	@rm -rf $(LABEL_STUDIO)/tests # one of them brings its own, which would stand for ours
-	@touch $@
-
-$(VENV)/.installed-ray: pyproject.toml | $(VENV)/.installed-test
-	@$(call install,".[ray]")
 	@touch $@
 
 $(VENV)/.installed-label-studio-server: Makefile | $(BIN)/python

@@ -26,8 +26,6 @@ from interactify.mass import Local, NetworkRecipe, refine_photos
 from tests.fixtures.many_photos import DEADLY, MODEL, SLOW, write_clicks, write_photos, write_white
 from tests.fixtures.works import CountedWork, Noting
 
-ray = pytest.importorskip("ray", reason="needs Ray: pip install -e '.[ray]'")
-pytest.importorskip("ray.data", reason="needs Ray Data: pip install -e '.[ray]'")
 MEMORY = 80 * 2**20  # bytes of each node's object store, the least that Ray takes
 NODE = {"num_cpus": 1, "object_store_memory": MEMORY, "env_vars": {"INTERACTIFY_TEST_SLOW": "0.03"}}
 OPTIONS = {"mean": 0.4, "std": 0.3, "resolution": 64}
@@ -36,6 +34,7 @@ OPTIONS = {"mean": 0.4, "std": 0.3, "resolution": 64}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head that runs nothing, and two nodes of one core. A lost one is noticed after five seconds."""
+    pytest.importorskip("ray.data", reason="needs Ray Data: pip install -e '.[ray]'")  # which takes seconds to read
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -62,6 +61,8 @@ def masks(out: Path) -> dict[str, bytes]:
 
 def test_a_cluster_gives_the_masks_of_one_process_though_a_photo_ends_its_actor(cluster: Any, tmp_path: Path) -> None:
     """The only quick one: `make test` runs it, `make test-ray` all of them."""
+    import ray
+
     names = write_photos(tmp_path / "photos", 4)
     prompts = write_clicks(tmp_path / "a.csv", names)
     formats, recipe = ["png", "npy"], NetworkRecipe(DEADLY, OPTIONS)
