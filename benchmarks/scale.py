@@ -3,12 +3,13 @@
 Two works, each by 1 and by 2 workers, as processes of this machine and on a Ray cluster started here:
 
 - "waiting": nothing but a second's sleep for each photo, so that all that is lost is the engine's: `lost` is the share
-  of the workers' time in which they had no photo;
+  of the workers' time in which they had no photo, from each one's first photo to its last;
 - "refining": two objects, a click each, in each of the embedded photos, over and over, with the embedded network.
 
-Time is measured in the workers, from the first photo's begin to the last one's end: their start, which is told by
-itself (`start`), is paid once, and not for each photo. Each row is measured `--repeat` times; the median is kept, and
-the spread. Results go to benchmarks/results/scale.json with the machine.
+Time is measured in the workers, each from its own first photo on: their start, which is told by itself (`start`), is
+paid once, and not for each photo. `photos_a_second` is the sum of the workers' rates; of Ray's rows, `of_local` is what
+it is of that of the same number of processes. Each row is measured `--repeat` times; the median is kept, and the
+spread. Results go to benchmarks/results/scale.json with the machine.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ WORKERS = (1, 2)
 
 @dataclass(frozen=True)
 class Timed:
-    """A work whose answers say when they were begun and ended."""
+    """A work whose answers say by which process they were given, and when they were begun and ended."""
 
     work: Work
 
@@ -57,7 +58,7 @@ class Timed:
         def timed(item: str) -> str:
             begin = time.time()
             answer(item)
-            return json.dumps([begin, time.time()])
+            return json.dumps([os.getpid(), begin, time.time()])
 
         return timed
 
@@ -76,16 +77,19 @@ class Waiting:
         return answer
 
 
-def measured(engine: Engine, work: Work, items: Sequence[str], workers: int) -> dict[str, float]:
+def measured(engine: Engine, work: Work, items: Sequence[str]) -> dict[str, float]:
     """Photos a second, the share of the workers' time without a photo, and the seconds until the first photo began."""
     asked = time.time()
-    spans = [json.loads(str(finished.answer)) for finished in engine.run(Timed(work), items)]
-    first, last = min(begin for begin, _ in spans), max(end for _, end in spans)
-    busy = sum(end - begin for begin, end in spans)
+    spans: dict[int, list[tuple[float, float]]] = {}
+    for finished in engine.run(Timed(work), items):
+        worker, begin, end = json.loads(str(finished.answer))
+        spans.setdefault(worker, []).append((begin, end))
+    there = {worker: max(each)[1] - min(each)[0] for worker, each in spans.items()}
+    busy = sum(end - begin for each in spans.values() for begin, end in each)
     return {
-        "photos_a_second": len(spans) / (last - first),
-        "lost": 1 - busy / (workers * (last - first)),
-        "start": first - asked,
+        "photos_a_second": sum(len(each) / there[worker] for worker, each in spans.items()),
+        "lost": 1 - busy / sum(there.values()),
+        "start": min(begin for each in spans.values() for begin, _ in each) - asked,
     }
 
 
@@ -116,6 +120,7 @@ def engines() -> dict[str, Callable[[int], Engine]]:
 def rows(count: int, repeat: int) -> list[dict[str, Any]]:
     """The table, each row printed as it is measured."""
     found = []
+    rates: dict[tuple[str, str, int], float] = {}
     with tempfile.TemporaryDirectory() as folder:
         works = {
             "waiting": (Waiting(), [str(k) for k in range(count)]),
@@ -124,12 +129,15 @@ def rows(count: int, repeat: int) -> list[dict[str, Any]]:
         for work, (does, items) in works.items():
             for engine, made in engines().items():
                 for workers in WORKERS:
-                    runs = [measured(made(workers), does, items, workers) for _ in range(repeat)]
+                    runs = [measured(made(workers), does, items) for _ in range(repeat)]
                     row: dict[str, Any] = {"work": work, "engine": engine, "workers": workers, "photos": count}
                     for name in runs[0]:
                         values = [each[name] for each in runs]
                         row[name] = round(statistics.median(values), 4)
                         row[f"{name}_spread"] = [round(min(values), 4), round(max(values), 4)]
+                    rates[engine, work, workers] = row["photos_a_second"]
+                    if engine != "local":
+                        row["of_local"] = round(row["photos_a_second"] / rates["local", work, workers], 4)
                     found.append(row)
                     print(json.dumps(row), flush=True)
     return found
@@ -138,7 +146,7 @@ def rows(count: int, repeat: int) -> list[dict[str, Any]]:
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=24, help="in each row (%(default)s)")
+    parser.add_argument("--photos", type=int, default=16, help="in each row (%(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="how often each row is measured (%(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FILE", help="(%(default)s)")
     given = parser.parse_args()
@@ -146,7 +154,10 @@ def main() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     here = machine()
     if "ray" in engines():
+        import ray
+
         here["ray"] = version("ray")
+        ray.init(num_cpus=max(WORKERS), include_dashboard=False, log_to_driver=False)  # once for all rows
     table = rows(given.photos, given.repeat)
     given.out.write_text(json.dumps({"machine": here, "rows": table}, indent=1) + "\n")
 

@@ -18,18 +18,19 @@ class Known:
     """An engine whose workers had photos at known times."""
 
     def run(self, work: Work, items: Sequence[str]) -> Iterator[Finished]:
-        spans = {"a": [10.0, 11.0], "b": [10.0, 12.0], "c": [11.5, 14.0]}
+        spans = {"a": [1, 10.0, 11.0], "b": [2, 30.0, 32.0], "c": [1, 11.5, 14.0], "d": [2, 34.0, 36.0]}
         return iter(Finished(k, json.dumps(spans[item])) for k, item in enumerate(items))
 
 
 def test_what_is_lost_is_the_workers_time_without_a_photo() -> None:
-    found = measured(Known(), Waiting(), ["a", "b", "c"], workers=2)
-    assert found["photos_a_second"] == pytest.approx(3 / 4)
-    assert found["lost"] == pytest.approx(1 - 5.5 / 8)
+    """The second worker starts late, which is no time of its own."""
+    found = measured(Known(), Waiting(), list("abcd"))
+    assert found["photos_a_second"] == pytest.approx(2 / 4 + 2 / 6)
+    assert found["lost"] == pytest.approx(1 - 7.5 / 10)
 
 
 def test_times_are_taken_around_each_photo() -> None:
-    found = measured(Local(0), Waiting(0.05), ["a", "b"], workers=1)
+    found = measured(Local(0), Waiting(0.05), ["a", "b"])
     assert 5 < found["photos_a_second"] <= 20 and 0 <= found["lost"] < 0.5 and 0 <= found["start"] < 1
 
 
