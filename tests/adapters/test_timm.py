@@ -92,8 +92,12 @@ SHALLOW: dict[str, dict[str, Any]] = {
         ]
     },
 }
-# Large in any form, and convolutions, pooling and joined branches like the others'.
-SLOW = ("inception_resnet_v2", "inception_v3", "inception_v4", "nasnet", "pnasnet")
+# Large in any form, and convolutions, pooling and joined branches like the others'; or of the class of another one here
+# (ResNet, EfficientNet), with other blocks.
+SLOW = (
+    *("hardcorenas", "inception_resnet_v2", "inception_v3", "inception_v4", "nasnet", "pnasnet", "repghost", "res2net"),
+    *("resnest", "rexnet", "selecsls", "sknet", "tresnet", "xception"),
+)
 CLASSES, TARGET = 5, 2
 RESOLUTION = {
     "inception_resnet_v2": 160,

@@ -28,7 +28,7 @@ NETWORKS = {
     "deeplabv3_mobilenet_v3_large": ("classifier.0", "classifier.3"),
     "lraspp_mobilenet_v3_large": ("classifier.cbr.0", "classifier.cbr"),
 }
-SLOW = ("fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet101")
+SLOW = ("fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101")
 SIZE = (61, 87)
 PHOTO = networks.random_photo(*SIZE)
 

@@ -29,6 +29,11 @@ transformers = pytest.importorskip("transformers")
 
 ARCHITECTURES = transformers_architectures()
 QUERIES = [name for name in ARCHITECTURES if name.startswith(("mask", "one", "eomt")) or "detr" in name]
+# The same head on other backbones; those of the others, ResNet, Swin, ConvNeXt and the one of one size, stay.
+SLOW = (
+    *("upernet-bit", "upernet-convnextv2", "upernet-focalnet", "upernet-pvt_v2", "upernet-swinv2"),
+    *("mask2former", "maskformer", "oneformer"),
+)
 ONE_SIZE = {"upernet-hiera": 128, "dpt-hybrid": 128, "data2vec-vision": 96, "eomt": 128, "eomt_dinov3": 128}
 TASK = [49406, 518, 10549, 533, 29119, 1550, 49407]  # "the task is semantic", by CLIP's tokenizer
 
@@ -93,7 +98,9 @@ def test_there_are_enough() -> None:
     assert len(ARCHITECTURES) >= 10 and len(QUERIES) >= 6
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in ARCHITECTURES]
+)
 def test_an_architecture(name: str) -> None:
     model, size = network(name), size_for(name)
     image = networks.random_tensor(1, 3, *size, seed=1)

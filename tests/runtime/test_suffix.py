@@ -60,10 +60,10 @@ OFTEN = (  # one of each kind, tested in full every time; the others too where s
     *("the embedded network", "Unet, ResNet-18", "FPN, DenseNet, 11 classes", "UPerNet, ConvNeXt"),
     *("writing in place", "lists with None", "functional"),
 )
-TINY = ("the embedded network", "writing in place", "lists with None", "functional")
+TINY = ("writing in place", "lists with None", "functional")
 SOME = [pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow) for name in TWENTY]
 # What they have, others of the twenty have too: depthwise and separable convolutions, dilation, branches, a sigmoid.
-SLOW = ("DeepLabV3, MobileNetV2", "Unet, SCSE attention, Xception", "Unet, HRNet, sigmoid")
+SLOW = ("DeepLabV3, MobileNetV2", "PAN, SE-ResNet-18", "Unet, SCSE attention, Xception", "Unet, HRNet, sigmoid")
 
 
 def apart(found: Tensor, expected: Tensor) -> float:
@@ -126,7 +126,7 @@ def test_exact(name: str, dtype: torch.dtype, kinds: tuple[str, ...]) -> None:
     clicks = [Click(20, 30), Click(50, 40, False)]
     for variables in (kind for kind in kinds if "@" not in kind or kind[-1] in points):
         net = interactify.wrap(model, variables=variables, resolution=64)
-        for seed in (1, 2):  # a second photo: no state of the first remains
+        for seed in (1, 2) if name in OFTEN else (1,):  # a second photo: no state of the first remains
             if dtype == torch.float32:  # lowering changes rounding: see the next test
                 net.runtime.suffixes.unlowered[net.variables.name] = "asked for"
             suffix = suffix_of(net, networks.random_photo(64, 64, seed=seed))
@@ -184,7 +184,10 @@ def test_a_lowered_tape_that_fails_at_a_size_gives_way_to_the_recorded_one() -> 
     assert max(both(suffix, somewhere(suffix), [])) < 1e-5 and suffix.lowered_tape is None
 
 
-def test_the_same_whatever_was_opened_before() -> None:
+@pytest.mark.parametrize(
+    "name", ["the embedded network", pytest.param("torchvision FCN, dilated, auxiliary", marks=pytest.mark.slow)]
+)
+def test_the_same_whatever_was_opened_before(name: str) -> None:
     """What the library learns about a network from one photo changes nothing for the next."""
     photos = [networks.random_photo(64, 64, seed=seed) for seed in (1, 2)]
 
@@ -193,13 +196,12 @@ def test_the_same_whatever_was_opened_before() -> None:
         session.click(x=20, y=20)
         return session.click(x=50, y=45, positive=False).logits
 
-    for name in ("the embedded network", "torchvision FCN, dilated, auxiliary"):
-        model = networks.seeded(TWENTY[name]).eval()
-        net = interactify.wrap(model, resolution=64, max_evaluations=3, target=0)
-        first, second, again = (clicked(net, photo) for photo in (*photos, photos[0]))
-        other = interactify.wrap(model, resolution=64, max_evaluations=3, target=0)
-        assert torch.equal(clicked(other, photos[1]), second)
-        assert torch.equal(first, again) and torch.equal(clicked(other, photos[0]), first)
+    model = networks.seeded(TWENTY[name]).eval()
+    net = interactify.wrap(model, resolution=64, max_evaluations=3, target=0)
+    first, second, again = (clicked(net, photo) for photo in (*photos, photos[0]))
+    other = interactify.wrap(model, resolution=64, max_evaluations=3, target=0)
+    assert torch.equal(clicked(other, photos[1]), second)
+    assert torch.equal(first, again) and torch.equal(clicked(other, photos[0]), first)
 
 
 def test_batch_norms_are_folded_once_for_a_network() -> None:
@@ -261,10 +263,10 @@ def check_session(name: str, variables: str, evaluations: int, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("name", "variables"),
     [
-        *(("the embedded network", variables) for variables in ("input", "scale_bias@B")),
+        ("the embedded network", "scale_bias@B"),
         *(("writing in place", variables) for variables in ("input", "maps", "kernels", "scale_bias@B")),
         *(("writing in place", variables) for variables in ("bias_field@B", "conv1x1@B", "rows_columns@B")),
-        *(pytest.param("the embedded network", each, marks=pytest.mark.slow) for each in ("maps", "kernels")),
+        *(pytest.param("the embedded network", each, marks=pytest.mark.slow) for each in ("input", "maps", "kernels")),
     ],
 )
 def test_three_clicks_undo_and_a_second_photo(name: str, variables: str, monkeypatch: pytest.MonkeyPatch) -> None:
