@@ -53,7 +53,7 @@ def test_its_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     if page.name not in AS_READERS_RUN_THEM:
         load = zoo.load
-        monkeypatch.setattr(zoo, "load", lambda *name: load(*name) if name else networks.slim_saliency())
+        monkeypatch.setattr(zoo, "load", lambda *name: load(*name) if name else networks.slim_saliency(side=128))
     names: dict[str, object] = {"__name__": "__example__"}
     for example in examples(page.read_text(encoding="utf-8")):
         if example.reason:

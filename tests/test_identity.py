@@ -68,7 +68,10 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "script first": networks.ScriptFirst,
 }
 NO_STEM = ("script first",)
-SLOW = ("FPN efficientnet-b0", "FPN tu-nf_regnet_b0", "DeepLabV3Plus tu-nf_regnet_b0")
+SLOW = (
+    *("FPN efficientnet-b0", "FPN tu-nf_regnet_b0", "DeepLabV3Plus efficientnet-b0", "DeepLabV3Plus tu-nf_regnet_b0"),
+    "Unet same-padded mobilenet",
+)
 Case = tuple[str, nn.Module, interactify.Interactive, Tensor]
 
 

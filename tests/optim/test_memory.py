@@ -168,7 +168,7 @@ def test_a_higher_trial_is_freed_before_the_next() -> None:
     assert held_at_each_evaluation(torch.full((1, 4000), 1e-4, dtype=torch.float64), lower_bound=None)[:3] == [1, 4, 6]
 
 
-@pytest.mark.parametrize("turn", [1, 2, 4])
+@pytest.mark.parametrize("turn", [pytest.param(1, marks=pytest.mark.slow), 2, 4])
 def test_finished_rows_leave_only_their_result(turn: int) -> None:
     start = torch.linspace(-0.5, -0.3, 4, dtype=torch.float64)[:, None].repeat(1, 4000)
     alone = held_at_each_evaluation(start[:1])

@@ -139,7 +139,7 @@ def done(session: Session, model: Model, action: Any, folder: Path) -> Session:
     return session
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=st.lists(ACTIONS, min_size=2, max_size=12))
 def test_a_session_equals_a_new_one_with_the_same_interactions(actions: list[Any], tmp_path: Path) -> None:
     session, model = NET.session(PHOTO), Model()

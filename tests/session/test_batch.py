@@ -45,15 +45,21 @@ def alone(net: interactify.Interactive, photo: Any, clicks: list[Click]) -> inte
     return session.refiner.step_from((), problem, found, session.target).result
 
 
-@pytest.mark.parametrize(
-    "variables",
-    [
-        *("input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C"),
-        *("bias_field@B", "conv1x1@B", "rows_columns@B"),
-    ],
+VARIABLES = (
+    *("input", "maps", "kernels", "scale_bias@A", "scale_bias@B", "scale_bias@C"),
+    *("bias_field@B", "conv1x1@B", "rows_columns@B"),
 )
-@pytest.mark.parametrize("way", ["in passes", "side by side"])
-def test_objects_give_what_they_give_alone(variables: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+# In a pass, each kind has values for each object; side by side, a kind is run as it is alone.
+OFTEN = {"in passes": VARIABLES, "side by side": ("input", "maps", "scale_bias@B")}
+WAYS = [
+    pytest.param(way, each, id=f"{way}-{each}", marks=() if each in often else pytest.mark.slow)
+    for way, often in OFTEN.items()
+    for each in VARIABLES
+]
+
+
+@pytest.mark.parametrize(("way", "variables"), WAYS)
+def test_objects_give_what_they_give_alone(way: str, variables: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In passes over several, as on a GPU, and in threads, as on a CPU."""
     if way == "in passes":
         monkeypatch.setattr(Suffix, "at_once", lambda suffix: 5 if suffix.shared else 1)
