@@ -19,7 +19,6 @@ from interactify import Click, InteractionError, OptionError
 from interactify.evaluation import Sample, evaluate, folder, iou
 from tests.fixtures import networks
 
-
 SIDE = 160  # the longer side of `picture`
 
 
