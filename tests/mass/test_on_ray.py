@@ -100,7 +100,8 @@ def test_a_slow_item_holds_up_no_more_than_the_block_behind_it(cluster: Any, tmp
     items = ["wait 9", *"abcdefghi"]
     found = list(OnRay(cluster.address, workers=2, block=1).run(work, items))
     assert all(each.answer for each in found)
-    assert 0 in [each.number for each in found[-2:]], "all but one were done while it waited"
+    # It waits until eight others have begun: the last of these, and the one behind it, may end after it.
+    assert 0 in [each.number for each in found[-3:]]
 
 
 @pytest.mark.slow
