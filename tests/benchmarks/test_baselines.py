@@ -19,18 +19,16 @@ from interactify import Click, InteractionError, OptionError
 from interactify.evaluation import Sample, evaluate, folder, iou
 from tests.fixtures import networks
 
-SIDE = 160  # the longer side of `picture`
-
 
 @pytest.fixture(scope="module")
 def net() -> interactify.Interactive:
-    return interactify.wrap(networks.slim_saliency(SIDE))
+    return interactify.wrap(networks.slim_saliency())
 
 
 @pytest.fixture(params=["GrabCut", "GrabCut from the network", "random walker", "random walker from the network"])
 def classical(request: pytest.FixtureRequest) -> Any:
     pytest.importorskip("cv2" if "GrabCut" in request.param else "skimage", reason="install interactify[baselines]")
-    return accuracy.ROWS[request.param](networks.slim_saliency(SIDE))
+    return accuracy.ROWS[request.param](networks.slim_saliency())
 
 
 @pytest.fixture

@@ -16,14 +16,14 @@ from tests.fixtures.service import serving
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the memory of a process from /proc")
 def test_no_click_is_lost_and_memory_is_bounded():
     with load.server("--in-memory", "3") as (address, process):
-        found = load.annotate(address, annotators=4, seconds=1.5, every=0.5)
-        assert found.errors == [] and found.lost == 0 and len(found.seconds) == 12
+        found = load.annotate(address, annotators=6, seconds=1.5, every=0.5)
+        assert found.errors == [] and found.lost == 0 and len(found.seconds) == 18
         summary = found.summary()
-        assert summary["clicks"] == {"answered": 12, "failed": 0, "lost": 0}
+        assert summary["clicks"] == {"answered": 18, "failed": 0, "lost": 0}
         assert 0 < summary["ms"]["p50"] <= summary["ms"]["p95"] <= summary["ms"]["p99"]
-        assert sum(summary["status"].values()) == 12
-        memory = load.fill(address, process, sessions=8, step=4)
-        assert [count for count, _ in memory] == [0, 4, 8]
+        assert sum(summary["status"].values()) == 18
+        memory = load.fill(address, process, sessions=12, step=4)
+        assert [count for count, _ in memory] == [0, 4, 8, 12]
         assert memory[-1][1] < memory[0][1] + 150
 
 

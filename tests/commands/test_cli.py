@@ -234,7 +234,7 @@ def test_a_network_without_checkpoint_is_noted(folder, capsys):
         (["inspect", "--model", "unett/resnet18"], "Did you mean unet"),
         (["inspect", "--model", "unet/resnet18@nope.pt"], "nope.pt"),
         (["inspect", "--model", "network_for_cli:several_lines"], "one two three"),
-        (["inspect", "--model", "torch.nn:Flatten"], "Expected a network with 2-D convolutions"),
+        (["inspect", "--model", "torch.nn:Flatten"], "Expected a network with 2-D or 3-D convolutions"),
         (["inspect", "--model", "torchvision.models:squeezenet1_1"], "per-pixel map"),
         (["demo", "--out", "photo.png/below"], "photo.png"),
     ],

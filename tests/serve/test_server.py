@@ -220,16 +220,16 @@ def test_health_readiness_and_numbers(served, pictures, monkeypatch):
 
 def test_places_and_heartbeats_over_http(net, tmp_path, pictures):
     with (
-        serving(net, tmp_path / "s.db", sessions=1, liveness=0.5) as (address, _),
+        serving(net, tmp_path / "s.db", sessions=1, liveness=2.0) as (address, _),
         client_of(address) as client,
     ):
         session = Opened(client, pictures[0])
-        assert session.state["lease_seconds"] == 0.5
+        assert session.state["lease_seconds"] == 2.0
         full = client.post("/v1/sessions", content=pictures[0].read_bytes())
         assert full.status_code == 503 and full.headers["retry-after"] and full.json()["kind"] == "Full"
         beat = client.post(f"{session.path}/heartbeat", headers=session.headers)
-        assert beat.json() == {"lease_seconds": 0.5}
-        time.sleep(0.6)
+        assert beat.json() == {"lease_seconds": 2.0}
+        time.sleep(2.1)
         assert Opened(client, pictures[0]).state["n"] == 0
 
 

@@ -128,9 +128,9 @@ def test_a_log_by_hand() -> None:
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = tmp_path / "grey cat.png"
     Image.fromarray(np.full((60, 80, 3), 90, np.uint8)).save(photo)
-    one, two, small = tmp_path / "one", tmp_path / "two", ("--resolution", "96")
-    assert main(["segment", str(photo), "--click", "40,30", "--click", "-3,3", "--log", "--out", str(one), *small]) == 0
-    assert main(["replay", str(one / "grey cat-log.jsonl"), str(photo), "--out", str(two), *small]) == 0
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert main(["segment", str(photo), "--click", "40,30", "--click", "-3,3", "--log", "--out", str(one)]) == 0
+    assert main(["replay", str(one / "grey cat-log.jsonl"), str(photo), "--out", str(two)]) == 0
     printed = capsys.readouterr().out
     assert str(two / "grey cat-mask.png") in printed and str(two / "grey cat-overlay.png") in printed
     masks = [(folder / "grey cat-mask.png").read_bytes() for folder in (one, two)]
@@ -138,7 +138,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     log = (one / "grey cat-log.jsonl").read_text()
     both = log.replace('"name": "object 1"', '"name": "a/b"}, {"name": "c"').replace('"object 1"', '"a/b"', 1)
     (tmp_path / "both.jsonl").write_text(both.replace('"object": "object 1"', '"object": "c"'))
-    assert main(["replay", str(tmp_path / "both.jsonl"), str(photo), "--out", str(two), "--format", "rle", *small]) == 0
+    assert main(["replay", str(tmp_path / "both.jsonl"), str(photo), "--out", str(two), "--format", "rle"]) == 0
     assert {path.name for path in two.iterdir()} >= {
         "grey cat-a-b-rle.json",
         "grey cat-c-rle.json",
