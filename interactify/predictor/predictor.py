@@ -54,6 +54,7 @@ class Predictor:
 
         Raises:
             OptionError: net is no wrapped network, or the threshold not a finite number.
+            ModelError: it is a network of volumes.
         """
         if not isinstance(net, Interactive):
             raise OptionError(
@@ -63,6 +64,7 @@ class Predictor:
             raise OptionError(f"Expected mask_threshold to be a number, got {mask_threshold!r}.")
         if not np.isfinite(mask_threshold):
             raise OptionError(f"Expected mask_threshold to be finite, got {mask_threshold!r}.")
+        net.check_reads_images()
         self.model = net
         self.mask_threshold = float(mask_threshold)
         self._photos: tuple[PromptedPhoto, ...] = ()

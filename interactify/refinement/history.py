@@ -18,6 +18,7 @@ from interactify.refinement.alternatives import Choice
 from interactify.refinement.layers import Layer, NetworkLayer, initial_mask_of
 from interactify.refinement.problem import Crop
 from interactify.refinement.result import Result
+from interactify.refinement.timeline import Timeline
 
 FIRST_OBJECT: Final = "object 1"  # the name of the object that every session begins with
 MAX_NAME_LENGTH: Final = 200  # characters
@@ -205,34 +206,8 @@ class Snapshot:
 
 
 @dataclass(frozen=True, eq=False)
-class History:
-    """The current snapshot, and those that undo and redo lead to.
-
-    Attributes:
-        now: the current snapshot.
-        past: the snapshots before it, the latest last.
-        undone: the snapshots that were undone, the next one to redo last.
-    """
-
-    now: Snapshot
-    past: tuple[Snapshot, ...] = ()
-    undone: tuple[Snapshot, ...] = ()
-
-    def changed(self, snapshot: Snapshot) -> History:
-        """After a change to another snapshot: what was undone before can't be redone any more."""
-        return History(snapshot, (*self.past, self.now))
-
-    def undo(self) -> History:
-        """Before the last change; the same where there is none."""
-        if not self.past:
-            return self
-        return History(self.past[-1], self.past[:-1], (*self.undone, self.now))
-
-    def redo(self) -> History:
-        """After the change that was undone last; the same where there is none."""
-        if not self.undone:
-            return self
-        return History(self.undone[-1], (*self.past, self.now), self.undone[:-1])
+class History(Timeline[Snapshot]):
+    """The current snapshot of all objects, and those that undo and redo lead to."""
 
     def with_active(self, index: int) -> History:
         """Another object is active; this is no change that undo takes back."""

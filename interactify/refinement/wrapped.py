@@ -72,13 +72,17 @@ class Wrapped:
             PhotoError, OptionError: as `open_picture`.
             ModelError: the network is one of volumes.
         """
+        self.check_reads_images()
+        own = photo.value_range if isinstance(photo, Picture) else None
+        return open_picture(photo, self.spec.channels, value_range=value_range or own or self.value_range)
+
+    def check_reads_images(self) -> None:
+        """Raise ModelError for a network of volumes, where only photos are shown."""
         if self.spec.sides == 3:
             raise ModelError(
                 "Expected a network of images to open a photo, got one of volumes, which this part of the library "
-                "can't show. Try net.session(volume), or interactify.volumes.VolumeSession."
+                "can't show. Try net.session(volume)."
             )
-        own = photo.value_range if isinstance(photo, Picture) else None
-        return open_picture(photo, self.spec.channels, value_range=value_range or own or self.value_range)
 
     def unwrap(self) -> nn.Module:
         """The user's own model, untouched."""

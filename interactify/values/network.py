@@ -22,7 +22,7 @@ from interactify.pictures.picture import PictureLike
 from interactify.pictures.value_range import ValueRange
 from interactify.runtime.suffix import reads_clicks
 from interactify.values.goals import ALIGNMENTS
-from interactify.values.session import ValueHistory, ValueSession
+from interactify.values.session import ValueSession
 from interactify.values.session_file import load_values
 
 
@@ -73,8 +73,7 @@ class ValueNetwork:
             PhotoError, ModelError: as `session`.
         """
         session = self.session(photo, value_range=value_range)
-        past, now, undone = load_values(path, session.refiner)
-        session.history = ValueHistory(tuple(past), now, tuple(undone))
+        session.history = load_values(path, session.refiner)
         return session
 
     def describe(self) -> str:
@@ -149,7 +148,7 @@ def wrap_values(
         InteractifyWarning: mean and std had to be assumed, or which output is the map.
 
     Raises:
-        ModelError: as `wrap`; also for a network of several maps, or one that reads clicks.
+        ModelError: as `wrap`; also for a network of several maps, of volumes, or that reads clicks.
         OptionError: as `wrap`; also for variables that read clicks, another alignment, or a tolerance of 0 or less.
 
     Lin, Price & Martinez, "Generalizing Interactive Backpropagating Refinement for Dense Prediction Networks", CVPR
@@ -188,6 +187,7 @@ def wrap_values(
         precision=precision,
         compile=compile,
     )
+    net.check_reads_images()
     if net.network.reads_clicks:
         raise ModelError("Expected a network that reads images alone, got a click network. Try interactify.wrap.")
     if net.spec.output.classes != 1:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from interactify import brs
-from interactify.errors import ModelError
 from interactify.inspection.outputs import resized
 from interactify.network.variables import starts_anew
 from interactify.optim.status import Status
@@ -86,13 +85,7 @@ class ValueRefiner:
         start = net.variables.start(network, image)
         self.suffix = Suffix(net.runtime, net.variables, image, start)
         self.passes = PassCache()
-        logits = self.suffix.plain()
-        if logits.shape[1] != 1:
-            raise ModelError(
-                f"Expected one map of numbers, got {logits.shape[1]} maps. Try output=lambda raw: raw[:, :1] for the "
-                "first one."
-            )
-        plain = resized(logits, self._network_size)
+        plain = resized(self.suffix.plain(), self._network_size)
         self._plain = Numbers(start, plain)
         self.first = ValueStep(None, (), 0, Status.PLAIN, 0.0, self._plain)
         least, most = (float(end) for end in plain.aminmax())

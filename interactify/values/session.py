@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from interactify.errors import InteractionError, with_type, within_memory
 from interactify.interactions.click import is_list
 from interactify.optim.status import Status
 from interactify.pictures.picture import Picture
+from interactify.refinement.timeline import Timeline
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.closing import UntilClosed
 from interactify.session.control import Turns
@@ -23,27 +23,6 @@ from interactify.values.interactions import HigherValue, SameValue, ValueClick, 
 from interactify.values.refiner import Group, ValueRefiner, ValueStep
 from interactify.values.result import ValueResult
 from interactify.values.session_file import save_values
-
-
-@dataclass(frozen=True)
-class ValueHistory:
-    """The steps that were current before, the current one, and those that were undone, the next one to redo last."""
-
-    past: tuple[ValueStep, ...]
-    now: ValueStep
-    undone: tuple[ValueStep, ...] = ()
-
-    def changed(self, step: ValueStep) -> ValueHistory:
-        """After one more change."""
-        return ValueHistory((*self.past, self.now), step)
-
-    def undo(self) -> ValueHistory:
-        """Before the last change."""
-        return self if not self.past else ValueHistory(self.past[:-1], self.past[-1], (*self.undone, self.now))
-
-    def redo(self) -> ValueHistory:
-        """After the change that was undone last."""
-        return self if not self.undone else ValueHistory((*self.past, self.now), self.undone[-1], self.undone[:-1])
 
 
 class ValueSession:
@@ -60,21 +39,25 @@ class ValueSession:
     """
 
     refiner = UntilClosed[ValueRefiner]()
-    history = UntilClosed[ValueHistory]()
+    history = UntilClosed[Timeline[ValueStep]]()
 
     def __init__(self, net: Wrapped, picture: Picture, tolerance: float | None, alignment: str) -> None:
         with torch.inference_mode(False), within_memory():  # tensors of a caller's inference mode allow no gradients
             self.refiner = ValueRefiner(net, picture, tolerance, alignment)
             self.refiner.passes.ready(self.refiner.suffix)
-        self.history = ValueHistory((), self.refiner.first)
+        self.history = Timeline(self.refiner.first)
         self._turns = Turns()
         self._cancelled = threading.Event()
+        self._latest: tuple[ValueStep, ValueResult] | None = None
 
     @property
     def result(self) -> ValueResult:
         """The current result; before the first interaction, the network's own map."""
-        with torch.inference_mode(False), within_memory():
-            return self.refiner.result(self.history.now)
+        step, latest = self.history.now, self._latest
+        if latest is None or latest[0] is not step:
+            with torch.inference_mode(False), within_memory():
+                latest = self._latest = step, self.refiner.result(step)
+        return latest[1]
 
     @property
     def interactions(self) -> tuple[ValueInteraction, ...]:
@@ -178,9 +161,9 @@ class ValueSession:
                 step = self.refiner.refine(
                     step, group, lambda: Status.SUPERSEDED if self._turns.should_yield else ended()
                 )
-            result = self.refiner.result(step)
-        self.history = self.history.changed(step)
-        return result
+            latest = step, self.refiner.result(step)
+        self.history, self._latest = self.history.changed(step), latest
+        return latest[1]
 
     def cancel(self) -> None:
         """End the running refinement after its current evaluation: its call returns the best result, "cancelled"."""
@@ -190,6 +173,7 @@ class ValueSession:
         """Give back the memory. Results stay readable; using the session again raises ClosedSessionError."""
         with self._turns.acquire(urgent=True):
             del self.refiner, self.history
+            self._latest = None
 
     @property
     def closed(self) -> bool:
@@ -236,8 +220,7 @@ class ValueSession:
 
         Raises OptionError where the file can't be written, and ModelChangedError as `click`.
         """
-        history = self.history
-        return save_values(path, self.refiner, history.past, history.now, history.undone)
+        return save_values(path, self.refiner, self.history)
 
     def __repr__(self) -> str:
         if self.closed:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from interactify.errors import CheckpointError, InteractifyError, with_type
 from interactify.export.files import write_whole
 from interactify.optim.status import Status
+from interactify.refinement.timeline import Timeline
 from interactify.session.session_file import fingerprint
 from interactify.values.interactions import value_interaction_from_json
 from interactify.values.refiner import Numbers, ValueRefiner, ValueStep
@@ -28,19 +28,13 @@ from interactify.values.refiner import Numbers, ValueRefiner, ValueStep
 FORMAT: Final = 1
 
 
-def save_values(
-    path: str | Path,
-    refiner: ValueRefiner,
-    past: Sequence[ValueStep],
-    now: ValueStep,
-    undone: Sequence[ValueStep],
-) -> Path:
+def save_values(path: str | Path, refiner: ValueRefiner, history: Timeline[ValueStep]) -> Path:
     """Write a history to a file; see `ValueSession.save`."""
     refiner.net.check_unchanged(every_value=True)  # the file names the weights that its steps come from
     arrays: dict[str, NDArray] = {}
     stored: list[dict[str, Any]] = []
     indices: dict[int, int] = {id(refiner.first): -1}
-    for last in (*past, now, *undone):
+    for last in (*history.past, history.now, *history.undone):
         chain = []
         while id(last) not in indices:
             chain.append(last)
@@ -48,7 +42,7 @@ def save_values(
             last = last.before
         for step in reversed(chain):
             index = indices[id(step)] = len(stored)
-            if step is now or not step.repeatable:
+            if step is history.now or not step.repeatable:
                 numbers = refiner.numbers(step)
                 arrays[f"{index}_variables"] = numbers.variables.cpu().numpy()
                 arrays[f"{index}_map"] = numbers.network_map.float().cpu().numpy()
@@ -68,9 +62,9 @@ def save_values(
         "photo": refiner.picture.digest(),
         "network": fingerprint(refiner.net.unwrap()),
         "steps": stored,
-        "past": [indices[id(step)] for step in past],
-        "now": indices[id(now)],
-        "undone": [indices[id(step)] for step in undone],
+        "past": [indices[id(step)] for step in history.past],
+        "now": indices[id(history.now)],
+        "undone": [indices[id(step)] for step in history.undone],
     }
     arrays["plain"] = refiner.numbers(refiner.first).network_map.float().cpu().numpy()
     content = io.BytesIO()
@@ -94,8 +88,8 @@ def settings_of(refiner: ValueRefiner) -> dict[str, Any]:
     }
 
 
-def load_values(path: str | Path, refiner: ValueRefiner) -> tuple[list[ValueStep], ValueStep, list[ValueStep]]:
-    """The history in a file: past, current and undone steps. Raises CheckpointError for one of anything else."""
+def load_values(path: str | Path, refiner: ValueRefiner) -> Timeline[ValueStep]:
+    """The history in a file. Raises CheckpointError for one of anything else."""
     header, arrays = _read(path)
     if header["photo"] != refiner.picture.digest():
         raise CheckpointError(f"Expected the photo that {path} was saved for, unchanged; got another one.")
@@ -121,8 +115,8 @@ def load_values(path: str | Path, refiner: ValueRefiner) -> tuple[list[ValueStep
                 "for this photo. Try the same architecture and options."
             )
         steps = _steps(header, arrays, refiner)
-        past, undone = ([steps[index + 1] for index in header[name]] for name in ("past", "undone"))
-        return past, steps[header["now"] + 1], undone
+        past, undone = (tuple(steps[index + 1] for index in header[name]) for name in ("past", "undone"))
+        return Timeline(steps[header["now"] + 1], past, undone)
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, InteractifyError) as cause:

@@ -18,6 +18,7 @@ from interactify.errors import InteractionError, with_type, within_memory
 from interactify.interactions.click import Interaction, is_list
 from interactify.interactions.in_space import VoxelClick, voxel_interactions
 from interactify.pictures.value_range import ValueRange
+from interactify.refinement.timeline import Timeline
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.closing import UntilClosed
 from interactify.session.control import Turns
@@ -59,24 +60,22 @@ class VolumeSession:
             self.refiner.initial_step(self.target)
         self._turns = Turns()
         self._cancelled = threading.Event()
-        self._past: tuple[Steps, ...] = ()
-        self._now: Steps = ()
-        self._undone: tuple[Steps, ...] = ()
+        self._history: Timeline[Steps] = Timeline(())
 
     @property
     def result(self) -> VolumeResult:
         """The current result; before the first interaction, the network's own prediction."""
-        return (self._now[-1] if self._now else self.refiner.initial_step(self.target)).result
+        return (self.steps[-1] if self.steps else self.refiner.initial_step(self.target)).result
 
     @property
     def steps(self) -> Steps:
         """The states after each answer so far."""
-        return self._now
+        return self._history.now
 
     @property
     def interactions(self) -> tuple[Interaction, ...]:
         """All interactions, in their order."""
-        return self._now[-1].interactions if self._now else ()
+        return self.steps[-1].interactions if self.steps else ()
 
     @property
     def volume(self) -> Volume:
@@ -124,8 +123,8 @@ class VolumeSession:
             self._cancelled.clear()
             stop = brs.stopping(self.refiner.net.max_seconds, self._cancelled.is_set)
             with torch.inference_mode(False), within_memory():
-                step = self.refiner.refine(self._now, (*self.interactions, *added), self.target, stop)
-            self._change((*self._now, step))
+                step = self.refiner.refine(self.steps, (*self.interactions, *added), self.target, stop)
+            self._history = self._history.changed((*self.steps, step))
             return step.result
 
     def cancel(self) -> None:
@@ -135,32 +134,30 @@ class VolumeSession:
     @property
     def can_undo(self) -> bool:
         """Whether there is a change to undo."""
-        return bool(self._past)
+        return bool(self._history.past)
 
     @property
     def can_redo(self) -> bool:
         """Whether there is a change to redo."""
-        return bool(self._undone)
+        return bool(self._history.undone)
 
     def undo(self) -> VolumeResult:
         """Undo the last change, if there is one. Returns the result that is current then."""
         with self._turn():
-            if self._past:
-                self._past, self._now, self._undone = self._past[:-1], self._past[-1], (*self._undone, self._now)
+            self._history = self._history.undo()
             return self.result
 
     def redo(self) -> VolumeResult:
         """Redo the change that was undone last, if there is one. Returns the result that is current then."""
         with self._turn():
-            if self._undone:
-                self._past, self._now, self._undone = (*self._past, self._now), self._undone[-1], self._undone[:-1]
+            self._history = self._history.redo()
             return self.result
 
     def reset(self) -> VolumeResult:
         """Remove all interactions, which `undo` brings back. Returns the network's own prediction."""
         with self._turn():
-            if self._now:
-                self._change(())
+            if self.steps:
+                self._history = self._history.changed(())
             return self.result
 
     def close(self) -> None:
@@ -168,7 +165,7 @@ class VolumeSession:
         self.cancel()
         with self._turn():
             del self.refiner
-            self._past, self._now, self._undone = (), (), ()
+            self._history = Timeline(())
 
     @property
     def closed(self) -> bool:
@@ -181,9 +178,6 @@ class VolumeSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _change(self, steps: Steps) -> None:
-        self._past, self._now, self._undone = (*self._past, self._now), steps, ()
-
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Wait until earlier changes are made, and make one."""
@@ -194,7 +188,9 @@ class VolumeSession:
         if self.closed:
             return "VolumeSession(closed)"
         size = "×".join(map(str, self.size))
-        return f"VolumeSession({size} voxels, {len(self.interactions)} interactions, {len(self._undone)} undone)"
+        return (
+            f"VolumeSession({size} voxels, {len(self.interactions)} interactions, {len(self._history.undone)} undone)"
+        )
 
 
 def refine_volumes(

@@ -316,6 +316,8 @@ def test_later_interactions_overrule_earlier_ones():
 def test_networks_and_options_that_do_not_fit_are_refused():
     with pytest.raises(ModelError, match="one map of numbers, got 2 maps"):
         wrapped(nn.Conv2d(3, 2, 1))
+    with pytest.raises(ModelError, match="volumes"):
+        wrapped(nn.Conv3d(1, 1, 3, padding=1))
     with pytest.raises(ModelError, match="click network"):
         interactify.wrap_values(interactify.zoo.load("clicks"))
     with pytest.raises(OptionError, match="do not read clicks"):

@@ -58,7 +58,9 @@ def _built(text: str) -> Interactive:
     from interactify.interactive import wrap
     from interactify.models.build import build_model, quickest_device
 
-    return wrap(build_model(text)).to(quickest_device())
+    net = wrap(build_model(text)).to(quickest_device())
+    net.check_reads_images()
+    return net
 
 
 def in_8_bits(photo: NDArray[Any]) -> NDArray[np.uint8]:
