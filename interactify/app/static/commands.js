@@ -35,13 +35,19 @@ const all = {
   },
   go: (step) => openPhoto(page.photos.current + step),
   mark: async (status) => {
-    const number = page.photos.current;
-    const unmark = page.photos.all[number].status === status;
-    await page.photos.mark(number, unmark ? "open" : status);
-    const byName = page.project.order === "name";
-    const next = unmark ? null : byName ? page.photos.after(number, true) : await api.next(number);
-    if (next !== null) openPhoto(next);
-    else if (!unmark) announce("All photos are done or skipped.");
+    if (marking) return; // pressed twice: the second must not reopen this photo, nor mark one that nobody has seen yet
+    marking = true;
+    try {
+      const number = page.photos.current;
+      const unmark = page.photos.all[number].status === status;
+      await page.photos.mark(number, unmark ? "open" : status);
+      const byName = page.project.order === "name";
+      const next = unmark ? null : byName ? page.photos.after(number, true) : await api.next(number);
+      if (next === null && !unmark) announce("All photos are done or skipped.");
+      if (next !== null && page.photos.current === number) openPhoto(next); // unless another was opened meanwhile
+    } finally {
+      marking = false;
+    }
   },
   addObject: () => act({ do: "add_object", name: null, target: null }),
   step: (by) => {
@@ -101,6 +107,7 @@ const all = {
   help: () => $("help-dialog").showModal(),
 };
 
+let marking = false; // a photo is being marked, and the next one looked for
 let requested = null; // the photo whose initial mask is being loaded
 
 /** Each shows its errors. */
