@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Serve until the process is told to end; returns the exit status."""
-    for package in ("anyio", "starlette", "uvicorn"):
+    for package in ("anyio", "prometheus_client", "starlette", "uvicorn"):
         if find_spec(package) is None:
             raise OptionError(f"The service needs {package}, which is not installed. Try {extra('serve')}.")
     # Not at the top: these need the optional packages, and load torch.

@@ -45,7 +45,7 @@ class Guard:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("endpoint"), "__name__", "none")
-                self.metrics.requests.add(route=route, status=str(message["status"]))
+                self.metrics.requests.labels(route, str(message["status"])).inc()
             await send(message)
 
         sends, limit = with_headers(counted, HEADERS), self._most_bytes(scope)

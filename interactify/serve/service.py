@@ -103,11 +103,9 @@ class Service:
         self.memory = Memory(self.limits.in_memory, self._leave)
         self._renewed: dict[str, float] = {}  # when this replica last renewed a session's place
         self._closing = threading.Event()
-        self.metrics.gauge("interactify_sessions_in_memory", "Sessions in memory.", lambda: len(self.memory))
-        self.metrics.gauge("interactify_waiting", "Jobs that run or wait.", lambda: sum(map(len, self._queues)))
-        self.metrics.gauge(
-            "interactify_sessions", "Sessions that have a place.", lambda: self.store.leases(time.time())
-        )
+        self.metrics.gauge("sessions_in_memory", "Sessions in memory.", lambda: len(self.memory))
+        self.metrics.gauge("waiting", "Jobs that run or wait.", lambda: sum(map(len, self._queues)))
+        self.metrics.gauge("sessions", "Sessions that have a place.", lambda: self.store.leases(time.time()))
         self._tidying = threading.Thread(target=self._tidy, name="interactify-tidying", daemon=True)
         self._tidying.start()
 
@@ -179,7 +177,7 @@ class Service:
                     self.memory.drop(record.id)
                     if isinstance(cause, StoreError):
                         raise
-                    self.metrics.conflicts.add()
+                    self.metrics.conflicts.inc()
                     continue
                 if answer.number != number:
                     self._count(action, answer)
@@ -262,7 +260,7 @@ class Service:
                     f"Expected the network {record.network!r} as it was when this session was opened, got other "
                     "weights or options. Open the photo in a new session."
                 )
-            self.metrics.replays.add()
+            self.metrics.replays.inc()
             live = Live(record, session)
             self.memory.put(live)
             yield
@@ -310,7 +308,7 @@ class Service:
                 self.memory.keep(id)
             else:
                 self.memory.drop(id)
-                self.metrics.evicted.add()
+                self.metrics.evicted.inc()
             yield
 
         try:
@@ -319,9 +317,9 @@ class Service:
             self.memory.keep(id)
 
     def _count(self, action: Action, answer: Answer) -> None:
-        self.metrics.actions.add(do=action.name)
+        self.metrics.actions.labels(action.name).inc()
         if answer.state["result"]["status"] == "superseded":
-            self.metrics.superseded.add()
+            self.metrics.superseded.inc()
 
     def _tidy(self) -> None:
         """Let unused sessions leave memory, and remove from the store what was kept for long enough."""

@@ -45,7 +45,7 @@ def test_a_replica_is_killed_in_mid_click(kind, tmp_path, pictures):
 
         def kill_in_mid_click() -> None:
             # The click is being refined: the queue of its replica is not empty.
-            while not killed.is_set() and "interactify_waiting 0" in _numbers(first.address):
+            while not killed.is_set() and "interactify_waiting 0.0" in _numbers(first.address):
                 time.sleep(0.001)
             first.kill()
             killed.set()
@@ -113,7 +113,7 @@ def test_behind_a_proxy_the_other_replica_goes_on(tmp_path, pictures):
         try:
             session = client.connect(f"http://127.0.0.1:{port}", ANA, patience=30).session(pictures[0])
             masks = [session.click(55, 30).mask, session.click(5, 5, False).mask]
-            others = [each for each in (first, second) if 'route="act",status="200"} 2' in _numbers(each.address)]
+            others = [each for each in (first, second) if 'route="act",status="200"} 2.0' in _numbers(each.address)]
             assert len(others) == 1, "a session stays at one replica"
             others[0].kill()
             found = session.click(90, 60, False)
@@ -137,7 +137,7 @@ def test_it_ends_after_the_actions_that_have_come(tmp_path, pictures):
         found: list[client.Result] = []
         clicking = threading.Thread(target=lambda: found.append(session.click(55, 30)))
         clicking.start()
-        while "interactify_waiting 0" in _numbers(replica.address) and not found:
+        while "interactify_waiting 0.0" in _numbers(replica.address) and not found:
             time.sleep(0.001)
         assert replica.end() == 0
         clicking.join(10)

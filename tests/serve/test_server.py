@@ -154,7 +154,7 @@ def test_networks_are_asked_for_by_name(tmp_path, pictures):
         for wrong in ({"network": "none"}, {"target": "sky"}, {"target": "7"}, {"mask": "jpeg"}):
             response = client.post("/v1/sessions", content=pictures[0].read_bytes(), params=wrong)
             assert response.status_code == 422, wrong
-        assert client.get("/metrics").text.count("interactify_sessions 2\n") == 1, "what was refused has no place"
+        assert client.get("/metrics").text.count("interactify_sessions 2.0\n") == 1, "what was refused has no place"
 
 
 def test_sessions_of_one_key_are_invisible_to_another(net, tmp_path, pictures):
@@ -199,13 +199,13 @@ def test_health_readiness_and_numbers(served, pictures, monkeypatch):
     session.get("/nowhere")
     text = client.get("/metrics").text
     for line in (
-        'interactify_requests_total{route="open",status="201"} 1',
-        'interactify_requests_total{route="act",status="200"} 1',
-        'interactify_requests_total{route="none",status="404"} 1',
-        'interactify_actions_total{do="add"} 1',
-        "interactify_action_seconds_count 1",
-        "interactify_sessions 1",
-        "interactify_sessions_in_memory 1",
+        'interactify_requests_total{route="open",status="201"} 1.0',
+        'interactify_requests_total{route="act",status="200"} 1.0',
+        'interactify_requests_total{route="none",status="404"} 1.0',
+        'interactify_actions_total{do="add"} 1.0',
+        "interactify_action_seconds_count 1.0",
+        "interactify_sessions 1.0",
+        "interactify_sessions_in_memory 1.0",
     ):
         assert line in text.splitlines(), line
     kinds = {line.split()[2]: line.split()[3] for line in text.splitlines() if line.startswith("# TYPE")}

@@ -98,7 +98,7 @@ def test_masks_are_those_of_a_session_and_replays_give_them_again(net, services,
     replica = services()
     again = replica.read(session.record, lambda live: live.answer()).result(60)
     assert again.number == len(ACTIONS) and (again.mask == masks[-1]).all() and again.mask.any()
-    assert "interactify_replays_total 1" in replica.metrics.text()
+    assert b"interactify_replays_total 1.0" in replica.metrics.text()
     log = replica.read(session.record, lambda live: live.session.log()).result(30)
     assert log == service.read(session.record, lambda live: live.session.log()).result(30) == local.log()
     for content in (ACTIONS[1], {"do": "undo"}, {"do": "undo"}):
@@ -158,7 +158,7 @@ def test_two_replicas_on_one_session_outrun_each_other_and_agree(services, store
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(SqliteStore, "entries", outrun)
         answer = do(service, session, {"do": "undo"})
-    assert answer.number == 7 and late and "interactify_conflicts_total 1" in service.metrics.text()
+    assert answer.number == 7 and late and b"interactify_conflicts_total 1.0" in service.metrics.text()
     other = replica.read(session.record, lambda live: live.answer()).result(30)
     assert other.number == 7 and (other.mask == answer.mask).all()
 
@@ -186,7 +186,7 @@ def test_a_newer_click_ends_the_older_one_and_the_replay_too(pictures, picture, 
         second = service.act(session.record, read(ACTIONS[1]), "key-0002")
         assert first.result(30).state["result"]["status"] == "superseded"
         newest = second.result(30)
-    assert "interactify_superseded_total 1" in service.metrics.text()
+    assert b"interactify_superseded_total 1.0" in service.metrics.text()
     assert json.loads(service.store.entries(session.record.id)[0])["superseded"] is True
     again = services({"default": net}).read(session.record, lambda live: live.answer()).result(30)
     assert [again.number, again.state["can_undo"]] == [2, True] and (again.mask == newest.mask).all()
@@ -362,3 +362,15 @@ def test_paths_lead_nowhere_but_into_the_folders(tmp_path):
     assert len(texts) == 1, "a file outside and one that is not there are told alike"
     with pytest.raises(PhotoError):
         Limits().photo_at("a.png")
+
+
+def test_services_of_one_process_count_for_themselves_and_leave_out_what_they_cannot_read(services, picture):
+    first, second = services(), services()
+    do(first, opened(first, picture), ACTIONS[0])
+    assert b'interactify_actions_total{do="add"} 1.0' in first.metrics.text()
+    assert (
+        b"interactify_actions_total{" not in second.metrics.text()
+        and b"interactify_sessions 1.0" in second.metrics.text()
+    )
+    first.metrics.gauge("unknown", "Fails.", lambda: 1 / 0)
+    assert b"interactify_unknown" not in first.metrics.text() and b"interactify_sessions 1.0" in first.metrics.text()
