@@ -68,6 +68,14 @@ class ServiceError(InteractifyError, RuntimeError):
     """A service of sessions that refuses a request, or that can't be reached."""
 
 
+class SessionGoneError(ServiceError):
+    """A session that a service does not have, or no longer."""
+
+
+class SessionChangedError(ServiceError):
+    """A session at a service that was changed since: what is asked for now is of another state."""
+
+
 class AdapterError(InteractifyError, RuntimeError):
     """An adapter for a family of networks that can't be loaded, or that fails."""
 

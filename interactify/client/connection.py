@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -19,6 +20,19 @@ AWAY: Final = (502, 503, 504)  # of a proxy whose replica is away, and of a repl
 LATER: Final = 429
 FIRST_PAUSE: Final = 0.1  # seconds; it doubles with each round
 LONGEST_PAUSE: Final = 2.0
+
+
+@dataclass(frozen=True)
+class _Away:
+    """Why no replica has made a request: of the last one, which may have answered that it is busy."""
+
+    why: str
+    answered: bool = False
+
+    @property
+    def hint(self) -> str:
+        busy = "It runs, and is busy or full: try again in a while."
+        return busy if self.answered else "Is the service running?"
 
 
 class Connection:
@@ -51,6 +65,7 @@ class Connection:
         self.addresses = tuple(each.rstrip("/") for each in given)
         self.patience = patience
         self._first = 0  # the one that answered last
+        self._troubles: dict[object, str] = {}  # of the requests that are being tried again
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._client = httpx.Client(
             headers=headers,
@@ -71,45 +86,63 @@ class Connection:
         json: Any = None,
         content: bytes | None = None,
         patience: float | None = None,
+        timeout: float | None = None,
     ) -> httpx.Response:
-        """Send a request, and return the response; `patience` is the connection's by default.
+        """Send a request, and return the response; `patience` and `timeout` are the connection's by default.
 
         Raises:
             ServiceError: no replica answers within `patience`; or the service refuses the request.
             InteractifyError: what the service raised, as its own class.
         """
+        more: dict[str, Any] = {"params": params, "headers": headers, "json": json, "content": content}
+        if timeout is not None:
+            more["timeout"] = timeout
         seconds = self.patience if patience is None else patience
-        deadline, pause, last, answered = time.monotonic() + seconds, FIRST_PAUSE, "", False
-        while True:
-            first, count = self._first, len(self.addresses)
-            for turn in range(count):
-                index = (first + turn) % count
-                try:
-                    response = self._client.request(
-                        method, self.addresses[index] + path, params=params, headers=headers, json=json, content=content
+        deadline, pause, this = time.monotonic() + seconds, FIRST_PAUSE, object()
+        try:
+            while True:
+                found = self._round(method, path, more)
+                if isinstance(found, httpx.Response):
+                    return found
+                if time.monotonic() + pause > deadline:
+                    raise ServiceError(
+                        f"Expected an answer of {' or '.join(self.addresses)} within {seconds:g} seconds, got none "
+                        f"({found.why}). {found.hint}"
                     )
-                except httpx.TransportError as cause:
-                    last, answered = f"{self.addresses[index]}: {reason_of(cause)}", False
-                    continue
-                except RuntimeError as cause:  # another thread has closed it
-                    if not self.closed:
-                        raise
-                    raise ServiceError("Expected an open connection, got one that was closed. Try connect.") from cause
-                if response.status_code in (*AWAY, LATER):
-                    last, answered = f"{self.addresses[index]}: {_text_of(response)}", True
-                    continue
-                self._first = index
-                if response.status_code >= 400:
-                    raise _error_of(response)
-                return response
-            if time.monotonic() + pause > deadline:
-                hint = "It runs, and is busy or full: try again in a while." if answered else "Is the service running?"
-                raise ServiceError(
-                    f"Expected an answer of {' or '.join(self.addresses)} within {seconds:g} seconds, got none "
-                    f"({last}). {hint}"
-                )
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+                self._troubles[this] = found.why
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+        finally:
+            self._troubles.pop(this, None)
+
+    def _round(self, method: str, path: str, more: Mapping[str, Any]) -> httpx.Response | _Away:
+        """Ask one replica after the other, beginning with the one that answered last."""
+        first, count = self._first, len(self.addresses)
+        away = _Away("")
+        for turn in range(count):
+            index = (first + turn) % count
+            try:
+                response = self._client.request(method, self.addresses[index] + path, **more)
+            except httpx.TransportError as cause:
+                away = _Away(f"{self.addresses[index]}: {reason_of(cause)}")
+                continue
+            except RuntimeError as cause:  # another thread has closed it
+                if not self.closed:
+                    raise
+                raise ServiceError("Expected an open connection, got one that was closed. Try connect.") from cause
+            if response.status_code in (*AWAY, LATER):
+                away = _Away(f"{self.addresses[index]}: {_text_of(response)}", answered=True)
+                continue
+            self._first = index
+            if response.status_code >= 400:
+                raise _error_of(response)
+            return response
+        return away
+
+    @property
+    def trouble(self) -> str:
+        """Why a request is being tried again just now; "" where none is."""
+        return next(iter(tuple(self._troubles.values())), "")
 
     @property
     def closed(self) -> bool:

@@ -29,6 +29,7 @@ from interactify.errors import (
     InteractifyError,
     InteractionError,
     ServiceError,
+    SessionChangedError,
     with_type,
 )
 from interactify.interactions.click import Click, Interaction, is_list
@@ -38,6 +39,7 @@ from interactify.masks.run_lengths import mask_of_rle
 KEPT: Final = 8  # masks of the latest actions
 BEATS: Final = 3.0  # heartbeats in the time after which a place is lost
 OF_ACTIVE: Final = ("add", "remove", "move", "choose", "reset", "switch", "add_object")  # change no other object
+CANCEL_SECONDS: Final = 5.0  # that the answer to `cancel` may take
 PATIENCE: Final = 2.0  # seconds that an answer waits for the one before it, which another thread asked for
 
 
@@ -46,6 +48,12 @@ class Session:
 
     Methods are those of `interactify.Session`, and may be called from several threads: a refinement ends early for a
     newer one. A replica that is killed loses nothing: the next one goes on from the store, with the same mask.
+
+    Attributes:
+        id, token: by which `Service.resume` finds it again.
+        size: (H, W) of the photo.
+        identity: a digest of all that its masks depend on: the photo, the weights, the options.
+        patience: seconds for which its requests are tried again; the connection's where it is None.
     """
 
     def __init__(
@@ -60,6 +68,9 @@ class Session:
         self.connection, self.token = connection, token
         self.id, self.name, self.network = str(state["session"]), str(state["name"]), str(state["network"])
         self.size: tuple[int, int] = (state["height"], state["width"])
+        self.identity = str(state["identity"])
+        self.patience: float | None = None
+        self._frozen = False  # a copy: what it asks for has to be of its own state
         self._path = f"/v1/sessions/{self.id}"
         self._masks: OrderedDict[int, NDArray[np.bool_]] = OrderedDict()
         self._changed = threading.Condition()
@@ -173,7 +184,15 @@ class Session:
         if name == current.state["active"]:
             return current
         if name not in others:
-            state = self._ask("GET", "", params={"object": name}).json()
+            try:
+                state = self._ask("GET", "", params={"object": name}).json()
+            except InteractionError as cause:
+                if self._frozen and name in self.objects:
+                    raise SessionChangedError(
+                        f"Expected the object {name!r}, which is gone. Try a new copy."
+                    ) from cause
+                raise
+            self._check_unchanged(int(state["n"]))
             mask = patched(None, state["mask"], self.size)
             others[name] = Result(state["n"], mask, state, None, partial(self._probability, name))
         return replace(others[name], number=max(others[name].number, current.number))
@@ -226,6 +245,20 @@ class Session:
         params = {"tolerance": tolerance, **({} if name is None else {"object": name})}
         return self._ask("GET", f"/export/{form}", params=params).content
 
+    def actions(self, after: int = 0) -> list[dict[str, Any]]:
+        """All that was done, as it is in the service's store: {"n": number, "do": …} for each action after a number.
+
+        With "superseded": true the action's refinement ended early for a newer one. `repeat` makes them in another
+        session.
+        """
+        found: list[dict[str, Any]] = self._ask("GET", "/actions", params={"after": after}).json()["actions"]
+        return found
+
+    def repeat(self, entry: Mapping[str, Any]) -> Result:
+        """Make one of `actions`, of this session or another, as it was made then. Raises as the method of its name."""
+        content = dict(entry["do"])
+        return self._do(content.pop("do"), superseded=bool(entry.get("superseded")), **content)
+
     def log(self) -> str:
         """The interactions of all objects as lines of JSON, as `interactify.Session.log`."""
         return self._ask("GET", "/log").text
@@ -245,7 +278,7 @@ class Session:
         """
         if self._acting:
             with suppress(ServiceError):
-                self._ask("POST", "/cancel", patience=0.0)
+                self._ask("POST", "/cancel", patience=0.0, timeout=CANCEL_SECONDS)
 
     def make_way(self) -> None:
         """As `cancel`; for those who queue changes themselves."""
@@ -274,9 +307,11 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __copy__(self) -> Session:  # it keeps the result of now; what it asks for is of the session as it is then
+    def __copy__(self) -> Session:
+        """The session as it is now, to read from: what it asks for later raises SessionChangedError after a change."""
         copied = object.__new__(Session)
         copied.__dict__.update(self.__dict__)
+        copied._frozen = True
         return copied
 
     def __repr__(self) -> str:
@@ -298,13 +333,21 @@ class Session:
     def _ask(self, method: str, path: str, **more: Any) -> Any:
         self._check_open()
         headers = {"Session-Token": self.token, **more.pop("headers", {})}
+        more.setdefault("patience", self.patience)
         return self.connection.request(method, self._path + path, headers=headers, **more)
 
-    def _do(self, action: str, **content: Any) -> Result:
-        key = {"Idempotency-Key": uuid.uuid4().hex}
+    def _check_unchanged(self, number: int) -> None:
+        """Raise SessionChangedError in a copy where what came is of another action than the copy."""
+        if self._frozen and number != self._result.number:
+            raise SessionChangedError(
+                f"Expected the session after its action {self._result.number}, got it after {number}. Try a new copy."
+            )
+
+    def _do(self, action: str, *, superseded: bool = False, **content: Any) -> Result:
+        key, params = {"Idempotency-Key": uuid.uuid4().hex}, {"superseded": 1} if superseded else None
         self._count(1)
         try:
-            state = self._ask("POST", "/actions", json={"do": action, **content}, headers=key).json()
+            state = self._ask("POST", "/actions", json={"do": action, **content}, headers=key, params=params).json()
         finally:
             self._count(-1)
         found = self._take(state)
@@ -343,14 +386,18 @@ class Session:
         return Result(number, mask, state, before, partial(self._probability, str(state["active"])))
 
     def _map(self, of: str) -> NDArray[Any]:
-        with np.load(io.BytesIO(self._ask("GET", "/labels", params={"of": of}).content), allow_pickle=False) as file:
+        answer = self._ask("GET", "/labels", params={"of": of})
+        self._check_unchanged(int(answer.headers["Interactify-Number"]))
+        with np.load(io.BytesIO(answer.content), allow_pickle=False) as file:
             found: NDArray[Any] = file["labels"]
             return found
 
     def _probability(self, name: str, number: int) -> NDArray[np.float32]:
         content = self.export("npy", name)
         if int(self._ask("GET", "", params={"mask": "none"}).json()["n"]) != number:
-            raise ServiceError("Expected the session's latest result, got an older one, whose probabilities are gone.")
+            raise SessionChangedError(
+                "Expected the session's latest result, got an older one, whose probabilities are gone."
+            )
         found: NDArray[np.float32] = np.load(io.BytesIO(content), allow_pickle=False)
         return found
 
@@ -364,5 +411,5 @@ def _beat(of: weakref.ref[Session], ended: threading.Event, seconds: float) -> N
         if session is None or session.connection.closed:
             return
         with suppress(InteractifyError):  # the next one, or the next action, finds out
-            session._ask("POST", "/heartbeat")
+            session._ask("POST", "/heartbeat", patience=0.0)
         del session

@@ -34,12 +34,11 @@ class Job(Generic[T]):
         ends_early: whether its refinement ends early, whatever comes after it.
     """
 
-    def __init__(self, steps: Steps[T], supersedes: bool = False) -> None:
-        self.supersedes = supersedes
+    def __init__(self, steps: Steps[T], supersedes: bool = False, ends_early: bool = False) -> None:
+        self.supersedes, self.ends_early = supersedes, ends_early
         self.future: Future[T] = Future()
         self.future.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
         self.waited: float | None = None
-        self.ends_early = False
         self._came = time.monotonic()
         self._steps = steps
 

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify.errors import InteractionError
-from interactify.optim.status import Status
 from interactify.serve.device_queue import Steps
 from interactify.serve.store.records import Record, Store
 from interactify.session.session import Session
-from interactify.web.actions import Action, check, run_again
+from interactify.web.actions import Action, check
+from interactify.web.log import ended_early, entry_of, line_of, run_again
 from interactify.web.states import session_state
 
 
@@ -91,17 +91,14 @@ class Live:
         """
         check(action, self.session, self.size)
         history, before = self.session.history, self.session.result.mask
-        # Of several steps that are refined again it would not be known which one had ended early.
-        adds = action.name == "add"
-        with self.session.control.superseding(superseded) if adds else nullcontext():
+        with self.session.control.superseding(superseded) if action.name == "add" else nullcontext():
             action.run(self.session)
         number = self.number
         if self.session.history is history:
             return self.answer(number, before)
-        entry = {"n": number + 1, "key": key, "do": action.content}
-        if adds and self.session.steps[-1].status == Status.SUPERSEDED:
-            entry["superseded"] = True
-        if not store.append(self.record.id, number + 1, json.dumps(entry), time.time()):
+        early = ended_early(action, self.session.result.status)
+        entry = entry_of(number + 1, action.content, superseded=early, key=key)
+        if not store.append(self.record.id, number + 1, line_of(entry), time.time()):
             raise Outrun
         self._now(entry)
         return self.answer(number, before)

@@ -114,9 +114,15 @@ OPERATIONS: Final = (
     Operation(
         *("POST", "/v1/sessions/{id}/actions", "act", "Make an action, refine, and give what changed"),
         {200: ("The state after it; it is in the store", _json("Answer"))},
-        takes=("mask", "Idempotency-Key"),
+        takes=("mask", "superseded", "Idempotency-Key"),
         body=_json("Action"),
         errors=(400, 408, 413, *_SESSION_ERRORS),
+    ),
+    Operation(
+        *("GET", "/v1/sessions/{id}/actions", "actions", "All actions of a session, as they are in the store"),
+        {200: ("In their order", _json("Log"))},
+        takes=("after",),
+        errors=_SESSION_ERRORS,
     ),
     Operation(
         *("POST", "/v1/sessions/{id}/cancel", "cancel", "Let the running refinement end early, as for a newer action"),
@@ -186,7 +192,8 @@ def _or_null(kind: str) -> Schema:
 
 
 _OF_SESSION: Final[Mapping[str, Schema]] = {
-    **{"session": _TEXT, "name": _TEXT, "network": _TEXT, "width": _COUNT, "height": _COUNT, "created": _NUMBER}
+    **{"session": _TEXT, "name": _TEXT, "network": _TEXT, "width": _COUNT, "height": _COUNT, "created": _NUMBER},
+    "identity": {"description": "a digest of all that the masks depend on: photo, weights, options", **_TEXT},
 }
 _OF_STATE: Final[Mapping[str, Schema]] = {
     "n": {"description": "the number of the last action", **_COUNT},
@@ -248,6 +255,17 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             _object({"do": {"const": name}, **{key: {} for key in keys}}) for name, (keys, _, _) in ACTIONS.items()
         ],
     },
+    "Log": _object(
+        {
+            "actions": {
+                "type": "array",
+                "items": _object(
+                    {"n": _COUNT, "do": _ref("Action")},
+                    {"superseded": {"description": "whether a newer action ended its refinement early", **_FLAG}},
+                ),
+            }
+        }
+    ),
     "MaskChange": _object(
         {
             "base": {
@@ -277,6 +295,11 @@ _QUERY: Final[Mapping[str, tuple[str, str, Schema]]] = {
     "network": ("query", "the name of a network; by default the first one", _TEXT),
     "target": ("query", "the class of a positive click, index or name", _TEXT),
     "mask": ("query", "how the mask is sent", {"enum": ["rle", "png", "none"], "default": "rle"}),
+    "after": ("query", "the number of an action; only later ones", {**_COUNT, "default": 0}),
+    "superseded": (
+        *("query", "1 for an action that is made again, and ended early for a newer one when it was made first"),
+        {"enum": [0, 1], "default": 0},
+    ),
     "object": ("query", "an object's name; by default the active one", _TEXT),
     "of": ("query", "what the map is of", {"enum": ["objects", "classes", "accepted"], "default": "objects"}),
     "tolerance": ("query", "of outlines, in pixels", {"type": "number", "minimum": 0, "default": 0}),

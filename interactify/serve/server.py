@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from interactify.errors import CheckpointError, InteractifyError, OptionError, PhotoError, StoreError
+from interactify.errors import CheckpointError, InteractifyError, OptionError, PhotoError, SessionGoneError, StoreError
 from interactify.export.formats import checked_tolerance
 from interactify.refinement.result import Result
 from interactify.serve.answers import MAPS, answer_json, checked_form, exported, label_map, mask_json, mask_png, npz_of
@@ -30,7 +30,7 @@ from interactify.serve.keys import Keys, same
 from interactify.serve.live import Live
 from interactify.serve.operations import OPERATIONS, openapi
 from interactify.serve.prompts import read_prompt
-from interactify.serve.service import Full, Gone, Opened, Service
+from interactify.serve.service import Full, Opened, Service
 from interactify.serve.store.records import Record
 from interactify.session.session import Session
 from interactify.web.actions import read_action
@@ -40,6 +40,7 @@ from interactify.web.pictures import MAX_FILE_BYTES
 
 T = TypeVar("T")
 TOKEN: Final = "session-token"
+NUMBER: Final = "Interactify-Number"  # of the last action, in answers that are no JSON
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 BODY_SECONDS: Final = 120.0  # that a body may take to come
 SHUTDOWN_SECONDS: Final = 20.0  # that waiting actions may take
@@ -60,7 +61,7 @@ def build(service: Service, keys: Keys | None = None) -> Guard:
     handlers: dict[Any, Any] = {
         **HANDLERS,
         **dict.fromkeys((Full, Closing, StoreError), _unavailable),
-        Gone: _gone,
+        SessionGoneError: _gone,
         CheckpointError: _conflict,
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
@@ -130,8 +131,17 @@ class Api:
         if not re.fullmatch(r"[!-~]{8,128}", key):
             raise HTTPException(400, "Expected an Idempotency-Key of 8 to 128 letters, digits and signs.")
         action = read_action(await _within_time(read_json(request)), (record.height, record.width))
-        answer = await _result(await run_in_threadpool(self.service.act, record, action, key))
+        act = partial(self.service.act, record, action, key, superseded=_flag(request, "superseded"))
+        answer = await _result(await run_in_threadpool(act))
         return JSONResponse(await run_in_threadpool(answer_json, answer, form))
+
+    async def actions(self, request: Request) -> Response:
+        record, after = await self._record(request), request.query_params.get("after", "0")
+        if not after.isascii() or not after.isdigit() or len(after) > 9:
+            raise OptionError(f"Expected after= as the number of an action, got {after[:60]!r}.")
+        lines = await run_in_threadpool(self.service.store.entries, record.id, int(after))
+        entries = [{name: value for name, value in json.loads(line).items() if name != "key"} for line in lines]
+        return JSONResponse({"actions": entries})
 
     async def cancel(self, request: Request) -> Response:
         self.service.end_early(await self._record(request))
@@ -167,8 +177,8 @@ class Api:
             )
         )
         if form == "png":
-            headers = {"Interactify-Number": str(number)}
-            return Response(await run_in_threadpool(mask_png, mask), media_type="image/png", headers=headers)
+            content = await run_in_threadpool(mask_png, mask)
+            return Response(content, media_type="image/png", headers={NUMBER: str(number)})
         return JSONResponse({"n": number, **await run_in_threadpool(mask_json, mask, "rle")})
 
     async def export(self, request: Request) -> Response:
@@ -186,8 +196,12 @@ class Api:
         record, of = await self._record(request), request.query_params.get("of", "objects")
         if of not in MAPS:
             raise OptionError(f"Expected a map of={' or of='.join(MAPS)}, got {of[:60]!r}.")
-        found = await _result(await run_in_threadpool(self.service.read, record, partial(label_map, of=of)))
-        return Response(await run_in_threadpool(npz_of, found), media_type="application/octet-stream")
+        look = self.service.read
+        number, found = await _result(
+            await run_in_threadpool(look, record, lambda live: (live.number, label_map(live, of)))
+        )
+        content = await run_in_threadpool(npz_of, found)
+        return Response(content, media_type="application/octet-stream", headers={NUMBER: str(number)})
 
     async def log(self, request: Request) -> Response:
         record = await self._record(request)
@@ -199,7 +213,7 @@ class Api:
         id = request.path_params["id"]
         record = await run_in_threadpool(self.service.store.record, id[:64])
         if record is None or record.owner != request.state.owner:
-            raise Gone("Expected a session of this key, got another name. Open a photo.")
+            raise SessionGoneError("Expected a session of this key, got another name. Open a photo.")
         if not same(request.headers.get(TOKEN, ""), record.token):
             raise HTTPException(403, "Expected the session's token as the header Session-Token.")
         return record
@@ -225,7 +239,8 @@ class Api:
 
 def _record_json(record: Record) -> dict[str, Any]:
     size = {"width": record.width, "height": record.height}
-    return {"session": record.id, "name": record.name, "network": record.network, **size, "created": record.created}
+    names = {"session": record.id, "name": record.name, "network": record.network}
+    return {**names, **size, "created": record.created, "identity": record.identity}
 
 
 async def _result(future: Future[T]) -> T:
@@ -249,6 +264,13 @@ async def _within_time(body: Any) -> Any:
 
 def _class(text: str | None) -> int | str | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 8 else text
+
+
+def _flag(request: Request, name: str) -> bool:
+    text = request.query_params.get(name, "0")
+    if text not in ("0", "1"):
+        raise OptionError(f"Expected {name}=0 or {name}=1, got {text[:60]!r}.")
+    return text == "1"
 
 
 def _tolerance(text: str) -> float:

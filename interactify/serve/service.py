@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from interactify.errors import CheckpointError, OptionError, PhotoError, StoreError, quietly
+from interactify.errors import CheckpointError, OptionError, PhotoError, SessionGoneError, StoreError, quietly
 from interactify.interactive import Interactive
 from interactify.pictures.picture import Picture
 from interactify.predictor.photo import ScoredMask
@@ -42,10 +42,6 @@ ATTEMPTS = 3  # of an action that other replicas outrun
 
 class Full(Busy):
     """All places for sessions are taken."""
-
-
-class Gone(OptionError):
-    """A session that is not there, or no longer."""
 
 
 @dataclass(frozen=True)
@@ -148,18 +144,19 @@ class Service:
         self._take_place(id, time.time())
         return served.queue.submit(id, Job(steps()))
 
-    def act(self, record: Record, action: Action, key: str) -> Future[Answer]:
+    def act(self, record: Record, action: Action, key: str, *, superseded: bool = False) -> Future[Answer]:
         """Make an action, and write it to the store before it is answered.
 
         Args:
             record: of the session.
             action: as `read_action` gives it.
             key: of the request: one that comes again with the same key is not made again.
+            superseded: whether its refinement ends early, as for a newer action: it did when it was made first.
 
         Raises:
             Busy: too many actions of this session wait; or, from the future, other replicas change it all the time.
             Full: the session has lost its place, and all are taken.
-            Gone: from the future, the session was deleted meanwhile.
+            SessionGoneError: from the future, the session was deleted meanwhile.
             InteractifyError: from the future, what the action raises; the session is as it was.
             StoreError: the store can't be written. Ask again with the same key.
         """
@@ -186,7 +183,7 @@ class Service:
             raise Busy("Expected to be the only one who changes this session, got others who do. Try again.")
 
         self._take_place(record.id, time.time())
-        job = Job(steps(), supersedes=action.supersedes)
+        job = Job(steps(), supersedes=action.supersedes, ends_early=superseded)
         future = queue.submit(record.id, job)
         future.add_done_callback(lambda _: self.metrics.waited.observe(job.waited or 0.0))
         return future
@@ -249,7 +246,7 @@ class Service:
         live = self.memory.get(record.id)
         if live is None:
             if self.store.record(record.id) is None:
-                raise Gone("Expected a session of this service, got one that was deleted. Open the photo again.")
+                raise SessionGoneError("Expected a session of this service, got a deleted one. Open the photo again.")
             served = self._served(record.network)
             with quietly():
                 picture = self._picture(served.net, self.store.photo(record.photo), record.name)

@@ -6,15 +6,13 @@ This is the one place where the names in messages meet the methods of `interacti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from interactify.errors import InteractionError, with_type
 from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import interaction_from_json
 from interactify.refinement.alternatives import checked_choice
-from interactify.session.session import Session
 
 MAX_INTERACTIONS: Final = 64  # in one action
 MAX_POINTS: Final = 20_000  # of one stroke or outline; a page thins what is drawn to some hundreds
@@ -33,12 +31,12 @@ class Action:
     Attributes:
         content: the action as JSON, for the journal.
         refines: whether the network is run, so that it may take a while.
-        run: does it.
+        run: does it, on a `Session` or on one at a service, whose methods have the same names.
     """
 
     content: Mapping[str, Any]
     refines: bool
-    run: Callable[[Session], object]
+    run: Callable[[Any], object]
 
     @property
     def name(self) -> str:
@@ -77,15 +75,6 @@ def read_action(content: Any, masks_of: Size | None = None) -> Action:
             f"Expected the action {content['do']!r} with {list(keys)}, got {with_type(list(content))}."
         )
     return Action(content, refines, bind(content, masks_of))
-
-
-def run_again(entry: Mapping[str, Any], session: Session, masks_of: Size | None = None) -> None:
-    """Run an action of a log, {"do": …}, as it ran then: a refinement that ended early for a newer action does again.
-
-    Raises as `read_action`, and what the action raises.
-    """
-    with session.control.superseding() if entry.get("superseded") else nullcontext():
-        read_action(dict(entry["do"]), masks_of).run(session)
 
 
 def read_interactions(content: Any, masks_of: Size | None = None) -> list[Interaction]:
@@ -128,7 +117,14 @@ def _check_sizes(content: Mapping[str, Any], size: Size | None) -> None:
             raise InteractionError(f"Expected run lengths of the photo's size {size}, got {with_type(rle)}.")
 
 
-def check(action: Action, session: Session, masks_of: Size | None = None) -> None:
+class Checks(Protocol):
+    """What tells whether interactions fit: a session, here or at a service."""
+
+    def checked(self, interaction: Interaction) -> Interaction:
+        """The interaction in whole pixels. Raises InteractionError or OptionError."""
+
+
+def check(action: Action, session: Checks, masks_of: Size | None = None) -> None:
     """Raise InteractionError or OptionError for points outside the photo and for classes that the network lacks."""
     if action.name == "add":
         for each in read_interactions(action.content["interactions"], masks_of):
@@ -139,27 +135,27 @@ def _is_number_up_to(value: Any, limit: float) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= limit
 
 
-def _add(content: Mapping[str, Any], masks_of: Size | None) -> Callable[[Session], object]:
+def _add(content: Mapping[str, Any], masks_of: Size | None) -> Callable[[Any], object]:
     interactions = read_interactions(content["interactions"], masks_of)
     return lambda session: session.add(interactions)
 
 
-def _remove(content: Mapping[str, Any], _: Size | None) -> Callable[[Session], object]:
+def _remove(content: Mapping[str, Any], _: Size | None) -> Callable[[Any], object]:
     index = _read_index(content["index"])
     return lambda session: session.remove(index)
 
 
-def _move(content: Mapping[str, Any], _: Size | None) -> Callable[[Session], object]:
+def _move(content: Mapping[str, Any], _: Size | None) -> Callable[[Any], object]:
     index = _read_index(content["index"])
     return lambda session: session.move(index, content["x"], content["y"])
 
 
-def _choose(content: Mapping[str, Any], _: Size | None) -> Callable[[Session], object]:
+def _choose(content: Mapping[str, Any], _: Size | None) -> Callable[[Any], object]:
     choice = checked_choice(content["choice"])
     return lambda session: session.choose(choice)
 
 
-def _add_object(content: Mapping[str, Any], _: Size | None) -> Callable[[Session], object]:
+def _add_object(content: Mapping[str, Any], _: Size | None) -> Callable[[Any], object]:
     name, target = content["name"], content["target"]
     if not isinstance(name, (str, type(None))) or not isinstance(target, (int, str, type(None))):
         raise InteractionError(
@@ -174,7 +170,7 @@ def _read_index(index: Any) -> int:
     return index
 
 
-Bind = Callable[[Mapping[str, Any], Size | None], Callable[[Session], object]]
+Bind = Callable[[Mapping[str, Any], Size | None], Callable[[Any], object]]
 
 # Of each action by name: the keys of its content, whether the network is run, and what to call.
 ACTIONS: Final[dict[str, tuple[tuple[str, ...], bool, Bind]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from interactify.errors import (
     OptionError,
     PhotoError,
     ServiceError,
+    SessionChangedError,
+    SessionGoneError,
 )
 from interactify.session.session import Session
 from interactify.training.accepted import labels_of_session
@@ -187,9 +190,58 @@ def test_a_refinement_that_is_cancelled_ends_early(tmp_path, pictures, monkeypat
         monkeypatch.setattr(Session, "add", add)
         served.memory.drop(session.id)
         again = client.connect(address).resume(session.id, session.token, heartbeat=False)
-        assert (again.result.mask == ended.mask).all() and served.metrics.replays.lines()[0].endswith(" 1")
+        assert (again.result.mask == ended.mask).all() and b"interactify_replays_total 1.0" in served.metrics.text()
         assert session.click(5, 5, False).status != "superseded", "the next one runs to its end"
         session.close()
+
+
+def test_the_actions_of_a_session_give_the_same_masks_in_another(tmp_path, pictures, monkeypatch):
+    net = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=8, energy="brs")
+    with serving(net, tmp_path / "s.db") as (address, _):
+        service = client.connect(address)
+        first, second, third = (service.session(pictures[0], heartbeat=False) for _ in range(3))
+        assert first.identity == second.identity != service.session(pictures[1], heartbeat=False).identity
+        add = Session.add
+        monkeypatch.setattr(Session, "add", lambda *given: (first.cancel(), add(*given))[1])
+        superseded = first.click(55, 30, not first.result.mask[30, 55])
+        monkeypatch.setattr(Session, "add", add)
+        first.add_object("second"), first.click(5, 5), first.undo(), first.switch("object 1")
+        assert [each["n"] for each in first.actions(after=1)] == [2, 3, 4, 5]
+        entries = first.actions()
+        assert entries[0].pop("superseded") and not any("superseded" in each for each in entries)
+        masks = [third.repeat(each).mask for each in entries]
+        entries[0]["superseded"] = True
+        again = [second.repeat(each).mask for each in entries]
+        assert (again[0] == superseded.mask).all() and (masks[0] != superseded.mask).any(), "it ends as early again"
+        assert second.actions() == entries == first.actions() and second.objects == first.objects
+        assert (second.result.mask == first.result.mask).all()
+
+
+def test_a_copy_is_of_the_session_as_it_was(service, pictures):
+    with service.session(pictures[0], heartbeat=False) as session:
+        session.click(55, 30), session.add_object("second"), session.click(5, 5)
+        at_once, late, kept = (copy.copy(session) for _ in range(3))
+        labels, first = at_once.label_map(), at_once.result_of("object 1").mask
+        session.rename("object 1", "first"), session.click(90, 60, False)
+        assert (kept.result.mask == at_once.result.mask).all() and kept.objects == ("object 1", "second")
+        assert (labels[at_once.result.mask] > 0).all() and (session.result_of("first").mask == first).all()
+        for ask in (late.label_map, late.accepted_labels, lambda: late.result_of("object 1")):
+            late._others = {}
+            with pytest.raises(SessionChangedError):
+                ask()
+        assert session.label_map().any(), "the session itself goes on"
+
+
+def test_trouble_says_why_a_request_is_tried_again():
+    troubles: list[str] = []
+
+    def answers(request: httpx.Request) -> httpx.Response:
+        troubles.append(connection.trouble)
+        return httpx.Response(200 if len(troubles) == 2 else 503, json={"error": "all places are taken"})
+
+    connection = client.Connection("http://a", transport=httpx.MockTransport(answers), patience=10)
+    connection.request("GET", "/v1/x")
+    assert troubles == ["", "http://a: all places are taken"] and connection.trouble == ""
 
 
 def test_classes(tmp_path, pictures):
@@ -225,7 +277,7 @@ def test_errors_are_the_librarys_own(service, pictures):
         (lambda: service.session(pictures[0], network="none"), OptionError),
         (lambda: service.session_at("nowhere.png"), PhotoError),
         (lambda: service.resume(session.id, "wrong"), ServiceError),
-        (lambda: service.resume("0" * 24, session.token), ServiceError),
+        (lambda: service.resume("0" * 24, session.token), SessionGoneError),
         (lambda: client.connect("127.0.0.1"), OptionError),
         (lambda: client.connect([]), OptionError),
     ):

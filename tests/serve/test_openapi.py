@@ -129,6 +129,13 @@ def test_answers_have_the_described_shapes(net, tmp_path, pictures):
             with pytest.raises(jsonschema.ValidationError):
                 check(wrong, DESCRIPTION["components"]["schemas"]["Action"])
             ask("act", 422, at=at, json=wrong)
+        made = ask("actions", 200, at=at).json()["actions"]
+        assert [each["n"] for each in made] == list(range(1, len(made) + 1)) and made[0]["do"]["do"] == "add"
+        assert ask("actions", 200, at=at, params={"after": len(made) - 1}).json()["actions"] == made[-1:]
+        ask("actions", 422, at=at, params={"after": "-1"})
+        again = {"do": "add", "interactions": [{**click, "x": 9}]}
+        ask("act", 200, at=at, json=again, params={"superseded": 1})
+        ask("act", 422, at=at, json=again, params={"superseded": "yes"})
         ask("act", 400, at=at, content=b"{")
         ask("act", 413, at=at, content=bytes(2**21 + 1))
         ask("heartbeat", 200, at=at)

@@ -15,9 +15,16 @@ pytest.importorskip("starlette", reason="needs starlette: install interactify[se
 pytest.importorskip("httpx", reason="needs httpx: install interactify[client]")
 
 import interactify
-from interactify.errors import CheckpointError, InteractionError, OptionError, PhotoError, StoreError
+from interactify.errors import (
+    CheckpointError,
+    InteractionError,
+    OptionError,
+    PhotoError,
+    SessionGoneError,
+    StoreError,
+)
 from interactify.serve.limits import Limits
-from interactify.serve.service import Full, Gone, Opened, Service
+from interactify.serve.service import Full, Opened, Service
 from interactify.serve.store.sqlite import SqliteStore
 from interactify.session.session import Session
 from interactify.web.actions import read_action
@@ -241,7 +248,7 @@ def test_what_was_kept_for_long_enough_is_removed(services, picture):
     service = services(liveness=0.1, keep=0.3)
     session = opened(service, picture)
     _wait(lambda: service.store.record(session.record.id) is None)
-    with pytest.raises(Gone):
+    with pytest.raises(SessionGoneError):
         do(service, session, ACTIONS[0])
 
 
@@ -251,7 +258,7 @@ def test_a_deleted_session_is_gone_everywhere(services, picture):
     do(replica, session, ACTIONS[0])
     service.delete(session.record)
     for each in (service, replica):
-        with pytest.raises(Gone):
+        with pytest.raises(SessionGoneError):
             do(each, session, ACTIONS[0])
 
 

@@ -15,7 +15,7 @@ from interactify.interactive import Interactive
 from interactify.session.loading import load_session
 from interactify.session.session import Session
 from interactify.session.session_file import identity_of
-from interactify.web.actions import run_again
+from interactify.web.log import run_again
 
 
 class StoredSession:
