@@ -6,6 +6,8 @@ pictures.py      which files of a folder are photos, and what a browser is sent 
 open_photo.py    an open photo: its session, the thread that changes it, its queue of actions
 open_photos.py   all open photos; the least recently used are closed
 networks.py      the network of each photo: the first one, or one that was taught since
+at_service.py    a network of a service in place of it
+sessions.py      a photo's session, here or at a service, where the two differ
 lessons.py       learning from the photos that are done, in a process of its own
 order.py         which photo is offered next
 page_updates.py  what a page is sent after an action

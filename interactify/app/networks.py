@@ -6,14 +6,18 @@ import json
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from interactify.app.store.journal import SessionFiles, entries_of
+from interactify.app.store.project import Photo
+from interactify.app.store.stored_session import Stored, StoredSession
 from interactify.checkpoints import load_into, read_weights
 from interactify.errors import quietly
 from interactify.export.files import prepare_folder, write_json
 from interactify.inspection.replica import independent_copy_of
 from interactify.interactive import Interactive, wrap
 from interactify.session.session_file import fingerprint
+from interactify.web.about import About
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,26 @@ class Learned:
     weights: str = ""
 
 
+class Place(Protocol):
+    """Where the networks of a project run: here (`Networks`), or at a service (`app/at_service.py`)."""
+
+    about: About
+
+    def stored(self, photo: Photo, out: Path) -> Stored:
+        """The session of a photo as it was left, with its network, not opened yet."""
+
+    def hurry(self) -> None:
+        """Wait for nobody any longer: this process is to end."""
+
+    def close(self) -> None:
+        """Give back what is held elsewhere."""
+
+
 class Networks:
     """Gives each photo its network. Its methods may be called from several threads.
 
     Attributes:
+        about: what the page is told of the first network.
         folder: with networks.json and the weights.
         fingerprint: of the network that the project is opened with.
         lessons: all that are over, in order.
@@ -44,6 +64,7 @@ class Networks:
         """With `latest`, new photos get what was learned last; else the network that the project is opened with."""
         self.first, self.folder = net, folder
         self.fingerprint = fingerprint(net.unwrap())
+        self.about = About.of(net, self.fingerprint)
         self._opened = {self.fingerprint: net}
         self._lock = threading.Lock()
         self.lessons = self._read()
@@ -59,6 +80,16 @@ class Networks:
         known = {self.fingerprint, *(each.network for each in self.lessons)}
         own = named if isinstance(named, str) and named in known and named else self._latest
         return self._open(own), own
+
+    def stored(self, photo: Photo, out: Path) -> StoredSession:
+        """The session of a photo, under its own network."""
+        return StoredSession(*self.of(SessionFiles.of(photo.key, out)), photo, out)
+
+    def hurry(self) -> None:
+        """Nobody is waited for."""
+
+    def close(self) -> None:
+        """Nothing is held elsewhere."""
 
     def latest(self) -> tuple[Interactive, Path | None]:
         """The network of new photos, and the file of its weights; None for the first one, whose are elsewhere."""

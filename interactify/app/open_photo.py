@@ -7,7 +7,6 @@ of what is being refined waits for it.
 
 from __future__ import annotations
 
-import copy
 import queue
 import threading
 import time
@@ -19,17 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from interactify.app.networks import Place
 from interactify.app.page_updates import PageUpdates
+from interactify.app.sessions import AnySession, is_repeatable, runs_here, to_read, version_of
 from interactify.app.store.journal import Journal
 from interactify.app.store.project import Photo, Project
 from interactify.app.store.saver import Saver, Unsaved, reason
-from interactify.app.store.stored_session import StoredSession
 from interactify.app.viewport import Viewport
-from interactify.errors import PhotoError
-from interactify.interactive import Interactive
-from interactify.session.session import Session
+from interactify.errors import CheckpointError, PhotoError, ServiceError, SessionGoneError
 from interactify.web.actions import Action
 from interactify.web.failures import Busy, user_error
+from interactify.web.log import ended_early
 from interactify.web.pictures import check_header
 
 FIRST_PREVIEW: Final = 0.02  # seconds until the first preview of a refinement
@@ -65,13 +64,14 @@ class OpenPhoto:
         last_used: the time of the last request.
     """
 
-    def __init__(self, net: Interactive, network: str, photo: Photo, project: Project, saver: Saver) -> None:
-        self.net, self.photo, self.project, self.saver = net, photo, project, saver
+    def __init__(self, place: Place, photo: Photo, project: Project, saver: Saver) -> None:
+        self.about, self.photo, self.project, self.saver = place.about, photo, project, saver
         self.last_used = time.monotonic()
-        self.opening: Future[Session] = Future()
+        self.opening: Future[AnySession] = Future()
         self.opening.set_running_or_notify_cancel()  # so that no request that waits for it can cancel it
         self._version_opened = _file_version(photo.path)
-        self._stored = StoredSession(net, network, photo, project.out)
+        self._stored = place.stored(photo, project.out)
+        self._lost = False  # whether a service no longer has the session
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._refining = threading.Event()
         self._ending = False
@@ -82,7 +82,7 @@ class OpenPhoto:
         self._thread = threading.Thread(target=self._work, name=f"interactify-{photo.key}", daemon=True)
         self._thread.start()
 
-    def session(self) -> Session:
+    def session(self) -> AnySession:
         """The session, when it is open. Raises what opening it raised, as one of the library's errors."""
         try:
             return self.opening.result()
@@ -100,8 +100,8 @@ class OpenPhoto:
 
     @property
     def outdated(self) -> bool:
-        """Whether the photo's file was replaced since."""
-        return self.opening.done() and _file_version(self.photo.path) != self._version_opened
+        """Whether the photo's file was replaced since, or a service has lost the session."""
+        return self.opening.done() and (self._lost or _file_version(self.photo.path) != self._version_opened)
 
     @property
     def idle(self) -> bool:
@@ -162,10 +162,11 @@ class OpenPhoto:
         """Wait until the thread has ended."""
         self._thread.join(seconds)
 
-    def close_journal(self) -> None:
-        """Close the journal's file, after everything is written."""
+    def close(self) -> None:
+        """Close the journal's file and leave a service, after everything is written."""
         if self._unsaved is not None:
             self._unsaved.journal.close_file()
+            self._stored.close(self.session())
 
     def _supersede(self) -> None:
         """Where the next action supersedes it, let the running refinement end early."""
@@ -192,28 +193,31 @@ class OpenPhoto:
                     self._waiting.popleft()
             try:
                 self._run(session, job)
+            except (SessionGoneError, CheckpointError) as cause:
+                self._lost = True
+                job.emit(ServiceError(f"{cause} The next click here does so. What was done is in the journal."))
             except Exception as cause:
                 job.emit(user_error(cause))
             job.emit(None)
 
-    def _open(self) -> Session:
+    def _open(self) -> AnySession:
         """The session as it was left, or a new one."""
         try:
-            check_header(self.photo.path, self.photo.name, self.net.spec.channels)
+            check_header(self.photo.path, self.photo.name, self.about.channels)
         except OSError as cause:
             raise PhotoError(f"{self.photo.name} can't be opened ({cause.strerror}). Was it moved?") from cause
         session, has_unsaved = self._stored.restore()
-        self._updates = PageUpdates(session)
+        self._updates = PageUpdates(session, self.about)
         self._keep_unsaved(session, self._stored.journal.last, writes=has_unsaved)
         return session
 
-    def _keep_unsaved(self, session: Session, number: int, *, writes: bool) -> None:
+    def _keep_unsaved(self, session: AnySession, number: int, *, writes: bool) -> None:
         """Keep a copy of the session after the action with this number; with `writes`, give it to the saver."""
-        self._unsaved = Unsaved(self.photo, self._stored.journal, copy.copy(session), number)
+        self._unsaved = Unsaved(self.photo, self._stored.journal, to_read(session), number)
         if writes:
             self.saver.submit(self._unsaved)
 
-    def _run(self, session: Session, job: _Job) -> None:
+    def _run(self, session: AnySession, job: _Job) -> None:
         if job.writes:
             self._keep_unsaved(session, self._stored.journal_to_write().last, writes=True)
             return
@@ -223,12 +227,18 @@ class OpenPhoto:
         if self._ending:  # the action runs when the photo is opened again
             self._log(self._stored.journal_to_write(), job.action, superseded=False)
             raise Busy("This photo was just closed. Your action is kept, and runs when the photo is opened again.")
-        notice_before, history_before = self._stored.notice, session.history
-        if job.action.refines:
-            self._refine(session, job)
-        else:
-            job.action.run(session)
-        if session.history is not history_before:
+        notice_before, version_before = self._stored.notice, version_of(session)
+        try:
+            if job.action.refines:
+                self._refine(session, job)
+            else:
+                job.action.run(session)
+        except ServiceError:  # it is away: the action runs when the photo is opened again
+            if not self._ending:
+                raise
+            self._log(self._stored.journal_to_write(), job.action, superseded=False)
+            raise
+        if version_of(session) != version_before:
             self._record(session, job)
         notice = self._stored.notice if self._stored.notice != notice_before else ""
         with self._lock:
@@ -236,17 +246,15 @@ class OpenPhoto:
         with suppress(OSError):  # reported by the next write
             self._stored.journal.sync()
 
-    def _record(self, session: Session, job: _Job) -> None:
+    def _record(self, session: AnySession, job: _Job) -> None:
         """Write an action to the journal, then send its mask in the viewport, then queue the files to be written."""
         assert job.action is not None
         journal = self._stored.journal_to_write()
-        adds = job.action.name == "add"
-        endings = {step.status for step in session.steps[-1 if adds else 0 :]}
-        number = self._log(journal, job.action, superseded=adds and "superseded" in endings)
+        number = self._log(journal, job.action, superseded=ended_early(job.action, session.result.status))
         if job.action.refines and self._jobs.empty():
             self._send_viewport(session, job)
         self._keep_unsaved(session, number, writes=True)
-        if job.action.refines and not _is_repeatable(job.action, endings):
+        if job.action.refines and not is_repeatable(session, job.action):
             self.saver.flush(self.photo.number)
 
     def _log(self, journal: Journal, action: Action, *, superseded: bool) -> int:
@@ -261,14 +269,14 @@ class OpenPhoto:
     def _write_error(self) -> str:
         return self.saver.write_errors.get(self.photo.number, "")
 
-    def _send_viewport(self, session: Session, job: _Job) -> None:
+    def _send_viewport(self, session: AnySession, job: _Job) -> None:
         """Send the mask in the viewport first, where that is much faster than the whole mask."""
         frame = self._updates.in_viewport("first", session.result, job.viewport)
         if frame is not None:
             job.emit(frame)
             time.sleep(HEAD_START)
 
-    def _refine(self, session: Session, job: _Job) -> None:
+    def _refine(self, session: AnySession, job: _Job) -> None:
         """Run an action that needs the network, and send previews of its mask."""
         assert job.action is not None
         done = threading.Event()
@@ -285,9 +293,9 @@ class OpenPhoto:
             if superseding is not None:
                 superseding.join()
 
-    def _send_previews(self, session: Session, job: _Job, done: threading.Event) -> None:
-        """Send the mask so far, early and then at intervals."""
-        wait = FIRST_PREVIEW
+    def _send_previews(self, session: AnySession, job: _Job, done: threading.Event) -> None:
+        """Send the mask so far, early and then at intervals; none of a refinement at a service."""
+        wait = FIRST_PREVIEW if runs_here(session) else NEXT_PREVIEW
         while not done.wait(wait):
             self._supersede()  # for actions that came before this refinement started
             started = time.monotonic()
@@ -302,14 +310,6 @@ class OpenPhoto:
                     if not done.is_set():
                         job.emit(frame if mask is None else self._updates.preview(session.active, mask))
                 wait = max(NEXT_PREVIEW, 5 * (time.monotonic() - started))
-
-
-def _is_repeatable(action: Action, endings: set[str]) -> bool:
-    """Whether running an action again gives the same masks, also where a refinement ended early.
-
-    A cancelled or timed-out refinement depends on timing. Of several refined steps it is unknown which was superseded.
-    """
-    return not endings & ({"cancelled", "time"} if action.name == "add" else {"cancelled", "time", "superseded"})
 
 
 def _file_version(path: Path) -> tuple[int, int] | None:

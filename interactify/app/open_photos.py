@@ -6,9 +6,9 @@ import threading
 import time
 from typing import Final
 
-from interactify.app.networks import Networks
+from interactify.app.networks import Place
 from interactify.app.open_photo import OpenPhoto
-from interactify.app.store.journal import SessionFiles, entries_of
+from interactify.app.store.journal import SessionFiles, entries_of, masks_hold
 from interactify.app.store.project import Photo, Project
 from interactify.app.store.result_files import mask_files
 from interactify.app.store.saver import Saver
@@ -20,8 +20,8 @@ CLOSE_SECONDS: Final = 20.0  # that a running action may take when its photo is 
 class OpenPhotos:
     """The open photos of a project."""
 
-    def __init__(self, networks: Networks, project: Project) -> None:
-        self.networks, self.project, self.saver = networks, project, Saver(project)
+    def __init__(self, place: Place, project: Project) -> None:
+        self.place, self.project, self.saver = place, project, Saver(project, place.about)
         self._open: dict[int, OpenPhoto] = {}
         self._submitted: dict[int, threading.Event] = {}  # set when the saver has what `write` asked for
         self._lock = threading.Lock()
@@ -48,8 +48,7 @@ class OpenPhotos:
                 for each in idle:
                     if len(self._open) >= MAX_OPEN:
                         self._close(each)
-                net, network = self.networks.of(SessionFiles.of(photo.key, self.project.out))
-                opened = OpenPhoto(net, network, photo, self.project, self.saver)
+                opened = OpenPhoto(self.place, photo, self.project, self.saver)
                 self._open[photo.number] = opened
             opened.last_used = time.monotonic()
             return opened
@@ -73,6 +72,7 @@ class OpenPhotos:
         self._closing = True
         with self._lock:
             photos = list(self._open.values())
+        self.place.hurry()
         for each in photos:
             each.stop()
         deadline = time.monotonic() + CLOSE_SECONDS
@@ -80,7 +80,8 @@ class OpenPhotos:
             each.join(max(0.0, deadline - time.monotonic()))
         self.saver.close()
         for each in photos:
-            each.close_journal()
+            each.close()
+        self.place.close()
 
     def _close(self, opened: OpenPhoto) -> bool:
         """Close a photo and return True; False where its files can't be written: then it stays in memory."""
@@ -91,7 +92,7 @@ class OpenPhotos:
         opened.stop()
         opened.join(CLOSE_SECONDS)
         self.saver.flush(opened.photo.number)
-        opened.close_journal()
+        opened.close()
         return True
 
     def _recover(self) -> None:
@@ -110,6 +111,7 @@ class OpenPhotos:
 
 def _lacks_files(photo: Photo, project: Project) -> bool:
     """Whether the journal has actions that the files lack, or the photo is done and has no mask."""
-    if any("do" in entry for entry in entries_of(SessionFiles.of(photo.key, project.out).journal)):
+    entries = entries_of(SessionFiles.of(photo.key, project.out).journal)
+    if any("do" in entry and entry["n"] > masks_hold(entries) for entry in entries):
         return True
     return photo.status == "done" and not mask_files(project.out / "masks" / photo.key)

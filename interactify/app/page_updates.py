@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify.app.frames import Part, class_part, frame, mask_part
+from interactify.app.sessions import AnyResult, AnySession, state_of
 from interactify.app.viewport import Viewport
 from interactify.export import voc_palette
-from interactify.refinement.result import Result
-from interactify.session.session import Session
-from interactify.web.states import session_state
+from interactify.web.about import About
 
 BACKGROUNDS: Final = ("background", "__background__", "bg")
 MAX_POINTS: Final = 400  # of a stroke, in what the page draws
@@ -25,8 +24,8 @@ class PageUpdates:
     Each frame has a serial number, and names the frame that it builds on as its `base`.
     """
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: AnySession, about: About) -> None:
+        self.session, self.about = session, about
         self.serial = secrets.randbelow(2**40)  # after a restart no old frame is taken for the base of a new one
         self._masks: dict[str, NDArray[np.bool_]] = {}
         self._classes: NDArray[np.uint8] | None = None
@@ -35,7 +34,7 @@ class PageUpdates:
         """A frame with the mask so far of a refinement that still runs."""
         return self._frame("preview", self._changed_parts({name: mask}), {})
 
-    def in_viewport(self, kind: str, result: Result, viewport: Viewport | None) -> bytes | None:
+    def in_viewport(self, kind: str, result: AnyResult, viewport: Viewport | None) -> bytes | None:
         """A frame with the active object's mask in the viewport only; not remembered, since the whole mask follows.
 
         None where the viewport is unknown, or where the whole mask is ready as soon.
@@ -53,7 +52,7 @@ class PageUpdates:
         self._masks = {name: mask for name, mask in self._masks.items() if name in masks}
         parts = [*self._changed_parts(masks), *self._class_parts(classes)]
         return self._frame(
-            "done", parts, {**session_state(self.session, MAX_POINTS), "notice": notice, "write_error": write_error}
+            "done", parts, {**state_of(self.session, MAX_POINTS), "notice": notice, "write_error": write_error}
         )
 
     def full_state(self, classes: bool, notice: str, write_error: str) -> bytes:
@@ -61,7 +60,7 @@ class PageUpdates:
         self._masks, self._classes = {}, None
         parts = [*self._changed_parts(self._visible_masks()), *self._class_parts(classes)]
         return self._frame(
-            "state", parts, {**session_state(self.session, MAX_POINTS), "notice": notice, "write_error": write_error}
+            "state", parts, {**state_of(self.session, MAX_POINTS), "notice": notice, "write_error": write_error}
         )
 
     def _frame(self, kind: str, parts: list[Part], state: dict[str, Any]) -> bytes:
@@ -84,25 +83,20 @@ class PageUpdates:
         return parts
 
     def _class_parts(self, wanted: bool) -> list[Part]:
-        if not wanted or not has_classes(self.session):
+        if not wanted or self.about.count < 2:
             return []
         found = self.session.class_map().astype(np.uint8)
-        part = class_part(found, self._classes, palette(self.session).tobytes(), transparent_class(self.session))
+        part = class_part(found, self._classes, palette(self.about).tobytes(), transparent_class(self.about))
         self._classes = found
         return [] if part is None else [part]
 
 
-def has_classes(session: Session) -> bool:
-    """Whether the session's network has several classes."""
-    return session.wrapped.spec.output.classes > 1
-
-
-def palette(session: Session) -> NDArray[np.uint8]:
+def palette(about: About) -> NDArray[np.uint8]:
     """(K, 3) uint8: a colour for each class."""
-    return voc_palette()[: min(256, session.wrapped.spec.output.classes)]
+    return voc_palette()[: min(256, about.count)]
 
 
-def transparent_class(session: Session) -> int:
+def transparent_class(about: About) -> int:
     """The index of the background class, which is drawn transparent; -1 where there is none."""
-    names = [name.strip().lower() for name in session.wrapped.spec.class_names]
+    names = [name.strip().lower() for name in about.class_names]
     return next((k for k, name in enumerate(names) if name in BACKGROUNDS), -1)

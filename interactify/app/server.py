@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from interactify.app.at_service import AtService
 from interactify.app.frames import frame, mask_part
 from interactify.app.lessons import Lessons, Plan
 from interactify.app.networks import Networks
@@ -28,6 +29,7 @@ from interactify.app.order import Uncertain
 from interactify.app.page_updates import BACKGROUNDS
 from interactify.app.pictures import as_jpeg, thumbnail
 from interactify.app.security import Access, Guard
+from interactify.app.sessions import AnySession, initial_mask, to_read
 from interactify.app.store.archive import KINDS, archive_of, read_kinds
 from interactify.app.store.project import STATUSES, Photo, Project
 from interactify.app.viewport import Viewport, read_viewport
@@ -35,8 +37,6 @@ from interactify.errors import OptionError
 from interactify.export import voc_palette
 from interactify.interactive import Interactive
 from interactify.pictures.value_range import ValueRange
-from interactify.session.session import Session
-from interactify.web.about import About
 from interactify.web.actions import Action, check, read_action
 from interactify.web.failures import HANDLERS, read_json, user_error
 
@@ -52,11 +52,12 @@ THUMBNAIL: Final = 160  # pixels of its longer side
 
 
 def build(
-    net: Interactive, project: Project, access: Access, *, plan: Plan | None = None, order: str = "name"
+    net: Interactive | AtService, project: Project, access: Access, *, plan: Plan | None = None, order: str = "name"
 ) -> Guard:
     """The ASGI application: a page for the photos of `project`, segmented by `net`; each request is checked.
 
     With a plan, the network learns from the photos that are done. `order` is that of the photos offered, see `ORDERS`.
+    The network of a service has neither.
     """
     app = App(net, project, plan, order)
     routes = [
@@ -73,6 +74,7 @@ def build(
         Route("/api/photos/{number}/status", app.status, methods=["POST"]),
         Route("/api/next", app.next),
         Route("/api/lessons", app.lessons_json),
+        Route("/api/service", app.service),
         Route("/api/export", app.export),
     ]
 
@@ -92,15 +94,20 @@ def build(
 class App:
     """The routes, each a method."""
 
-    def __init__(self, net: Interactive, project: Project, plan: Plan | None, order: str) -> None:
-        networks = Networks(net, project.out / "taught", latest=plan is not None)
-        self.about, self.project, self.photos = (
-            About.of(net, networks.fingerprint),
-            project,
-            OpenPhotos(networks, project),
-        )
-        self.lessons = None if plan is None else Lessons(plan, networks, project, self.photos.settle)
-        self.uncertain = Uncertain(networks.latest()[0], project) if order == "uncertain" else None
+    def __init__(self, net: Interactive | AtService, project: Project, plan: Plan | None, order: str) -> None:
+        self.lessons: Lessons | None = None
+        self.uncertain: Uncertain | None = None
+        self.there = net if isinstance(net, AtService) else None
+        if isinstance(net, AtService):
+            self.photos = OpenPhotos(net, project)
+        else:
+            networks = Networks(net, project.out / "taught", latest=plan is not None)
+            self.photos = OpenPhotos(networks, project)
+            if plan is not None:
+                self.lessons = Lessons(plan, networks, project, self.photos.settle)
+            if order == "uncertain":
+                self.uncertain = Uncertain(networks.latest()[0], project)
+        self.about, self.project = self.photos.place.about, project
         self._thumbs: dict[int, tuple[int | None, bytes]] = {}
         self._thumb_limiter = CapacityLimiter(1)  # a folder has many, and clicks must not wait for them
         self._static = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in TYPES}
@@ -132,7 +139,9 @@ class App:
                 "exports": [
                     {"name": name, "label": kind.label, "current_only": kind.current_only}
                     for name, kind in KINDS.items()
+                    if self.there is None or not kind.here_only
                 ],
+                "service": None if self.there is None else ", ".join(self.there.addresses),
                 "write_errors": list(self.photos.saver.write_errors.values()),
             }
         )
@@ -166,10 +175,10 @@ class App:
 
     async def initial(self, request: Request) -> Response:
         """The network's own mask, before any interaction."""
-        session = await _session(await self._open(request))
+        session = to_read(await _session(await self._open(request)))
 
         def initial_frame() -> bytes:
-            part = mask_part("", session.initial_step.result.mask, None)
+            part = mask_part("", initial_mask(session), None)
             return frame({"kind": "initial"}, [part] if part else [])
 
         return Response(await run_in_threadpool(initial_frame), media_type=FRAMES)
@@ -183,7 +192,7 @@ class App:
         return await self._stream(opened, action, _wants_classes(request), viewport)
 
     async def cancel(self, request: Request) -> Response:
-        (await self._open(request)).cancel()
+        await run_in_threadpool((await self._open(request)).cancel)
         return Response(status_code=204)
 
     async def status(self, request: Request) -> Response:
@@ -213,11 +222,16 @@ class App:
         lessons = self.lessons
         return JSONResponse({"learning": lessons.learning, "count": lessons.count, "note": lessons.note})
 
+    async def service(self, request: Request) -> Response:
+        """Why the service whose network is used does not answer just now; "" where it does, or there is none."""
+        trouble = "" if self.there is None else await run_in_threadpool(self.there.trouble)
+        return JSONResponse({"trouble": trouble})
+
     async def export(self, request: Request) -> Response:
         kinds = read_kinds(request.query_params.get("kinds", ""))
         number = request.query_params.get("photo")
         photo = None if number is None else self._numbered(number)
-        session = None if photo is None else await _session(await self._open_photo(photo))
+        session = None if photo is None else to_read(await _session(await self._open_photo(photo)))
 
         def archive() -> bytes:
             saver = self.photos.saver
@@ -284,7 +298,7 @@ def _photo_json(photo: Photo) -> dict[str, Any]:
     return {**names, "status": photo.status, "interactions": photo.interactions}
 
 
-async def _session(opened: OpenPhoto) -> Session:
+async def _session(opened: OpenPhoto) -> AnySession:
     """A photo's session, once it is open; no thread is blocked."""
     try:
         return await asyncio.wrap_future(opened.opening)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify.app.frames import Part, runs
+from interactify.app.sessions import AnyResult
 from interactify.errors import OptionError
 from interactify.pictures.window import Window, extent_of, whole
-from interactify.refinement.result import Result
 
 WORTH_SHARE: Final = 0.4  # of a photo's pixels: if the screen shows more, the whole mask is ready as soon
 MAX_STEP: Final = 4096  # photo pixels from one screen pixel to the next
@@ -33,7 +33,7 @@ class Viewport:
         """Whether this is so much less than the photo of (H, W) that it is worth a frame of its own."""
         return self.pixels <= WORTH_SHARE * size[0] * size[1]
 
-    def part(self, name: str, result: Result, before: NDArray[np.bool_] | None) -> Part:
+    def part(self, name: str, result: AnyResult, before: NDArray[np.bool_] | None) -> Part:
         """An object's mask in this viewport; `before`, (H, W), is the mask that the page has."""
         mask = result.mask_in(self.window, self.step)
         return Part("viewport", name, self.window, runs(mask), self.step, self._changed(mask, before))

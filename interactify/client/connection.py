@@ -6,6 +6,7 @@ again, and one that comes twice is made once.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Connection:
         self.addresses = tuple(each.rstrip("/") for each in given)
         self.patience = patience
         self._first = 0  # the one that answered last
+        self._hurried = threading.Event()
         self._troubles: dict[object, str] = {}  # of the requests that are being tried again
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._client = httpx.Client(
@@ -104,13 +106,13 @@ class Connection:
                 found = self._round(method, path, more)
                 if isinstance(found, httpx.Response):
                     return found
-                if time.monotonic() + pause > deadline:
+                if time.monotonic() + pause > deadline or self._hurried.is_set():
                     raise ServiceError(
                         f"Expected an answer of {' or '.join(self.addresses)} within {seconds:g} seconds, got none "
                         f"({found.why}). {found.hint}"
                     )
                 self._troubles[this] = found.why
-                time.sleep(pause)
+                self._hurried.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         finally:
             self._troubles.pop(this, None)
@@ -148,6 +150,15 @@ class Connection:
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._client.is_closed
+
+    def look(self, seconds: float) -> str:
+        """Ask each replica once whether it is ready; returns "" where one is within so many seconds, else why not."""
+        found = self._round("GET", "/readyz", {"timeout": seconds})
+        return found.why if isinstance(found, _Away) else ""
+
+    def hurry(self) -> None:
+        """Ask once and no more: requests that are being tried again end, and later ones are sent once."""
+        self._hurried.set()
 
     def close(self) -> None:
         """Close the connections."""

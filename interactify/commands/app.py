@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import socket
 import sys
 import threading
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from interactify.commands.network_options import add_network_options, network, options
+from interactify.commands.server_options import add_server_options, service
 from interactify.errors import OptionError, extra
 
 if TYPE_CHECKING:  # at run time it would load torch, and `interactify --help` reads this module
+    from interactify.app.at_service import AtService
     from interactify.app.lessons import Plan
     from interactify.app.store.project import Project
     from interactify.interactive import Interactive
@@ -51,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(%(default)s)",
     )  # fmt: skip
     add_network_options(parser)
+    add_server_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -59,18 +63,25 @@ def run(given: argparse.Namespace) -> int:
         if find_spec(package) is None:
             raise OptionError(f"The page needs {package}, which is not installed. Try {extra('app')}.")
     # Not at the top: these need the optional packages, and load torch.
+    from interactify.app.at_service import AtService
     from interactify.app.lessons import Plan
     from interactify.app.security import Access
     from interactify.app.store.folder_lock import folder_lock
     from interactify.app.store.project import Project, photos_of
     from interactify.training.teach import check_teachable
 
+    there = service(given, patience=math.inf)
+    if there is not None and (given.teach or given.order != "name"):
+        raise OptionError(
+            "Expected --server without --teach and --order uncertain, which need the network on this computer, got "
+            "both. Try to leave them out."
+        )
     path, out = (None if each is None else Path(each) for each in (given.path, given.out))
     photos, folder = photos_of(path, out)
     listening = bound(given.host or "127.0.0.1", given.port)
     with listening, folder_lock(folder, Access(given.host, listening.getsockname()[1]).address()):
-        net = network(given)
-        if given.teach:
+        net = network(given) if there is None else AtService(there, given.server_network)
+        if given.teach and not isinstance(net, AtService):
             check_teachable(net)
         plan = Plan(given.model, options(given)) if given.teach else None
         page = Page(net, Project.opened(photos, folder), plan, given.order)
@@ -106,7 +117,7 @@ def bound(host: str, port: int | None) -> socket.socket:
 class Page(NamedTuple):
     """What is served: the network, the project, how the network learns, and the order of the photos."""
 
-    net: Interactive
+    net: Interactive | AtService
     project: Project
     plan: Plan | None
     order: str

@@ -27,8 +27,10 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--server-network", metavar="NAME", help="which of its networks (its first)")
 
 
-def service(given: argparse.Namespace) -> Service | None:
+def service(given: argparse.Namespace, patience: float = 30.0) -> Service | None:
     """The service that the options name; None where they name none. It is asked for its networks when it is used.
+
+    With `patience`, the seconds for which a service that is away is asked again.
 
     Raises:
         OptionError: options of a network beside it, options of a service without it, no address; or httpx is missing.
@@ -47,4 +49,4 @@ def service(given: argparse.Namespace) -> Service | None:
         raise OptionError(f"A service needs httpx, which is not installed. Try {extra('client')}.")
     from interactify.client import connect  # an optional package comes with it
 
-    return connect(given.server, given.key, patience=30.0)
+    return connect(given.server, given.key, patience=patience)

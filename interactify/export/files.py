@@ -132,8 +132,10 @@ def safe_file_name(text: str, fallback: str, *, keep: str | None = "-_", max_byt
     return safe.encode()[:max_bytes].decode(errors="ignore").strip(" .-") or fallback
 
 
-def write_whole(path: str | Path, content: bytes) -> Path:
+def write_whole(path: str | Path, content: bytes, *, private: bool = False) -> Path:
     """Write `content` to `path`, replacing an existing file in one step; the content is on the disk before the name is.
+
+    A `private` file can be read by its owner alone, as the unfinished one beside it.
 
     Raises:
         OptionError: the folder can't be written to, `path` is a folder or another non-file, or it is no valid path.
@@ -148,7 +150,8 @@ def write_whole(path: str | Path, content: bytes) -> Path:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-                os.chmod(unfinished, 0o666 & ~_umask())
+                if not private:
+                    os.chmod(unfinished, 0o666 & ~_umask())
                 if fcntl is not None:  # while it is locked, so that no other writer takes it for abandoned
                     os.replace(unfinished, path)
             if fcntl is None:  # Windows moves no open file

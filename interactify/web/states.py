@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -52,11 +53,7 @@ def interaction_states(steps: tuple[Step, ...], result: Result, most_points: int
         for each in group:
             why = next((why for interaction, why in unsatisfied if interaction is each or interaction == each), None)
             overruled = any(other is each or other == each for other in result.overruled)
-            content = each.to_json()
-            if most_points is not None and len(content.get("points", ())) > most_points:
-                content["points"] = (
-                    content["points"][:: -(-len(content["points"]) // most_points)] + content["points"][-1:]
-                )
+            content = each.to_json() if most_points is None else thinned(each.to_json(), most_points)
             content["ms"] = step.seconds * 1000
             content["state"] = "unsatisfied" if why else "overruled" if overruled else "satisfied"
             content["reason"] = (
@@ -68,6 +65,18 @@ def interaction_states(steps: tuple[Step, ...], result: Result, most_points: int
             )
             found.append(content)
     return found
+
+
+def thinned(interaction: Mapping[str, Any], most_points: int) -> dict[str, Any]:
+    """An interaction as JSON, with at most so many points and the last one.
+
+    >>> thinned({"kind": "scribble", "points": [[0, 0], [1, 1], [2, 2], [3, 3], [4, 4]]}, 3)["points"]
+    [[0, 0], [2, 2], [4, 4], [4, 4]]
+    """
+    points = interaction.get("points", ())
+    if len(points) <= most_points:
+        return dict(interaction)
+    return {**interaction, "points": [*points[:: -(-len(points) // most_points)], *points[-1:]]}
 
 
 def covered_share(result: Result) -> float:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import statistics
 import zipfile
+from math import inf
 
 import pytest
 from PIL import Image
 
 import interactify
-from interactify import zoo
+from interactify import client, zoo
+from interactify.app.at_service import AtService
 from interactify.app.lessons import Plan
 from interactify.refinement.result import Result, Unsatisfied
-from tests.fixtures import networks, red_photos
+from tests.fixtures import networks, red_photos, service
 from tests.fixtures.browser import SLOW, driver, serving  # first: it skips this module where there is no browser
 from tests.fixtures.served import Command, served
 
@@ -90,6 +92,55 @@ def test_a_session_with_the_mouse_survives_a_killed_server(tab, folder, shots):
         driver.expect(again.page.locator("#objects li")).to_have_count(2)
         again.page.keyboard.press("Control+z")  # actions from before the kill can be undone after it
         driver.expect(again.page.locator("#objects li .detail").nth(1)).to_have_text("no interactions", timeout=SLOW)
+
+
+def test_a_network_at_a_service_which_goes_away_and_comes_back(tab, folder, shots):
+    net = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=8)
+    photos, store = sorted((folder / "photos").iterdir()), folder / "s.db"
+    with service.serving(net, store) as (address, _):
+        there = AtService(client.connect(address, patience=inf))
+        pages = served(there, photos, folder / "out")
+        access = pages.__enter__()[1]
+        page = tab(access.address())
+        keys, away = page.page.keyboard, page.page.locator("#away")
+        initial = page.overlay()
+        page.click(0.5, 0.45)
+        page.wait_for_interactions(1)
+        page.click(0.2, 0.3, button="right")
+        page.drag((0.4, 0.5), (0.5, 0.55), (0.6, 0.5))
+        page.wait_for_interactions(3)
+        keys.press("k")
+        driver.expect(page.page.locator("#result")).to_contain_text("newest: wide", timeout=SLOW)
+        keys.press("l")
+        page.drag((0.3, 0.2), (0.7, 0.2), (0.7, 0.8), (0.3, 0.8), (0.3, 0.2))
+        page.wait_for_interactions(4)
+        assert page.names() == ["Click", "Click", "Scribble", "Lasso"]
+        keys.press("c")
+        keys.press("Control+z")
+        page.wait_for_interactions(3)
+        masks = page.overlay()
+        keys.down("w")
+        page.page.wait_for_function(
+            "async () => (await import('/static/page.js')).layers.initial !== null", timeout=SLOW
+        )
+        assert page.overlay() != masks
+        keys.up("w")
+        assert page.overlay() == masks != initial
+        driver.expect(away).to_be_hidden()
+    try:
+        driver.expect(away).to_contain_text("Waiting for the service", timeout=SLOW)
+        page.click(0.3, 0.7)
+        driver.expect(page.page.locator("#interactions li.pending")).to_have_count(1)
+        page.page.screenshot(path=shots / "service-away.png")
+        with service.serving(net, store, port=int(address.rsplit(":", 1)[1])):
+            page.wait_for_interactions(4)
+            driver.expect(away).to_be_hidden(timeout=SLOW)
+            page.page.screenshot(path=shots / "service-back.png")
+            page.page.reload()
+            page.opened()
+            page.wait_for_interactions(4)
+    finally:
+        pages.__exit__(None, None, None)
 
 
 def test_several_classes_views_and_the_keyboard_alone(tab, folder, shots):

@@ -33,6 +33,7 @@ export const project = async () => (await request("/api/project")).json();
 export const status = async (photo, value) => (await request(address(photo, "status"), json({ status: value }))).json();
 export const cancel = (photo) => request(address(photo, "cancel"), json({}));
 export const lessons = async () => (await request("/api/lessons")).json();
+export const service = async () => (await request("/api/service")).json();
 export const next = async (number) => (await (await request(`/api/next?after=${number}`)).json()).number;
 export const image = async (number, signal) => (await request(`/api/photos/${number}/image`, { signal })).blob();
 

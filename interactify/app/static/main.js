@@ -13,6 +13,7 @@ import { acceptDrops, openPhoto } from "./open_photo.js";
 import { $, act, announce, layers, marks, notice, page, session, stage, view } from "./page.js";
 import { Photos } from "./photos.js";
 import { drawMarks, drawOverlay, readPaper, redraw, showPosition } from "./screen.js";
+import { watchService } from "./service.js";
 
 const MANY = 12; // classes from which on there is a field to find one by name
 
@@ -109,6 +110,7 @@ async function start() {
   listen(commands, stage);
   acceptDrops();
   if (page.project.teaches) watchLessons();
+  if (page.project.service) watchService();
   readPaper();
   const wanted = Number(location.hash.slice(1)) - 1;
   const first = page.photos.all.find((photo) => photo.status === "open")?.number ?? 0;

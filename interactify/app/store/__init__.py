@@ -2,6 +2,7 @@
 
 project.py         the photos and their status, and the folder for results
 stored_session.py  a photo's session as it was left, restored
+stored_at_service.py  the same, of a session at a service
 journal.py         each action on disk before its mask is on the screen
 saver.py           one thread that writes masks and sessions in the background
 result_files.py    a photo's masks, its map of labels, and COCO JSON of all photos

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from interactify import export
+from interactify.app.sessions import AnySession
 from interactify.app.store.journal import SessionFiles
 from interactify.app.store.project import Photo
 from interactify.app.store.result_files import Annotations, mask_files, object_file_name
 from interactify.errors import OptionError
 from interactify.export.files import write_json
-from interactify.session.session import Session
 
 Masks = dict[str, NDArray[np.bool_]]
 
@@ -30,10 +30,12 @@ class Kind(NamedTuple):
     Attributes:
         label: its text in the dialog.
         current_only: whether only the current photo has it, since it needs the open session.
+        here_only: whether only sessions whose network runs in this process have it.
     """
 
     label: str
     current_only: bool = False
+    here_only: bool = False
 
 
 KINDS: Final = {
@@ -45,7 +47,7 @@ KINDS: Final = {
     "yolo": Kind("YOLO segmentation text"),
     "npy": Kind("Probabilities, NumPy", current_only=True),
     "prob16": Kind("Probabilities, 16-bit PNG", current_only=True),
-    "session": Kind("Session, for Python"),
+    "session": Kind("Session, for Python", here_only=True),
     "log": Kind("Log of interactions, JSON lines", current_only=True),
 }
 
@@ -67,7 +69,7 @@ def read_kinds(text: str) -> list[str]:
 
 
 def archive_of(
-    kinds: Sequence[str], photos: Sequence[Photo], out: Path, annotations: Annotations, current: Session | None
+    kinds: Sequence[str], photos: Sequence[Photo], out: Path, annotations: Annotations, current: AnySession | None
 ) -> bytes:
     """A zip of the saved files of photos; `current` is the session where it is of one photo, None for all photos."""
     content = io.BytesIO()
@@ -122,7 +124,7 @@ def _yolo(folder: Path, photo: Photo, masks: Masks) -> list[Path]:
     return [export.write_yolo(folder / f"{photo.key}.txt", list(masks.values()))]
 
 
-def _from_session(kind: str, folder: Path, photo: Photo, session: Session) -> list[Path]:
+def _from_session(kind: str, folder: Path, photo: Photo, session: AnySession) -> list[Path]:
     if kind == "log":
         path = folder / f"{photo.key}-log.jsonl"
         path.write_text(session.log())

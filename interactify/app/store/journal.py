@@ -1,9 +1,11 @@
 """A journal: each action is on disk before its mask is on the screen, and is run again if the saved session lacks it.
 
 A journal is lines of JSON: first {"of": digest, "network": digest}, of all that the session depends on, and of the
-network alone; then {"n": 12, "do": {…}} for an action, and {"n": 12, "saved": digest} for a session's file that holds
-all actions up to this number. The digest of the file that is there tells which actions it lacks. The line is written
-before the file is replaced, so that a process killed at any moment leaves a file with a line of its digest.
+network alone; then {"n": 12, "do": {…}} for an action, as in any log (`web/log.py`), and {"n": 12, "saved": digest} for
+a session's file that holds all actions up to this number. The digest of the file that is there tells which actions it
+lacks. The line is written before the file is replaced, so that a process killed at any moment leaves a file with a line
+of its digest. Where the session is at a service there is no such file, and the journal keeps all actions; the line
+{"n": 12, "masks": true} says that the masks on disk are those after this number.
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from interactify.export.files import write_whole
+from interactify.web.log import entry_of, line_of
 
 ASIDE: Final = "aside"
 
 
 @dataclass(frozen=True)
 class SessionFiles:
-    """The paths of a photo's session and its journal."""
+    """The paths of a photo's session and its journal, and of where the session is at a service."""
 
     session: Path
     journal: Path
@@ -38,25 +41,34 @@ class SessionFiles:
         return cls(out / "sessions" / f"{key}.npz", out / "sessions" / f"{key}.journal")
 
     @property
+    def service(self) -> Path:
+        """The file with the session's name and token at a service."""
+        return self.journal.with_suffix(".service")
+
+    @property
     def earlier(self) -> list[SessionFiles]:
         """The files that were put aside, the latest first."""
         return [self._aside(number) for number in self._numbers()]
 
     def move_to(self, other: SessionFiles) -> None:
-        """Rename both files."""
-        for path, new_path in ((self.session, other.session), (self.journal, other.journal)):
+        """Rename all files."""
+        for path, new_path in zip(self._all, other._all, strict=True):
             if path.exists():
                 new_path.parent.mkdir(exist_ok=True)
                 path.rename(new_path)
 
     def put_aside(self) -> SessionFiles:
-        """Rename both files so that they are kept and no longer written to; returns their new names."""
+        """Rename all files so that they are kept and no longer written to; returns their new names."""
         aside = self._aside(max(self._numbers(), default=0) + 1)
         self.move_to(aside)
         return aside
 
+    @property
+    def _all(self) -> tuple[Path, ...]:
+        return self.session, self.journal, self.service
+
     def _numbers(self) -> list[int]:
-        named = re.compile(re.escape(self.session.stem) + r"\.([0-9]{1,6})\.(npz|journal)")
+        named = re.compile(re.escape(self.session.stem) + r"\.([0-9]{1,6})\.(npz|journal|service)")
         folder = self.session.parent / ASIDE
         names = map(named.fullmatch, os.listdir(folder) if folder.is_dir() else ())
         return sorted({int(name[1]) for name in names if name}, reverse=True)
@@ -83,6 +95,7 @@ class Journal:
         self._saved_line = b""  # the line of the session's file
         self._unwritten = b""  # what could not be written; it goes first the next time
         self._last = 0  # the number of the last action
+        self._masks_hold = 0
 
     def unsaved(self) -> list[Mapping[str, Any]]:
         """Read the entries of actions that the session's file lacks, in order; new actions are added after them.
@@ -102,12 +115,18 @@ class Journal:
         self._lines = [(entry["n"], _line(entry)) for entry in entries if "do" in entry and entry["n"] > last_saved]
         self._saved_line = b"" if digest is None else _line({"n": last_saved, "saved": digest})
         self._last = max((entry["n"] for entry in entries), default=0)
+        self._masks_hold = masks_hold(entries)
         return [json.loads(line) for _, line in self._lines]
 
     @property
     def last(self) -> int:
         """The number of the last action."""
         return self._last
+
+    @property
+    def masks_hold(self) -> int:
+        """The number of the last action that the masks on disk hold, where the session is at a service."""
+        return self._masks_hold
 
     def add(self, action: Mapping[str, Any], *, superseded: bool = False) -> int:
         """Write an action; returns its number. The file is surely on disk after `sync`.
@@ -121,10 +140,17 @@ class Journal:
         """
         with self._lock:
             self._last += 1
-            line = _line({"n": self._last, "do": action} | ({"superseded": True} if superseded else {}))
+            line = _line(entry_of(self._last, action, superseded=superseded))
             self._lines.append((self._last, line))
             self._append(line)
             return self._last
+
+    def after_masks(self, number: int) -> None:
+        """Note that the masks on disk are those after an action, where the session is at a service."""
+        with self._lock:
+            if number > self._masks_hold:
+                self._append(_line({"n": number, "masks": True}))
+                self._masks_hold = number
 
     def sync(self) -> None:
         """Wait until everything written is on disk. Raises OSError where that fails."""
@@ -209,6 +235,11 @@ def entries_of(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def masks_hold(entries: Iterable[Mapping[str, Any]]) -> int:
+    """The number of the last action that the masks on disk hold, where the session is at a service; else 0."""
+    return max((entry["n"] for entry in entries if "masks" in entry), default=0)
+
+
 def same_identity(entries: Iterable[Mapping[str, Any]], identity: str) -> bool:
     """Whether entries, as `entries_of` reads them, are of the photo and network with this digest."""
     return all(entry.get("of", identity) == identity for entry in entries)
@@ -224,7 +255,7 @@ def digest_of(path: Path) -> str:
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:
-    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+    return line_of(entry).encode() + b"\n"
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -12,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify import export
+from interactify.app.sessions import AnySession, accepted_labels
 from interactify.app.store.project import Photo, Project
 from interactify.export.files import safe_file_name, write_json
-from interactify.session.session import Session
-from interactify.training.accepted import labels_of_session
 
 
-def save_masks(session: Session, photo: Photo, project: Project, annotations: Annotations) -> None:
+def save_masks(session: AnySession, photo: Photo, project: Project, annotations: Annotations, classes: int) -> None:
     """Write a mask for each object, the map of labels, and COCO JSON of all photos.
 
-    For a network of several classes, the map of classes of a photo that is done too.
+    For a network of several `classes`, the map of classes of a photo that is done too.
     """
     current = project.photo(photo.number) or photo
     names = [name for name in session.objects if session.interactions_of(name)]
@@ -36,16 +35,16 @@ def save_masks(session: Session, photo: Photo, project: Project, annotations: An
     for stale in mask_files(folder):
         if stale.name not in written:
             stale.unlink(missing_ok=True)
-    if any(session.interactions_of(name) for name in names):
+    if len(names) > 1:
         labels: NDArray[Any] = session.label_map()
     else:
-        labels = np.zeros(session.size, np.uint8)
+        labels = np.zeros(session.size, np.int32)
         for name, mask in masks.items():
             labels[mask] = session.objects.index(name) + 1
     export.write_labels(project.out / "labels" / f"{photo.key}.png", labels)
-    if current.status == "done" and session.wrapped.spec.output.classes > 1:
-        classes = export.prepare_folder(project.out / "classes")
-        export.write_labels(classes / f"{photo.key}.png", labels_of_session(session))
+    if current.status == "done" and classes > 1:
+        folder = export.prepare_folder(project.out / "classes")
+        export.write_labels(folder / f"{photo.key}.png", accepted_labels(session))
     annotations.put(photo, session.size, masks, {name: session.category(name) for name in names})
     project.mark(photo.number, interactions=sum(len(session.interactions_of(name)) for name in session.objects))
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from interactify.app.sessions import AnySession
 from interactify.app.store.journal import Journal, SessionFiles, digest_of
 from interactify.app.store.project import Photo, Project
 from interactify.app.store.result_files import Annotations, save_masks
-from interactify.errors import InteractifyError
+from interactify.errors import InteractifyError, SessionChangedError, SessionGoneError
 from interactify.session.session import Session
+from interactify.web.about import About
 
 QUIET: Final = 0.4  # seconds without an action, before files are written
 MAX_DELAY: Final = 4.0  # seconds after which files are written, even with actions in between
@@ -31,7 +33,7 @@ class Unsaved:
 
     photo: Photo
     journal: Journal
-    session: Session
+    session: AnySession
     number: int
     since: float = field(default_factory=time.monotonic)
     touched: float = field(default_factory=time.monotonic)
@@ -44,8 +46,8 @@ class Saver:
         write_errors: of each photo by number, why its files could not be written. Writing is tried again.
     """
 
-    def __init__(self, project: Project) -> None:
-        self.project = project
+    def __init__(self, project: Project, about: About) -> None:
+        self.project, self.about = project, about
         self.annotations = Annotations(project)
         self.write_errors: dict[int, str] = {}
         self._queue: dict[int, Unsaved] = {}
@@ -118,8 +120,10 @@ class Saver:
             started = time.monotonic()
             try:
                 # In this order: if the process is killed in between, the masks are never older than the session's file.
-                save_masks(unsaved.session, unsaved.photo, self.project, self.annotations)
+                save_masks(unsaved.session, unsaved.photo, self.project, self.annotations, self.about.count)
                 save_session(unsaved, self.project.out)
+            except (SessionChangedError, SessionGoneError):  # at the service: what it is now will be written soon
+                self.write_errors.pop(number, None)
             except Exception as cause:  # any: the session stays queued, and other photos' files are written
                 self._failed(unsaved, cause)
             else:
@@ -143,7 +147,13 @@ def reason(cause: Exception) -> str:
 
 
 def save_session(unsaved: Unsaved, out: Path) -> None:
-    """Replace a session's file so that at any moment file and journal together hold everything."""
+    """Replace a session's file so that at any moment file and journal together hold everything.
+
+    Of a session at a service the journal has all, and is told what the masks hold.
+    """
+    if not isinstance(unsaved.session, Session):
+        unsaved.journal.after_masks(unsaved.number)
+        return
     path = SessionFiles.of(unsaved.photo.key, out).session
     fresh = path.with_name(f".{path.name}.next")
     unsaved.session.save(fresh)

@@ -7,7 +7,9 @@ aside, and is found again when its own network is used again.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from interactify.app.sessions import AnySession
 from interactify.app.store.journal import Journal, SessionFiles, entries_of, same_identity
 from interactify.app.store.project import Photo
 from interactify.errors import CheckpointError, InteractifyError
@@ -18,7 +20,7 @@ from interactify.session.session_file import identity_of
 from interactify.web.log import run_again
 
 
-class StoredSession:
+class Stored:
     """A photo's session files, and which of them to continue from.
 
     Attributes:
@@ -29,12 +31,46 @@ class StoredSession:
 
     journal: Journal
 
-    def __init__(self, net: Interactive, network: str, photo: Photo, out: Path) -> None:
-        """With `network`, the network's fingerprint: it takes a while to compute, and is the same for all photos."""
-        self.net, self.network, self.photo = net, network, photo
+    def __init__(self, photo: Photo, out: Path) -> None:
+        self.photo = photo
         self.notice = ""
         self._files = self._found = SessionFiles.of(photo.key, out)
         self.of_other_network = False
+
+    def restore(self) -> tuple[AnySession, bool]:
+        """The session, and whether it has actions that its saved files lack."""
+        raise NotImplementedError
+
+    def journal_to_write(self) -> Journal:
+        """The journal, for a new action: from now on the files are this session's."""
+        if self.of_other_network:
+            self.of_other_network = False
+            self.journal.close_file()
+            aside = self._files.put_aside()
+            if self._found is self._files:
+                self.notice = f"The session of another network, or with other options, was put aside: {aside.session}"
+            else:
+                self._found.move_to(self._files)
+            self.journal = Journal(self._files, self.journal.identity, self.journal.network)
+            self.journal.unsaved()
+            self._found = self._files
+            self._files_taken()
+        return self.journal
+
+    def close(self, session: Any) -> None:
+        """Give back what the session holds elsewhere, after everything is written."""
+
+    def _files_taken(self) -> None:
+        """Called when the files have become this session's."""
+
+
+class StoredSession(Stored):
+    """The session of a photo whose network runs here."""
+
+    def __init__(self, net: Interactive, network: str, photo: Photo, out: Path) -> None:
+        """With `network`, the network's fingerprint: it takes a while to compute, and is the same for all photos."""
+        super().__init__(photo, out)
+        self.net, self.network = net, network
 
     def restore(self) -> tuple[Session, bool]:
         """The session, and whether it has actions that its saved file lacks."""
@@ -49,20 +85,6 @@ class StoredSession:
             except InteractifyError as cause:
                 self.notice = f"Some of the last actions could not be restored: {cause}"
         return session, bool(unsaved) and not self.of_other_network
-
-    def journal_to_write(self) -> Journal:
-        """The journal, for a new action: from now on the files are this session's."""
-        if self.of_other_network:
-            self.of_other_network = False
-            self.journal.close_file()
-            aside = self._files.put_aside()
-            if self._found is self._files:
-                self.notice = f"The session of another network, or with other options, was put aside: {aside.session}"
-            else:
-                self._found.move_to(self._files)
-            self.journal = Journal(self._files, self.journal.identity, self.network)
-            self.journal.unsaved()
-        return self.journal
 
     def _load(self) -> tuple[Session, bool]:
         """The latest session that matches, or a new one; and whether the files match this network."""
