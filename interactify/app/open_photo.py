@@ -10,22 +10,24 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from interactify.app.networks import Place
 from interactify.app.page_updates import PageUpdates
-from interactify.app.sessions import AnySession, is_repeatable, runs_here, to_read, version_of
+from interactify.app.sessions import AnySession, is_repeatable, run, runs_here, to_read, version_of
 from interactify.app.store.journal import Journal
 from interactify.app.store.project import Photo, Project
 from interactify.app.store.saver import Saver, Unsaved, reason
+from interactify.app.store.stored_session import Waiting
 from interactify.app.viewport import Viewport
-from interactify.errors import CheckpointError, PhotoError, ServiceError, SessionGoneError
+from interactify.errors import CheckpointError, InteractifyError, PhotoError, ServiceError, SessionGoneError
 from interactify.web.actions import Action
 from interactify.web.failures import Busy, user_error
 from interactify.web.log import ended_early
@@ -33,6 +35,7 @@ from interactify.web.pictures import check_header
 
 FIRST_PREVIEW: Final = 0.02  # seconds until the first preview of a refinement
 NEXT_PREVIEW: Final = 0.25  # seconds between previews: each takes time from the refinement
+KEEP_PAUSE: Final = 0.25  # seconds until what waits for a service is written
 HEAD_START: Final = 0.02  # seconds for the browser to draw the viewport before the whole mask takes the same few cores
 MAX_WAITING: Final = 64  # actions of one photo: no user is that fast
 
@@ -49,6 +52,13 @@ class _Job:
     classes: bool = False
     viewport: Viewport | None = None
     writes: bool = False
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def waiting(self) -> Waiting:
+        """The action as one that waits."""
+        assert self.action is not None
+        return Waiting(self.key, self.action.content)
 
     @property
     def supersedes(self) -> bool:
@@ -224,20 +234,20 @@ class OpenPhoto:
         if job.action is None:
             job.emit(self._updates.full_state(job.classes, self._stored.notice, self._write_error))
             return
-        if self._ending:  # the action runs when the photo is opened again
-            self._log(self._stored.journal_to_write(), job.action, superseded=False)
-            raise Busy("This photo was just closed. Your action is kept, and runs when the photo is opened again.")
+        if self._ending:
+            self._leave(job)
         notice_before, version_before = self._stored.notice, version_of(session)
         try:
-            if job.action.refines:
+            if not runs_here(session):
+                self._ask_service(session, job)
+            elif job.action.refines:
                 self._refine(session, job)
             else:
                 job.action.run(session)
-        except ServiceError:  # it is away: the action runs when the photo is opened again
+        except ServiceError:  # it is away
             if not self._ending:
                 raise
-            self._log(self._stored.journal_to_write(), job.action, superseded=False)
-            raise
+            self._leave(job)
         if version_of(session) != version_before:
             self._record(session, job)
         notice = self._stored.notice if self._stored.notice != notice_before else ""
@@ -245,6 +255,14 @@ class OpenPhoto:
             job.emit(self._updates.after_action(job.classes, notice, self._write_error))
         with suppress(OSError):  # reported by the next write
             self._stored.journal.sync()
+
+    def _leave(self, job: _Job) -> NoReturn:
+        """Keep an action that does not run any more: it runs when the photo is opened again. Raises Busy, to say so."""
+        try:
+            self._stored.leave(job.waiting)
+        except OSError as cause:
+            raise Busy(f"This photo was just closed, and your action is not on disk: {reason(cause)}") from cause
+        raise Busy("This photo was just closed. Your action is kept, and runs when the photo is opened again.")
 
     def _record(self, session: AnySession, job: _Job) -> None:
         """Write an action to the journal, then send its mask in the viewport, then queue the files to be written."""
@@ -278,13 +296,33 @@ class OpenPhoto:
 
     def _refine(self, session: AnySession, job: _Job) -> None:
         """Run an action that needs the network, and send previews of its mask."""
-        assert job.action is not None
         done = threading.Event()
         previews = threading.Thread(target=self._send_previews, args=(session, job, done), daemon=True)
-        self._refining.set()
         previews.start()
+        self._run_superseded(session, job, done)
+
+    def _ask_service(self, session: AnySession, job: _Job) -> None:
+        """Run an action at a service; while it is waited for, all actions that wait are on disk."""
+        done = threading.Event()
+        keeping = threading.Thread(target=self._keep_waiting, args=(job, done), daemon=True)
+        keeping.start()
+        answered = True
         try:
-            job.action.run(session)
+            self._run_superseded(session, job, done)
+        except ServiceError:
+            answered = not self._ending
+            raise
+        finally:
+            keeping.join()
+            if answered:
+                self._keep_those_behind()
+
+    def _run_superseded(self, session: AnySession, job: _Job, done: threading.Event) -> None:
+        """Run an action, which ends early for one that supersedes it; then set `done`."""
+        assert job.action is not None
+        self._refining.set()
+        try:
+            run(job.action, session, job.key)
         finally:
             done.set()
             with self._lock:
@@ -293,9 +331,22 @@ class OpenPhoto:
             if superseding is not None:
                 superseding.join()
 
+    def _keep_waiting(self, job: _Job, done: threading.Event) -> None:
+        """Write the actions that wait, now and then; and let the one that runs end early for the next one."""
+        while not done.wait(KEEP_PAUSE):
+            self._supersede()  # again: the service may not have had the action yet when the next one came
+            self._keep_those_behind(job)
+
+    def _keep_those_behind(self, *running: _Job) -> None:
+        """Write which actions wait for the service: those in the queue, after the one that runs."""
+        with self._lock:
+            waiting = [each.waiting for each in (*running, *self._waiting)]
+        with suppress(OSError, InteractifyError):  # a full disk: tried again soon
+            self._stored.keep(waiting)
+
     def _send_previews(self, session: AnySession, job: _Job, done: threading.Event) -> None:
-        """Send the mask so far, early and then at intervals; none of a refinement at a service."""
-        wait = FIRST_PREVIEW if runs_here(session) else NEXT_PREVIEW
+        """Send the mask so far, early and then at intervals."""
+        wait = FIRST_PREVIEW
         while not done.wait(wait):
             self._supersede()  # for actions that came before this refinement started
             started = time.monotonic()

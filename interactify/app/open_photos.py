@@ -111,7 +111,8 @@ class OpenPhotos:
 
 def _lacks_files(photo: Photo, project: Project) -> bool:
     """Whether the journal has actions that the files lack, or the photo is done and has no mask."""
-    entries = entries_of(SessionFiles.of(photo.key, project.out).journal)
-    if any("do" in entry and entry["n"] > masks_hold(entries) for entry in entries):
+    files = SessionFiles.of(photo.key, project.out)
+    entries = entries_of(files.journal)
+    if files.waiting.exists() or any("do" in entry and entry["n"] > masks_hold(entries) for entry in entries):
         return True
     return photo.status == "done" and not mask_files(project.out / "masks" / photo.key)

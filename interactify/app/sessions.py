@@ -46,6 +46,14 @@ def version_of(session: AnySession) -> object:
     return session.history if isinstance(session, Session) else session.result.number
 
 
+def run(action: Action, session: AnySession, key: str) -> None:
+    """Run an action; one that comes to a service twice with the same key is made there once."""
+    if isinstance(session, Session):
+        action.run(session)
+    else:
+        session.repeat({"do": action.content}, key)
+
+
 def is_repeatable(session: AnySession, action: Action) -> bool:
     """Whether running an action again, which has just run, gives the same masks, also where it ended early.
 

@@ -254,10 +254,13 @@ class Session:
         found: list[dict[str, Any]] = self._ask("GET", "/actions", params={"after": after}).json()["actions"]
         return found
 
-    def repeat(self, entry: Mapping[str, Any]) -> Result:
-        """Make one of `actions`, of this session or another, as it was made then. Raises as the method of its name."""
+    def repeat(self, entry: Mapping[str, Any], key: str | None = None) -> Result:
+        """Make one of `actions`, of this session or another, as it was made then. Raises as the method of its name.
+
+        With a key, 8 to 128 letters and digits: what this session has made with the same key is not made again.
+        """
         content = dict(entry["do"])
-        return self._do(content.pop("do"), superseded=bool(entry.get("superseded")), **content)
+        return self._do(content.pop("do"), key=key, superseded=bool(entry.get("superseded")), **content)
 
     def log(self) -> str:
         """The interactions of all objects as lines of JSON, as `interactify.Session.log`."""
@@ -343,11 +346,12 @@ class Session:
                 f"Expected the session after its action {self._result.number}, got it after {number}. Try a new copy."
             )
 
-    def _do(self, action: str, *, superseded: bool = False, **content: Any) -> Result:
-        key, params = {"Idempotency-Key": uuid.uuid4().hex}, {"superseded": 1} if superseded else None
+    def _do(self, action: str, *, key: str | None = None, superseded: bool = False, **content: Any) -> Result:
+        headers, params = {"Idempotency-Key": key or uuid.uuid4().hex}, {"superseded": 1} if superseded else None
         self._count(1)
         try:
-            state = self._ask("POST", "/actions", json={"do": action, **content}, headers=key, params=params).json()
+            made = {"do": action, **content}
+            state = self._ask("POST", "/actions", json=made, headers=headers, params=params).json()
         finally:
             self._count(-1)
         found = self._take(state)

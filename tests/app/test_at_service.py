@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import stat
 import threading
 import time
@@ -29,6 +30,7 @@ from interactify.app.store import saver
 from interactify.app.store.journal import SessionFiles, entries_of
 from interactify.interactive import Interactive
 from interactify.session.session import Session
+from interactify.web.actions import read_action
 from tests.app.test_server import GESTURES
 from tests.fixtures import networks
 from tests.fixtures.served import Command, Killed, Page, served, wait_until_listening
@@ -53,6 +55,12 @@ def service(net, tmp_path):
 
 def files(out: Path) -> SessionFiles:
     return SessionFiles.of("first", out)
+
+
+def kept_waiting(out: Path) -> list[dict[str, Any]]:
+    """What waits for the service, as it is on disk."""
+    path = files(out).waiting
+    return list(json.loads(path.read_text())["waiting"]) if path.exists() else []
 
 
 def test_every_action_gives_what_a_network_here_gives(service, net, pictures, tmp_path):
@@ -243,12 +251,7 @@ def test_a_page_that_ends_while_the_service_is_away_keeps_what_waits(net, pictur
         page = pages.__enter__()
         shown = Page(page).click(55, 30)
     late = {"do": "add", "interactions": [GESTURES["negative click"]]}
-
-    def asks() -> None:
-        with suppress(httpx.TransportError):  # the page ends before it answers
-            page.post("/api/photos/0/do", json=late)
-
-    waiting = threading.Thread(target=asks)
+    waiting = threading.Thread(target=_ask, args=(page, late))
     waiting.start()
     deadline = time.monotonic() + 20
     while not page.get("/api/service").json()["trouble"]:
@@ -257,10 +260,51 @@ def test_a_page_that_ends_while_the_service_is_away_keeps_what_waits(net, pictur
     pages.__exit__(None, None, None)
     waiting.join(10)
     assert time.monotonic() - begun < 15, "it does not wait for a service that is away"
-    assert entries_of(files(out).journal)[-1]["do"] == late
+    assert kept_waiting(out)[0]["do"] == late
     with serving(net, tmp_path / "s.db") as (address, _), page_at(address, pictures, out) as page:
         again = Page(page)
         assert len(again.state["interactions"]) == 2 and (again.mask != shown.mask).any()
+
+
+def test_what_waits_for_a_service_outlives_a_killed_page(net, pictures, tmp_path):
+    out = tmp_path / "out"
+    gestures = [GESTURES[name] for name in ("negative click", "scribble", "box")]
+    with serving(net, tmp_path / "s.db") as (address, there):
+        pages = page_at(address, pictures, out)
+        page = pages.__enter__()
+        Page(page).click(55, 30)
+        record = there.store.records("anyone")[0]
+    waiting = [threading.Thread(target=_ask, args=(page, {"do": "add", "interactions": [each]})) for each in gestures]
+    for count, each in enumerate(waiting, 1):  # one after the other, so that their order is known
+        each.start()
+        deadline = time.monotonic() + 20
+        while len(kept_waiting(out)) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    killed = Killed(out)
+    pages.__exit__(None, None, None)
+    killed.happens()
+    local = net.session(pictures[0])
+    for each in (CLICK, *gestures):
+        local.add([interactify.interaction_from_json(each)])
+    shutil.copytree(out, tmp_path / "copy")
+    with served(net, pictures, tmp_path / "copy") as (page, _):  # without the service
+        shown = Page(page)
+        assert (shown.mask == local.result.mask).all() and not kept_waiting(tmp_path / "copy")
+    with serving(net, tmp_path / "s.db") as (address, there):
+        # The service has made the first one after all: the page was killed before the answer came.
+        first = kept_waiting(out)[0]
+        there.act(record, read_action(first["do"]), first["key"]).result(30)
+        with page_at(address, pictures, out) as page:
+            shown = Page(page)
+            assert len(shown.state["interactions"]) == 4 and (shown.mask == local.result.mask).all()
+            assert not kept_waiting(out) and shown.state["notice"] == ""
+        assert [each["n"] for each in entries_of(files(out).journal) if "do" in each] == [1, 2, 3, 4]
+
+
+def _ask(page: httpx.Client, action: dict[str, Any]) -> None:
+    with suppress(httpx.TransportError):  # the page ends before it answers
+        page.post("/api/photos/0/do", json=action)
 
 
 def test_a_newer_click_ends_the_one_that_runs(tmp_path, pictures, monkeypatch):

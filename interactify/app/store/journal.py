@@ -30,7 +30,7 @@ ASIDE: Final = "aside"
 
 @dataclass(frozen=True)
 class SessionFiles:
-    """The paths of a photo's session and its journal, and of where the session is at a service."""
+    """The paths of a photo's session and its journal, and what there is of it at a service."""
 
     session: Path
     journal: Path
@@ -44,6 +44,11 @@ class SessionFiles:
     def service(self) -> Path:
         """The file with the session's name and token at a service."""
         return self.journal.with_suffix(".service")
+
+    @property
+    def waiting(self) -> Path:
+        """The file with the actions that wait for a service."""
+        return self.journal.with_suffix(".waiting")
 
     @property
     def earlier(self) -> list[SessionFiles]:
@@ -65,10 +70,10 @@ class SessionFiles:
 
     @property
     def _all(self) -> tuple[Path, ...]:
-        return self.session, self.journal, self.service
+        return self.session, self.journal, self.service, self.waiting
 
     def _numbers(self) -> list[int]:
-        named = re.compile(re.escape(self.session.stem) + r"\.([0-9]{1,6})\.(npz|journal|service)")
+        named = re.compile(re.escape(self.session.stem) + r"\.([0-9]{1,6})\.(npz|journal|service|waiting)")
         folder = self.session.parent / ASIDE
         names = map(named.fullmatch, os.listdir(folder) if folder.is_dir() else ())
         return sorted({int(name[1]) for name in names if name}, reverse=True)

@@ -3,12 +3,13 @@
 The service has the log of the session, and the journal is a copy of it. So results survive the service's store, and
 may be opened without the service later, under the same network. Beside the journal a file, readable by its owner alone,
 has the session's name and token, and by how many actions the service's log is behind the journal: where some of them
-could not be made again.
+could not be made again. Actions that wait for a service that is away are in a third file, until they are answered.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from interactify.app.store.journal import Journal, entries_of, same_identity
 from interactify.app.store.project import Photo
-from interactify.app.store.stored_session import Stored
+from interactify.app.store.stored_session import Stored, Waiting
 from interactify.errors import CheckpointError, InteractifyError, ServiceError, SessionGoneError
-from interactify.export.files import write_whole
+from interactify.export.files import write_json, write_whole
 from interactify.web.log import Entry
 
 if TYPE_CHECKING:  # httpx, an optional package, comes with it
@@ -54,6 +55,7 @@ class StoredAtService(Stored):
         super().__init__(photo, out)
         self.service, self.network = service, network
         self._at: Reference | None = None
+        self._kept: list[Waiting] = []
 
     def restore(self) -> tuple[Session, bool]:
         """The session, with the actions of both logs, and whether its masks lack some of them."""
@@ -62,7 +64,23 @@ class StoredAtService(Stored):
         if not matches:  # the files are another network's
             return session, False
         self._catch_up(session)
+        self._make_waiting(session)
         return session, self.journal.last > self.journal.masks_hold and not self.of_other_network
+
+    def keep(self, waiting: Sequence[Waiting]) -> None:
+        if list(waiting) == self._kept or self.of_other_network:
+            return
+        path = self._found.waiting
+        if waiting:
+            write_json(path, {"waiting": [asdict(each) for each in waiting]})
+        else:
+            path.unlink(missing_ok=True)
+        self._kept = list(waiting)
+
+    def leave(self, action: Waiting) -> None:
+        self.journal_to_write()
+        if action not in self._kept:
+            self.keep([*self._kept, action])
 
     def close(self, session: Session) -> None:
         """Leave the session at the service; one in which nothing was done is removed there."""

@@ -6,18 +6,31 @@ aside, and is found again when its own network is used again.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from interactify.app.sessions import AnySession
+from interactify.app.sessions import AnySession, run, version_of
 from interactify.app.store.journal import Journal, SessionFiles, entries_of, same_identity
 from interactify.app.store.project import Photo
-from interactify.errors import CheckpointError, InteractifyError
+from interactify.errors import CheckpointError, InteractifyError, ServiceError
 from interactify.interactive import Interactive
 from interactify.session.loading import load_session
 from interactify.session.session import Session
 from interactify.session.session_file import identity_of
-from interactify.web.log import run_again
+from interactify.web.actions import read_action
+from interactify.web.log import ended_early, run_again
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An action that was not answered yet, as JSON, and the key by which a service knows whether it has made it."""
+
+    key: str
+    do: Mapping[str, Any]
 
 
 class Stored:
@@ -57,6 +70,35 @@ class Stored:
             self._files_taken()
         return self.journal
 
+    def keep(self, waiting: Sequence[Waiting]) -> None:
+        """Note which actions wait for a service, the one that is being asked for first."""
+
+    def leave(self, action: Waiting) -> None:
+        """Keep an action that does not run any more: it runs when the photo is opened again. Raises OSError."""
+        self.journal_to_write().add(action.do)
+
+    def _make_waiting(self, session: AnySession) -> bool:
+        """Run what waited for a service when the page ended, unless the service has made it since; whether any has."""
+        path, first = self._found.waiting, version_of(session)
+        try:
+            waiting = [Waiting(**each) for each in json.loads(path.read_bytes())["waiting"]]
+        except (OSError, ValueError, TypeError, KeyError):  # none
+            return False
+        for each in waiting:
+            before = version_of(session)
+            try:
+                action = read_action(dict(each.do))
+                run(action, session, each.key)
+            except ServiceError:
+                raise
+            except InteractifyError as cause:
+                self.notice = f"Some of the last actions could not be restored: {cause}"
+            if version_of(session) != before:
+                with suppress(OSError):  # kept in memory, and written with the next line
+                    self.journal.add(each.do, superseded=ended_early(action, session.result.status))
+        path.unlink(missing_ok=True)
+        return version_of(session) != first
+
     def close(self, session: Any) -> None:
         """Give back what the session holds elsewhere, after everything is written."""
 
@@ -84,7 +126,8 @@ class StoredSession(Stored):
                 run_again(entry, session)
             except InteractifyError as cause:
                 self.notice = f"Some of the last actions could not be restored: {cause}"
-        return session, bool(unsaved) and not self.of_other_network
+        made = self._make_waiting(session)
+        return session, (bool(unsaved) or made) and not self.of_other_network
 
     def _load(self) -> tuple[Session, bool]:
         """The latest session that matches, or a new one; and whether the files match this network."""
