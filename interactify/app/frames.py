@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from interactify.pictures.bare_png import INDEXED, bare_png
 from interactify.pictures.window import Window, extent_of, whole
 
-ZLIB_LEVEL: Final = 1  # fast: the connection is local, and a mask's rows are alike
 MAX_REGION: Final = 0.4  # of a photo: a larger region is sent as the whole mask, which the page draws without merging
 
 
@@ -102,7 +101,9 @@ def class_part(classes: NDArray[np.uint8], before: NDArray[np.uint8] | None, pal
     if box is None:
         return None
     alpha = bytes(0 if k == clear else 255 for k in range(len(palette) // 3))
-    return Part("classes", "", box, _png(classes[box.slices], 8, box, palette, alpha))
+    return Part(
+        "classes", "", box, bare_png(classes[box.slices], box.width, INDEXED, (b"PLTE", palette), (b"tRNS", alpha))
+    )
 
 
 def stencil(mask: NDArray[np.bool_]) -> bytes:
@@ -113,8 +114,8 @@ def stencil(mask: NDArray[np.bool_]) -> bytes:
     >>> np.asarray(Image.open(io.BytesIO(stencil(np.eye(3, dtype=bool))))).tolist()
     [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
     """
-    height, width = mask.shape
-    return _png(np.packbits(mask, axis=1), 1, Window(0, 0, height, width), b"\xff" * 6, b"\x00\xff")
+    colours = (b"PLTE", b"\xff" * 6), (b"tRNS", b"\x00\xff")
+    return bare_png(np.packbits(mask, axis=1), mask.shape[1], INDEXED, *colours, bits=1)
 
 
 def runs(mask: NDArray[np.bool_]) -> bytes:
@@ -126,17 +127,3 @@ def runs(mask: NDArray[np.bool_]) -> bytes:
     flat = mask.reshape(-1)
     turns = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     return np.diff(np.concatenate(([0] if not flat[0] else [0, 0], turns, [flat.size]))).astype("<u4").tobytes()
-
-
-def _png(rows: NDArray[np.uint8], bits: int, box: Window, palette: bytes, alpha: bytes) -> bytes:
-    """An indexed PNG; each row of `rows` has the bytes of a row of pixels."""
-    lines = np.zeros((rows.shape[0], rows.shape[1] + 1), np.uint8)  # a byte before each row: unfiltered
-    lines[:, 1:] = rows
-    size = struct.pack(">IIBBBBB", box.width, box.height, bits, 3, 0, 0, 0)
-    pixels = zlib.compress(lines.tobytes(), ZLIB_LEVEL)
-    chunks = ((b"IHDR", size), (b"PLTE", palette), (b"tRNS", alpha), (b"IDAT", pixels), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks)
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

@@ -29,7 +29,8 @@ from interactify.app.store.stored_session import Waiting
 from interactify.app.viewport import Viewport
 from interactify.errors import CheckpointError, InteractifyError, PhotoError, ServiceError, SessionGoneError
 from interactify.web.actions import Action
-from interactify.web.failures import Busy, user_error
+from interactify.web.failures import Busy, too_many_waiting, user_error
+from interactify.web.limits import MAX_WAITING
 from interactify.web.log import ended_early
 from interactify.web.pictures import check_header
 
@@ -37,7 +38,6 @@ FIRST_PREVIEW: Final = 0.02  # seconds until the first preview of a refinement
 NEXT_PREVIEW: Final = 0.25  # seconds between previews: each takes time from the refinement
 KEEP_PAUSE: Final = 0.25  # seconds until what waits for a service is written
 HEAD_START: Final = 0.02  # seconds for the browser to draw the viewport before the whole mask takes the same few cores
-MAX_WAITING: Final = 64  # actions of one photo: no user is that fast
 
 Emit = Callable[[bytes | Exception | None], None]
 """Takes frames as they come, or an error, and None at the end; called from several threads."""
@@ -138,7 +138,7 @@ class OpenPhoto:
             Busy: too many actions wait, or the photo was closed.
         """
         if self._jobs.qsize() >= MAX_WAITING:
-            raise Busy(f"{MAX_WAITING} actions of this photo wait already. Wait until they are done.")
+            raise too_many_waiting(MAX_WAITING, "photo")
         self.last_used = time.monotonic()
         with self._lock:
             if self._ending:

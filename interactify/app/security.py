@@ -7,7 +7,6 @@ Host and Origin headers that the browser then sends. Both are checked on every r
 from __future__ import annotations
 
 import ipaddress
-import secrets
 import socket
 from dataclasses import dataclass
 from typing import Final
@@ -15,25 +14,20 @@ from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
-from interactify.web.limits import (
-    HEADERS,
-    LOOPBACK,
-    MAX_BODY_BYTES,
-    limited,
-    not_http,
-    refused,
-    with_headers,
-    wrong_length,
-)
+from interactify.web import guard
+from interactify.web.guard import LOOPBACK
+from interactify.web.limits import MAX_BODY_BYTES, refused
 from interactify.web.pictures import MAX_FILE_BYTES
+from interactify.web.tokens import digest_of, new_token, same
 
 UPLOADS: Final = "/api/photos"
 SAFE_METHODS: Final = ("GET", "HEAD")
 
+
 PAGE_HEADERS: Final = {
-    **HEADERS,
+    **guard.HEADERS,
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -57,7 +51,7 @@ class Access:
     @classmethod
     def create(cls, host: str | None, port: int) -> Access:
         """The access to a server: with a new token unless it listens at the loopback address."""
-        return cls(host, port, None if host is None else secrets.token_urlsafe(24))
+        return cls(host, port, None if host is None else new_token())
 
     @property
     def cookie(self) -> str:
@@ -82,26 +76,17 @@ class Access:
         return f"http://{name}:{self.port}/" + ("" if self.token is None else f"?token={self.token}")
 
 
-class Guard:
-    """The ASGI middleware that checks each request. Refused requests never reach the routes."""
+class Guard(guard.Guard):
+    """Refuses requests with 401, 403 or 421, and answers the address with the token."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
-        self.app, self.access = app, access
+        super().__init__(app, PAGE_HEADERS)
+        self.access = access
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it: 400, 401, 403, 413 or 421."""
-        if await not_http(self.app, scope, receive, send):
-            return
+    def most_bytes(self, scope: Scope) -> int:
+        return MAX_FILE_BYTES if scope["path"] == UPLOADS else MAX_BODY_BYTES
 
-        send_with_headers = with_headers(send, PAGE_HEADERS)
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await refusal(scope, receive, send_with_headers)
-            return
-        await self.app(scope, limited(receive, _max_bytes(scope)), send_with_headers)
-
-    def _refusal(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
+    def refusal(self, scope: Scope, headers: Headers) -> ASGIApp | None:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or not self.access.allows_host(hosts[0]):
             return refused(421, f"Expected a request to {self.access.address().split('?')[0]}, not to another name.")
@@ -114,11 +99,11 @@ class Guard:
             return refused(403, "This request is from a page of another site. Open the page of this server.")
         if scope["method"] not in SAFE_METHODS and not origins:
             return refused(403, "Expected an Origin header, as browsers send it. Try the origin of the page.")
-        return wrong_length(headers, _max_bytes(scope)) or self._without_token(scope, headers)
+        return self._without_token(headers)
 
-    def _without_token(self, scope: Scope, headers: Headers) -> Response | None:
+    def _without_token(self, headers: Headers) -> Response | None:
         token = self.access.token
-        if token is None or secrets.compare_digest(_cookie(headers, self.access.cookie).encode(), token.encode()):
+        if token is None or same(_cookie(headers, self.access.cookie), digest_of(token)):
             return None
         return refused(401, "A token is needed. Open the address that the server printed when it started.")
 
@@ -132,16 +117,12 @@ class Guard:
         if token is None or (scope["path"], scope["method"]) != ("/", "GET"):
             return None
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if not secrets.compare_digest(given.encode(), token.encode()):
+        if not same(given, digest_of(token)):
             return None
         reload = '<meta http-equiv="refresh" content="0;url=/"><title>interactify</title><a href="/">Open the page</a>'
         response = HTMLResponse(f'<!doctype html><html lang="en">{reload}</html>')
         response.set_cookie(self.access.cookie, token, httponly=True, samesite="strict", path="/")
         return response
-
-
-def _max_bytes(scope: Scope) -> int:
-    return MAX_FILE_BYTES if scope["path"] == UPLOADS else MAX_BODY_BYTES
 
 
 def _cookie(headers: Headers, name: str) -> str:

@@ -29,7 +29,7 @@ from interactify.app.order import Uncertain
 from interactify.app.page_updates import BACKGROUNDS
 from interactify.app.pictures import as_jpeg, thumbnail
 from interactify.app.security import Access, Guard
-from interactify.app.sessions import AnySession, initial_mask, to_read
+from interactify.app.sessions import initial_mask, to_read
 from interactify.app.store.archive import KINDS, archive_of, read_kinds
 from interactify.app.store.project import STATUSES, Photo, Project
 from interactify.app.viewport import Viewport, read_viewport
@@ -38,7 +38,8 @@ from interactify.export import voc_palette
 from interactify.interactive import Interactive
 from interactify.pictures.value_range import ValueRange
 from interactify.web.actions import Action, check, read_action
-from interactify.web.failures import HANDLERS, read_json, user_error
+from interactify.web.failures import HANDLERS, result_of, user_error
+from interactify.web.limits import read_body, read_json
 
 STATIC: Final = Path(__file__).parent / "static"
 TYPES: Final = {
@@ -153,7 +154,7 @@ class App:
 
     async def upload(self, request: Request) -> Response:
         name = request.query_params.get("name", "photo")[:200]
-        content = await request.body()
+        content = await read_body(request)
         photo = await run_in_threadpool(self.project.upload, name, content, *self._opens)
         return JSONResponse(_photo_json(photo), 201)
 
@@ -175,7 +176,7 @@ class App:
 
     async def initial(self, request: Request) -> Response:
         """The network's own mask, before any interaction."""
-        session = to_read(await _session(await self._open(request)))
+        session = to_read(await result_of((await self._open(request)).opening))
 
         def initial_frame() -> bytes:
             part = mask_part("", initial_mask(session), None)
@@ -186,7 +187,7 @@ class App:
     async def do(self, request: Request) -> Response:
         opened = await self._open(request)
         action = read_action(await read_json(request))
-        session = await _session(opened)
+        session = await result_of(opened.opening)
         check(action, session)
         viewport = read_viewport(request.query_params.get("viewport"), session.size)
         return await self._stream(opened, action, _wants_classes(request), viewport)
@@ -231,7 +232,7 @@ class App:
         kinds = read_kinds(request.query_params.get("kinds", ""))
         number = request.query_params.get("photo")
         photo = None if number is None else self._numbered(number)
-        session = None if photo is None else to_read(await _session(await self._open_photo(photo)))
+        session = None if photo is None else to_read(await result_of((await self._open_photo(photo)).opening))
 
         def archive() -> bytes:
             saver = self.photos.saver
@@ -296,14 +297,6 @@ class App:
 def _photo_json(photo: Photo) -> dict[str, Any]:
     names = {"number": photo.number, "key": photo.key, "name": photo.name}
     return {**names, "status": photo.status, "interactions": photo.interactions}
-
-
-async def _session(opened: OpenPhoto) -> AnySession:
-    """A photo's session, once it is open; no thread is blocked."""
-    try:
-        return await asyncio.wrap_future(opened.opening)
-    except Exception as cause:
-        raise user_error(cause) from cause
 
 
 def _modified_at(photo: Photo) -> int | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +12,10 @@ from numpy.typing import NDArray
 
 from interactify.errors import PhotoError, with_type
 from interactify.masks.run_lengths import mask_of_rle
+from interactify.pictures.bare_png import GREY, RGB, RGBA, bare_png
 from interactify.plain_array import plain_array
 
-COLOURS: Final = {1: 0, 3: 2, 4: 6}  # of a PNG, by the number of channels
+COLOURS: Final = {1: GREY, 3: RGB, 4: RGBA}  # of a PNG, by the number of channels
 
 
 def file_of(photo: Any) -> tuple[bytes, str]:
@@ -56,12 +55,7 @@ def png_of(pixels: NDArray[np.uint8]) -> bytes:
     b'PNG'
     """
     height, width, channels = pixels.shape
-    lines = np.zeros((height, 1 + width * channels), np.uint8)  # a byte before each row: unfiltered
-    lines[:, 1:] = pixels.reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, COLOURS[channels], 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b""))
-    packed = (struct.pack(">I", len(c)) + name + c + struct.pack(">I", zlib.crc32(name + c)) for name, c in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+    return bare_png(pixels.reshape(height, -1), width, COLOURS[channels])
 
 
 def patched(before: NDArray[np.bool_] | None, change: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # at run time it would load torch, and `interactify --help` r
     from interactify.interactive import Interactive
 
 PORT: Final = 8347  # the first that is tried
+GRACE: Final = 3  # seconds that requests may take when it is interrupted
+KEEP_ALIVE: Final = 600  # seconds: users look at a mask for longer than the usual five
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,25 +128,14 @@ class Page(NamedTuple):
 def serve(page: Page, listening: socket.socket, host: str | None, *, browser: bool) -> None:
     """Run the server on a socket until it is interrupted."""
     # Not at the top: these need the optional packages, and load torch.
-    import uvicorn
-
     from interactify.app.security import Access
     from interactify.app.server import build
+    from interactify.web import running
 
     access = Access.create(host, listening.getsockname()[1])
-    config = uvicorn.Config(
-        build(page.net, page.project, access, plan=page.plan, order=page.order),
-        log_level="warning",
-        access_log=False,
-        ws="none",
-        server_header=False,
-        timeout_graceful_shutdown=3,
-        timeout_keep_alive=600,  # users look at a mask for longer than the usual five seconds
-        h11_max_incomplete_event_size=16 * 1024,
-    )
-    sys.setswitchinterval(0.001)  # so that threads that draw previews or save files do not delay a finished mask
+    application = build(page.net, page.project, access, plan=page.plan, order=page.order)
     print(f"interactify: {access.address()}", flush=True)
     print(f"interactify: results are kept in {page.project.out.resolve()}; Ctrl-C ends", file=sys.stderr, flush=True)
     if browser:
         threading.Timer(0.5, webbrowser.open, (access.address(),)).start()
-    uvicorn.Server(config).run(sockets=[listening])
+    running.run(application, listening, keep_alive=KEEP_ALIVE, grace=GRACE)

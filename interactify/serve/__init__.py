@@ -3,7 +3,7 @@
 server.py        the HTTP routes
 operations.py    what each route takes and gives, from which both the routes and /openapi.json are made
 guard.py         which requests reach the routes: their key, origin, host and length
-keys.py          API keys and tokens, compared in constant time
+keys.py          API keys
 limits.py        how many sessions, how long they wait, how large photos are
 service.py       sessions without HTTP: opened, found or replayed, changed, given back
 prompts.py       a prompt of one object, answered without a change of its session

@@ -13,7 +13,8 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from interactify.web.failures import Busy
+from interactify.web.failures import Busy, too_many_waiting
+from interactify.web.limits import MAX_WAITING
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
@@ -65,7 +66,7 @@ class Job(Generic[T]):
 class DeviceQueue:
     """The jobs of one device, and the thread that runs them. All methods may be called from any thread."""
 
-    def __init__(self, name: str, most: int = 64) -> None:
+    def __init__(self, name: str, most: int = MAX_WAITING) -> None:
         """With the most jobs of one session that wait."""
         self._most = most
         self._jobs: dict[str, deque[Job[Any]]] = {}  # of each session that has any; the first may be running
@@ -110,7 +111,7 @@ class DeviceQueue:
                 raise _closed()
             jobs = self._jobs.setdefault(session, deque())
             if len(jobs) > self._most:
-                raise Busy(f"{self._most} actions of this session wait already. Wait until they are done.")
+                raise too_many_waiting(self._most, "session")
             if not jobs:
                 self._turns.append(session)
             jobs.append(job)

@@ -1,42 +1,21 @@
-"""Who may ask: API keys, and the token of each session. Secrets are compared in constant time.
+"""Who may ask: API keys, which are compared in constant time.
 
-Only digests of keys and tokens are kept in memory and in the store, so that neither holds what opens a session.
+Only their digests are kept in memory, and those of sessions' tokens in the store: neither holds what opens a session.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from interactify.errors import OptionError
+from interactify.web.tokens import digest_of, same
 
 ANYONE: Final = "anyone"  # the owner of all sessions where no key is needed
 LEAST: Final = 16  # characters of a key
-
-
-def digest_of(secret: str) -> str:
-    """The SHA-256 of a secret. Keys and tokens are random and long, so that it needs no salt."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def same(secret: str, digest: str) -> bool:
-    """Whether a secret has a digest; takes as long whatever the answer is.
-
-    >>> same("a", digest_of("a")), same("b", digest_of("a"))
-    (True, False)
-    """
-    return hmac.compare_digest(digest_of(secret), digest)
-
-
-def new_token() -> str:
-    """A token that nobody can guess."""
-    return secrets.token_urlsafe(24)
 
 
 @dataclass(frozen=True)

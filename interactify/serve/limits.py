@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interactify.errors import OptionError, PhotoError, with_type
+from interactify.web.limits import MAX_WAITING
 from interactify.web.pictures import MAX_FILE_BYTES, MAX_PIXELS
 
 
@@ -32,7 +33,7 @@ class Limits:
     liveness: float = 60.0
     idle: float = 1800.0
     keep: float = 30 * 86400.0
-    waiting: int = 64
+    waiting: int = MAX_WAITING
     file_bytes: int = MAX_FILE_BYTES
     pixels: int = MAX_PIXELS
     uploads: int = 8

@@ -7,10 +7,9 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -26,7 +25,7 @@ from interactify.refinement.result import Result
 from interactify.serve.answers import MAPS, answer_json, checked_form, exported, label_map, mask_json, mask_png, npz_of
 from interactify.serve.device_queue import Closing
 from interactify.serve.guard import Guard
-from interactify.serve.keys import Keys, same
+from interactify.serve.keys import Keys
 from interactify.serve.live import Live
 from interactify.serve.operations import OPERATIONS, openapi
 from interactify.serve.prompts import read_prompt
@@ -34,15 +33,14 @@ from interactify.serve.service import Full, Opened, Service
 from interactify.serve.store.records import Record
 from interactify.session.session import Session
 from interactify.web.actions import read_action
-from interactify.web.failures import HANDLERS, read_json, user_error
-from interactify.web.limits import refused
+from interactify.web.failures import HANDLERS, result_of
+from interactify.web.limits import json_of, read_body, read_json, refused
 from interactify.web.pictures import MAX_FILE_BYTES
+from interactify.web.tokens import same
 
-T = TypeVar("T")
 TOKEN: Final = "session-token"
 NUMBER: Final = "Interactify-Number"  # of the last action, in answers that are no JSON
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
-BODY_SECONDS: Final = 120.0  # that a body may take to come
 SHUTDOWN_SECONDS: Final = 20.0  # that waiting actions may take
 RETRY: Final = {"Retry-After": "2"}
 
@@ -102,14 +100,14 @@ class Api:
         form = checked_form(query.get("mask"))
         name, network, target = query.get("name", "photo")[:200], query.get("network"), _class(query.get("target"))
         async with self._uploads:
-            content = await _body(request)
+            content = await read_body(request)
             if request.headers.get("content-type", "").split(";")[0].strip() == "application/json":
                 name, content = await run_in_threadpool(self._file, content, query.get("name"))
             future = await run_in_threadpool(
                 self.service.open, request.state.owner, content, _text(name), network, target
             )
             del content
-            opened: Opened = await _result(future)
+            opened: Opened = await result_of(future)
         answer = await run_in_threadpool(answer_json, opened.answer, form)
         limits = self.service.limits
         leases = {"token": opened.token, "lease_seconds": limits.liveness, "idle_seconds": limits.idle}
@@ -122,7 +120,7 @@ class Api:
     async def state(self, request: Request) -> Response:
         record, form = await self._record(request), checked_form(request.query_params.get("mask"))
         name = request.query_params.get("object")
-        answer = await _result(await run_in_threadpool(self.service.read, record, lambda live: live.answer_of(name)))
+        answer = await result_of(await run_in_threadpool(self.service.read, record, lambda live: live.answer_of(name)))
         return JSONResponse({**_record_json(record), **await run_in_threadpool(answer_json, answer, form)})
 
     async def act(self, request: Request) -> Response:
@@ -130,9 +128,9 @@ class Api:
         key = request.headers.get("idempotency-key", uuid.uuid4().hex)
         if not re.fullmatch(r"[!-~]{8,128}", key):
             raise HTTPException(400, "Expected an Idempotency-Key of 8 to 128 letters, digits and signs.")
-        action = read_action(await _within_time(read_json(request)), (record.height, record.width))
+        action = read_action(await read_json(request), (record.height, record.width))
         act = partial(self.service.act, record, action, key, superseded=_flag(request, "superseded"))
-        answer = await _result(await run_in_threadpool(act))
+        answer = await result_of(await run_in_threadpool(act))
         return JSONResponse(await run_in_threadpool(answer_json, answer, form))
 
     async def actions(self, request: Request) -> Response:
@@ -148,8 +146,8 @@ class Api:
         return Response(status_code=204)
 
     async def prompt(self, request: Request) -> Response:
-        record, content = await self._record(request), await _within_time(read_json(request))
-        scored = await _result(await run_in_threadpool(self.service.prompt, record, *read_prompt(content)))
+        record, content = await self._record(request), await read_json(request)
+        scored = await result_of(await run_in_threadpool(self.service.prompt, record, *read_prompt(content)))
         return JSONResponse({"score": scored.score, **await run_in_threadpool(mask_json, scored.mask, "rle")})
 
     async def heartbeat(self, request: Request) -> Response:
@@ -171,7 +169,7 @@ class Api:
 
     async def _mask(self, request: Request, read: Callable[[Session, Live], Result]) -> Response:
         record, form = await self._record(request), checked_form(request.query_params.get("mask"))
-        number, mask = await _result(
+        number, mask = await result_of(
             await run_in_threadpool(
                 self.service.read, record, lambda live: (live.number, read(live.session, live).mask)
             )
@@ -186,7 +184,7 @@ class Api:
         form, name = request.path_params["format"], query.get("object")
         tolerance = _tolerance(query.get("tolerance", "0"))
         look = self.service.read
-        content, file, kind = await _result(
+        content, file, kind = await result_of(
             await run_in_threadpool(look, record, lambda live: exported(live, form, name, tolerance))
         )
         disposition = f"attachment; filename*=UTF-8''{quote(file)}"
@@ -197,7 +195,7 @@ class Api:
         if of not in MAPS:
             raise OptionError(f"Expected a map of={' or of='.join(MAPS)}, got {of[:60]!r}.")
         look = self.service.read
-        number, found = await _result(
+        number, found = await result_of(
             await run_in_threadpool(look, record, lambda live: (live.number, label_map(live, of)))
         )
         content = await run_in_threadpool(npz_of, found)
@@ -205,7 +203,7 @@ class Api:
 
     async def log(self, request: Request) -> Response:
         record = await self._record(request)
-        text = await _result(await run_in_threadpool(self.service.read, record, lambda live: live.session.log()))
+        text = await result_of(await run_in_threadpool(self.service.read, record, lambda live: live.session.log()))
         return PlainTextResponse(text)
 
     async def _record(self, request: Request) -> Record:
@@ -220,10 +218,7 @@ class Api:
 
     def _file(self, content: bytes, name: str | None) -> tuple[str, bytes]:
         """The name and the bytes of a photo that is named by its path."""
-        try:
-            given = json.loads(content)
-        except (ValueError, RecursionError) as cause:
-            raise HTTPException(400, "Expected JSON.") from cause
+        given = json_of(content)
         if not isinstance(given, Mapping) or list(given) != ["path"]:
             raise OptionError('Expected {"path": a photo below the service\'s folders}. Try an upload.')
         path = self.service.limits.photo_at(given["path"])
@@ -241,25 +236,6 @@ def _record_json(record: Record) -> dict[str, Any]:
     size = {"width": record.width, "height": record.height}
     names = {"session": record.id, "name": record.name, "network": record.network}
     return {**names, **size, "created": record.created, "identity": record.identity}
-
-
-async def _result(future: Future[T]) -> T:
-    """What the device's queue gives; no thread waits for it."""
-    try:
-        return await asyncio.wrap_future(future)
-    except Exception as cause:
-        raise user_error(cause) from cause
-
-
-async def _body(request: Request) -> bytes:
-    return await _within_time(request.body())
-
-
-async def _within_time(body: Any) -> Any:
-    try:
-        return await asyncio.wait_for(body, BODY_SECONDS)
-    except asyncio.TimeoutError as cause:
-        raise HTTPException(408, f"Expected the request within {BODY_SECONDS:g} seconds.") from cause
 
 
 def _class(text: str | None) -> int | str | None:

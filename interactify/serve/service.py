@@ -22,7 +22,6 @@ from interactify.pictures.picture import Picture
 from interactify.predictor.photo import ScoredMask
 from interactify.predictor.prompts import Prompt
 from interactify.serve.device_queue import DeviceQueue, Job, Steps
-from interactify.serve.keys import digest_of, new_token
 from interactify.serve.limits import Limits
 from interactify.serve.live import Answer, Live, Outrun
 from interactify.serve.memory import Memory
@@ -35,6 +34,7 @@ from interactify.web.about import About
 from interactify.web.actions import Action
 from interactify.web.failures import Busy
 from interactify.web.pictures import FORMATS, check_header
+from interactify.web.tokens import digest_of, new_token
 
 T = TypeVar("T")
 ATTEMPTS = 3  # of an action that other replicas outrun

@@ -1,6 +1,9 @@
 """What the servers share: the page of `interactify app` and the service of `interactify serve`.
 
-limits.py        how long a request may be; whose pages may send one
+running.py       the server around an application
+guard.py         checks of each request, before its body is read
+limits.py        how much a client may ask for
+tokens.py        secrets, compared in constant time
 pictures.py      which picture files are opened, decided before any of them is decoded
 actions.py       the actions that a client may send, read from JSON and checked
 log.py           the log of a session's actions, and their replay

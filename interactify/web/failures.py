@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Final
+import asyncio
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -11,6 +12,8 @@ from starlette.responses import Response
 
 from interactify.errors import InteractifyError, NonFiniteError, NotEnoughMemoryError, PhotoError
 from interactify.web.limits import TOO_LONG, TooLong, refused
+
+T = TypeVar("T")
 
 
 class Busy(InteractifyError, RuntimeError):
@@ -39,12 +42,17 @@ def status_of(cause: InteractifyError) -> int:
     return 429 if isinstance(cause, Busy) else 415 if isinstance(cause, PhotoError) else 500 if network else 422
 
 
-async def read_json(request: Request) -> Any:
-    """The body of a request as JSON; raises HTTPException 400 for anything else."""
+async def result_of(future: Future[T]) -> T:
+    """What another thread gives, or raises as `user_error` says; no thread waits for it."""
     try:
-        return json.loads(await request.body())
-    except (ValueError, RecursionError) as cause:
-        raise HTTPException(400, "Expected JSON.") from cause
+        return await asyncio.wrap_future(future)
+    except Exception as cause:
+        raise user_error(cause) from cause
+
+
+def too_many_waiting(most: int, what: str) -> Busy:
+    """The error where so many actions of something wait already."""
+    return Busy(f"{most} actions of this {what} wait already. Wait until they are done.")
 
 
 async def _http_error(request: Request, cause: HTTPException) -> Response:

@@ -1,25 +1,22 @@
-"""How long a request may be, decided before it is read; and a response that says why it was refused."""
+"""How much a client may ask for: the length of a request, its time, the actions that wait."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+import asyncio
+import json
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, TypeVar
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES: Final = 2 * 2**20  # of every request but an upload
+BODY_SECONDS: Final = 120.0  # that a body may take to come
+MAX_WAITING: Final = 64  # actions of one session: no user is that fast
 TOO_LONG: Final = "The request is too long."
-LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
-
-HEADERS: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-"""Of every response of both servers; a browser then neither guesses its type, nor keeps it, nor shows it elsewhere."""
+T = TypeVar("T")
 
 
 class TooLong(Exception):
@@ -44,38 +41,26 @@ def wrong_length(headers: Headers, limit: int) -> Response | None:
     return refused(413, TOO_LONG) if int(length) > limit else None
 
 
-def limited(receive: Receive, limit: int) -> Receive:
-    """The same body, which raises TooLong beyond a limit in bytes, whatever its header says."""
-    received = 0
-
-    async def counted() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > limit:
-            raise TooLong
-        return message
-
-    return counted
+async def read_body(request: Request) -> bytes:
+    """The body of a request; raises HTTPException 408 where it does not come in time."""
+    return await _within_time(request.body())
 
 
-async def not_http(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> bool:
-    """Whether a scope is no request; then it is dealt with: the application's start and end pass, websockets end."""
-    if scope["type"] == "lifespan":
-        await app(scope, receive, send)
-    elif scope["type"] != "http":
-        await send({"type": "websocket.close", "code": 1008})
-    return scope["type"] != "http"
+async def read_json(request: Request) -> Any:
+    """The body of a request as JSON; raises as `read_body` and `json_of`."""
+    return json_of(await read_body(request))
 
 
-def with_headers(send: Send, added: Mapping[str, str]) -> Send:
-    """The same responses, with headers added to each."""
+def json_of(content: bytes) -> Any:
+    """Bytes as JSON; raises HTTPException 400 for anything else."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as cause:
+        raise HTTPException(400, "Expected JSON.") from cause
 
-    async def sends(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in added.items():
-                headers[name] = value
-        await send(message)
 
-    return sends
+async def _within_time(body: Awaitable[T]) -> T:
+    try:
+        return await asyncio.wait_for(body, BODY_SECONDS)
+    except asyncio.TimeoutError as cause:
+        raise HTTPException(408, f"Expected the request within {BODY_SECONDS:g} seconds.") from cause

@@ -19,8 +19,8 @@ pytest.importorskip("uvicorn", reason="needs uvicorn: install interactify[serve]
 
 from interactify.commands.serve import keys_of
 from interactify.errors import OptionError
-from interactify.serve import keys
 from interactify.serve.keys import Keys
+from interactify.web import tokens
 from tests.fixtures.hostile import CLICK, NO_JSON, broken_pictures, hostile_actions
 from tests.fixtures.service import ANA, BEN, KEYS, serving
 
@@ -209,7 +209,7 @@ def test_all_keys_are_compared_by_a_function_of_constant_time(monkeypatch):
         compared.append((a, b))
         return a == b
 
-    monkeypatch.setattr(keys.hmac, "compare_digest", watched)
+    monkeypatch.setattr(tokens.hmac, "compare_digest", watched)
     many = Keys.read([f"n{k}:{'k' * 20}{k}" for k in range(5)])
     for key, owner in (("k" * 20 + "0", "n0"), ("k" * 20 + "4", "n4"), ("no such key", None)):
         compared.clear()
