@@ -20,7 +20,8 @@ class AtService:
     """A network of a service. Once the page has started, requests to a service that is away wait until it is back.
 
     Attributes:
-        about: what is told of the network.
+        network: its name there.
+        about: what is told of it.
     """
 
     def __init__(self, service: Service, network: str | None = None) -> None:
@@ -28,8 +29,8 @@ class AtService:
 
         Raises ServiceError where it does not answer or its key is another one; OptionError for an unknown network.
         """
-        self.service, self.network = service, network
-        self.about = About.from_json(service.about(network, patience=FIRST_SECONDS))
+        found = service.about(network, patience=FIRST_SECONDS)
+        self.service, self.network, self.about = service, str(found["name"]), About.from_json(found)
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -261,7 +261,7 @@ class OpenPhoto:
         try:
             self._stored.leave(job.waiting)
         except OSError as cause:
-            raise Busy(f"This photo was just closed, and your action is not on disk: {reason(cause)}") from cause
+            self.saver.write_errors[self.photo.number] = f"The last action is not on disk: {reason(cause)}"
         raise Busy("This photo was just closed. Your action is kept, and runs when the photo is opened again.")
 
     def _record(self, session: AnySession, job: _Job) -> None:

@@ -39,7 +39,7 @@ from interactify.masks.run_lengths import mask_of_rle
 KEPT: Final = 8  # masks of the latest actions
 BEATS: Final = 3.0  # heartbeats in the time after which a place is lost
 OF_ACTIVE: Final = ("add", "remove", "move", "choose", "reset", "switch", "add_object")  # change no other object
-CANCEL_SECONDS: Final = 5.0  # that the answer to `cancel` may take
+SHORT_SECONDS: Final = 5.0  # that the answer to `cancel`, or to the end of a session, may take
 PATIENCE: Final = 2.0  # seconds that an answer waits for the one before it, which another thread asked for
 
 
@@ -52,6 +52,7 @@ class Session:
     Attributes:
         id, token: by which `Service.resume` finds it again.
         size: (H, W) of the photo.
+        file: the SHA-256 of the photo's file.
         identity: a digest of all that its masks depend on: the photo, the weights, the options.
         patience: seconds for which its requests are tried again; the connection's where it is None.
     """
@@ -68,7 +69,7 @@ class Session:
         self.connection, self.token = connection, token
         self.id, self.name, self.network = str(state["session"]), str(state["name"]), str(state["network"])
         self.size: tuple[int, int] = (state["height"], state["width"])
-        self.identity = str(state["identity"])
+        self.file, self.identity = str(state["file"]), str(state["identity"])
         self.patience: float | None = None
         self._frozen = False  # a copy: what it asks for has to be of its own state
         self._path = f"/v1/sessions/{self.id}"
@@ -281,7 +282,7 @@ class Session:
         """
         if self._acting:
             with suppress(ServiceError):
-                self._ask("POST", "/cancel", patience=0.0, timeout=CANCEL_SECONDS)
+                self._ask("POST", "/cancel", patience=0.0, timeout=SHORT_SECONDS)
 
     def make_way(self) -> None:
         """As `cancel`; for those who queue changes themselves."""
@@ -296,7 +297,7 @@ class Session:
     def close(self, *, delete: bool = False) -> None:
         """End the heartbeat. The session stays at the service for `Service.resume`; with `delete` it is removed."""
         if not self._ended.is_set() and delete:
-            self._ask("DELETE", "")
+            self._ask("DELETE", "", timeout=SHORT_SECONDS)
         self._ended.set()
 
     @property

@@ -193,6 +193,7 @@ def _or_null(kind: str) -> Schema:
 
 _OF_SESSION: Final[Mapping[str, Schema]] = {
     **{"session": _TEXT, "name": _TEXT, "network": _TEXT, "width": _COUNT, "height": _COUNT, "created": _NUMBER},
+    "file": {"description": "the SHA-256 of the photo's file", **_TEXT},
     "identity": {"description": "a digest of all that the masks depend on: photo, weights, options", **_TEXT},
 }
 _OF_STATE: Final[Mapping[str, Schema]] = {

@@ -235,7 +235,7 @@ class Api:
 def _record_json(record: Record) -> dict[str, Any]:
     size = {"width": record.width, "height": record.height}
     names = {"session": record.id, "name": record.name, "network": record.network}
-    return {**names, **size, "created": record.created, "identity": record.identity}
+    return {**names, **size, "created": record.created, "file": record.photo, "identity": record.identity}
 
 
 def _class(text: str | None) -> int | str | None:

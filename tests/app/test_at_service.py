@@ -152,6 +152,24 @@ def test_a_page_that_is_started_again_goes_on(service, pictures, tmp_path):
     assert [each["n"] for each in entries_of(files(out).journal) if "do" in each] == [1, 2, 3]
 
 
+def test_a_session_is_of_its_photo_and_of_its_network(net, pictures, tmp_path):
+    out, other = tmp_path / "out", interactify.wrap(networks.seeded(networks.Plain, seed=1), max_evaluations=5)
+    with serving({"one": net, "two": other}, tmp_path / "s.db") as (address, _):
+        with page_at(address, pictures, out) as page:
+            shown = Page(page).click(55, 30)
+            kept = pictures[0].read_bytes()
+            Image.new("RGB", (100, 72), (200, 90, 20)).save(pictures[0])
+            again = Page(page)
+            assert "another photo" in again.state["notice"] and not again.state["interactions"]
+        pictures[0].write_bytes(kept)
+        there = AtService(client.connect(address, patience=inf), "two")
+        with served(there, pictures, out) as (page, _):
+            again = Page(page)
+            assert not again.state["interactions"] and (again.mask == other.session(pictures[0]).result.mask).all()
+        with page_at(address, pictures, out) as page:
+            assert (Page(page).mask == shown.mask).all() and Page(page).state["notice"] == ""
+
+
 def test_what_only_one_of_the_two_logs_has(service, pictures, tmp_path):
     address, there = service
     out = tmp_path / "out"

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interactify.app.store.journal import Journal, entries_of, same_identity
+from interactify.app.store.journal import Journal, digest_of, entries_of, same_identity
 from interactify.app.store.project import Photo
 from interactify.app.store.stored_session import Stored, Waiting
 from interactify.errors import CheckpointError, InteractifyError, ServiceError, SessionGoneError
@@ -51,7 +51,7 @@ class Reference:
 class StoredAtService(Stored):
     """The session of a photo at a service, and the files that belong to it."""
 
-    def __init__(self, service: Service, network: str | None, photo: Photo, out: Path) -> None:
+    def __init__(self, service: Service, network: str, photo: Photo, out: Path) -> None:
         super().__init__(photo, out)
         self.service, self.network = service, network
         self._at: Reference | None = None
@@ -129,12 +129,13 @@ class StoredAtService(Stored):
         return self.service.session(self.photo.path, network=self.network, name=self.photo.name)
 
     def _resumed(self, at: Reference, entries: list[Entry]) -> Session | None:
-        """The session at the service; None where it is gone, or its network has other weights or options now."""
+        """The session at the service; None where it is gone, or of another file, of other weights or options."""
         try:
             session = self.service.resume(at.session, at.token)
         except (SessionGoneError, CheckpointError):
             return None
-        if same_identity(entries, session.identity):
+        this_photo = session.network == self.network and session.file == digest_of(self.photo.path)
+        if this_photo and same_identity(entries, session.identity):
             return session
         session.close()
         return None
