@@ -79,7 +79,7 @@ def test_every_action_gives_what_a_network_here_gives(service, net, pictures, tm
                   ("move", {"index": 0, "x": 50, "y": 33}), ("add_object", {"name": "second", "target": None}),
                   ("add", {"interactions": [{**CLICK, "x": 10}]}), ("rename", {"name": "object 1", "to": "first"}),
                   ("switch", {"name": "first"}), ("undo", {}), ("delete", {"name": "second"}), ("reset", {}),
-                  ("undo", {})]  # fmt: skip
+                  ("undo", {}), ("redo", {}), ("redo", {}), ("undo", {})]  # fmt: skip
         for name, content in every:
             for page in pages:
                 page.do(name, viewport="0,0,100,72,3", **content)
@@ -101,6 +101,10 @@ def test_every_action_gives_what_a_network_here_gives(service, net, pictures, tm
         assert "session" not in kinds and "log" in kinds, "a session's file needs the network"
         names = [sorted(_exported(each, ",".join(kinds), 0)) for each in (here, there)]
         assert names[0] == names[1] and len(names[0]) > 8
+    store = service[1].store
+    log = [json.loads(line) for line in store.entries(store.records("anyone")[0].id)]
+    journal = [each for each in entries_of(files(tmp_path / "there").journal) if "do" in each]
+    assert [(each["n"], each["do"]) for each in log] == [(each["n"], each["do"]) for each in journal]
     for name in ("masks/first/1-object-1.png", "labels/first.png"):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
 
