@@ -41,6 +41,11 @@ class AtService:
         """The session of a photo as it was left."""
         return StoredAtService(self.service, self.network, photo, out)
 
+    @property
+    def waits(self) -> bool:
+        """Whether a request is being tried again just now."""
+        return bool(self.service.connection.trouble)
+
     def trouble(self) -> str:
         """Why the service does not answer just now, or not all that was asked; "" where it does."""
         connection = self.service.connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +49,7 @@ TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 FRAMES: Final = "application/x-interactify-frames"
+KEPT_AFTER: Final = 1.0  # seconds after which a request does not wait any longer for a service that is away
 THUMBNAIL: Final = 160  # pixels of its longer side
 
 
@@ -254,7 +255,11 @@ class App:
     async def _stream(
         self, opened: OpenPhoto, action: Action | None, classes: bool, viewport: Viewport | None = None
     ) -> Response:
-        """The frames of an action as they come; an error response where it fails before the first one."""
+        """The frames of an action as they come; an error response where it fails before the first one.
+
+        Where a service is away the response ends at once with a frame of the kind "kept", since browsers have few
+        connections to one server. The page asks for the state when the service is back.
+        """
         loop, results = asyncio.get_running_loop(), asyncio.Queue[bytes | Exception | None]()
 
         def emit(each: bytes | Exception | None) -> None:
@@ -262,7 +267,7 @@ class App:
                 loop.call_soon_threadsafe(results.put_nowait, each)
 
         opened.submit(action, emit, classes=classes, viewport=viewport)
-        first = await results.get()
+        first = await self._first(results)
         if isinstance(first, Exception):
             raise user_error(first)
 
@@ -273,6 +278,15 @@ class App:
                 each = await results.get()
 
         return StreamingResponse(frames(), media_type=FRAMES)
+
+    async def _first(self, results: asyncio.Queue[bytes | Exception | None]) -> bytes | Exception | None:
+        while self.there is not None:
+            with suppress(asyncio.TimeoutError):
+                return await asyncio.wait_for(results.get(), KEPT_AFTER)
+            if self.there.waits:
+                results.put_nowait(None)
+                return frame({"kind": "kept"}, [])
+        return await results.get()
 
     async def _open(self, request: Request) -> OpenPhoto:
         return await self._open_photo(self._photo(request))

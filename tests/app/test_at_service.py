@@ -33,8 +33,8 @@ from interactify.session.session import Session
 from interactify.web.actions import read_action
 from tests.app.test_server import GESTURES
 from tests.fixtures import networks
-from tests.fixtures.served import Command, Killed, Page, served, wait_until_listening
-from tests.fixtures.service import ANA, KEYS, Replica, serving
+from tests.fixtures.served import Killed, Page, served
+from tests.fixtures.service import ANA, KEYS, serving
 
 CLICK = GESTURES["click"]
 
@@ -370,69 +370,6 @@ def test_a_network_that_is_another_now_is_told(net, pictures, tmp_path):
         assert len(files(out).earlier) == 1 and files(out).earlier[0].service.exists()
     with serving(net, tmp_path / "s.db") as (address, _), page_at(address, pictures, out) as page:
         assert "restored" in Page(page).state["notice"] and len(Page(page).state["interactions"]) == 1
-
-
-def test_both_processes_are_killed_in_mid_click(pictures, tmp_path):
-    model = ("--max-evaluations", "5", "--resolution", "256")  # so that a click takes long enough
-    local = interactify.wrap(networks.seeded(networks.Plain), max_evaluations=5, resolution=256).session(pictures[0])
-    out, store = tmp_path / "out", str(tmp_path / "sessions.db")
-    with Replica(tmp_path, store, *model) as service:
-        words = (pictures[0], "--out", out, "--server", service.address)
-        with Command(*words, folder=tmp_path) as command, Asking(command.address, service.address) as page:
-            shown = Page(page.client).click(55, 30)
-            page.starts("negative click")
-            service.kill()
-            assert page.trouble() and not page.answered
-            with Replica(tmp_path, store, *model, "--port", service.address.rsplit(":", 1)[1]) as again:
-                assert again.address == service.address and page.answer() == 200
-                masks = [local.click(55, 30).mask, local.click(5, 5, False).mask]
-                assert (shown.mask == masks[0]).all() and (Page(page.client).mask == masks[1]).all()
-                page.starts("box")
-                command.kill()
-                with Command(*words, folder=tmp_path) as second, Asking(second.address, again.address) as page:
-                    result = local.add([interactify.interaction_from_json(GESTURES["box"])])
-                    last = Page(page.client)
-                    assert len(last.state["interactions"]) == 3 and (last.mask == result.mask).all()
-                    assert page.client.get("/api/service").json() == {"trouble": ""}
-    assert (np.asarray(Image.open(out / "masks" / "first" / "1-object-1.png")) == result.mask * 255).all()
-
-
-class Asking:
-    """Asks a page in a thread, and sees when the service works on it."""
-
-    def __init__(self, page: str, service: str) -> None:
-        self.client = httpx.Client(base_url=page.rstrip("/"), headers={"Origin": page.rstrip("/")}, timeout=60)
-        self.service, self.answered = service, list[int]()
-        wait_until_listening(page)
-
-    def starts(self, gesture: str) -> None:
-        """Send a gesture, and return once the service refines it."""
-        action = {"do": "add", "interactions": [GESTURES[gesture]]}
-        self._thread = threading.Thread(target=self._ask, args=(action,), daemon=True)
-        self._thread.start()
-        while "interactify_waiting 0.0" in httpx.get(f"{self.service}/metrics", trust_env=False).text:
-            assert not self.answered
-            time.sleep(0.001)
-
-    def _ask(self, action: dict[str, Any]) -> None:
-        with suppress(httpx.TransportError):
-            self.answered.append(self.client.post("/api/photos/0/do", json=action).status_code)
-
-    def answer(self) -> int:
-        self._thread.join(60)
-        return self.answered[-1]
-
-    def trouble(self) -> str:
-        deadline = time.monotonic() + 20
-        while not (found := self.client.get("/api/service").json()["trouble"]):
-            assert time.monotonic() < deadline
-        return str(found)
-
-    def __enter__(self) -> Asking:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.client.close()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 // Says while the service whose network the page uses does not answer: what was clicked waits for it.
 
 import * as api from "./api.js";
-import { $, announce } from "./page.js";
+import { $, announce, session } from "./page.js";
 
 const EVERY = 1500; // milliseconds from an answer to the next question
 
@@ -14,6 +14,7 @@ export function watchService() {
       if (away.textContent !== text && !text) announce("The service is back.");
       away.textContent = text;
       away.hidden = !text;
+      if (!text) session.again();
     } catch {
       away.hidden = true; // the page's own server has stopped, which other requests say
     }

@@ -12,6 +12,7 @@ export class Session extends EventTarget {
     this.pending = []; // actions without a full response yet
     this.classes = false; // whether the map of classes is shown
     this.viewport = () => null; // the part of the photo on the screen
+    this.kept = false; // whether the state waits for a service that is away
     this.serial = null;
     this.early = new Map(); // frames that came before the one they build on
     this.drawing = Promise.resolve();
@@ -22,6 +23,7 @@ export class Session extends EventTarget {
     Object.assign(this, { number, key });
     this.state = null;
     this.pending = [];
+    this.kept = false;
     this.serial = null;
     this.early.clear();
     await this.refresh();
@@ -31,6 +33,13 @@ export class Session extends EventTarget {
   refresh() {
     const number = this.number;
     return api.state(number, this.classes, (header, parts) => this.#take(number, header, parts, null));
+  }
+
+  /** Requests the state where the server let requests end without it, since a service was away. */
+  again() {
+    if (!this.kept && !this.pending.some((each) => each.kept)) return;
+    this.kept = false;
+    this.refresh().catch((cause) => this.dispatchEvent(new CustomEvent("failed", { detail: cause.message })));
   }
 
   /** Sends an action. `since` is the time at which the pointer was released, for measuring. */
@@ -45,7 +54,7 @@ export class Session extends EventTarget {
     } catch (cause) {
       this.dispatchEvent(new CustomEvent("failed", { detail: cause.message }));
     } finally {
-      this.#settled(entry);
+      if (!entry.kept) this.#settled(entry);
     }
   }
 
@@ -63,6 +72,11 @@ export class Session extends EventTarget {
   #take(number, header, parts, entry) {
     if (header.kind === "error") {
       this.dispatchEvent(new CustomEvent("failed", { detail: header.error }));
+      return;
+    }
+    if (header.kind === "kept") {
+      if (entry) entry.kept = true; // it waits at the server, and is in the state that `again` requests
+      else if (number === this.number) this.kept = true;
       return;
     }
     const bitmaps = Promise.all(parts.map((part) => part.png && createImageBitmap(part.png)));
@@ -86,7 +100,7 @@ export class Session extends EventTarget {
       if (!this.classes) this.layers.classMap = null; // outdated; requested again when it is shown
       this.state = header;
       this.layers.keep(header.objects.map((object) => object.name));
-      if (entry) this.pending = this.pending.filter((each) => each !== entry);
+      this.pending = this.pending.filter((each) => each !== entry && !(header.kind === "state" && each.kept));
     }
     this.dispatchEvent(new CustomEvent("update", { detail: { header, entry } }));
     const next = this.early.get(this.serial);
