@@ -37,7 +37,7 @@ def hostile(picture: bytes, port: int, path: str, token: str) -> Iterator[Reques
 
     every = [("GET", path), ("POST", act), ("GET", f"{path}/mask"), ("POST", f"{path}/heartbeat"), ("DELETE", path),
              ("POST", "/v1/sessions"), ("GET", "/v1/sessions"), ("GET", f"{path}/export/png"), ("GET", f"{path}/log"),
-             ("GET", "/v1/networks"), ("GET", f"{path}/labels")]  # fmt: skip
+             ("GET", "/v1/networks"), ("GET", f"{path}/labels"), ("GET", act)]  # fmt: skip
     of_session = [each for each in every if each[1].startswith(path)]
     # without a key, with others, in other forms
     wrong_keys = ["", "Bearer", "Bearer ", f"Bearer {ANA[:-1]}", f"Bearer {ANA}x", f"Basic {ANA}", ANA, "Bearer null",
@@ -102,6 +102,10 @@ def hostile(picture: bytes, port: int, path: str, token: str) -> Iterator[Reques
         yield "GET", f"{path}/export/{'npy' if 'object' in query else 'exe'}?{query}", {}, b""
     for tolerance in ("-1", "nan", "inf", "a", "1e999", "", "1" * 400 + "e400"):
         yield "GET", f"{path}/export/coco?tolerance={tolerance}", {}, b""
+    for after in ("-1", "1.5", "a", "", "9" * 400, "\u0660"):
+        yield "GET", f"{act}?after={after}", {}, b""
+    for superseded in ("2", "yes", "", "-1"):
+        yield "POST", f"{act}?superseded={superseded}", {}, good
     for of in ("", "classes", "exe", "../x"):
         yield "GET", f"{path}/labels?of={of}", {}, b""
     # invalid actions

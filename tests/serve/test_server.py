@@ -171,7 +171,7 @@ def test_sessions_of_one_key_are_invisible_to_another(net, tmp_path, pictures):
         token = session.headers
         unknown = ben.get("/v1/sessions/0123456789abcdef01234567", headers=token)
         ways = [("GET", ""), ("DELETE", ""), ("GET", "/mask"), ("GET", "/log"), ("GET", "/export/png"),
-                ("GET", "/labels"), ("POST", "/actions"), ("POST", "/heartbeat")]  # fmt: skip
+                ("GET", "/labels"), ("POST", "/actions"), ("GET", "/actions"), ("POST", "/heartbeat")]  # fmt: skip
         for method, what in ways:
             given: dict[str, Any] = {"json": ADD} if what == "/actions" else {}
             other = ben.request(method, session.path + what, headers=token, **given)
