@@ -203,12 +203,19 @@ class OpenPhoto:
                     self._waiting.popleft()
             try:
                 self._run(session, job)
-            except (SessionGoneError, CheckpointError) as cause:
-                self._lost = True
-                job.emit(ServiceError(f"{cause} The next click here does so. What was done is in the journal."))
             except Exception as cause:
-                job.emit(user_error(cause))
+                job.emit(user_error(cause) if runs_here(session) else self._error_there(cause))
             job.emit(None)
+
+    def _error_there(self, cause: Exception) -> InteractifyError:
+        """The error of an action at a service; where that has lost the session, the photo is opened anew next time."""
+        self._lost = isinstance(cause, (SessionGoneError, CheckpointError))
+        if not self._lost:
+            return user_error(cause)
+        return ServiceError(
+            "The service no longer has this photo's session, or has another network now. Click again: the photo is "
+            f"then opened anew, with what is in its journal. ({cause})"
+        )
 
     def _open(self) -> AnySession:
         """The session as it was left, or a new one."""
