@@ -89,6 +89,7 @@ def _knowledge_of_child(model: nn.Module) -> Knowledge:
         whole=False,
         resolution=None,
         fixed=None,
+        numbers=None,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from interactify.adapters.generic import is_from, stated
+from interactify.adapters.number_maps import output_of_numbers, with_numbers
 from interactify.adapters.queries import queries_of, semantic
 from interactify.inspection.spec import Knowledge
 
@@ -84,7 +85,7 @@ class Transformers:
             letter: next((name for name in names if name in modules), None)
             for letter, names in _POINTS.get(kind, {}).items()
         }
-        return Knowledge(
+        known = Knowledge(
             family=f"transformers, {kind}",
             forward=None if queries is None else semantic(queries),
             output=None if queries is None else "semantic",
@@ -94,6 +95,8 @@ class Transformers:
             divisor=_divisor(config),
             **processing,
         )
+        output = output_of_numbers(model)
+        return known if output is None else with_numbers(known, model, output)
 
 
 # ---- the image processor ---------------------------------------------------------------------------------------------

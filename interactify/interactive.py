@@ -17,7 +17,7 @@ from interactify.adapters import Adapter, knowledge_of
 from interactify.brs.energy import Energy, energy_named
 from interactify.brs.refinement import check_evaluations, check_seconds, check_solver
 from interactify.describe import describe
-from interactify.errors import OptionError, quietly, warn_user, within_memory
+from interactify.errors import ModelError, OptionError, quietly, warn_user, within_memory
 from interactify.inspection.activation import Activation
 from interactify.inspection.click_input import ClickMaps
 from interactify.inspection.devices import device_named
@@ -26,7 +26,7 @@ from interactify.inspection.inspected import inspected
 from interactify.inspection.normalisation import assumption
 from interactify.inspection.outputs import Output
 from interactify.inspection.replica import independent_copy_of, replica_of, unwrapped
-from interactify.inspection.spec import Fit
+from interactify.inspection.spec import Fit, Knowledge
 from interactify.interactions.click import Interaction
 from interactify.models.files import ModelLike, as_module
 from interactify.network.click_network import of_images
@@ -337,8 +337,8 @@ def wrap(
             precision="float16" on a processor.
 
     Raises:
-        ModelError: the model can't be copied, run or differentiated, returns no map, finds objects, or lacks a named
-            layer or interaction maps.
+        ModelError: the model can't be copied, run or differentiated, returns no map, finds objects, lacks a named layer
+            or interaction maps, or is known to return numbers such as a depth: see `wrap_values`.
         CheckpointError: a file that is missing or damaged, or holds weights alone.
         OptionError: an unknown name, an invalid value, or a layer with too many channels for "conv1x1@LAYER".
         AdapterError: an adapter of another package fails.
@@ -415,6 +415,7 @@ def wrap(
     model = as_module(model)
     replica = replica_of(model)
     known = knowledge_of(unwrapped(model), adapter)
+    _check_classes(model, known, output, activation)
     reads = click_maps or known.click_maps
     check_evaluations(max_evaluations, least=1 if reads is None else 0)
     found = inspected(model, replica, known, given, mirror, lambda own: own if reads is None else of_images(own, reads))
@@ -440,6 +441,17 @@ def wrap(
         options=options,
         state=found.state,
         wrap_again=wrap_again,
+    )
+
+
+def _check_classes(model: nn.Module, known: Knowledge, output: Output, activation: Activation | None) -> None:
+    """Refuse a network whose map is known to be of numbers, unless the user says how it is one of logits."""
+    if known.numbers is None or known.numbers.probability or output is not None or activation is not None:
+        return
+    raise ModelError(
+        f"Expected a network of classes, got {type(unwrapped(model)).__name__}, whose map is a number for each pixel "
+        f"({known.numbers.what}). Try interactify.wrap_values(model), which lets it follow values; or "
+        f"output=lambda raw: raw[{known.output or 0!r}] - 1.0 for an object where the number is above 1."
     )
 
 

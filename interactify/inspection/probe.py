@@ -109,6 +109,7 @@ def probe(
         points=knowledge.points,
         classes_seen=tuple(dict.fromkeys(type(m).__name__ for m in nn.Module.modules(replica))),
         click_maps=knowledge.click_maps,
+        numbers=knowledge.numbers,
     )
 
 

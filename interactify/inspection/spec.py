@@ -22,6 +22,23 @@ Fit = Literal["letterbox", "squash"]
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """What a map is that has a number for each pixel, not a class.
+
+    Attributes:
+        what: in words, for `describe()`: "opacity, in [0, 1]".
+        alignment: what the network leaves open of its units: "none", "shift", "scale", "scale_shift".
+        tolerance: how far a value may be from its goal, in these units; None for a share of the map's range.
+        probability: whether the map may as well be read as the probability of an object, as a matte may.
+    """
+
+    what: str
+    alignment: str = "none"
+    tolerance: float | None = None
+    probability: bool = False
+
+
+@dataclass(frozen=True)
 class Knowledge:
     """What an adapter or the user states of a network before it runs; None or empty for anything not stated.
 
@@ -49,6 +66,7 @@ class Knowledge:
         smallest: the least height and width, in network pixels.
         click_maps: for a click network, which reads (N, C + M, H, W): how its M interaction maps are drawn.
         doubts: what had to be assumed, in sentences for the user, whom `wrap` warns.
+        numbers: what the map is, where it is of numbers (a depth, a matte); None for one of classes.
     """
 
     family: str = ""
@@ -71,6 +89,7 @@ class Knowledge:
     smallest: int | None = None
     click_maps: ClickMaps | None = None
     doubts: tuple[str, ...] = ()
+    numbers: Numbers | None = None
 
     def updated(self, other: Knowledge) -> Knowledge:
         """This knowledge, replaced by `other` wherever that states something.
@@ -135,6 +154,7 @@ class ModelSpec:
         points: insertion points A, B, C that adapter or user named.
         classes_seen: names of its module classes, for messages.
         click_maps: how its interaction maps are drawn; None for a network that reads none.
+        numbers: what its map is, where the adapter knows that it is of numbers; None for one of classes.
     """
 
     channels: int
@@ -161,6 +181,7 @@ class ModelSpec:
     points: Mapping[str, str] = field(default_factory=dict)
     classes_seen: tuple[str, ...] = ()
     click_maps: ClickMaps | None = None
+    numbers: Numbers | None = None
 
     @property
     def sides(self) -> int:

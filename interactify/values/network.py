@@ -14,7 +14,7 @@ from interactify.describe import spec_text
 from interactify.errors import ModelError, OptionError, warn_user, with_type
 from interactify.inspection.outputs import Output
 from interactify.inspection.replica import unwrapped
-from interactify.inspection.spec import Fit
+from interactify.inspection.spec import Fit, Numbers
 from interactify.interactive import Interactive, wrap
 from interactify.models.files import ModelLike
 from interactify.network.variables import Variables
@@ -80,8 +80,9 @@ class ValueNetwork:
         """A few lines of text: what was found out about the network, and which options are used."""
         now = self.net.now()
         tolerance = "a fiftieth of the range of the map" if self.tolerance is None else f"{self.tolerance:g}"
+        what = "numbers, in the network's own units" if now.spec.numbers is None else now.spec.numbers.what
         chosen = [
-            "reads       its map as numbers, in the network's own units",
+            f"reads       its map as {what}",
             f"variables   {now.variables.name}",
             f"solver      {now.solver}, at most {now.max_evaluations} evaluations for an interaction",
             f"tolerance   {tolerance}",
@@ -107,7 +108,7 @@ def wrap_values(
     model: ModelLike,
     *,
     tolerance: float | None = None,
-    alignment: str = "none",
+    alignment: str | None = None,
     variables: str | Variables | None = None,
     solver: str = "lbfgs",
     output: Output = None,
@@ -134,9 +135,11 @@ def wrap_values(
     Args:
         model: as for `wrap`, with one map of numbers.
         tolerance: how far from its goal a value may be, above 0, in the network's units, or in the user's where there
-            is an alignment. By default a fiftieth of the range of the network's own map of the photo.
+            is an alignment. By default 0.02 of a matte of a known family, and else a fiftieth of the range of the
+            network's own map of the photo.
         alignment: what the network leaves open of its units, and the given values tell, by least squares: "none",
-            "shift", "scale", or "scale_shift" as for monocular depth.
+            "shift", "scale", or "scale_shift" as for monocular depth. By default what a known family leaves open, and
+            "none" for others.
         variables: "input", or a layer's, as for `wrap`.
         output, mean, std, bgr, value_range, resolution, fit, divisor, adapter, solver, max_evaluations, max_seconds,
             mirror, precision, compile: as for `wrap`.
@@ -158,7 +161,7 @@ def wrap_values(
     >>> net
     ValueNetwork(Conv2d, variables='input')
     """
-    if alignment not in ALIGNMENTS:
+    if alignment is not None and alignment not in ALIGNMENTS:
         raise OptionError(f"Expected alignment to be one of {', '.join(ALIGNMENTS)}, got {alignment!r}.")
     number = isinstance(tolerance, (int, float)) and not isinstance(tolerance, bool)
     if tolerance is not None and not (number and 0 < float(tolerance) < float("inf")):
@@ -200,4 +203,7 @@ def wrap_values(
             f"Expected variables that do not read clicks, got {net.variables.name!r}. Try 'input', or "
             "'scale_bias@LAYER'."
         )
-    return ValueNetwork(net, None if tolerance is None else float(tolerance), alignment)
+    numbers = net.spec.numbers or Numbers("numbers")
+    if tolerance is None:
+        tolerance = numbers.tolerance
+    return ValueNetwork(net, None if tolerance is None else float(tolerance), alignment or numbers.alignment)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
@@ -92,6 +94,50 @@ def test_clicked_pixels_get_their_values(model, variables):
     if result.satisfied:
         assert result.at(10, 10) > result.at(50, 20) and abs(result.at(30, 8) - result.at(35, 40)) <= result.tolerance
     assert result.satisfied or variables.startswith("scale_bias")  # few numbers may not be enough
+
+
+@pytest.mark.parametrize("variables", ["input", "scale_bias@body.0", "bias_field@body.0", "bias_field@body.2"])
+@pytest.mark.parametrize("kind", [Matte, Depth])
+def test_partial_evaluation_gives_what_the_whole_network_gives(kind, variables):
+    torch.manual_seed(0)
+    model = kind().eval()
+    session = wrapped(model, variables=variables).session(PHOTO)
+    refiner = session.refiner
+    values = (0.1 * torch.randn_like(refiner.numbers(refiner.first).variables)).requires_grad_(True)
+    partial = refiner._map(values)
+    (through_part,) = torch.autograd.grad(partial.square().sum(), values)
+
+    def moved(module, args, out):  # what the variables mean, written out
+        if variables.startswith("scale_bias"):
+            scale, shift = values.flatten().view(2, 1, -1, 1, 1)
+            return (1 + scale) * out + shift
+        return out + values.view(out.shape)
+
+    image = refiner.suffix.image + (values if variables == "input" else 0)
+    handle = None if variables == "input" else model.get_submodule(variables.split("@")[1]).register_forward_hook(moved)
+    raw = model(image)
+    if handle is not None:
+        handle.remove()
+    whole = raw["alpha"] if isinstance(raw, dict) else raw[:, None]
+    whole = nn.functional.interpolate(whole, partial.shape[2:], mode="bilinear", align_corners=False)
+    (through_whole,) = torch.autograd.grad(whole.square().sum(), values)
+    torch.testing.assert_close(partial, whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(through_part, through_whole, rtol=1e-4, atol=1e-5)
+
+
+def test_sessions_in_two_threads_do_not_meet():
+    net = wrapped()
+    clicks = [(10, 10, 0.9), (50, 30, 0.2)]
+
+    def play(click):
+        session = net.session(PHOTO)
+        session.click(*click)
+        return session.click(30, 20, 0.6).values
+
+    alone = [play(click) for click in clicks]
+    with ThreadPoolExecutor(2) as pool:
+        for one, together in zip(alone, pool.map(play, clicks), strict=True):
+            np.testing.assert_array_equal(one, together)
 
 
 def test_a_map_that_is_right_stays_as_it_is_without_a_pass():
