@@ -83,6 +83,10 @@ class VolumeStep:
     steadiness: float = 0.0
 
 
+Steps = tuple[VolumeStep, ...]
+"""The steps of an object from its first interaction on, each computed from the one before."""
+
+
 class VolumeRefiner:
     """One volume, opened for one network. It holds what stays the same from interaction to interaction."""
 

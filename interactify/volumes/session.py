@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,11 +25,11 @@ from interactify.refinement.timeline import Timeline
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.closing import UntilClosed
 from interactify.session.control import Turns
-from interactify.volumes.refiner import VolumeRefiner, VolumeStep
+from interactify.volumes.refiner import Steps, VolumeRefiner
 from interactify.volumes.result import VolumeResult
+from interactify.volumes.session_file import save_volume_session
 from interactify.volumes.volume import Volume, open_volume
 
-Steps = tuple[VolumeStep, ...]
 Group = tuple[Interaction, ...]
 
 
@@ -180,6 +181,20 @@ class VolumeSession:
             if self.steps:
                 self._history = self._history.changed(())
             return self.result
+
+    def save(self, path: str | Path) -> Path:
+        """Write the session to an .npz file, from which `Interactive.load_session` continues; returns its path.
+
+        The file holds interactions, the numbers of all steps, and digests of network and volume, but not the volume.
+        Raises OptionError where the file can't be written, and ModelChangedError as `click`.
+        """
+        return save_volume_session(path, self._history, self.refiner, self.target)
+
+    def restore(self, history: Timeline[Steps]) -> None:
+        """Take over a stored history; only for a new session."""
+        if self._history.past or self._history.undone:
+            raise InteractionError("Expected a session without history to restore one. Try a new session.")
+        self._history = history
 
     def close(self) -> None:
         """Give back the memory. Results stay readable; using the session again raises ClosedSessionError."""
