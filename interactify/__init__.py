@@ -84,7 +84,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
         ValueSession,
         wrap_values,
     )
-    from interactify.volumes import Volume, VolumeSession, open_volume
+    from interactify.volumes import Volume, VolumeSession, open_volume, read_volume
 
 _NAMES = {
     "errors": (
@@ -134,7 +134,7 @@ _NAMES = {
         *("HigherValue", "SameValue", "ValueClick", "ValueNetwork", "ValueResult", "ValueScribble", "ValueSession"),
         "wrap_values",
     ),
-    "volumes": ("Volume", "VolumeSession", "open_volume"),
+    "volumes": ("Volume", "VolumeSession", "open_volume", "read_volume"),
 }
 _MODULES = (
     *("adapters", "brs", "draw", "errors", "evaluation", "export", "models", "optim", "predictor", "propagation"),
@@ -205,6 +205,7 @@ __all__ = [
     "models",
     "open_picture",
     "open_volume",
+    "read_volume",
     "optim",
     "predictor",
     "reconfigure_stem",

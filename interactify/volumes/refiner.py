@@ -110,7 +110,7 @@ class VolumeRefiner:
         if own not in self._initial_steps:
             block = self.grid.windows()[0]
             displayed = Displayed(self._first_map(own))
-            self._initial_steps[own] = VolumeStep((), VolumeResult(displayed, block), block, None, own)
+            self._initial_steps[own] = VolumeStep((), self._placed(VolumeResult(displayed, block)), block, None, own)
         return self._initial_steps[own]
 
     def patch(self, block: Block) -> Patch:
@@ -161,7 +161,10 @@ class VolumeRefiner:
         seconds = time.perf_counter() - started
         displayed = now.result.displayed.with_regions(constraints.regions)
         result = VolumeResult(displayed, now.block, constraints, evaluations, Status.of(status), seconds, before)
-        return replace(now, interactions=interactions, result=result)
+        return replace(now, interactions=interactions, result=self._placed(result))
+
+    def _placed(self, result: VolumeResult) -> VolumeResult:
+        return replace(result, spacing=self.volume.spacing, affine=self.volume.affine)
 
     def _answers(
         self, steps: Sequence[VolumeStep], now: VolumeStep, constraints: VoxelConstraints, known: int, stop: Stop

@@ -25,10 +25,11 @@ from interactify.refinement.timeline import Timeline
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.closing import UntilClosed
 from interactify.session.control import Turns
+from interactify.volumes.opening import open_volume
 from interactify.volumes.refiner import Steps, VolumeRefiner
 from interactify.volumes.result import VolumeResult
 from interactify.volumes.session_file import save_volume_session
-from interactify.volumes.volume import Volume, open_volume
+from interactify.volumes.volume import Volume
 
 Group = tuple[Interaction, ...]
 
@@ -248,15 +249,16 @@ def refine_volumes(
             "lists. Try one volume alone for several objects in it."
         )
     results, sessions = [], dict[int, VolumeSession]()
-    checked = []
-    for volume, own in zip(several, interactions, strict=True):  # everything is checked before anything is run
-        opened = open_volume(volume, net.spec.channels)
-        checked.append(voxel_interactions(own, opened.size))
+    opened = {id(volume): open_volume(volume, net.spec.channels) for volume in several}  # a file is read once
+    checked = [  # everything is checked before anything is run
+        voxel_interactions(own, opened[id(volume)].size) for volume, own in zip(several, interactions, strict=True)
+    ]
     for volume, own in zip(several, checked, strict=True):
         session = sessions.get(id(volume))
         if session is None:
             sessions.clear()
-            session = sessions[id(volume)] = VolumeSession(net, volume, target, value_range=value_range)
+            given = opened[id(volume)]
+            session = sessions[id(volume)] = VolumeSession(net, given, target, value_range=value_range)
         results.append(session.add(own))
         session.reset()
     return results

@@ -190,6 +190,8 @@ def _step(
         Status.of(str(entry["status"])),
         float(entry["seconds"]),
         before[-1].result if before else refiner.initial_step(session_target).result,
+        refiner.volume.spacing,
+        refiner.volume.affine,
     )
     return VolumeStep(interactions, result, block, values, target, steady)
 
