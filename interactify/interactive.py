@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from threading import RLock
 from typing import Any, TypeAlias, cast, overload
 
@@ -44,9 +43,7 @@ from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.runtime import Runtime
 from interactify.session.batch import refine
-from interactify.session.loading import load_session
 from interactify.session.session import Session
-from interactify.volumes.loading import load_volume_session
 from interactify.volumes.session import VolumeSession, refine_volumes
 from interactify.volumes.volume import Volume
 
@@ -100,24 +97,6 @@ class Interactive(Wrapped):
         if self.spec.sides == 3:
             return VolumeSession(self, photo, target, value_range=value_range)
         return Session(self, photo, target, tile=tile, value_range=value_range)
-
-    def load_session(self, path: str | Path, photo: Any) -> Session | VolumeSession:
-        """Continue a session that `save` wrote: the next interaction gives the very mask that it would have given then.
-
-        Args:
-            path: the file.
-            photo: the same photo, or volume, as for `session`.
-
-        Returns: a `Session`, or a `VolumeSession` of a network of volumes, with its history.
-
-        Raises:
-            CheckpointError: the file is missing, broken or of another kind, or was saved for another network, other
-                options, or another photo.
-            PhotoError: the photo can't be read.
-        """
-        if self.spec.sides == 3:
-            return load_volume_session(path, self, photo)
-        return load_session(path, self, photo)
 
     def refine(
         self,

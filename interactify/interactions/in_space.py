@@ -6,6 +6,7 @@ x to the right, y down, z through the slices, in voxels, whose centres are at wh
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,10 @@ from interactify.interactions.validation import number, polarity, rounded
 
 class VoxelInteraction(Interaction):
     """One interaction with a volume; its `within` takes (D, H, W)."""
+
+    @abstractmethod
+    def within(self, size: Sequence[int]) -> VoxelInteraction:
+        """The same interaction, checked, in whole voxels; `size` is (D, H, W). Raises InteractionError."""
 
 
 @dataclass(frozen=True, repr=False)

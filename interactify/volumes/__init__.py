@@ -2,6 +2,8 @@
 
 from interactify.volumes.block import Block as Block
 from interactify.volumes.files import read_volume as read_volume
+from interactify.volumes.inference import InferenceSession as InferenceSession
+from interactify.volumes.loading import load_session as load_session
 from interactify.volumes.opening import open_volume as open_volume
 from interactify.volumes.result import VolumeResult as VolumeResult
 from interactify.volumes.session import VolumeSession as VolumeSession

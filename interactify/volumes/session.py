@@ -184,7 +184,7 @@ class VolumeSession:
             return self.result
 
     def save(self, path: str | Path) -> Path:
-        """Write the session to an .npz file, from which `Interactive.load_session` continues; returns its path.
+        """Write the session to an .npz file, from which `interactify.load_session` continues; returns its path.
 
         The file holds interactions, the numbers of all steps, and digests of network and volume, but not the volume.
         Raises OptionError where the file can't be written, and ModelChangedError as `click`.

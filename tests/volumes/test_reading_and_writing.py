@@ -189,7 +189,7 @@ def test_from_file_to_file_the_voxels_stay_where_they_are(tmp_path: Path) -> Non
         written = nibabel.load(each.save(tmp_path / name))
         assert np.allclose(written.affine, AFFINE) and written.get_data_dtype() == np.uint8
         assert np.array_equal(np.asarray(written.dataobj).T, each.mask)
-    again = net.load_session(session.save(tmp_path / "session.npz"), tmp_path / "scan.nii").redo()
+    again = interactify.load_session(session.save(tmp_path / "session.npz"), net, tmp_path / "scan.nii").redo()
     assert np.array_equal(again.mask, result.mask) and np.allclose(again.affine, AFFINE)
     (refined,) = net.refine(str(tmp_path / "scan.nii"), [list(result.interactions)])
     assert np.array_equal(refined.mask, result.mask)

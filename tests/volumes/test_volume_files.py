@@ -40,7 +40,7 @@ def test_it_continues_to_the_last_bit(options: dict[str, Any], tmp_path: Path) -
     session.add([VoxelScribble([(2, 2), (9, 2)], z=3), VoxelBox(1, 1, 18, 14, z=(1, 20))])
     session.undo()
     path = session.save(tmp_path / "session.npz")
-    again = net.load_session(path, LARGE.copy())
+    again = interactify.load_session(path, net, LARGE.copy())
     assert isinstance(again, VolumeSession) and again.interactions == session.interactions
     assert again.save(tmp_path / "again.npz").read_bytes() == path.read_bytes()
     for change in (lambda s: s.redo(), lambda s: s.click(12, 4, 10, not s.result.mask[10, 4, 12]), lambda s: s.undo(),
@@ -58,7 +58,7 @@ def test_masks_regions_and_classes_come_back(tmp_path: Path) -> None:
     session.add([VoxelMask(MASK)])
     session.add([VoxelClick(9, 8, False, z=5)])
     session.add([VoxelLasso([(4, 4), (14, 4), (9, 12)], z=6), VoxelBox(0, 0, 4, 4, z=2, positive=False)])
-    again = net.load_session(session.save(tmp_path / "session.npz"), volume)
+    again = interactify.load_session(session.save(tmp_path / "session.npz"), net, volume)
     assert np.array_equal(again.result.probability, session.result.probability)
     assert np.array_equal(again.undo().mask, session.undo().mask)
     one, other = (each.click(1, 1, 1) for each in (session, again))
@@ -68,10 +68,10 @@ def test_masks_regions_and_classes_come_back(tmp_path: Path) -> None:
 def test_an_empty_session_and_one_that_was_reset(tmp_path: Path) -> None:
     net = wrapped()
     session = net.session(VOLUME)
-    assert net.load_session(session.save(tmp_path / "empty.npz"), VOLUME).interactions == ()
+    assert interactify.load_session(session.save(tmp_path / "empty.npz"), net, VOLUME).interactions == ()
     session.click(10, 8, 6)
     session.reset()
-    again = net.load_session(session.save(tmp_path / "reset.npz"), VOLUME)
+    again = interactify.load_session(session.save(tmp_path / "reset.npz"), net, VOLUME)
     assert again.interactions == () and len(again.undo().interactions) == 1
 
 
@@ -86,18 +86,18 @@ def test_another_volume_network_or_option_is_refused(saved: Path) -> None:
     other = VOLUME.copy()
     other[5, 5, 5] += 1e-3
     with pytest.raises(CheckpointError, match="Expected the volume"):
-        wrapped().load_session(saved, other)
+        interactify.load_session(saved, wrapped(), other)
     with pytest.raises(CheckpointError, match="max_evaluations: 40, got 30"):
-        wrapped(max_evaluations=30).load_session(saved, VOLUME)
+        interactify.load_session(saved, wrapped(max_evaluations=30), VOLUME)
     model = volumes.plain()
     with torch.no_grad():
         model.head.bias += 0.1
     with pytest.raises(CheckpointError, match="other weights"):
-        interactify.wrap(model, mean=0, std=1).load_session(saved, VOLUME)
+        interactify.load_session(saved, interactify.wrap(model, mean=0, std=1), VOLUME)
     model = volumes.plain()
     model.gain = 3.0
     with pytest.raises(CheckpointError, match="predicts something else"):
-        interactify.wrap(model, mean=0, std=1).load_session(saved, VOLUME)
+        interactify.load_session(saved, interactify.wrap(model, mean=0, std=1), VOLUME)
 
 
 def test_files_of_other_kinds_are_refused(saved: Path, tmp_path: Path) -> None:
@@ -105,14 +105,14 @@ def test_files_of_other_kinds_are_refused(saved: Path, tmp_path: Path) -> None:
     photo = networks.random_photo()
     path = images.session(photo).save(tmp_path / "photo.npz")
     with pytest.raises(CheckpointError, match="not one"):
-        wrapped().load_session(path, VOLUME)
+        interactify.load_session(path, wrapped(), VOLUME)
     with pytest.raises(CheckpointError, match="not one"):
-        images.load_session(saved, photo)
-    assert images.load_session(path, photo).size == photo.shape[:2]
+        interactify.load_session(saved, images, photo)
+    assert interactify.load_session(path, images, photo).size == photo.shape[:2]
     (tmp_path / "text.npz").write_text("no session")
     for wrong in (tmp_path / "text.npz", tmp_path / "missing.npz", tmp_path, None):
         with pytest.raises(CheckpointError, match="Expected a session"):
-            wrapped().load_session(wrong, VOLUME)  # type: ignore[arg-type]
+            interactify.load_session(wrong, wrapped(), VOLUME)  # type: ignore[arg-type]
 
 
 def damaged(path: Path, into: Path, change: Any) -> Path:
@@ -148,7 +148,7 @@ def damaged(path: Path, into: Path, change: Any) -> Path:
 def test_damaged_files_are_refused(saved: Path, tmp_path: Path, change: Any) -> None:
     path = damaged(saved, tmp_path / "damaged.npz", change)
     with pytest.raises(CheckpointError, match="Expected"):
-        wrapped().load_session(path, VOLUME)
+        interactify.load_session(path, wrapped(), VOLUME)
 
 
 def test_a_network_that_changed_is_not_saved(tmp_path: Path) -> None:
