@@ -65,6 +65,18 @@ def test_masks_regions_and_classes_come_back(tmp_path: Path) -> None:
     assert np.array_equal(one.probability, other.probability) and session.steps[-1].target == again.steps[-1].target
 
 
+def test_the_centre_of_an_empty_region_comes_back(tmp_path: Path) -> None:
+    model = volumes.plain()
+    with torch.no_grad():
+        model.head.bias -= 20  # nothing is found anywhere
+    net = interactify.wrap(model, mean=0, std=1, activation="none")
+    session = net.session(VOLUME)
+    session.add([VoxelBox(4, 3, 15, 12, z=(2, 9))])
+    again = interactify.load_session(session.save(tmp_path / "session.npz"), net, VOLUME)
+    one, other = session.result.constraints, again.result.constraints
+    assert one.assume_centre and np.array_equal(one.voxels, other.voxels) and one.positive.any()
+
+
 def test_an_empty_session_and_one_that_was_reset(tmp_path: Path) -> None:
     net = wrapped()
     session = net.session(VOLUME)

@@ -149,6 +149,10 @@ def test_later_interactions_win() -> None:
     assert effect(VoxelBox(2, 3, 4, 5, z=(2, 9), positive=False), VoxelClick(3, 4, z=5)) == (["VoxelBox"], 0)
     assert effect(VoxelClick(3, 4, z=5), VoxelScribble([(1, 4), (6, 4)], False, z=5)) == (["VoxelClick"], 0)
     assert effect(VoxelClick(3, 4, z=6), VoxelScribble([(1, 4), (6, 4)], False, z=5)) == ([], 0)
+    wide = VoxelScribble([(0, 4), (19, 4)], False, 4.0, z=5), VoxelScribble([(0, 4, 5), (19, 4, 5)], False, 4.0)
+    for scribble in wide:  # it covers more voxels than those that the network is given
+        assert effect(VoxelClick(3, 6, z=5), scribble) == (["VoxelClick"], 0)
+        assert effect(VoxelClick(3, 7, z=5), scribble) == effect(VoxelClick(3, 6, z=8), scribble) == ([], 0)
     assert effect(VoxelScribble([(3, 4)], z=5), VoxelClick(3, 4, False, z=5)) == (["VoxelScribble"], 0)
     assert effect(box, VoxelClick(1, 1, z=1), VoxelMask(MASK)) == (["VoxelBox", "VoxelClick"], 0)
     assert effect(VoxelMask(~MASK), VoxelMask(MASK), VoxelClick(1, 1, z=1), box) == (["VoxelMask", "VoxelClick"], 1)
