@@ -175,6 +175,9 @@ def test_scribbles_are_satisfied_on_a_slice_and_in_space() -> None:
     first = session.add([VoxelScribble(on_slice, z=3)])
     assert first.satisfied and first.evaluations and first.mask[3, 2, [2, 17]].all()
     both = session.add([VoxelScribble(in_space, positive=False)])
+    heavy = opened().add([VoxelScribble(on_slice, z=3, weight=0.1), VoxelScribble(in_space, False, weight=5.0)])
+    light = opened().add([VoxelScribble(on_slice, z=3, weight=5.0), VoxelScribble(in_space, False, weight=0.1)])
+    assert not np.array_equal(heavy.probability, light.probability)
     assert both.satisfied and not both.mask[1, 14, 1] and not both.mask[10, 1, 1] and both.mask[3, 2, [2, 17]].all()
     assert np.array_equal(session.undo().mask, first.mask)
 
@@ -212,6 +215,7 @@ def test_a_mask_is_the_result_and_clicks_change_pieces_of_it() -> None:
     assert np.array_equal(began.mask, given_mask) and began.evaluations == 0 and began.satisfied
     result = session.click(0, 0, 0, positive=False)
     assert result.satisfied and not result.mask[0, 0, 0]
+    assert result.status == "done"  # the rest of the mask pulls, and nothing waits for it
     changed = result.mask != given_mask
     pieces, count = ndimage.label(changed)
     assert count == 1 and pieces[0, 0, 0] == 1  # the piece of the click, and no other
