@@ -58,7 +58,11 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
         Mask,
         Paint,
         Scribble,
+        VoxelBox,
         VoxelClick,
+        VoxelLasso,
+        VoxelMask,
+        VoxelScribble,
         interaction_from_json,
         interaction_maps,
     )
@@ -68,7 +72,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
     from interactify.predictor import Predictor
     from interactify.refinement.result import Result, Unsatisfied
     from interactify.runtime.cache import cache_limit, cached_bytes, set_cache_limit
-    from interactify.session import Session, load_session, replay
+    from interactify.session import Session, replay
     from interactify.stem import ReconfiguredStem, reconfigure_stem
     from interactify.values import (
         HigherValue,
@@ -80,7 +84,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
         ValueSession,
         wrap_values,
     )
-    from interactify.volumes import Volume, VolumeSession, open_volume
+    from interactify.volumes import Volume, VolumeSession, load_session, open_volume, read_volume
 
 _NAMES = {
     "errors": (
@@ -110,7 +114,11 @@ _NAMES = {
         "Mask",
         "Paint",
         "Scribble",
+        "VoxelBox",
         "VoxelClick",
+        "VoxelLasso",
+        "VoxelMask",
+        "VoxelScribble",
         "interaction_from_json",
         "interaction_maps",
     ),
@@ -120,13 +128,13 @@ _NAMES = {
     "predictor": ("Predictor",),
     "refinement.result": ("Result", "Unsatisfied"),
     "runtime.cache": ("cache_limit", "cached_bytes", "set_cache_limit"),
-    "session": ("Session", "load_session", "replay"),
+    "session": ("Session", "replay"),
     "stem": ("ReconfiguredStem", "reconfigure_stem"),
     "values": (
         *("HigherValue", "SameValue", "ValueClick", "ValueNetwork", "ValueResult", "ValueScribble", "ValueSession"),
         "wrap_values",
     ),
-    "volumes": ("Volume", "VolumeSession", "open_volume"),
+    "volumes": ("Volume", "VolumeSession", "load_session", "open_volume", "read_volume"),
 }
 _MODULES = (
     *("adapters", "brs", "draw", "errors", "evaluation", "export", "models", "optim", "predictor", "propagation"),
@@ -175,7 +183,11 @@ __all__ = [
     "ValueSession",
     "Volume",
     "VolumeSession",
+    "VoxelBox",
     "VoxelClick",
+    "VoxelLasso",
+    "VoxelMask",
+    "VoxelScribble",
     "Window",
     "__version__",
     "adapters",
@@ -193,6 +205,7 @@ __all__ = [
     "models",
     "open_picture",
     "open_volume",
+    "read_volume",
     "optim",
     "predictor",
     "reconfigure_stem",

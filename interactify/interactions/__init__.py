@@ -13,12 +13,14 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
     from interactify.interactions.click_maps import ClickMaps, interaction_maps, network_maps
     from interactify.interactions.gestures import Box, Labels, Lasso, Mask, Paint, Scribble, interaction_from_json
     from interactify.interactions.in_space import VoxelClick
+    from interactify.interactions.voxel_gestures import VoxelBox, VoxelLasso, VoxelMask, VoxelScribble
 
 _NAMES = {
     "click": ("Click", "Interaction", "checked"),
     "click_maps": ("ClickMaps", "interaction_maps", "network_maps"),
     "gestures": ("Box", "Labels", "Lasso", "Mask", "Paint", "Scribble", "interaction_from_json"),
     "in_space": ("VoxelClick",),
+    "voxel_gestures": ("VoxelBox", "VoxelLasso", "VoxelMask", "VoxelScribble"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -32,7 +34,11 @@ __all__ = [
     "Mask",
     "Paint",
     "Scribble",
+    "VoxelBox",
     "VoxelClick",
+    "VoxelLasso",
+    "VoxelMask",
+    "VoxelScribble",
     "checked",
     "interaction_from_json",
     "interaction_maps",

@@ -211,7 +211,7 @@ class _Combination:
         if self.mask is not None:
             return False
         if isinstance(mask, Mask):
-            points, positive = mask_points(mask)
+            points, positive = mask_points(mask.mask)
             labels = [TARGET] * len(points)
         else:
             points, classes = label_points(mask)

@@ -50,8 +50,8 @@ class Scribble(Interaction):
         return Scribble(
             _points(self.points, photo_size, "scribble", 1),
             polarity(self.positive, what),
-            _above_zero("width", self.width, what),
-            _above_zero("weight", self.weight, what, "number of clicks"),
+            above_zero("width", self.width, what),
+            above_zero("weight", self.weight, what, "number of clicks"),
             checked_label(self.label, what),
         )
 
@@ -78,7 +78,7 @@ class Paint(Interaction):
 
     def within(self, photo_size: tuple[int, int]) -> Paint:
         points = _points(self.points, photo_size, "stroke", 1)
-        return Paint(points, _above_zero("width", self.width, "a stroke's"), polarity(self.positive, "a stroke's"))
+        return Paint(points, above_zero("width", self.width, "a stroke's"), polarity(self.positive, "a stroke's"))
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "paint", **_stroke(self.points, self.positive, self.width, "stroke")}
@@ -129,7 +129,7 @@ class Lasso(Interaction):
         return Lasso(_points(self.points, photo_size, "lasso", 3))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "lasso", "points": _written(self.points, "lasso")}
+        return {"kind": "lasso", "points": written(self.points, "lasso")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,26 +152,7 @@ class Mask(Interaction):
         return hash(np.asarray(self.mask, bool).tobytes())  # equal masks of any dtype have the same hash
 
     def within(self, photo_size: tuple[int, int]) -> Mask:
-        try:
-            array = np.asarray(plain_array(self.mask, "a mask"))
-        except OptionError as cause:
-            raise InteractionError(str(cause)) from cause
-        except Exception as cause:  # the object's own code decides what it raises
-            raise InteractionError(f"Expected a mask as (H, W) bool array, got {with_type(self.mask)}.") from cause
-        if array.shape != tuple(photo_size):
-            height, width = photo_size
-            raise InteractionError(
-                f"Expected a mask of the photo's size, ({height}, {width}), got one of shape {array.shape}."
-            )
-        if array.dtype != bool:
-            two = array.dtype.kind in "iuf" and bool(np.isin(array, (0, 1)).all() or np.isin(array, (0, 255)).all())
-            if not two:
-                raise InteractionError(
-                    f"Expected a mask of bool, or of 0 and 1; got {array.dtype} with other values. Try mask > 0."
-                )
-        own = array.astype(bool)  # a copy: the caller may change the array later
-        own.setflags(write=False)
-        return Mask(own)
+        return Mask(checked_mask(self.mask, tuple(photo_size)))
 
     def to_json(self) -> dict[str, Any]:
         try:
@@ -302,21 +283,46 @@ _KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[..., Interact
 
 
 def _points(points: Any, photo_size: tuple[int, int], what: str, least: int) -> Points:
-    return tuple(pixel_at(x, y, photo_size, f"{what}'s point") for x, y in _pairs(points, what, least))
+    return tuple(pixel_at(x, y, photo_size, f"{what}'s point") for x, y in pairs(points, what, least))
 
 
-def _pairs(points: Any, what: str, least: int = 1) -> list[tuple[Any, Any]]:
+def checked_mask(mask: Any, size: tuple[int, ...], of: str = "photo") -> NDArray[np.bool_]:
+    """A copy of a mask of a photo's, or a volume's, size: bool, read-only. Raises InteractionError."""
+    sides = "(H, W)" if len(size) == 2 else "(D, H, W)"
+    try:
+        array = np.asarray(plain_array(mask, "a mask"))
+    except OptionError as cause:
+        raise InteractionError(str(cause)) from cause
+    except Exception as cause:  # the object's own code decides what it raises
+        raise InteractionError(f"Expected a mask as {sides} bool array, got {with_type(mask)}.") from cause
+    if array.shape != size:
+        raise InteractionError(f"Expected a mask of the {of}'s size, {size}, got one of shape {array.shape}.")
+    if array.dtype != bool:
+        two = array.dtype.kind in "iuf" and bool(np.isin(array, (0, 1)).all() or np.isin(array, (0, 255)).all())
+        if not two:
+            raise InteractionError(
+                f"Expected a mask of bool, or of 0 and 1; got {array.dtype} with other values. Try mask > 0."
+            )
+    own = array.astype(bool)  # a copy: the caller may change the array later
+    own.setflags(write=False)
+    return own
+
+
+def pairs(points: Any, what: str, least: int = 1, axes: Sequence[str] = ("x", "y")) -> list[tuple[Any, ...]]:
+    """The points of a stroke or outline, one number for each axis. Raises InteractionError for anything else."""
     try:
         given = list(islice(points, MAX_POINTS + 1))  # an iterator may be endless
-        pairs = [(each[0], each[1]) for each in given if len(each) == 2]
-    except Exception:  # not a sequence, or not one of pairs
-        given, pairs = [None], []
-    if len(pairs) != len(given) or not least <= len(pairs) <= MAX_POINTS:
-        raise InteractionError(f"Expected a {what} of {least} to {MAX_POINTS} points (x, y), got {with_type(points)}.")
-    return pairs
+        places = [tuple(each[k] for k in range(len(axes))) for each in given if len(each) == len(axes)]
+    except Exception:  # not a sequence, or not one of points
+        given, places = [None], []
+    if len(places) != len(given) or not least <= len(places) <= MAX_POINTS:
+        expected = f"points ({', '.join(axes)})"
+        raise InteractionError(f"Expected a {what} of {least} to {MAX_POINTS} {expected}, got {with_type(points)}.")
+    return places
 
 
-def _above_zero(name: str, value: Any, what: str, of: str = "number of pixels") -> float:
+def above_zero(name: str, value: Any, what: str, of: str = "number of pixels") -> float:
+    """A number above 0. Raises InteractionError for anything else."""
     found = number(name, value, what, of)
     if not 0 < found < 1e9:
         raise InteractionError(f"Expected {what} {name} to be a {of} above 0, got {with_type(value)}.")
@@ -326,9 +332,10 @@ def _above_zero(name: str, value: Any, what: str, of: str = "number of pixels") 
 def _stroke(points: Any, positive: bool, width: float, what: str) -> dict[str, Any]:
     own = f"a {what}'s"
     width = float(number("width", width, own))
-    return {"points": _written(points, what), "positive": polarity(positive, own), "width": width}
+    return {"points": written(points, what), "positive": polarity(positive, own), "width": width}
 
 
-def _written(points: Any, what: str) -> list[list[float]]:
-    own = f"a {what}'s"
-    return [[number("x", x, own), number("y", y, own)] for x, y in _pairs(points, what)]
+def written(points: Any, what: str, axes: Sequence[str] = ("x", "y")) -> list[list[float]]:
+    """The points of a stroke or outline, for JSON. Raises InteractionError."""
+    places = pairs(points, what, axes=axes)
+    return [[number(axis, at, f"a {what}'s") for axis, at in zip(axes, each, strict=True)] for each in places]

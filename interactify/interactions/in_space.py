@@ -1,21 +1,31 @@
-"""Interactions with a volume: as those with a photo, with a z. x to the right, y down, z through the slices.
+"""Clicks in a volume, and points of all interactions with one: as in a photo, with a z.
 
-They are in voxels, whose centres are at whole numbers, and are checked against a volume's (D, H, W).
+x to the right, y down, z through the slices, in voxels, whose centres are at whole numbers; checked against a volume's
+(D, H, W). Scribbles, boxes, lassos and masks are in `voxel_gestures.py`.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from interactify.errors import InteractionError, text_of, with_type
-from interactify.interactions.click import Click, is_list
+from interactify.errors import InteractionError, text_of
+from interactify.interactions.click import Click, Interaction
 from interactify.interactions.validation import number, polarity, rounded
 
 
+class VoxelInteraction(Interaction):
+    """One interaction with a volume; its `within` takes (D, H, W)."""
+
+    @abstractmethod
+    def within(self, size: Sequence[int]) -> VoxelInteraction:
+        """The same interaction, checked, in whole voxels; `size` is (D, H, W). Raises InteractionError."""
+
+
 @dataclass(frozen=True, repr=False)
-class VoxelClick(Click):
+class VoxelClick(Click, VoxelInteraction):
     """One click in a volume: a voxel that belongs to the object (`positive`), or does not.
 
     >>> VoxelClick(12, 8, z=30)
@@ -54,10 +64,7 @@ def voxel_at(x: Any, y: Any, z: Any, size: Sequence[int], what: str = "click") -
 
     Halves are rounded up, as for the pixels of a photo.
     """
-    if len(size) != 3:
-        raise InteractionError(
-            f"Expected a {what} in a photo, x and y alone, got one in a volume, with z. Try Click(x=…, y=…)."
-        )
+    check_in_volume(size, what)
     place = {name: rounded(number(name, value, f"a {what}'s")) for name, value in (("x", x), ("y", y), ("z", z))}
     sides = dict(zip("zyx", size, strict=True))
     if any(not 0 <= place[name] < sides[name] for name in "xyz"):
@@ -72,17 +79,9 @@ def voxel_at(x: Any, y: Any, z: Any, size: Sequence[int], what: str = "click") -
     return place["x"], place["y"], place["z"]
 
 
-def voxel_interactions(interactions: object, size: Sequence[int]) -> tuple[VoxelClick, ...]:
-    """Interactions checked against a volume (D, H, W), in whole voxels. Raises InteractionError for anything else.
-
-    >>> voxel_interactions([VoxelClick(1.6, 2, z=3)], (4, 5, 6))
-    (VoxelClick(x=2, y=2, z=3, positive=True),)
-    """
-    if not is_list(interactions):
-        raise InteractionError(f"Expected a list of interactions, [VoxelClick(…), …], got {with_type(interactions)}.")
-    for each in interactions:
-        if not isinstance(each, VoxelClick):
-            raise InteractionError(
-                f"Expected a VoxelClick in a volume, got {with_type(each)}. Try VoxelClick(x=…, y=…, z=…)."
-            )
-    return tuple(each.within(size) for each in interactions)
+def check_in_volume(size: Sequence[int], what: str = "click") -> None:
+    """Raise InteractionError for an interaction with a volume where there is a photo, of (H, W)."""
+    if len(size) != 3:
+        raise InteractionError(
+            f"Expected a {what} in a photo, x and y alone, got one in a volume, with z. Try Click(x=…, y=…)."
+        )

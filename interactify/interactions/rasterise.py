@@ -1,9 +1,9 @@
-"""Which pixels of a window, or of a list of points, an interaction covers."""
+"""Which pixels of a window, or of a list of points, an interaction covers; of strokes also voxels, (n, 3)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,16 +57,21 @@ def bounds(region: Box | Lasso) -> Window:
 def points_under(stroke: Paint | Scribble, points: Pixels, least: float = 0.0) -> NDArray[np.bool_]:
     """(n,) bool: which of the pixels (n, 2) lie under a stroke; the same as `stroke_mask`, for pixels far apart.
 
-    A stroke finer than `least` counts as `least` wide.
+    A stroke finer than `least` counts as `least` wide. Of a stroke in space the points are voxels, (n, 3).
     """
-    reach = max(stroke.width, least) / 2
+    return points_near(stroke.points, max(stroke.width, least) / 2, points)
+
+
+def points_near(line: Sequence[Sequence[float]], reach: float, points: Pixels) -> NDArray[np.bool_]:
+    """(n,) bool: which of the points (n, 2) or (n, 3) are at most `reach` away from a polyline of as many sides."""
     order = np.argsort(points[:, 1], kind="stable")
-    xs, ys = points[order].T
+    axes = points[order].T
     under = np.zeros(len(points), bool)
-    for (x1, y1), (x2, y2) in _segments(np.array(stroke.points, float)):
-        near = slice(*np.searchsorted(ys, (min(y1, y2) - reach, np.nextafter(max(y1, y2) + reach, np.inf))))
+    for start, end in _segments(np.array(line, float)):
+        low, high = sorted((start[1], end[1]))
+        near = slice(*np.searchsorted(axes[1], (low - reach, np.nextafter(high + reach, np.inf))))
         if near.start < near.stop:
-            under[near] |= _distance_squared(xs[near], ys[near], (x1, y1), (x2, y2)) <= reach**2
+            under[near] |= _distance_squared(axes[:, near], start, end) <= reach**2
     back = np.empty_like(under)
     back[order] = under
     return back
@@ -80,14 +85,15 @@ def stroke_mask(stroke: Paint, window: Window) -> NDArray[np.bool_] | None:
     if (most < 0).any() or least[0] > window.width - 1 or least[1] > window.height - 1:
         return None
     under = np.zeros((window.height, window.width), bool)
-    for (x1, y1), (x2, y2) in _segments(points):
+    for start, end in _segments(points):
+        (x1, y1), (x2, y2) = start, end
         rows = slice(max(0, math.floor(min(y1, y2) - reach)), max(0, math.ceil(max(y1, y2) + reach) + 1))
         columns = slice(max(0, math.floor(min(x1, x2) - reach)), max(0, math.ceil(max(x1, x2) + reach) + 1))
         part = under[rows, columns]
         if part.size:
             ys = np.arange(rows.start, rows.start + part.shape[0])[:, None]
             xs = np.arange(columns.start, columns.start + part.shape[1])[None]
-            part |= _distance_squared(xs, ys, (x1, y1), (x2, y2)) <= reach**2
+            part |= _distance_squared((xs, ys), start, end) <= reach**2
     return under
 
 
@@ -98,10 +104,10 @@ def _segments(points: NDArray[np.float64]) -> Iterator[tuple[list[float], list[f
 
 
 def _distance_squared(
-    xs: NDArray[np.int64], ys: NDArray[np.int64], start: Sequence[float], end: Sequence[float]
+    axes: Iterable[NDArray[np.int64]], start: Sequence[float], end: Sequence[float]
 ) -> NDArray[np.float64]:
-    """From pixel centres to a segment."""
-    (x1, y1), (x2, y2) = start, end
-    length = (x2 - x1) ** 2 + (y2 - y1) ** 2
-    share = np.clip(((xs - x1) * (x2 - x1) + (ys - y1) * (y2 - y1)) / length, 0, 1) if length else 0.0
-    return np.square(xs - x1 - share * (x2 - x1)) + np.square(ys - y1 - share * (y2 - y1))
+    """From pixel centres to a segment; `axes` are their xs and ys, and zs for voxels."""
+    ways = [(at - first, last - first) for at, first, last in zip(axes, start, end, strict=True)]
+    length = sum(way**2 for _, way in ways)
+    share = np.clip(sum(at * way for at, way in ways) / length, 0, 1) if length else 0.0
+    return np.asarray(sum(np.square(at - share * way) for at, way in ways))

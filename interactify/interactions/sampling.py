@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from interactify.interactions.gestures import MAX_POINTS, UNKNOWN, Box, Labels, Lasso, Mask, Scribble
+from interactify.interactions.gestures import MAX_POINTS, UNKNOWN, Box, Labels, Lasso, Scribble
 from interactify.interactions.rasterise import bounds, points_inside, points_under
 from interactify.pictures.window import Pixels
 
@@ -23,14 +25,14 @@ CLASS_GRID: Final = 8  # and of each class of a label map
 def scribble_points(scribble: Scribble, photo_size: tuple[int, int]) -> Pixels:
     """(n, 2) pixels along a scribble, evenly spaced from end to end; for a wide one also towards its sides."""
     apart = max(1.0, max(photo_size) * SPACING)
-    middle = _evenly(scribble, apart, SCRIBBLE_POINTS)
+    middle = evenly(scribble.points, apart, SCRIBBLE_POINTS)
     count = len(middle)
-    points = _nearest(middle)
+    points = nearest(middle)
     aside = 0.35 * scribble.width  # 0.7 of half the stroke's width
     if aside >= apart / 2:
         ahead = np.gradient(middle, axis=0) if count > 1 else np.array([[1.0, 0.0]])
         normal = np.stack([-ahead[:, 1], ahead[:, 0]], 1) / np.maximum(np.hypot(*ahead.T), 1e-9)[:, None]
-        sides = _nearest(np.concatenate([middle + aside * normal, middle - aside * normal]))
+        sides = nearest(np.concatenate([middle + aside * normal, middle - aside * normal]))
         points = np.concatenate([points, sides[points_under(scribble, sides)]])
     height, width = photo_size
     points = points[(points >= 0).all(1) & (points[:, 0] < width) & (points[:, 1] < height)]
@@ -40,7 +42,12 @@ def scribble_points(scribble: Scribble, photo_size: tuple[int, int]) -> Pixels:
 
 def traced_pixels(scribble: Scribble) -> Pixels:
     """(n, 2): all pixels that the middle line of a scribble passes through."""
-    return np.unique(_nearest(_evenly(scribble, 0.5, MAX_POINTS)), axis=0)
+    return traced(scribble.points)
+
+
+def traced(line: Sequence[Sequence[float]]) -> Pixels:
+    """(n, 2), or (n, 3) in space: all pixels that a polyline passes through."""
+    return np.unique(nearest(evenly(line, 0.5, MAX_POINTS)), axis=0)
 
 
 def background_points(region: Box | Lasso, photo_size: tuple[int, int]) -> Pixels:
@@ -71,13 +78,16 @@ def deepest_pixel(region: Box | Lasso) -> tuple[int, int]:
     return int(xs[column]), int(ys[row])
 
 
-def mask_points(mask: Mask) -> tuple[Pixels, NDArray[np.bool_]]:
-    """(n, 2) pixels of two grids, over the photo and over the object's bounding box, and the mask's values there."""
-    found = [_grid(np.ones_like(mask.mask), MASK_GRID)]
-    if mask.mask.any():
-        found.append(_grid(mask.mask, MASK_GRID))
+def mask_points(mask: NDArray[np.bool_], count: int = MASK_GRID) -> tuple[Pixels, NDArray[np.bool_]]:
+    """(n, 2) pixels of two grids, over the photo and over the object's bounding box, and the mask's values there.
+
+    Of a mask (D, H, W) they are voxels, (n, 3). `count` is the number of points along the longer side of each grid.
+    """
+    found = [_grid(np.ones_like(mask), count)]
+    if mask.any():
+        found.append(_grid(mask, count))
     points = np.unique(np.concatenate(found), axis=0).astype(np.int64)
-    return points, mask.mask[points[:, 1], points[:, 0]]
+    return points, mask[tuple(points.T[::-1])]
 
 
 def label_points(labels: Labels) -> tuple[Pixels, NDArray[np.int64]]:
@@ -96,26 +106,27 @@ def label_points(labels: Labels) -> tuple[Pixels, NDArray[np.int64]]:
 
 
 def _grid(mask: NDArray[np.bool_], count: int) -> Pixels:
-    """(n, 2) pixels of a grid over a mask's bounding box, `count` along its longer side."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    step = max(bottom - top, right - left) / count
-    ys = np.unique(np.arange(top + step / 2, bottom, max(1.0, step)).astype(int))
-    xs = np.unique(np.arange(left + step / 2, right, max(1.0, step)).astype(int))
-    return np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
+    """(n, 2) pixels of a grid over a mask's bounding box, `count` along its longer side; (n, 3) of a volume's."""
+    sides = []
+    for axis in reversed(range(mask.ndim)):  # x first
+        used = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
+        sides.append((used[0], used[-1] + 1))
+    step = max(end - first for first, end in sides) / count
+    axes = [np.unique(np.arange(first + step / 2, end, max(1.0, step)).astype(int)) for first, end in sides]
+    return np.stack(np.meshgrid(*axes), -1).reshape(-1, mask.ndim)
 
 
-def _evenly(scribble: Scribble, apart: float, most: int) -> NDArray[np.float64]:
-    """(n, 2) points from end to end of a scribble, `apart` pixels apart, or farther: at most `most` points."""
-    points = np.array(scribble.points, float)
-    travelled = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+def evenly(line: Sequence[Sequence[float]], apart: float, most: int) -> NDArray[np.float64]:
+    """(n, 2), or (n, 3), points from end to end of a polyline, `apart` pixels apart, or farther: at most `most`."""
+    points = np.array(line, float)
+    travelled = np.concatenate([[0.0], np.cumsum(reduce(np.hypot, np.diff(points, axis=0).T))])
     total = float(travelled[-1])
     if total == 0:
         return points[:1]
     at = np.linspace(0, total, min(most, max(2, round(total / apart) + 1)))
-    return np.stack([np.interp(at, travelled, points[:, axis]) for axis in (0, 1)], 1)
+    return np.stack([np.interp(at, travelled, points[:, axis]) for axis in range(points.shape[1])], 1)
 
 
-def _nearest(points: NDArray[np.float64]) -> Pixels:
+def nearest(points: NDArray[np.float64]) -> Pixels:
     """The pixels that contain the points, halves rounded up."""
     return np.floor(points + 0.5).astype(np.int64)

@@ -132,9 +132,12 @@ def _threshold(depths: Tensor, points: Tensor) -> float:
 
 
 def pieces(differs: NDArray[np.bool_], points: Pixels) -> NDArray[np.bool_]:
-    """The connected sets of pixels, of those that differ, that hold any of the points (n, 2), x then y."""
+    """The connected sets of pixels, of those that differ, that hold any of the points (n, 2), x then y.
+
+    In a volume (D, H, W) the points are voxels, (n, 3).
+    """
     found, _ = ndimage.label(differs)
-    hit = np.unique(found[points[:, 1], points[:, 0]])
+    hit = np.unique(found[tuple(points.T[::-1])])
     return np.isin(found, hit[hit > 0])
 
 

@@ -30,6 +30,7 @@ from interactify.pictures.value_range import checked_value_range
 from interactify.refinement.alternatives import USUAL, Choice, checked_choice
 from interactify.refinement.history import FIRST_OBJECT, History, Snapshot, Steps, Track, check_name
 from interactify.refinement.wrapped import Wrapped
+from interactify.session.archive import check_settings
 from interactify.session.session import Session
 from interactify.session.session_file import fingerprint, read_session, read_step, settings_of
 from interactify.session.session_log import OWN_KEYS, read_log
@@ -76,12 +77,7 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
         settings["energy"] = _with_hold(settings["energy"])
         session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
         current = settings_of(session.wrapped, session.refiner, session.target)
-        different = [f"{key}: {settings.get(key)!r}, got {value!r}" for key, value in current.items()
-                     if key not in settings or settings[key] != value]  # fmt: skip
-        if different:
-            raise CheckpointError(
-                f"Expected the options that {path} was saved under, {'; '.join(different)}. Try to wrap with those."
-            )
+        check_settings(path, settings, current)
         own, saved = session.initial_step.result.logits.cpu(), torch.from_numpy(arrays["plain"])
         if own.shape != saved.shape or not torch.allclose(own.float(), saved.float(), rtol=1e-2, atol=1e-2):
             raise CheckpointError(

@@ -11,20 +11,16 @@ only where there is one, so that versions that know no alternatives read all oth
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from interactify.errors import CheckpointError, with_type
-from interactify.export.files import write_whole
+from interactify.errors import CheckpointError
 from interactify.interactions.click import checked
 from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
@@ -34,6 +30,7 @@ from interactify.refinement.alternatives import USUAL, checked_choice
 from interactify.refinement.history import History, InitialMap, Snapshot, Step, Steps, groups_of
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.wrapped import Wrapped
+from interactify.session.archive import as_bytes, from_bytes, read_archive, write_archive
 from interactify.session.stored_steps import Record, Source, StoredStep, is_repeatable
 
 FORMAT: Final = 4
@@ -66,7 +63,7 @@ def save_session(path: str | Path, history: History, refiner: Refiner, net: Wrap
     # Weights do not tell ReLU from softplus; the network's prediction for this photo does.
     plain = refiner.initial_step(target).result.logits
     arrays["plain"] = plain.clamp(-6e4, 6e4).half().cpu().numpy()
-    return write_whole(path, _npz({"header": np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays}))
+    return write_archive(path, header, arrays)
 
 
 def _chosen(history: History, refiner: Refiner) -> dict[int, tuple[str, ...]]:
@@ -93,19 +90,6 @@ def _chosen(history: History, refiner: Refiner) -> dict[int, tuple[str, ...]]:
         if size <= room:
             chosen[id(step)], room = both, room - size
     return chosen
-
-
-def _npz(arrays: dict[str, np.ndarray]) -> bytes:
-    """The content of an .npz file, compressed as fast as possible: what is left of floats' bytes is mostly noise."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-        for name, array in arrays.items():
-            content = io.BytesIO()
-            np.lib.format.write_array(content, array, allow_pickle=False)
-            part = zipfile.ZipInfo(f"{name}.npy")  # without the time: the same session gives the same file
-            part.compress_type = zipfile.ZIP_DEFLATED
-            file.writestr(part, content.getvalue(), compresslevel=1)
-    return buffer.getvalue()
 
 
 def _stored_snapshot(snapshot: Snapshot, indices: dict[int, int]) -> dict[str, Any]:
@@ -140,10 +124,10 @@ def _stored_numbers(
     if not chosen:
         return {}
     names = ["odds"]
-    arrays[f"{key}_odds"] = _as_bytes(step.log_odds)
+    arrays[f"{key}_odds"] = as_bytes(step.log_odds)
     if "values" in chosen:
         names.append("values")
-        arrays[f"{key}_values"] = _as_bytes(step.values)
+        arrays[f"{key}_values"] = as_bytes(step.values)
     if step.initial_map is not None:
         names.append("given")
         is_mask = step.initial_map.dtype == bool
@@ -152,20 +136,6 @@ def _stored_numbers(
     if np.isnan(probabilities).all():
         return {"has": names}
     return {"has": names, "classes": [None if np.isnan(each) else each for each in probabilities.tolist()]}
-
-
-def _as_bytes(tensor: Tensor) -> NDArray[np.uint8]:
-    """(b, …) uint8: the first byte of all numbers, then the second …, which compresses better."""
-    array = np.ascontiguousarray(tensor.detach().cpu().numpy())
-    return np.moveaxis(array[..., None].view(np.uint8), -1, 0)
-
-
-def _from_bytes(stored: np.ndarray, dtype: torch.dtype) -> np.ndarray:
-    """The inverse of `_as_bytes`. Raises ValueError where it can't be one."""
-    kind = torch.empty(0, dtype=dtype).numpy().dtype
-    if stored.dtype != np.uint8 or stored.ndim < 1 or len(stored) != kind.itemsize:
-        raise ValueError(f"Expected {kind} as {kind.itemsize} bytes each, got {stored.dtype} {stored.shape}")
-    return np.ascontiguousarray(np.moveaxis(stored, 0, -1)).view(kind)[..., 0]
 
 
 def settings_of(net: Wrapped, refiner: Refiner, target: int | None) -> dict[str, Any]:
@@ -204,25 +174,9 @@ def fingerprint(model: nn.Module) -> str:
 
 def read_session(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The header and the arrays of a session file. Raises CheckpointError for anything else."""
-    try:
-        path = Path(path)
-        if path.exists() and not path.is_file():
-            raise OSError("it is no file")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("header").tobytes().decode())
-        version = header["format"]
-        for key, kind in (("settings", dict), ("photo", str), ("network", str), ("steps", list), ("boards", list)):
-            if not isinstance(header[key], kind):
-                raise TypeError(f"{key} is no {kind.__name__}")
-    except FileNotFoundError:
-        raise CheckpointError(f"Expected a session file, got {path}, which does not exist. Try another path.") from None
-    except Exception as cause:  # zip, zlib, NumPy's header parser and JSON each have their own errors
-        given = path if isinstance(path, Path) else with_type(path)
-        raise CheckpointError(
-            f"Expected a session saved by interactify, got {given}, which is not one ({type(cause).__name__}: {cause})."
-            " Try another file."
-        ) from None
+    keys = {"settings": dict, "photo": str, "network": str, "steps": list, "boards": list}
+    header, arrays = read_archive(path, keys)
+    version = header["format"]
     if version not in READ:
         raise CheckpointError(
             f"Expected a session file of format {READ[0]} to {READ[-1]}, got {path} of format {version!r}. Try the "
@@ -295,7 +249,7 @@ def _numbers(
         if name not in has:
             continue
         array = arrays[f"{key}_{name}"]
-        array = array if old else _from_bytes(array, dtype)
+        array = array if old else from_bytes(array, dtype)
         if array.shape != shape:
             raise ValueError(f"step {key} has variables or log-odds of another shape than this network's")
         if not np.isfinite(array).all():

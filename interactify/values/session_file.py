@@ -7,20 +7,17 @@ a cancel ended; the others are refined again when they are needed.
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from interactify.errors import CheckpointError, InteractifyError, with_type
-from interactify.export.files import write_whole
+from interactify.errors import CheckpointError, InteractifyError
 from interactify.optim.status import Status
 from interactify.refinement.timeline import Timeline
+from interactify.session.archive import check_settings, read_archive, write_archive
 from interactify.session.session_file import fingerprint
 from interactify.values.interactions import value_interaction_from_json
 from interactify.values.refiner import Numbers, ValueRefiner, ValueStep
@@ -67,10 +64,7 @@ def save_values(path: str | Path, refiner: ValueRefiner, history: Timeline[Value
         "undone": [indices[id(step)] for step in history.undone],
     }
     arrays["plain"] = refiner.numbers(refiner.first).network_map.float().cpu().numpy()
-    content = io.BytesIO()
-    parts: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays}
-    np.savez_compressed(content, **parts)
-    return write_whole(path, content.getvalue())
+    return write_archive(path, header, arrays)
 
 
 def settings_of(refiner: ValueRefiner) -> dict[str, Any]:
@@ -90,23 +84,20 @@ def settings_of(refiner: ValueRefiner) -> dict[str, Any]:
 
 def load_values(path: str | Path, refiner: ValueRefiner) -> Timeline[ValueStep]:
     """The history in a file. Raises CheckpointError for one of anything else."""
-    header, arrays = _read(path)
+    keys = {"settings": dict, "photo": str, "network": str, "steps": list, "now": int}
+    header, arrays = read_archive(path, keys, "values")
+    if header["format"] != FORMAT:
+        raise CheckpointError(
+            f"Expected a session file of format {FORMAT}, got {path} of format {header['format']!r}. Try the version "
+            "of interactify that wrote it."
+        )
     if header["photo"] != refiner.picture.digest():
         raise CheckpointError(f"Expected the photo that {path} was saved for, unchanged; got another one.")
     if header["network"] != fingerprint(refiner.net.unwrap()):
         raise CheckpointError(
             f"Expected the network that {path} was saved for, got other weights. Try to load those first."
         )
-    saved_under = header["settings"]
-    different = [
-        f"{key}: {saved_under.get(key)!r}, got {value!r}"
-        for key, value in settings_of(refiner).items()
-        if saved_under.get(key) != value
-    ]
-    if different:
-        raise CheckpointError(
-            f"Expected the options that {path} was saved under, {'; '.join(different)}. Try to wrap with those."
-        )
+    check_settings(path, header["settings"], settings_of(refiner))
     try:
         own, saved = refiner.numbers(refiner.first).network_map.float().cpu(), torch.from_numpy(arrays["plain"])
         if own.shape != saved.shape or not torch.allclose(own, saved, rtol=1e-2, atol=1e-2 * max(refiner.range, 1e-9)):
@@ -148,25 +139,3 @@ def _steps(header: dict[str, Any], arrays: dict[str, NDArray], refiner: ValueRef
             raise ValueError(f"step {index} has no numbers")
         steps.append(step)
     return steps
-
-
-def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, NDArray]]:
-    try:
-        if not Path(path).is_file():
-            raise FileNotFoundError
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("header").tobytes().decode())
-        for key, kind in (("settings", dict), ("photo", str), ("network", str), ("steps", list), ("now", int)):
-            if not isinstance(header[key], kind):
-                raise TypeError(f"{key} is no {kind.__name__}")
-        if (header["kind"], header["format"]) != ("values", FORMAT):
-            raise ValueError(f"it is of kind {header['kind']!r} and format {header['format']!r}")
-    except FileNotFoundError:
-        raise CheckpointError(f"Expected a session file, got {path}, which does not exist. Try another path.") from None
-    except Exception as cause:  # zip, zlib, NumPy's header parser and JSON each have their own errors
-        raise CheckpointError(
-            f"Expected a value session saved by interactify, got {with_type(path)}, which is not one "
-            f"({type(cause).__name__}: {cause}). Try another file."
-        ) from None
-    return header, arrays

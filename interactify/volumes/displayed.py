@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from interactify.volumes.block import Block, Voxels, whole
+from interactify.volumes.regions import Region, excluded_in
 
 SURE: Final = 4.0  # log-odds of the voxels of a mask that an object begins with
 HALF: Final = 2**26  # voxels: the first map of a larger volume is kept in half precision
@@ -25,12 +26,12 @@ class Displayed:
     Attributes:
         first: (D, H, W) of the whole volume, on the CPU; or a mask, bool.
         answers: blocks inside the volume with their log-odds (d, h, w) float32 on the CPU, later over earlier ones.
-        box: outside of it there is no object; None for no box.
+        regions: boxes and lassos: what they exclude is no object.
     """
 
     first: Tensor
     answers: tuple[tuple[Block, Tensor], ...] = ()
-    box: Block | None = None
+    regions: tuple[Region, ...] = ()
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -46,12 +47,14 @@ class Displayed:
             common = block.common(other)
             if common is not None:
                 own[common.within(block)] = values[common.within(other)]
-        if self.box is not None and self.box.common(block) != block:
-            inside = torch.zeros(block.size, dtype=torch.bool)
-            if (common := self.box.common(block)) is not None:
-                inside[common.within(block)] = True
-            own = torch.where(inside, own, own.clamp(max=-SURE))
+        for region in self.regions:
+            if (outside := excluded_in(region, block)) is not None:
+                own = torch.where(torch.from_numpy(outside), own.clamp(max=-SURE), own)
         return own
+
+    def with_regions(self, regions: tuple[Region, ...]) -> Displayed:
+        """With other boxes and lassos; the map below them stays."""
+        return replace(self, regions=regions)
 
     def at(self, voxels: Voxels) -> Tensor:
         """The log-odds at voxels (n, 3), x, y, z: (n,) float32."""

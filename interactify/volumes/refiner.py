@@ -20,9 +20,11 @@ from torch import Tensor
 from interactify import brs
 from interactify.interactions.click import Interaction
 from interactify.interactions.in_space import VoxelClick
+from interactify.interactions.voxel_gestures import VoxelMask
 from interactify.network.variables import starts_anew
 from interactify.optim.status import Status
 from interactify.pictures.resize_pad import sample
+from interactify.refinement.alternatives import pieces
 from interactify.refinement.held import held_away_from
 from interactify.refinement.own_map import reach
 from interactify.refinement.wrapped import Wrapped
@@ -32,12 +34,15 @@ from interactify.runtime.suffix import Suffix
 from interactify.volumes.block import Block, Grid, Size, Voxels, whole, window_weights
 from interactify.volumes.constraints import VoxelConstraints, combine
 from interactify.volumes.displayed import HALF, Displayed
+from interactify.volumes.regions import sampled_voxels
 from interactify.volumes.result import VolumeResult
 from interactify.volumes.volume import Volume, points_of, read_padded
 
 MARGIN: Final = 1 / 8  # of a window's sides, over which an answer passes into what lies around the window
 AT: Final = 1.5  # voxels around a click where the answer is the network's alone
 NEAR: Final = 3.0  # voxels: the standard deviation of the decrease of its share beyond
+MIN_FOUND: Final = 0.05  # of a region's voxels: with less object, its centre is taken to be the object
+ENDED: Final = (Status.TIME, Status.CANCELLED)
 SAMPLED: Final = 2**20  # voxels, evenly spread, of which the reach of a map is found
 
 Stop = Callable[[], str | None]
@@ -78,6 +83,10 @@ class VolumeStep:
     steadiness: float = 0.0
 
 
+Steps = tuple[VolumeStep, ...]
+"""The steps of an object from its first interaction on, each computed from the one before."""
+
+
 class VolumeRefiner:
     """One volume, opened for one network. It holds what stays the same from interaction to interaction."""
 
@@ -101,7 +110,7 @@ class VolumeRefiner:
         if own not in self._initial_steps:
             block = self.grid.windows()[0]
             displayed = Displayed(self._first_map(own))
-            self._initial_steps[own] = VolumeStep((), VolumeResult(displayed, block), block, None, own)
+            self._initial_steps[own] = VolumeStep((), self._placed(VolumeResult(displayed, block)), block, None, own)
         return self._initial_steps[own]
 
     def patch(self, block: Block) -> Patch:
@@ -132,37 +141,76 @@ class VolumeRefiner:
         """
         started = time.perf_counter()
         self.net.check_unchanged()
-        constraints = combine(interactions)
+        constraints = combine(interactions, self.size)
         last = steps[-1] if steps else self.initial_step(target)
         own = last.target if last.target is not None else self.resolve_target(target, constraints)
         if last.target is None and own != last.target:  # a class that was decided only now has a map of its own
             last = replace(self.initial_step(own), interactions=last.interactions)
         now = replace(last, target=own)
+        if any(isinstance(each, VoxelMask) for each in interactions[len(last.interactions) :]):
+            assert constraints.mask is not None
+            mask = torch.from_numpy(constraints.mask.copy())
+            now = replace(now, result=VolumeResult(Displayed(mask), now.block), values=None)
+        now, evaluations, status = self._answers(steps, now, constraints, len(last.interactions), stop)
+        if self._finds_nothing(now, constraints, len(last.interactions)) and status not in ENDED:
+            constraints = combine(interactions, self.size, assume_centre=True)
+            now, more, status = self._answers(steps, now, constraints, len(last.interactions), stop)
+            evaluations += more
+        last.result.release_arrays()
+        before = steps[-1].result if steps else self.initial_step(target).result
+        seconds = time.perf_counter() - started
+        displayed = now.result.displayed.with_regions(constraints.regions)
+        result = VolumeResult(displayed, now.block, constraints, evaluations, Status.of(status), seconds, before)
+        return replace(now, interactions=interactions, result=self._placed(result))
+
+    def _placed(self, result: VolumeResult) -> VolumeResult:
+        return replace(result, spacing=self.volume.spacing, affine=self.volume.affine)
+
+    def _answers(
+        self, steps: Sequence[VolumeStep], now: VolumeStep, constraints: VoxelConstraints, known: int, stop: Stop
+    ) -> tuple[VolumeStep, int, str]:
+        """The state when the network has answered all interactions from `known` on, block by block.
+
+        With it the number of evaluations, and the last one's status.
+        """
         evaluations, status = 0, str(Status.DONE)
-        waiting = constraints.owners >= len(last.interactions)
+        waiting = constraints.required & (constraints.owners >= known)
         while (waiting := waiting & self._wrong(now, constraints)).any():
             block = self._block(now, constraints, waiting)
             now, found = self._answered(steps, now, constraints, waiting, block, stop)
             evaluations, status = evaluations + found.evaluations, found.status
             waiting = waiting & ~block.contains(constraints.voxels)
-            if status in (Status.TIME, Status.CANCELLED):
+            if status in ENDED:
                 break
-        last.result.release_arrays()
-        before = steps[-1].result if steps else self.initial_step(target).result
-        seconds = time.perf_counter() - started
-        result = VolumeResult(
-            now.result.displayed, now.block, constraints, evaluations, Status.of(status), seconds, before
-        )
-        return replace(now, interactions=interactions, result=result)
+        return now, evaluations, status
+
+    def _finds_nothing(self, now: VolumeStep, constraints: VoxelConstraints, known: int) -> bool:
+        """Whether a new region alone tells where the object is, and the mask has hardly any voxel in it."""
+        region = constraints.region_only
+        if region is None or not any(each is region for each in constraints.interactions[known:]):
+            return False
+        inside = now.result.displayed.with_regions(constraints.regions).at(sampled_voxels(region)) > 0
+        return float(inside.float().mean()) < MIN_FOUND
 
     def resolve_target(self, target: int | None, constraints: VoxelConstraints) -> int | None:
-        """The class of a positive click: `target`, or the class under the first click (of two classes, the second)."""
+        """The class of a positive click: `target`, or the class under the first click (of two classes, the second).
+
+        For a mask it is the class that most of its voxels have, as far as the network sees them at once.
+        """
         classes = self.net.spec.output.classes
         if target is not None or classes <= 2 or not len(constraints.voxels):
             return self._own_target(target)
-        first = int(np.argmin(constraints.owners))
+        if constraints.region_only is not None:
+            constraints = combine(constraints.interactions, self.size, assume_centre=True)
+        positive = constraints.positive if constraints.regions else np.ones_like(constraints.positive)
+        first = int(np.flatnonzero(positive)[0]) if positive.any() else 0
         voxel = constraints.voxels[first : first + 1]
+        of_mask = constraints.positive & ~constraints.required
+        if not constraints.required[first] and of_mask.any():
+            voxel = constraints.voxels[of_mask]
         block = self.grid.around(voxel)
+        voxel = voxel[block.contains(voxel)] if block.contains(voxel).any() else voxel[:1]
+        block = block if block.contains(voxel).all() else self.grid.around(voxel)
         patch = self.patch(block)
         logits = patch.suffix.plain() if self._own_logits is None else self._own_logits
         points = points_of(voxel, patch.block)
@@ -170,7 +218,8 @@ class VolumeRefiner:
             [own / side for own, side in zip(logits.shape[:1:-1], patch.image.shape[:1:-1], strict=True)],
             dtype=torch.float64,
         )
-        return int(sample(logits, (points + 0.5) * scale - 0.5)[0, :, 0].argmax())
+        found = sample(logits, (points + 0.5) * scale - 0.5)[0].argmax(0).cpu()
+        return int(torch.bincount(found).argmax())
 
     def _own_target(self, target: int | None) -> int | None:
         classes = self.net.spec.output.classes
@@ -254,16 +303,15 @@ class VolumeRefiner:
         here = block.common(whole(self.size))
         assert here is not None
         before = last.result.displayed.read(here)
+        below = last.result.displayed.with_regions(()).read(here)
         odds = torch.full(block.size, -torch.inf)  # there is no object beyond the volume
         odds[here.within(block)] = before
         strength = brs.hold_of(net.energy)
         wrong = (before[tuple((voxels - np.array(here.start[::-1])).T[::-1])] > 0).numpy() != positive
         free = points[torch.from_numpy(new[inside] | wrong)]
-        held = (
-            held_away_from(torch.sigmoid(odds), here.within(block), free, strength, last.steadiness)
-            if strength
-            else None
-        )
+        held = None  # boxes, and masks that an object begins with, tell that what is shown is not to be relied on
+        if strength and not constraints.regions and constraints.mask is None:
+            held = held_away_from(torch.sigmoid(odds), here.within(block), free, strength, last.steadiness)
         clicks = [VoxelClick(x, y, bool(own), z=z) for (x, y, z), own in zip(points.tolist(), positive, strict=True)]
 
         def forward(values: Tensor) -> Tensor:
@@ -280,17 +328,30 @@ class VolumeRefiner:
             solver=net.solver,
             max_evaluations=net.max_evaluations,
             stop=stop,
+            weights=torch.from_numpy(constraints.weights[inside]),
+            required=torch.from_numpy(constraints.required[inside]),
             held=held,
         )
         answer = found.logits[0, 0].detach().float().cpu()[here.within(block)]
         if not self.grid.is_whole:
-            share = _share(here, self.size, voxels)
-            answer = torch.lerp(before, answer, share)
+            share = _share(here, self.size, voxels[constraints.required[inside]])
+            answer = torch.lerp(below, answer, share)
+        if constraints.mask is not None:
+            answer = _merged(below, answer, voxels[constraints.required[inside]] - np.array(here.start[::-1]))
         displayed = last.result.displayed.with_answer(here, answer)
         both, either = ((before > 0) & (answer > 0)).sum(), ((before > 0) | (answer > 0)).sum()
         steady = float(both) / max(1.0, float(either))
         result = VolumeResult(displayed, block)
         return replace(last, result=result, block=block, values=found.values, steadiness=steady), found
+
+
+def _merged(before: Tensor, answer: Tensor, voxels: Voxels) -> Tensor:
+    """(d, h, w) of a mask that an object began with, changed in the pieces at voxels (n, 3) where an answer differs.
+
+    As of a photo, `refinement/merge.py`: the progressive merge of Chen et al., "FocalClick", CVPR 2022.
+    """
+    changed = pieces(((before > 0) != (answer > 0)).numpy(), voxels)
+    return torch.where(torch.from_numpy(changed), answer, before)
 
 
 def _share(block: Block, size: Size, voxels: Voxels) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from interactify.optim.status import Status
 from interactify.volumes.block import Block, whole
 from interactify.volumes.constraints import VoxelConstraints
 from interactify.volumes.displayed import Displayed
+from interactify.volumes.writing import save_masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,7 @@ class VolumeResult:
         status: an `interactify.optim.Status`, as of `Result`.
         seconds: wall time of the refinement.
         before: the result before this one; None before the first interaction.
+        spacing, affine: of the volume, for files.
     """
 
     displayed: Displayed
@@ -40,6 +43,8 @@ class VolumeResult:
     status: str = Status.PLAIN
     seconds: float = 0.0
     before: VolumeResult | None = None
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    affine: NDArray[np.float64] | None = None
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -90,6 +95,18 @@ class VolumeResult:
     def changed(self) -> NDArray[np.bool_]:
         """(D, H, W) bool: where the mask differs from that of the result before."""
         return _read_only(np.zeros(self.size, bool) if self.before is None else self.mask != self.before.mask)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the mask as a file; the ending of its name says of which kind. Returns its path.
+
+        Args:
+            path: .nii or .nii.gz with spacing and affine, .tif with spacing, .npy, or .json: COCO's, with the run
+                lengths of each slice. `interactify.volumes.save_masks` writes several objects.
+
+        Raises:
+            OptionError: another ending, a folder that can't be written to, or a package that is missing.
+        """
+        return save_masks(path, [self.mask], self.spacing, self.affine)
 
     def release_arrays(self) -> None:
         """Free whole arrays; they are computed again where asked for."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,17 +17,21 @@ import torch
 from interactify import brs
 from interactify.errors import InteractionError, with_type, within_memory
 from interactify.interactions.click import Interaction, is_list
-from interactify.interactions.in_space import VoxelClick, voxel_interactions
+from interactify.interactions.in_space import VoxelClick
+from interactify.interactions.voxel_gestures import voxel_interactions
 from interactify.pictures.value_range import ValueRange
+from interactify.refinement.history import checked_index
 from interactify.refinement.timeline import Timeline
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.closing import UntilClosed
 from interactify.session.control import Turns
-from interactify.volumes.refiner import VolumeRefiner, VolumeStep
+from interactify.volumes.opening import open_volume
+from interactify.volumes.refiner import Steps, VolumeRefiner
 from interactify.volumes.result import VolumeResult
-from interactify.volumes.volume import Volume, open_volume
+from interactify.volumes.session_file import save_volume_session
+from interactify.volumes.volume import Volume
 
-Steps = tuple[VolumeStep, ...]
+Group = tuple[Interaction, ...]
 
 
 class VolumeSession:
@@ -112,7 +117,8 @@ class VolumeSession:
         """Add several interactions at once, as one step, and refine until all of them are satisfied.
 
         Args:
-            interactions: `VoxelClick`s, in voxels, in their order; none leaves everything as it is.
+            interactions: `VoxelClick`, `VoxelScribble`, `VoxelBox`, `VoxelLasso`, `VoxelMask`, in voxels, in their
+                order; none leaves everything as it is.
 
         Returns, raises: as `click`; where one interaction is refused, none is added.
         """
@@ -120,12 +126,29 @@ class VolumeSession:
         if not added:
             return self.result
         with self._turn():
-            self._cancelled.clear()
-            stop = brs.stopping(self.refiner.net.max_seconds, self._cancelled.is_set)
-            with torch.inference_mode(False), within_memory():
-                step = self.refiner.refine(self.steps, (*self.interactions, *added), self.target, stop)
-            self._history = self._history.changed((*self.steps, step))
-            return step.result
+            return self._refine(self.steps, [added])
+
+    def remove(self, index: int) -> VolumeResult:
+        """Remove any interaction, and refine those after it again: as if it had never been made.
+
+        Args:
+            index: its index in `interactions`; negative ones count from the end.
+
+        Returns, raises: as `click`; InteractionError where there is no such interaction. `undo` brings it back.
+        """
+        with self._turn():
+            return self._refine(*without(self.steps, index))
+
+    def _refine(self, steps: Steps, groups: Sequence[Group]) -> VolumeResult:
+        """One more step for each group of interactions, as one change."""
+        self._cancelled.clear()
+        stop = brs.stopping(self.refiner.net.max_seconds, self._cancelled.is_set)
+        with torch.inference_mode(False), within_memory():
+            for group in groups:
+                known = steps[-1].interactions if steps else ()
+                steps = (*steps, self.refiner.refine(steps, (*known, *group), self.target, stop))
+        self._history = self._history.changed(steps)
+        return self.result
 
     def cancel(self) -> None:
         """End the running refinement after its current evaluation: its call returns the best result, "cancelled"."""
@@ -159,6 +182,20 @@ class VolumeSession:
             if self.steps:
                 self._history = self._history.changed(())
             return self.result
+
+    def save(self, path: str | Path) -> Path:
+        """Write the session to an .npz file, from which `interactify.load_session` continues; returns its path.
+
+        The file holds interactions, the numbers of all steps, and digests of network and volume, but not the volume.
+        Raises OptionError where the file can't be written, and ModelChangedError as `click`.
+        """
+        return save_volume_session(path, self._history, self.refiner, self.target)
+
+    def restore(self, history: Timeline[Steps]) -> None:
+        """Take over a stored history; only for a new session."""
+        if self._history.past or self._history.undone:
+            raise InteractionError("Expected a session without history to restore one. Try a new session.")
+        self._history = history
 
     def close(self) -> None:
         """Give back the memory. Results stay readable; using the session again raises ClosedSessionError."""
@@ -212,18 +249,31 @@ def refine_volumes(
             "lists. Try one volume alone for several objects in it."
         )
     results, sessions = [], dict[int, VolumeSession]()
-    checked = []
-    for volume, own in zip(several, interactions, strict=True):  # everything is checked before anything is run
-        opened = open_volume(volume, net.spec.channels)
-        checked.append(voxel_interactions(own, opened.size))
+    opened = {id(volume): open_volume(volume, net.spec.channels) for volume in several}  # a file is read once
+    checked = [  # everything is checked before anything is run
+        voxel_interactions(own, opened[id(volume)].size) for volume, own in zip(several, interactions, strict=True)
+    ]
     for volume, own in zip(several, checked, strict=True):
         session = sessions.get(id(volume))
         if session is None:
             sessions.clear()
-            session = sessions[id(volume)] = VolumeSession(net, volume, target, value_range=value_range)
+            given = opened[id(volume)]
+            session = sessions[id(volume)] = VolumeSession(net, given, target, value_range=value_range)
         results.append(session.add(own))
         session.reset()
     return results
+
+
+def without(steps: Steps, index: int) -> tuple[Steps, list[Group]]:
+    """The steps before an interaction, and the groups that come again without it. Raises InteractionError."""
+    position = checked_index(index, len(steps[-1].interactions) if steps else 0)
+    first = next(i for i, step in enumerate(steps) if position < len(step.interactions))
+    counts = [0, *(len(step.interactions) for step in steps)]
+    groups = [
+        tuple(each for i, each in enumerate(step.interactions[before:], before) if i != position)
+        for before, step in zip(counts[first:], steps[first:], strict=False)
+    ]
+    return steps[:first], [group for group in groups if group]
 
 
 def _own_range(volume: Any) -> ValueRange | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,46 +94,6 @@ class Volume:
     def __repr__(self) -> str:
         size = "×".join(map(str, self.size))
         return f"Volume({size} voxels, {self.channels} channels, {self.array.dtype}, spacing {self.spacing})"
-
-
-VolumeLike: TypeAlias = "Volume | NDArray[Any] | Tensor"
-
-
-def open_volume(volume: Any, channels: int, value_range: ValueRange | None = None) -> Volume:
-    """Open a volume for a network of so many channels.
-
-    Args:
-        volume: a `Volume`; an array (D, H, W) or (C, D, H, W), in memory or on disk; or a tensor of that shape, or
-            (1, C, D, H, W).
-        channels: C that the network reads.
-        value_range: as of `Volume`; by default the volume's own.
-
-    Raises:
-        PhotoError: anything else, or another number of channels.
-        OptionError: an invalid range.
-    """
-    if isinstance(volume, Tensor):
-        own = volume.detach()
-        if own.ndim == 5 and len(own) == 1:
-            own = own[0]
-        own = own.float() if own.dtype == torch.bfloat16 else own
-        volume = own.cpu().numpy()
-    elif not isinstance(volume, Volume) and not hasattr(volume, "shape"):
-        raise PhotoError(
-            f"Expected a volume as an array (D, H, W) or (C, D, H, W), got {with_type(volume)}. Try np.asarray, or "
-            "Volume(array, spacing=…)."
-        )
-    opened = volume if isinstance(volume, Volume) else Volume(volume)
-    if value_range is not None:
-        opened = Volume(opened.array, opened.spacing, opened.affine, value_range)
-    if opened.channels != channels:
-        last = opened.array.shape[-1] == channels and len(opened.array.shape) == 4
-        hint = "np.moveaxis(volume, -1, 0), if its channels come last" if last else f"({channels}, D, H, W)"
-        raise PhotoError(
-            f"Expected a volume of {channels} channel{'' if channels == 1 else 's'}, as the network reads, got "
-            f"{tuple(opened.array.shape)}. Try {hint}."
-        )
-    return opened
 
 
 def read_padded(volume: Volume, block: Block, normalised: Callable[[Tensor], Tensor]) -> Tensor:

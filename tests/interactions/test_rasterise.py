@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import LinearRing, LineString, Point, Polygon
 
-from interactify.interactions.gestures import Box, Lasso, Mask, Paint, Scribble
+from interactify.interactions.gestures import Box, Lasso, Paint, Scribble
 from interactify.interactions.rasterise import bounds, points_inside, points_under, region_mask, stroke_mask
 from interactify.interactions.sampling import (
     MASK_GRID,
@@ -162,7 +162,7 @@ def test_the_centre_of_a_lasso_around_a_very_large_picture() -> None:
 @given(box=BOX, seed=st.integers(0, 99))
 def test_grid(box: Box, seed: int) -> None:
     mask = region_mask(box, whole(SIZE)) & (np.random.default_rng(seed).random(SIZE) < 0.7)
-    places, labels = mask_points(Mask(mask))
+    places, labels = mask_points(mask)
     assert len(np.unique(places, axis=0)) == len(places) <= 2 * MASK_GRID**2
     assert labels.tolist() == [bool(mask[y, x]) for x, y in places]
     assert not mask.all() and (~labels).any()
