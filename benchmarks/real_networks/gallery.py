@@ -84,7 +84,9 @@ def _clicked(
     net: interactify.Interactive, scene: Scene, step: Callable[[], object] = bool
 ) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]], list[Click], list[Result], list[float]]:
     """The photo for drawing, the masks before and after each click, the clicks, their results and their seconds."""
-    session = net.session(scene.sample.photo, target=scene.sample.target)
+    photo = scene.sample.photo
+    assert not isinstance(photo, interactify.Volume)
+    session = net.session(photo, target=scene.sample.target)
     masks = [session.result.mask]
     step()
     clicks: list[Click] = []

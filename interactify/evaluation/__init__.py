@@ -13,10 +13,11 @@ from interactify.evaluation.metrics import (
     iou,
     number_of_clicks,
 )
-from interactify.evaluation.records import Evaluation, Record
+from interactify.evaluation.records import Evaluation, Record, VolumeRecord
 from interactify.evaluation.run import evaluate
 from interactify.evaluation.scribbles import Strokes, strokes
 from interactify.evaluation.simulated_user import Centre, Jitter, Pairs, SimulatedUser
+from interactify.evaluation.surface import SurfaceDistance, surface_distance
 from interactify.interactions.next_click import next_click
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "Sample",
     "SimulatedUser",
     "Strokes",
+    "SurfaceDistance",
+    "VolumeRecord",
     "area_under_curve",
     "berkeley",
     "boundary_iou",
@@ -47,4 +50,5 @@ __all__ = [
     "number_of_clicks",
     "sbd",
     "strokes",
+    "surface_distance",
 ]

@@ -1,7 +1,8 @@
 """Metrics of masks and clicks: IoU, number of clicks, area under the curve, boundary IoU, collateral change.
 
-A truth is (H, W) int8: 1 object, 0 background, -1 unknown, which no metric counts. A curve has a metric's values after
-0, 1, 2, … clicks; one that ends early, since no error was left to click, continues at its last value.
+A truth is (H, W) int8, or (D, H, W) of a volume: 1 object, 0 background, -1 unknown, which no metric counts. A curve
+has a metric's values after 0, 1, 2, … clicks; one that ends early, since no error was left to click, continues at its
+last value.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from scipy.ndimage import distance_transform_cdt, distance_transform_edt
 
 from interactify.evaluation.data.dataset import Mask, Truth
 from interactify.interactions.click import Click
+from interactify.interactions.next_click import index_of
 
 BOUNDARY = 0.02  # of the diagonal: the width of boundary IoU's band, as in its authors' evaluations
 FAR = 0.1  # of the diagonal: a wrong change farther than this from every new click is collateral
@@ -79,7 +81,7 @@ def collateral_change(truth: Truth, before: Mask, after: Mask, clicks: Sequence[
     if not broken.any():
         return 0.0
     unclicked = np.ones(truth.shape, bool)
-    unclicked[[int(c.y) for c in clicks], [int(c.x) for c in clicks]] = False
+    unclicked[index_of(clicks)] = False
     broken &= distance_transform_edt(unclicked) > far * math.hypot(*truth.shape)
     return float(broken.sum() / known.sum())
 
@@ -140,8 +142,8 @@ def continued(curve: Sequence[float], most: int) -> list[float]:
 
 
 def _inner_border(region: Mask, width: int) -> Mask:
-    depth = distance_transform_cdt(np.pad(region, 1), metric="chessboard")[1:-1, 1:-1]
-    return region & (depth <= width)
+    depth = distance_transform_cdt(np.pad(region, 1), metric="chessboard")
+    return region & (depth[(slice(1, -1),) * region.ndim] <= width)
 
 
 def _overlap(one: Mask, other: Mask) -> float:

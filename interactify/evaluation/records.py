@@ -62,6 +62,18 @@ class Record:
 
 
 @dataclass(frozen=True)
+class VolumeRecord(Record):
+    """As `Record`, of an object in a volume: `clicks` are [x, y, z, positive].
+
+    Attributes:
+        surface: after 0, 1, 2, … clicks, [mean, 95th percentile] of the surface distance, in the unit of the volume's
+            spacing; None for each where one of both objects is empty.
+    """
+
+    surface: list[list[float | None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Records of a run, and the figures that papers report."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -12,8 +13,11 @@ from tqdm import tqdm
 from interactify.errors import OptionError
 from interactify.evaluation.data.dataset import Dataset, Mask, Sample
 from interactify.evaluation.metrics import boundary_iou, collateral_change, iou
-from interactify.evaluation.records import Evaluation, Record
+from interactify.evaluation.records import Evaluation, Record, VolumeRecord
 from interactify.evaluation.simulated_user import SimulatedUser, user_named
+from interactify.evaluation.surface import surface_distance
+from interactify.interactions.click import Click
+from interactify.interactions.next_click import index_of
 from interactify.interactive import Interactive
 
 
@@ -26,10 +30,10 @@ def evaluate(
     until: float | None = None,
     progress: bool = True,
 ) -> Evaluation:
-    """Let a simulated user click on every photo.
+    """Let a simulated user click on every photo, or in every volume.
 
     Args:
-        net: a wrapped network.
+        net: a wrapped network; of volumes, where the samples are volumes.
         dataset: samples, such as those of `interactify.evaluation.folder(root)`.
         clicks: the most clicks for each object.
         user: who clicks: "centre", the user of the literature; "jitter", who misses the centre; "pairs", who clicks
@@ -70,32 +74,54 @@ def click_through(
     """One object, from the network's own prediction to the last click: the record, and the final mask (H, W)."""
     session = net.session(sample.photo) if sample.target is None else net.session(sample.photo, target=sample.target)
     truth, mask = sample.truth, session.result.mask
+    if truth.shape != mask.shape and mask.ndim == 3:
+        raise OptionError(
+            f"Expected a truth of the volume's size for {sample.name}, {mask.shape}; got {truth.shape}. Try the mask "
+            "that belongs to this volume."
+        )
     if truth.shape != mask.shape:
         raise OptionError(
             f"Expected a truth of the photo's size for {sample.name}, {mask.shape[1]} wide and {mask.shape[0]} high; "
             f"got one {truth.shape[1]} wide and {truth.shape[0]} high. Try the mask that belongs to this photo."
         )
     clicked = np.zeros(truth.shape, bool)
-    record = Record(sample.name, [iou(truth, mask)], boundary=[boundary_iou(truth, mask)])
+    record = (VolumeRecord if mask.ndim == 3 else Record)(
+        sample.name, [iou(truth, mask)], boundary=[boundary_iou(truth, mask)]
+    )
+    if isinstance(record, VolumeRecord):
+        record.surface.append(_surface(sample, mask))
     goal = math.inf if until is None else until
     while (left := clicks - len(record.clicks)) > 0 and not (record.clicks and record.curve[-1] >= goal):
         gestures = user.turn(sample, mask, clicked, left)
         if not gestures:
             break
         new = [click for gesture in gestures for click in gesture]
-        clicked[[int(c.y) for c in new], [int(c.x) for c in new]] = True
-        result = session.click(new[0].x, new[0].y, new[0].positive) if len(new) == 1 else session.add(new)
+        clicked[index_of(new)] = True
+        result = session.add(new)
         before, mask = mask, result.mask
         unanswered = len(gestures) - 1  # gestures before the last one: the user still sees the previous mask
         record.curve.extend([record.curve[-1]] * unanswered + [iou(truth, mask)])
         record.boundary.extend([record.boundary[-1]] * unanswered + [boundary_iou(truth, mask)])
-        record.clicks.extend([[int(c.x), int(c.y), c.positive] for c in gesture] for gesture in gestures)
+        if isinstance(record, VolumeRecord):
+            record.surface.extend([record.surface[-1]] * unanswered + [_surface(sample, mask)])
+        record.clicks.extend([_listed(c) for c in gesture] for gesture in gestures)
         record.predictions.append(len(gestures))
         record.satisfied.append(result.satisfied)
         record.evaluations.append(result.evaluations)
         record.seconds.append(result.seconds)
         record.collateral.append(collateral_change(truth, before, mask, new))
     return record, mask
+
+
+def _listed(click: Click) -> list[Any]:
+    """[x, y, positive] of a click, [x, y, z, positive] of one in a volume."""
+    return [*(index[0] for index in reversed(index_of([click]))), click.positive]
+
+
+def _surface(sample: Sample, mask: Mask) -> list[float | None]:
+    """[mean, 95th percentile] of the surface distance; None for what is infinite, which JSON has no word for."""
+    found = surface_distance(sample.truth, mask, sample.spacing)
+    return [each if math.isfinite(each) else None for each in (found.mean, found.hausdorff95)]
 
 
 def check_until(until: float | None) -> None:

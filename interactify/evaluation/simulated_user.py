@@ -2,7 +2,8 @@
 
 The user of the literature clicks once, at the centre of the largest error, and waits: Xu et al., "Deep Interactive
 Object Selection", CVPR 2016, section 4, in the form that papers use since Jang & Kim (2019). Real users click less
-exactly (RClicks, 2024) or don't wait; the variations here measure what that costs. No user keeps a state: a click
+exactly (RClicks, 2024) or don't wait; the variations here measure what that costs. In a volume all of them click
+voxels, and measure distances in the volume's spacing. No user keeps a state: a click
 depends on the photo, the mask and a seed only, so that a run is the same in any order, and after an interruption.
 """
 
@@ -18,7 +19,8 @@ from scipy.ndimage import label
 from interactify.errors import OptionError
 from interactify.evaluation.data.dataset import Mask, Sample, Truth
 from interactify.interactions.click import Click
-from interactify.interactions.next_click import depth_in, next_click
+from interactify.interactions.in_space import VoxelClick
+from interactify.interactions.next_click import depth_in, index_of, next_click
 
 Gesture = tuple[Click, ...]
 """What counts as one click: a single click, or the clicks along a stroke."""
@@ -33,9 +35,9 @@ class SimulatedUser(Protocol):
         """The gestures before the next prediction.
 
         Args:
-            sample: the photo and its truth, (H, W) int8.
-            mask: (H, W) bool, the prediction.
-            clicked: (H, W) bool, the pixels clicked before.
+            sample: the photo and its truth, (H, W) int8; or a volume and its truth, (D, H, W).
+            mask: bool, of the truth's shape, the prediction.
+            clicked: bool, of the same shape, the pixels clicked before.
             left: the number of gestures that are left, at least 1.
 
         Returns:
@@ -48,7 +50,7 @@ class Centre:
     """The user of the literature: one click at the centre of the largest error, then a prediction."""
 
     def turn(self, sample: Sample, mask: Mask, clicked: Mask, left: int) -> tuple[Gesture, ...]:
-        click = next_click(sample.truth, mask, clicked)
+        click = next_click(sample.truth, mask, clicked, sample.spacing)
         return ((click,),) if click else ()
 
 
@@ -58,7 +60,8 @@ class Jitter:
 
     Args:
         spread: the Gaussian's standard deviation, as a share of the centre's distance to the error's border; at least
-            one pixel. So clicks in a large error are less exact than in a small one.
+            one pixel. So clicks in a large error are less exact than in a small one. In a volume, in the units of its
+            spacing.
         seed: the same seed gives the same clicks, whatever ran before.
 
     Raises:
@@ -73,18 +76,22 @@ class Jitter:
             raise OptionError(f"Expected a spread above 0 for jittered clicks, got {self.spread!r}. Try 0.5.")
 
     def turn(self, sample: Sample, mask: Mask, clicked: Mask, left: int) -> tuple[Gesture, ...]:
-        centre = next_click(sample.truth, mask, clicked)
+        centre = next_click(sample.truth, mask, clicked, sample.spacing)
         if centre is None:
             return ()
         error = error_around(sample.truth, mask, centre)
-        deviation = max(1.0, self.spread * float(depth_in(error)[int(centre.y), int(centre.x)]))
+        units = np.array(sample.spacing or (1.0,) * error.ndim)
+        depth = float(depth_in(error, sample.spacing)[index_of([centre])][0])
+        deviation = max(float(units.min()), self.spread * depth)
         # The number of clicked pixels gives each turn its own random numbers.
         random = np.random.default_rng([self.seed, zlib.crc32(sample.name.encode()), int(clicked.sum())])
-        height, width = error.shape
-        for across, down in random.normal(0, deviation, (DRAWS, 2)):
-            x, y = round(centre.x + across), round(centre.y + down)
-            if 0 <= x < width and 0 <= y < height and error[y, x] and not clicked[y, x]:
-                return ((Click(x, y, centre.positive),),)
+        middle = np.array(index_of([centre]))[:, 0]
+        for moved in random.normal(0, deviation, (DRAWS, error.ndim)):
+            place = [round(at) for at in (middle + moved[::-1] / units).tolist()]
+            inside = all(0 <= at < side for at, side in zip(place, error.shape, strict=True))
+            if inside and error[tuple(place)] and not clicked[tuple(place)]:
+                *before, y, x = place
+                return ((VoxelClick(x, y, centre.positive, z=before[0]) if before else Click(x, y, centre.positive),),)
         return ((centre,),)
 
 
@@ -97,11 +104,11 @@ class Pairs:
     """
 
     def turn(self, sample: Sample, mask: Mask, clicked: Mask, left: int) -> tuple[Gesture, ...]:
-        first = next_click(sample.truth, mask, clicked)
+        first = next_click(sample.truth, mask, clicked, sample.spacing)
         if first is None:
             return ()
         corrected = mask ^ error_around(sample.truth, mask, first)
-        second = next_click(sample.truth, corrected, clicked) if left > 1 else None
+        second = next_click(sample.truth, corrected, clicked, sample.spacing) if left > 1 else None
         return ((first,), (second,)) if second else ((first,),)
 
 
@@ -129,8 +136,8 @@ def user_named(user: str | SimulatedUser | None) -> SimulatedUser:
 
 
 def error_around(truth: Truth, mask: Mask, click: Click) -> Mask:
-    """(H, W) bool: the connected error around a click, of the click's kind; diagonal neighbours are connected."""
+    """The connected error around a click, of the click's kind, (H, W) or (D, H, W) bool; with diagonal neighbours."""
     wrong = ((truth == 1) & ~mask) if click.positive else ((truth == 0) & mask)
-    regions, _ = label(wrong, np.ones((3, 3)))
-    region: Mask = wrong & (regions == regions[int(click.y), int(click.x)])
+    regions, _ = label(wrong, np.ones((3,) * wrong.ndim))
+    region: Mask = wrong & (regions == regions[index_of([click])])
     return region

@@ -6,35 +6,42 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from interactify.errors import OptionError
+from interactify.volumes.volume import Volume
 
 Truth = NDArray[np.int8]
-"""(H, W): 1 object, 0 background, -1 unknown."""
+"""(H, W), or (D, H, W) of a volume: 1 object, 0 background, -1 unknown."""
 Mask = NDArray[np.bool_]
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A photo and the true mask of one object in it.
+    """A photo or a volume, and the true mask of one object in it.
 
     Attributes:
         name: unique in its data set.
-        photo: any photo that `Interactive.session` opens.
-        truth: (H, W) int8: 1 object, 0 background, -1 unknown.
+        photo: any photo that `Interactive.session` opens; for a network of volumes, any volume.
+        truth: (H, W), or (D, H, W) of a volume, int8: 1 object, 0 background, -1 unknown.
         target: the class of positive clicks, for a network of several classes; None for the class that the network
             was wrapped with.
     """
 
     name: str
-    photo: Path | NDArray[np.uint8]
+    photo: Path | NDArray[Any] | Volume
     truth: Truth
     target: int | str | None = None
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """Of a `Volume`'s slices, rows and columns; None of anything else, whose pixels or voxels are 1 apart."""
+        return self.photo.spacing if isinstance(self.photo, Volume) else None
 
 
 @dataclass(frozen=True)
