@@ -332,8 +332,8 @@ def wrap(
             network no fewer clicks (docs/tried.md), others may gain. Not with variables "maps" and "kernels".
         propagation: how a correction spreads over the picture: "colour" (along edges, and to the object's colours in
             this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), or a `Propagation`.
-            By default "none" for click networks, "edges" for others of more than two classes, and for the rest as much
-            of "colour" as suits the network's own map of a photo.
+            By default "none" for click networks and volumes (which have no "colour"), "edges" for others of more than
+            two classes, and for the rest as much of "colour" as suits the network's own map of a photo.
         precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
             in float32 on hardware that is faster with it. Variables and energy stay in float32. "float16" has a narrow
             range, in which small gradients may vanish, and is for GPUs: most processors are many times slower with it.
