@@ -147,6 +147,24 @@ class SlicesResult:
             **changes,
         )
 
+    def without_correction(self, index: int, target: int | None) -> SlicesResult:
+        """Without the interactions with a slice, and what was carried from it; `target` is that of no interactions.
+
+        The corrected slices beside it wait to be carried to where it was.
+        """
+        slices = {other: each for other, each in self.slices.items() if other != index}
+        below = max((each for each in slices if each < index), default=None)
+        above = min((each for each in slices if each > index), default=None)
+        return SlicesResult(
+            self.refiner,
+            self.target if slices else target,
+            slices,
+            {other: each for other, each in self.carried.items() if index not in each.sources},
+            tuple(each for each in self.order if each != index),
+            frozenset({*self.waiting, *(each for each in (below, above) if each is not None)} - {index}),
+            before=self,
+        )
+
     def __repr__(self) -> str:
         size, count = "×".join(map(str, self.size)), len(self.order)
         state = "satisfied" if self.satisfied else f"{len(self.unsatisfied)} of {count} interactions unsatisfied"

@@ -23,6 +23,7 @@ from interactify.interactions.click import Interaction, is_list
 from interactify.interactions.in_space import VoxelClick
 from interactify.optim.status import Status
 from interactify.pictures.value_range import ValueRange
+from interactify.refinement.history import checked_click, checked_index
 from interactify.refinement.problem import Stop
 from interactify.refinement.timeline import Timeline
 from interactify.refinement.wrapped import Wrapped
@@ -175,6 +176,35 @@ class SliceSession:
                 self._history = replace(self._history, now=self._carried(self.result))
             return self.result
 
+    def remove(self, index: int) -> SlicesResult:
+        """Remove any interaction, refine its slice again as if it had never been made, and carry what is left.
+
+        Args:
+            index: its index in `interactions`; negative ones count from the end.
+
+        Returns, raises: as `click`; InteractionError where there is no such interaction. `undo` brings it back.
+        """
+        return self._edited(checked_index(index, len(self.interactions)), ())
+
+    def move(self, index: int, x: float, y: float, z: float) -> SlicesResult:
+        """Move a click within its slice, and refine the slice again as if it had been made there.
+
+        Args:
+            index: its index in `interactions`; negative ones count from the end.
+            x, y, z: in voxels, as for `click`.
+
+        Returns, raises: as `click`; InteractionError where it is no click, or another slice is meant.
+        """
+        position, click = checked_click(index, [each.interaction for each in self.interactions])
+        moved = VoxelClick(x, y, click.positive, z=z).within(self.size)
+        place, own = self.refiner.planes.place(moved)
+        if place != self.interactions[position].slice:
+            raise InteractionError(
+                f"Expected a point in slice {self.interactions[position].slice}, where the click is, got one in slice "
+                f"{place}. Try remove({position}), and another click."
+            )
+        return self._edited(position, (replace(click, x=own.x, y=own.y),))
+
     def cancel(self) -> None:
         """End the running change after its current evaluation: its call returns what was reached.
 
@@ -282,6 +312,31 @@ class SliceSession:
             evaluations=result.evaluations + step.result.evaluations,
             status=step.result.status,
         )
+
+    def _edited(self, position: int, replacement: tuple[Interaction, ...]) -> SlicesResult:
+        """With other interactions in the place of one: its slice is refined again, and what is left carried."""
+        with self._turn():
+            started = time.perf_counter()
+            now = self.result
+            index = now.order[position]
+            inside = now.order[:position].count(index)
+            groups = []
+            for answer in now.slices[index].answers:
+                own = answer.interactions
+                if 0 <= inside < len(own):
+                    own = (*own[:inside], *replacement, *own[inside + 1 :])
+                inside -= len(answer.interactions)
+                groups.append(own)
+            result = now.without_correction(index, self.target)
+            for own in filter(None, groups):
+                result = self._answered(result, index, own)
+            dropped = position if not replacement else -1
+            order = tuple(each for k, each in enumerate(now.order) if k != dropped)
+            result = replace(result, order=order)
+            if result.status != Status.CANCELLED:
+                result = self._carried(result)
+            self._history = self._history.changed(replace(result, seconds=time.perf_counter() - started))
+            return self.result
 
     def _carried(self, result: SlicesResult) -> SlicesResult:
         """With the corrections that wait carried; those that were cancelled still wait."""

@@ -175,6 +175,32 @@ def test_a_thing_that_jumps_from_slice_to_slice_is_left_to_the_network() -> None
     assert result.mask[3, 3, 3] and not any(each.mask.mask.any() for each in result.carried.values())
 
 
+def test_removed_and_moved_clicks_are_as_if_never_made_or_made_there() -> None:
+    session = NET.slices(VOLUME, reach=2)
+    for click in (VoxelClick(12, 12, z=3), VoxelClick(12, 12, z=5), VoxelClick(3, 3, False, z=5)):
+        session.add([click])
+    full = session.result.mask
+    one = NET.slices(VOLUME, reach=2)
+    one.click(12, 12, 3)
+    both = one.click(3, 3, 5, False)
+    assert np.array_equal(session.remove(1).mask, both.mask) and session.result.order == (3, 5)
+    assert np.array_equal(session.remove(-1).mask, one.undo().mask) and session.result.corrected == (3,)
+    none = session.remove(0)
+    assert not none.mask.any() and none.carried == {} and none.corrected == () and not none.waiting
+    for _ in range(3):
+        session.undo()
+    assert np.array_equal(session.result.mask, full)
+    moved = session.move(0, 13, 10, 3)
+    again = NET.slices(VOLUME, reach=2)
+    again.add([VoxelClick(13, 10, z=3)], carry=False)
+    again.click(12, 12, 5, carry=False)
+    assert np.array_equal(moved.mask, again.click(3, 3, 5, False).mask) and moved.clicks[0].x == 13
+    for call in (lambda: session.move(0, 13, 10, 4), lambda: session.remove(3), lambda: session.move(9, 1, 1, 3)):
+        with pytest.raises(InteractionError):
+            call()
+    assert session.result is moved
+
+
 # ---- undo, cancel, errors --------------------------------------------------------------------------------------------
 
 
