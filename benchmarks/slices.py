@@ -1,4 +1,4 @@
-"""What carrying brings to a network of images on volumes: `python -m benchmarks.slices [--volumes 8] [--out FILE]`.
+"""What carrying brings to a network of images on volumes: `python -m benchmarks.slices [--volumes 6] [--out FILE]`.
 
 A small U-Net is trained on slices of easy synthetic volumes, a minute or two, and is measured on harder ones that it
 never saw (`slice_volumes.py`). A simulated user goes through every tenth slice, the fifth first, and clicks in the
@@ -143,7 +143,7 @@ FIGURES: Final = ("own", "without", "carried", "shapes", "carried slices")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--volumes", type=int, default=8, help="of each kind; %(default)s by default")
+    parser.add_argument("--volumes", type=int, default=6, help="of each kind; %(default)s by default")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     net = interactify.wrap(trained(), mean=MEAN, std=STD, resolution=SIZE[1])
