@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
         optim,
         predictor,
         session,
+        slices,
         training,
         values,
         volumes,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:  # type checkers don't follow __getattr__, and see the names h
     from interactify.refinement.result import Result, Unsatisfied
     from interactify.runtime.cache import cache_limit, cached_bytes, set_cache_limit
     from interactify.session import Session, replay
+    from interactify.slices import SliceSession, SlicesResult, load_slices
     from interactify.stem import ReconfiguredStem, reconfigure_stem
     from interactify.values import (
         HigherValue,
@@ -129,6 +131,7 @@ _NAMES = {
     "refinement.result": ("Result", "Unsatisfied"),
     "runtime.cache": ("cache_limit", "cached_bytes", "set_cache_limit"),
     "session": ("Session", "replay"),
+    "slices": ("SliceSession", "SlicesResult", "load_slices"),
     "stem": ("ReconfiguredStem", "reconfigure_stem"),
     "values": (
         *("HigherValue", "SameValue", "ValueClick", "ValueNetwork", "ValueResult", "ValueScribble", "ValueSession"),
@@ -138,7 +141,7 @@ _NAMES = {
 }
 _MODULES = (
     *("adapters", "brs", "draw", "errors", "evaluation", "export", "models", "optim", "predictor", "propagation"),
-    *("session", "training", "values", "volumes", "zoo"),
+    *("session", "slices", "training", "values", "volumes", "zoo"),
     "energy",  # an old name, which warns
 )
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
@@ -175,6 +178,8 @@ __all__ = [
     "SameValue",
     "Scribble",
     "Session",
+    "SliceSession",
+    "SlicesResult",
     "Unsatisfied",
     "ValueClick",
     "ValueNetwork",
@@ -202,6 +207,7 @@ __all__ = [
     "interaction_from_json",
     "interaction_maps",
     "load_session",
+    "load_slices",
     "models",
     "open_picture",
     "open_volume",
@@ -212,6 +218,7 @@ __all__ = [
     "replay",
     "session",
     "set_cache_limit",
+    "slices",
     "training",
     "values",
     "volumes",

@@ -21,7 +21,7 @@ from interactify.errors import ModelError, OptionError, quietly, warn_user, with
 from interactify.inspection.activation import Activation
 from interactify.inspection.click_input import ClickMaps
 from interactify.inspection.devices import device_named
-from interactify.inspection.given import given_knowledge
+from interactify.inspection.given import STATED, given_knowledge
 from interactify.inspection.inspected import inspected
 from interactify.inspection.normalisation import assumption
 from interactify.inspection.outputs import Output
@@ -44,6 +44,7 @@ from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.runtime import Runtime
 from interactify.session.batch import refine
 from interactify.session.session import Session
+from interactify.slices.session import REACH, SliceSession
 from interactify.volumes.session import VolumeSession, refine_volumes
 from interactify.volumes.volume import Volume
 
@@ -97,6 +98,19 @@ class Interactive(Wrapped):
         if self.spec.sides == 3:
             return VolumeSession(self, photo, target, value_range=value_range)
         return Session(self, photo, target, tile=tile, value_range=value_range)
+
+    def slices(
+        self, volume: Any, *, axis: int = 0, reach: int = REACH, target: Target = None, value_range: Range = None
+    ) -> SliceSession:
+        """Open a volume for a network of images, which sees it slice by slice; corrections pass on to slices beside.
+
+        Args:
+            volume, target, value_range: as for `session`; slices along `axis`, 0, 1 or 2 of (D, H, W), are photos.
+            reach: over how many slices a correction is carried at most, to each side; 0 for none.
+
+        Raises: ModelError for a network of volumes, OptionError for another axis or reach, all else as `session`.
+        """
+        return SliceSession(self, volume, axis=axis, reach=reach, target=target, value_range=value_range)
 
     def refine(
         self,
@@ -318,8 +332,8 @@ def wrap(
             network no fewer clicks (docs/tried.md), others may gain. Not with variables "maps" and "kernels".
         propagation: how a correction spreads over the picture: "colour" (along edges, and to the object's colours in
             this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), or a `Propagation`.
-            By default "none" for click networks, "edges" for others of more than two classes, and for the rest as much
-            of "colour" as suits the network's own map of a photo.
+            By default "none" for click networks and volumes (which have no "colour"), "edges" for others of more than
+            two classes, and for the rest as much of "colour" as suits the network's own map of a photo.
         precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
             in float32 on hardware that is faster with it. Variables and energy stay in float32. "float16" has a narrow
             range, in which small gradients may vanish, and is for GPUs: most processors are many times slower with it.
@@ -394,20 +408,7 @@ def wrap(
     check_evaluations(max_evaluations, least=0)
     if fit is not None:
         check_fit(fit)
-    given = given_knowledge(
-        stem=stem,
-        output=output,
-        activation=activation,
-        class_names=class_names,
-        points=points,
-        mean=mean,
-        std=std,
-        bgr=bgr,
-        resolution=resolution,
-        fit=fit,
-        divisor=divisor,
-        click_maps=click_maps,
-    )
+    given = given_knowledge(**{name: options[name] for name in STATED})
     if mirror and getattr(variables, "name", variables) in ("maps", "kernels"):
         raise OptionError(
             f"Expected mirror=False with variables={variables!r}, got True. Try other variables, or no mirror."

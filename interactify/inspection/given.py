@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from interactify.errors import OptionError
 from interactify.inspection.activation import ACTIVATIONS
 from interactify.inspection.click_input import ClickMaps
 from interactify.inspection.spec import Knowledge
+
+STATED: Final = (
+    *("stem", "output", "activation", "class_names", "points", "mean", "std", "bgr", "resolution", "fit", "divisor"),
+    "click_maps",
+)
+"""The options of `wrap` that say what a network is."""
 
 
 def given_knowledge(*, class_names: Any, points: Any, **options: Any) -> Knowledge:

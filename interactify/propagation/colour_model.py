@@ -20,7 +20,7 @@ NEAR = 1 / 75  # of the guide's shorter side: the radius around a click that cou
 CERTAIN = 0.01  # of the guide's pixels: the weight of the surroundings of one click
 
 
-def evidence(logits: Tensor, guide: Tensor, content: tuple[int, int], points: Tensor, labels: Sequence[bool]) -> Tensor:
+def evidence(logits: Tensor, guide: Tensor, content: tuple[int, ...], points: Tensor, labels: Sequence[bool]) -> Tensor:
     """The log-odds that each pixel is the object, by its colour.
 
     Args:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 
 class GuidedFilter:
-    """Filters maps along the edges of a guide. At the border, boxes are clipped to the map.
+    """Filters maps along the edges of a guide, a picture or a volume. At the border, boxes are clipped to the map.
 
     Args:
-        guide: (n, C, h, w) with C from 1 to 3, in [0, 1], float32 or float64: in half precision variances vanish.
+        guide: (n, C, h, w) or (n, C, d, h, w) with C from 1 to 3, in [0, 1], float32 or float64: in half precision
+            variances vanish.
         radius: in pixels; a box is 2·radius + 1 wide, and a pixel depends on others up to 2·radius away.
         edge: about the square of the contrast of an edge: where the guide's variance in a box is far below it, the map
             is smoothed; where it is far above, the map follows the guide's edges.
@@ -32,7 +33,7 @@ class GuidedFilter:
         self.radius, self.edge = radius, edge
         missing = 3 - guide.shape[1]
         if missing:
-            guide = torch.cat([guide, guide.new_zeros(len(guide), missing, *guide.shape[-2:])], 1)
+            guide = torch.cat([guide, guide.new_zeros(len(guide), missing, *guide.shape[2:])], 1)
         self.guide = guide
         self._count = _sums(torch.ones_like(guide[:, :1]), radius)
         self._mean, self._inverse = self._statistics()
@@ -43,7 +44,7 @@ class GuidedFilter:
         return self._count.nbytes + self._mean.nbytes + self._inverse.nbytes
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """The maps (n, 1, h, w) filtered, same dtype and device, differentiable and linear."""
+        """The maps (n, 1, h, w), or (n, 1, d, h, w), filtered, same dtype and device, differentiable and linear."""
         dtype, maps = maps.dtype, maps.to(self.guide)
         together = self._means(torch.cat([maps, maps * self.guide], 1))
         mean, products = together[:, :1], together[:, 1:]
@@ -77,9 +78,12 @@ class GuidedFilter:
 
 
 def _sums(maps: Tensor, radius: int) -> Tensor:
-    """The sums over each pixel's box, (n, C, h, w); zero outside the map."""
-    padded = F.pad(maps, (radius, radius, radius, radius))
-    return _runs(_runs(padded, 2 * radius + 1, -1), 2 * radius + 1, -2)
+    """The sums over each pixel's box, of the maps' shape; zero outside the map."""
+    sides = maps.ndim - 2
+    sums = F.pad(maps, (radius,) * (2 * sides))
+    for along in range(1, sides + 1):
+        sums = _runs(sums, 2 * radius + 1, -along)
+    return sums
 
 
 def _runs(maps: Tensor, length: int, along: int) -> Tensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ class Propagation:
     def spread(
         self,
         guide: Tensor,
-        content: tuple[int, int],
+        content: tuple[int, ...],
         along: GuidedFilter | None,
         before: Tensor,
         points: Tensor,
@@ -120,19 +121,26 @@ class Spread:
 
 
 def own_share(points: Tensor, guide: Tensor) -> Tensor:
-    """The share of the network's own map in the result, (1, 1, h, w): 1 at the points (n, 2), less with distance."""
-    height, width = guide.shape[-2:]
-    own = torch.zeros(height, width, dtype=guide.dtype, device="cpu")
+    """The share of the network's own map in the result: 1 at the points, less with distance.
+
+    (1, 1, h, w) for points (n, 2), x, y, in a guide (1, C, h, w); (1, 1, d, h, w) for (n, 3) in (1, C, d, h, w).
+    """
+    size = guide.shape[2:]
+    own = torch.zeros(size, dtype=guide.dtype, device="cpu")
     reach = AT + 5 * NEAR  # beyond it is almost 0
-    for x, y in points.tolist():
-        rows = slice(max(0, int(y - reach)), min(height, int(y + reach) + 2))
-        columns = slice(max(0, int(x - reach)), min(width, int(x + reach) + 2))
-        down, across = (
-            torch.arange(span.start, span.stop, dtype=torch.float32, device="cpu") - centre
-            for span, centre in ((rows, y), (columns, x))
+    for point in points.tolist():
+        centres = point[::-1]
+        near = tuple(
+            slice(max(0, int(at - reach)), min(side, int(at + reach) + 2))
+            for at, side in zip(centres, size, strict=True)
         )
-        beyond = (torch.hypot(down[:, None], across[None]) - AT).clamp(min=0)
-        own[rows, columns] = torch.maximum(own[rows, columns], torch.exp(-beyond.square() / (2 * NEAR**2)).to(own))
+        away = (
+            torch.arange(span.start, span.stop, dtype=torch.float32, device="cpu") - at
+            for span, at in zip(near, centres, strict=True)
+        )
+        axes = (each.view([-1 if k == axis else 1 for k in range(len(size))]) for axis, each in enumerate(away))
+        beyond = (reduce(torch.hypot, axes) - AT).clamp(min=0)
+        own[near] = torch.maximum(own[near], torch.exp(-beyond.square() / (2 * NEAR**2)).to(own))
     return own[None, None].to(guide)
 
 
@@ -159,16 +167,22 @@ def propagation_named(propagation: str | Propagation) -> Propagation:
 
 
 def propagation_for(given: Propagation | None, classes: int, reads_clicks: bool, sides: int) -> Propagation:
-    """The given propagation, or the usual one. Raises OptionError for one in volumes, of 3 sides, where none does."""
-    if given is not None and given.active and sides == 3:
-        raise OptionError(f"Expected propagation='none' for a network of volumes, got {given.name!r}. Try without it.")
+    """The given propagation, or the usual one. Raises OptionError for colours in volumes, of 3 sides."""
+    if given is not None and given.colour and sides == 3:
+        raise OptionError(
+            f"Expected propagation='none' or 'edges' for a network of volumes, got {given.name!r}, which follows "
+            "colours. Try 'edges'."
+        )
+    if given == PROPAGATIONS["edges"] and sides == 3:
+        return replace(given, adapts=True)
     return given or usual_propagation(classes, reads_clicks, sides)
 
 
 def usual_propagation(classes: int, reads_clicks: bool = False, sides: int = 2) -> Propagation:
     """The best one for networks of that many classes (docs/tried.md): colours distinguish few of many classes.
 
-    A network that was trained to read clicks spreads them itself. In volumes, of 3 sides, nothing spreads.
+    A network that was trained to read clicks spreads them itself. In volumes, of 3 sides, nothing spreads unless it is
+    asked for: on synthetic ones edges gained nothing (docs/volumes.md).
     """
     if reads_clicks or sides == 3:
         return PROPAGATIONS["none"]

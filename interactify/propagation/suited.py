@@ -27,7 +27,7 @@ def suited(
     propagation: Propagation,
     log_odds: Tensor,
     guide: Tensor,
-    content: tuple[int, int],
+    content: tuple[int, ...],
     gain: float = 1.0,
     filter_of: Callable[[Propagation], GuidedFilter | None] | None = None,
 ) -> Propagation:
@@ -35,15 +35,15 @@ def suited(
 
     Args:
         propagation: the usual one.
-        log_odds: (1, 1, h, w) of the object, the network's own.
-        guide: (1, C, h, w) in [0, 1].
-        content: (h', w') of both without padding.
+        log_odds: (1, 1, h, w) of the object, the network's own; (1, 1, d, h, w) in a volume.
+        guide: (1, C, h, w) in [0, 1]; (1, C, d, h, w) of a volume, where only edges are followed, no colours.
+        content: (h', w'), or (d', h', w'), of both without padding.
         gain: by how much logits have to be multiplied to be as large as most networks'. Colours count by it.
         filter_of: from a propagation to its filter along the edges of the guide; made anew by default.
     """
-    height, width = content
     log_odds = log_odds.detach()
-    found = log_odds[..., :height, :width] > 0
+    inside: tuple[slice, ...] = (slice(None), slice(None), *(slice(side) for side in content))
+    found = log_odds[inside] > 0
     weaker = replace(propagation, colour=propagation.colour / gain)
     if not bool(found.any()):  # nothing that could be harmed
         return weaker
@@ -56,19 +56,24 @@ def suited(
         return narrower
     along = narrower.filter(guide) if filter_of is None else filter_of(narrower)
     coloured = narrower.spread(guide, content, along, log_odds, log_odds.new_zeros(0, 2), [])(log_odds)
-    both = found & (coloured[..., :height, :width] > 0), found | (coloured[..., :height, :width] > 0)
+    both = found & (coloured[inside] > 0), found | (coloured[inside] > 0)
     return narrower if int(both[0].sum()) >= SAME * int(both[1].sum()) else replace(narrower, colour=0.0)
 
 
 def share_as_wide(mask: Tensor, radius: int) -> float:
     """The share of a mask (1, 1, h, w) bool that lies in squares of 2·radius + 1 pixels within it: its opening.
 
+    Of a mask (1, 1, d, h, w) it is the share in cubes.
+
     >>> mask = torch.zeros(1, 1, 12, 20, dtype=torch.bool); mask[..., 2:4, :] = True; mask[..., 6:12, 5:11] = True
     >>> [round(share_as_wide(mask, radius), 2) for radius in (0, 1, 2, 3)]
     [1.0, 0.47, 0.47, 0.0]
     """
     side = 2 * radius + 1
-    outside = F.pad((~mask).float(), (radius,) * 4, mode="replicate")  # what reaches the picture's side goes on there
-    core = 1 - F.max_pool2d(outside, side, 1)
-    opened = F.max_pool2d(core, side, 1, padding=radius)
+    sides = mask.ndim - 2
+    pool = F.max_pool3d if sides == 3 else F.max_pool2d
+    # What reaches the picture's side goes on there.
+    outside = F.pad((~mask).float(), (radius,) * (2 * sides), mode="replicate")
+    core = 1 - pool(outside, side, 1)
+    opened = pool(core, side, 1, padding=radius)
     return float((opened * mask).sum() / mask.sum().clamp(min=1))

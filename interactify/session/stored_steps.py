@@ -239,7 +239,7 @@ class StoredStep(Step):
         own, refiner = self._own, self._shared.repeating
         with torch.inference_mode(False), within_memory():
             # In the window that it had: another version may have chosen it by other rules.
-            again = self._earlier, own.interactions, self.__dict__["_target"], _stop_of(own)
+            again = self._earlier, own.interactions, self.__dict__["_target"], stop_as(own.status, own.evaluations)
             step = refiner.refine(*again, window=own.window)
         kept: dict[str, Any] = {name: getattr(own, name) for name in ("evaluations", "status", "seconds")}
         return replace(step, result=replace(step.result, **kept)).chosen(own.choice)
@@ -250,11 +250,11 @@ def is_repeatable(step: Step) -> bool:
     return step.status in BY_ITSELF or not any(isinstance(each, (Box, Lasso)) for each in step.interactions)
 
 
-def _stop_of(record: Record) -> Stop:
-    """Why the refinement ends early: as it did, after as many evaluations."""
-    if record.status == Status.SUPERSEDED:
+def stop_as(status: str, evaluations: int) -> Stop:
+    """Why a refinement that is repeated ends early: as it did at first, after as many evaluations."""
+    if status == Status.SUPERSEDED:
         return lambda: Status.SUPERSEDED
-    if record.status in BY_ITSELF:
+    if status in BY_ITSELF:
         return lambda: None
     asked = count(1)  # once before each evaluation but the first
-    return lambda: record.status if next(asked) >= record.evaluations else None
+    return lambda: status if next(asked) >= evaluations else None

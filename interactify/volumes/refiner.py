@@ -34,6 +34,7 @@ from interactify.runtime.suffix import Suffix
 from interactify.volumes.block import Block, Grid, Size, Voxels, whole, window_weights
 from interactify.volumes.constraints import VoxelConstraints, combine
 from interactify.volumes.displayed import HALF, Displayed
+from interactify.volumes.edges import Edges
 from interactify.volumes.regions import sampled_voxels
 from interactify.volumes.result import VolumeResult
 from interactify.volumes.volume import Volume, points_of, read_padded
@@ -99,6 +100,7 @@ class VolumeRefiner:
         self._last_patch = Kept[Patch]()
         self._initial_steps: dict[int | None, VolumeStep] = {}  # by target
         self._energies: dict[int | None, brs.Energy] = {}
+        self._last_edges: Edges | None = None
         self._own_logits: Tensor | None = None  # of a volume that is seen whole
         if self.grid.is_whole:
             self.whole_patch = self._new_patch(self.grid.windows()[0])
@@ -284,6 +286,12 @@ class VolumeRefiner:
         around = self.grid.around(voxels)
         return around if around.contains(voxels).any() else self.grid.around(voxels[-1:])
 
+    def _edges(self, block: Block) -> Edges:
+        """The edges that an answer in a block spreads along; those of the last block are kept."""
+        if self._last_edges is None or self._last_edges.block != block:
+            self._last_edges = Edges(self.net.propagation, self.volume, block)
+        return self._last_edges
+
     def _answered(
         self,
         steps: Sequence[VolumeStep],
@@ -333,6 +341,7 @@ class VolumeRefiner:
             held=held,
         )
         answer = found.logits[0, 0].detach().float().cpu()[here.within(block)]
+        answer = self._edges(here).spread(answer, points_of(voxels, here))
         if not self.grid.is_whole:
             share = _share(here, self.size, voxels[constraints.required[inside]])
             answer = torch.lerp(below, answer, share)

@@ -39,6 +39,7 @@ class VolumeSession:
 
     Methods may be called from several threads: changes are made in the order of the calls.
 
+    >>> _ = torch.manual_seed(0)
     >>> model = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv3d(4, 1, 1)).eval()
     >>> session = interactify.wrap(model, mean=0, std=1).session(np.zeros((8, 10, 12), np.float32))
     >>> result = session.click(x=6, y=5, z=4)

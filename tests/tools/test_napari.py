@@ -258,7 +258,7 @@ def test_a_photo_or_network_that_can_not_be_opened_is_reported(
 ):
     widget.open_photo()
     assert "no image layer" in widget.status.text()
-    widget.viewer.add_image(np.zeros((4, 50, 60)), name="stack")
+    widget.viewer.add_image(np.zeros((2, 4, 50, 60)), name="stacks")
     widget.open_photo()
     settled(widget)
     assert "one picture" in widget.status.text() and widget.session is None and widget.open.isEnabled()

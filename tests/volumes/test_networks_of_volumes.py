@@ -72,8 +72,8 @@ def test_photos_are_refused_where_a_volume_is_meant() -> None:
         net.picture(np.zeros((8, 8), np.uint8))
     with pytest.raises(OptionError, match="network of photos"):
         net.check_normalisation([np.zeros((8, 8), np.uint8)])
-    with pytest.raises(OptionError, match="propagation='none'"):
-        wrapped(propagation="edges")
+    with pytest.raises(OptionError, match="propagation='none' or 'edges'"):
+        wrapped(propagation="colour")
     with pytest.raises(ModelError, match="click network"):
         wrapped(model=volumes.plain(channels=3), click_maps=interactify.ClickMaps())
 

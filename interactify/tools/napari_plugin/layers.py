@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from interactify.interactions.click import Click
 from interactify.tools.napari_plugin.session_state import SessionState
+from interactify.tools.napari_plugin.volume_state import click_at, place_of
 
 # The first is the background's, the others the objects' in turn. Colour-blind eyes too tell them from the clicks' two.
 PALETTE = ["#000000", "#1088ff", "#f5a524", "#b45cff", "#14c8c8", "#f06292", "#c6d92c", "#8d6e63"]
@@ -26,20 +27,20 @@ class ClickLayers:
     Args:
         viewer: napari's, or its model.
         image: the layer that the user clicks on.
-        size: (H, W) of its picture.
+        size: (H, W) of its picture, or (D, H, W) of its volume.
         added: called with new clicks.
         removed: called with the indices of deleted points, the last first.
-        moved: called with the index of a point that is being dragged, and its pixel x, y.
+        moved: called with the index of a point that is being dragged, and its pixel (x, y), or voxel (x, y, z).
     """
 
     def __init__(
         self,
         viewer: Any,
         image: Any,
-        size: tuple[int, int],
+        size: tuple[int, ...],
         added: Callable[[list[Click]], None],
         removed: Callable[[list[int]], None],
-        moved: Callable[[int, int, int], None],
+        moved: Callable[[int, tuple[int, ...]], None],
     ) -> None:
         self.viewer = viewer
         self.positive = True
@@ -48,15 +49,15 @@ class ClickLayers:
         self._inverted = False  # whether the next click has the other polarity
         transform = _transform(image)
         self.labels = Labels(
-            np.zeros(size, np.int32),
+            np.zeros(size, np.int32 if len(size) == 2 else np.uint8),
             name=f"{image.name}: objects",
             opacity=0.5,
             colormap=CyclicLabelColormap(colors=PALETTE),
             **transform,
         )
         self.points = Points(
-            np.empty((0, 2)), ndim=2, features={"positive": np.empty(0, bool)}, size=max(6, round(max(size) / 60)),
-            border_color="white", name=f"{image.name}: clicks", **transform,
+            np.empty((0, len(size))), ndim=len(size), features={"positive": np.empty(0, bool)},
+            size=max(6, round(max(size[-2:]) / 60)), border_color="white", name=f"{image.name}: clicks", **transform,
         )  # fmt: skip
         viewer.add_layer(self.labels)
         viewer.add_layer(self.points)
@@ -92,7 +93,7 @@ class ClickLayers:
             return
         with self._ignoring_changes():
             self.points.selected_data = set()
-            self.points.data = np.array([[click.y, click.x] for click in state.clicks], float).reshape(-1, 2)
+            self.points.data = np.array([place_of(each) for each in state.clicks], float).reshape(-1, self.points.ndim)
             self.points.features = {"positive": np.array([click.positive for click in state.clicks], bool)}
             self._colour_points([click.positive for click in state.clicks])
 
@@ -125,12 +126,12 @@ class ClickLayers:
             with self._ignoring_changes():
                 self.points.features = {"positive": np.array(polarities, bool)}
                 self._colour_points(polarities)
-            added([Click(*_pixel(self.points.data[index]), positive) for index in indices])
+            added([click_at(_pixel(self.points.data[index]), positive) for index in indices])
         elif event.action == "removed":
             removed(sorted((int(each) for each in event.data_indices), reverse=True))
         elif event.action == "changed":
             for index in indices:
-                moved(index, *_pixel(self.points.data[index]))
+                moved(index, _pixel(self.points.data[index]))
 
     def _colour_points(self, polarities: Sequence[Any]) -> None:
         if polarities:
@@ -138,14 +139,13 @@ class ClickLayers:
             self.points.symbol = [SYMBOLS[bool(each)] for each in polarities]
 
 
-def _pixel(coordinates: NDArray[Any]) -> tuple[int, int]:
-    """X and y of the pixel: napari's coordinates are row, then column, whole numbers at the pixels' centres."""
-    y, x = np.floor(coordinates + 0.5).astype(int).tolist()
-    return x, y
+def _pixel(coordinates: NDArray[Any]) -> tuple[int, ...]:
+    """X, y and, in a volume, z: napari's coordinates are slice, row, column, whole numbers at the pixels' centres."""
+    return tuple(np.floor(coordinates + 0.5).astype(int).tolist()[::-1])
 
 
 def _transform(image: Any) -> dict[str, Any]:
-    """The transform of a two-dimensional image layer, as arguments of the layers over it."""
+    """The transform of an image layer, as arguments of the layers over it."""
     transform = {name: getattr(image, name) for name in ("scale", "translate", "rotate", "shear")}
     transform["affine"] = np.array(image.affine.affine_matrix)
     return transform | ({"units": image.units} if hasattr(image, "units") else {})  # napari 0.5.0 has no units

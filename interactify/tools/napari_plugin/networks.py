@@ -58,9 +58,7 @@ def _built(text: str) -> Interactive:
     from interactify.interactive import wrap
     from interactify.models.build import build_model, quickest_device
 
-    net = wrap(build_model(text)).to(quickest_device())
-    net.check_reads_images()
-    return net
+    return wrap(build_model(text)).to(quickest_device())
 
 
 def in_8_bits(photo: NDArray[Any]) -> NDArray[np.uint8]:

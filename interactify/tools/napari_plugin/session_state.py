@@ -25,20 +25,22 @@ class SessionState:
     """All that the window displays of a session at one time.
 
     Attributes:
-        labels: (H, W) int32, k for the k-th object.
+        labels: (H, W) int32, k for the k-th object; of a volume (D, H, W) uint8, 1 for its only one.
         clicks: of the active object.
         objects: the names of all.
         active: the index of the active object in `objects`, from 0.
         text: a summary of the last result.
+        waiting: whether corrections of slices are not carried to their neighbours yet.
     """
 
-    labels: NDArray[np.int32]
+    labels: NDArray[np.int32] | NDArray[np.uint8]
     clicks: tuple[Click, ...]
     objects: tuple[str, ...]
     active: int
     can_undo: bool
     can_redo: bool
     text: str
+    waiting: bool = False
 
 
 def state_of(session: AnySession, result: AnyResult) -> SessionState:

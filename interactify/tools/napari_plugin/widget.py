@@ -23,8 +23,15 @@ from qtpy.QtWidgets import (
 from interactify.errors import InteractifyError
 from interactify.interactions.click import Click
 from interactify.tools.napari_plugin.layers import ClickLayers
-from interactify.tools.napari_plugin.networks import Networks
+from interactify.tools.napari_plugin.networks import AtService, Networks
 from interactify.tools.napari_plugin.session_state import AnySession, SessionState, photo_of, state_of
+from interactify.tools.napari_plugin.volume_state import (
+    SpaceSession,
+    check_changes_clicks,
+    is_volume,
+    open_volume_layer,
+    volume_state_of,
+)
 from interactify.tools.napari_plugin.worker import Worker
 
 REST = 150  # milliseconds that a dragged point has to rest before the session moves its click
@@ -40,12 +47,12 @@ class ClicksWidget(QWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.worker = Worker()
-        self.session: AnySession | None = None
+        self.session: AnySession | SpaceSession | None = None
         self.layers: ClickLayers | None = None
         self.state: SessionState | None = None
         self._networks = Networks()
-        self._moving: dict[int, tuple[int, int]] = {}
-        self._opening: Callable[[], AnySession] | None = None
+        self._moving: dict[int, tuple[int, ...]] = {}
+        self._opening: Callable[[], AnySession | SpaceSession] | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST)
@@ -112,8 +119,13 @@ class ClicksWidget(QWidget):
             return
         named, target, networks = self.network.text().strip() or "zoo", self._target(), self._networks
 
-        def start() -> AnySession:
-            return networks.named(named).session(photo_of(layer), target=target)
+        def start() -> AnySession | SpaceSession:
+            net = networks.named(named)
+            if is_volume(layer):
+                return open_volume_layer(net, layer, target)
+            if not isinstance(net, AtService):
+                net.check_reads_images()
+            return net.session(photo_of(layer), target=target)
 
         self.status.setText(f"Opening {layer.name} …")
         self.open.setEnabled(False)
@@ -168,19 +180,23 @@ class ClicksWidget(QWidget):
         points.bind_key("Control-Shift-Z", lambda _: self.redo.click())
         self._apply(lambda session: session.result)
 
-    def _apply(self, change: Callable[[AnySession], Any]) -> None:
+    def _apply(self, change: Callable[[Any], Any], after: bool = False) -> None:
         """Change the session in the worker's thread, and display the result, which `change` returns.
 
-        A running refinement ends with its best so far, and its interactions are refined together with the new ones.
+        A running refinement ends with its best so far, and its interactions are refined together with the new ones;
+        unless this comes `after` it.
         """
         session = self.session
         if session is None:
             return
-        session.cancel()
+        if not after:
+            session.cancel()
         self.status.setText("…")
-        self.worker.run(lambda: state_of(session, change(session)), lambda outcome: self._changed(session, outcome))
+        state = volume_state_of if len(session.size) == 3 else state_of
+        shown: Callable[[Any, Any], SessionState] = state
+        self.worker.run(lambda: shown(session, change(session)), lambda outcome: self._changed(session, outcome))
 
-    def _changed(self, session: AnySession, outcome: Any) -> None:
+    def _changed(self, session: AnySession | SpaceSession, outcome: Any) -> None:
         if session is not self.session or self.layers is None:
             return  # it was closed in the meantime
         failed = isinstance(outcome, BaseException)
@@ -192,6 +208,8 @@ class ClicksWidget(QWidget):
         self._enable()
         if failed:
             self._report(outcome)
+        elif self.worker.idle and self.state is not None and self.state.waiting:
+            self._apply(lambda session: session.carry(), after=True)
 
     def _report(self, error: BaseException) -> None:
         """Display an error; napari shows those of other libraries too, with their traceback.
@@ -205,10 +223,13 @@ class ClicksWidget(QWidget):
         notification_manager.dispatch(ErrorNotification(error))
 
     def _clicked(self, clicks: list[Click]) -> None:
-        self._apply(lambda session: session.add(clicks))
+        # The slice is displayed before what is carried to its neighbours.
+        later = {"carry": False} if hasattr(self.session, "carry") else {}
+        self._apply(lambda session: session.add(clicks, **later))
 
     def _removed(self, indices: list[int]) -> None:
-        def remove(session: AnySession) -> Any:
+        def remove(session: Any) -> Any:
+            check_changes_clicks(session)
             result = session.result
             for index in indices:
                 result = session.remove(index)
@@ -216,17 +237,18 @@ class ClicksWidget(QWidget):
 
         self._apply(remove)
 
-    def _dragged(self, index: int, x: int, y: int) -> None:
-        self._moving[index] = x, y
+    def _dragged(self, index: int, place: tuple[int, ...]) -> None:
+        self._moving[index] = place
         self._rest.start()
 
     def _dropped(self) -> None:
         moving, self._moving = self._moving, {}
 
-        def move(session: AnySession) -> Any:
+        def move(session: Any) -> Any:
+            check_changes_clicks(session)
             result = session.result
-            for index, (x, y) in moving.items():
-                result = session.move(index, x, y)
+            for index, place in moving.items():
+                result = session.move(index, *place)
             return result
 
         self._apply(move)
@@ -260,8 +282,9 @@ class ClicksWidget(QWidget):
 
     def _enable(self) -> None:
         state = self.state
-        for part in (self.reset, self.object, self.new, self.delete):
-            part.setEnabled(state is not None)
+        self.reset.setEnabled(state is not None)
+        for part in (self.object, self.new, self.delete):  # a volume has one object
+            part.setEnabled(state is not None and state.labels.ndim == 2)
         self.undo.setEnabled(state is not None and state.can_undo)
         self.redo.setEnabled(state is not None and state.can_redo)
         self.object.clear()
