@@ -17,16 +17,16 @@ from interactify.adapters import Adapter, knowledge_of
 from interactify.brs.energy import Energy, energy_named
 from interactify.brs.refinement import check_evaluations, check_seconds, check_solver
 from interactify.describe import describe
-from interactify.errors import ModelError, OptionError, quietly, warn_user, within_memory
+from interactify.errors import OptionError, quietly, warn_user, within_memory
 from interactify.inspection.activation import Activation
 from interactify.inspection.click_input import ClickMaps
 from interactify.inspection.devices import device_named
-from interactify.inspection.given import STATED, given_knowledge
+from interactify.inspection.given import STATED, check_is_of_classes, given_knowledge
 from interactify.inspection.inspected import inspected
 from interactify.inspection.normalisation import assumption
 from interactify.inspection.outputs import Output
 from interactify.inspection.replica import independent_copy_of, replica_of, unwrapped
-from interactify.inspection.spec import Fit, Knowledge
+from interactify.inspection.spec import Fit
 from interactify.interactions.click import Interaction
 from interactify.models.files import ModelLike, as_module
 from interactify.network.click_network import of_images
@@ -85,8 +85,7 @@ class Interactive(Wrapped):
                 False to see it whole. By default a picture of more than 8192 pixels on its longer side has tiles, with
                 four times the network's resolution, and 1024 at least. Read only parts of such a picture's results,
                 `result.mask_in(window)`: the whole mask takes a pass for every tile.
-            value_range: (low, high), the values of the photo that are black and white; by default those given to
-                `wrap`.
+            value_range: (low, high), the values of the photo that are black and white; by default those of `wrap`.
 
         Warns: InteractifyWarning where a photo has 16 bits, of which only the lower ones are used: it is nearly black.
 
@@ -397,8 +396,7 @@ def wrap(
     chosen_energy = energy_named(energy)
     chosen_propagation = None if propagation is None else propagation_named(propagation)
     check_solver(solver)
-    if variables is not None:
-        check_variables(variables)
+    check_variables("input" if variables is None else variables)
     check_seconds(max_seconds)
     for name, switch in (("zoom", zoom), ("mirror", mirror), ("compile", compile), ("cuda_graphs", cuda_graphs)):
         if not isinstance(switch, bool):
@@ -416,7 +414,7 @@ def wrap(
     model = as_module(model)
     replica = replica_of(model)
     known = knowledge_of(unwrapped(model), adapter)
-    _check_classes(model, known, output, activation)
+    check_is_of_classes(type(unwrapped(model)).__name__, known, given)
     reads = click_maps or known.click_maps
     check_evaluations(max_evaluations, least=1 if reads is None else 0)
     found = inspected(model, replica, known, given, mirror, lambda own: own if reads is None else of_images(own, reads))
@@ -442,17 +440,6 @@ def wrap(
         options=options,
         state=found.state,
         wrap_again=wrap_again,
-    )
-
-
-def _check_classes(model: nn.Module, known: Knowledge, output: Output, activation: Activation | None) -> None:
-    """Refuse a network whose map is known to be of numbers, unless the user says how it is one of logits."""
-    if known.numbers is None or known.numbers.probability or output is not None or activation is not None:
-        return
-    raise ModelError(
-        f"Expected a network of classes, got {type(unwrapped(model)).__name__}, whose map is a number for each pixel "
-        f"({known.numbers.what}). Try interactify.wrap_values(model), which lets it follow values; or "
-        f"output=lambda raw: raw[{known.output or 0!r}] - 1.0 for an object where the number is above 1."
     )
 
 

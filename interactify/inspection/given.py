@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from interactify.errors import OptionError
+from interactify.errors import ModelError, OptionError
 from interactify.inspection.activation import ACTIVATIONS
 from interactify.inspection.click_input import ClickMaps
 from interactify.inspection.spec import Knowledge
@@ -36,6 +36,21 @@ def given_knowledge(*, class_names: Any, points: Any, **options: Any) -> Knowled
             f"{click_maps!r}. Try ClickMaps('disk', radius=5)."
         )
     return Knowledge(class_names=tuple(class_names), points=_checked(points), **options)
+
+
+def check_is_of_classes(network: str, known: Knowledge, given: Knowledge) -> None:
+    """Refuse a network whose map is known to be of numbers, unless the user states how it is one of logits.
+
+    Raises:
+        ModelError: so it is; `network` is its name.
+    """
+    if known.numbers is None or known.numbers.probability or given.output is not None or given.activation is not None:
+        return
+    raise ModelError(
+        f"Expected a network of classes, got {network}, whose map is a number for each pixel ({known.numbers.what}). "
+        "Try interactify.wrap_values(model), which lets it follow values; or "
+        f"output=lambda raw: raw[{known.output or 0!r}] - 1.0 for an object where the number is above 1."
+    )
 
 
 def _checked(points: object) -> dict[str, str]:
