@@ -20,7 +20,7 @@ from interactify.interactions.click import Interaction, is_list
 from interactify.interactions.in_space import VoxelClick
 from interactify.interactions.voxel_gestures import voxel_interactions
 from interactify.pictures.value_range import ValueRange
-from interactify.refinement.history import checked_index
+from interactify.refinement.history import checked_click, checked_index
 from interactify.refinement.timeline import Timeline
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.closing import UntilClosed
@@ -138,7 +138,21 @@ class VolumeSession:
         Returns, raises: as `click`; InteractionError where there is no such interaction. `undo` brings it back.
         """
         with self._turn():
-            return self._refine(*without(self.steps, index))
+            return self._refine(*changed_at(self.steps, checked_index(index, len(self.interactions)), ()))
+
+    def move(self, index: int, x: float, y: float, z: float) -> VolumeResult:
+        """Move a click, and refine it and those after it again: as if it had been made there.
+
+        Args:
+            index: its index in `interactions`; negative ones count from the end.
+            x, y, z: in voxels, as for `click`.
+
+        Returns, raises: as `click`; InteractionError where it is no click. `undo` brings it back.
+        """
+        with self._turn():
+            position, click = checked_click(index, self.interactions)
+            moved = VoxelClick(x, y, click.positive, z=z).within(self.size)
+            return self._refine(*changed_at(self.steps, position, (moved,)))
 
     def _refine(self, steps: Steps, groups: Sequence[Group]) -> VolumeResult:
         """One more step for each group of interactions, as one change."""
@@ -265,15 +279,16 @@ def refine_volumes(
     return results
 
 
-def without(steps: Steps, index: int) -> tuple[Steps, list[Group]]:
-    """The steps before an interaction, and the groups that come again without it. Raises InteractionError."""
-    position = checked_index(index, len(steps[-1].interactions) if steps else 0)
+def changed_at(steps: Steps, position: int, replacement: Group) -> tuple[Steps, list[Group]]:
+    """The steps before an interaction, and the groups that come again, with others, or none, in its place."""
     first = next(i for i, step in enumerate(steps) if position < len(step.interactions))
-    counts = [0, *(len(step.interactions) for step in steps)]
-    groups = [
-        tuple(each for i, each in enumerate(step.interactions[before:], before) if i != position)
-        for before, step in zip(counts[first:], steps[first:], strict=False)
-    ]
+    groups, known = [], len(steps[first - 1].interactions) if first else 0
+    for step in steps[first:]:
+        added = step.interactions[known:]
+        if 0 <= (at := position - known) < len(added):
+            added = (*added[:at], *replacement, *added[at + 1 :])
+        groups.append(added)
+        known = len(step.interactions)
     return steps[:first], [group for group in groups if group]
 
 

@@ -74,6 +74,7 @@ def settings_of(refiner: VolumeRefiner, target: int | None) -> dict[str, Any]:
         "variables": repr(net.variables),
         "energy": repr(net.energy),
         "solver": net.solver,
+        "propagation": repr(net.propagation),
         "max_evaluations": net.max_evaluations,
         "target": target,
         "value_range": list(refiner.volume.value_range) if refiner.volume.value_range else None,

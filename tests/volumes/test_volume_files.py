@@ -101,6 +101,8 @@ def test_another_volume_network_or_option_is_refused(saved: Path) -> None:
         interactify.load_session(saved, wrapped(), other)
     with pytest.raises(CheckpointError, match="max_evaluations: 40, got 30"):
         interactify.load_session(saved, wrapped(max_evaluations=30), VOLUME)
+    with pytest.raises(CheckpointError, match="propagation: "):
+        interactify.load_session(saved, wrapped(propagation="edges"), VOLUME)
     model = volumes.plain()
     with torch.no_grad():
         model.head.bias += 0.1

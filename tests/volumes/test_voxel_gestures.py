@@ -269,6 +269,24 @@ def test_remove_is_as_if_it_had_never_been() -> None:
     assert len(session.interactions) == 3
 
 
+def test_a_moved_click_is_as_if_it_had_been_made_there() -> None:
+    clicks = [VoxelClick(9, 8, z=6), VoxelClick(3, 3, False, z=2), VoxelClick(15, 12, z=9)]
+    session, there = opened(), opened()
+    session.add(clicks[:2])
+    session.add(clicks[2:])
+    there.add([clicks[0], VoxelClick(5, 2, False, z=3)])
+    there.add(clicks[2:])
+    before = session.result
+    moved = session.move(1, 5.2, 2, 3)
+    assert moved.interactions == there.interactions and np.array_equal(moved.probability, there.result.probability)
+    assert np.array_equal(session.undo().mask, before.mask) and session.interactions == tuple(clicks)
+    session.add([VoxelScribble([(2, 2), (9, 2)], z=3)])
+    for index, place in ((0, (20, 0, 0)), (4, (1, 1, 1)), (3, (1, 1, 1)), (0, (1, 1, float("nan")))):
+        with pytest.raises(InteractionError):
+            session.move(index, *place)
+    assert len(session.interactions) == 4
+
+
 places = st.tuples(st.integers(0, 19), st.integers(0, 15), st.integers(0, 11))
 any_interaction = st.one_of(
     st.builds(lambda at, yes: VoxelClick(at[0], at[1], yes, z=at[2]), places, st.booleans()),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from interactify.errors import InteractionError, OptionError
+from interactify.errors import OptionError
 from interactify.interactions.click import Click
 from interactify.interactions.in_space import VoxelClick
 from interactify.tools.napari_plugin.networks import AtService
@@ -71,14 +71,6 @@ def _summary(result: SpaceResult) -> str:
     if result.satisfied:
         return f"{line}: {'all are satisfied' if count > 1 else 'it is satisfied'}."
     return f"{line}: {len(result.unsatisfied)} not satisfied."
-
-
-def check_changes_clicks(session: Any) -> None:
-    """Raise InteractionError for a session whose clicks can't be removed or moved, only undone."""
-    if not hasattr(session, "remove"):
-        raise InteractionError(
-            "Expected a new click or Undo: earlier clicks under a network of volumes stay. Try Undo."
-        )
 
 
 def click_at(place: tuple[int, ...], positive: bool) -> Click:

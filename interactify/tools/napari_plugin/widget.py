@@ -27,7 +27,6 @@ from interactify.tools.napari_plugin.networks import AtService, Networks
 from interactify.tools.napari_plugin.session_state import AnySession, SessionState, photo_of, state_of
 from interactify.tools.napari_plugin.volume_state import (
     SpaceSession,
-    check_changes_clicks,
     is_volume,
     open_volume_layer,
     volume_state_of,
@@ -229,7 +228,6 @@ class ClicksWidget(QWidget):
 
     def _removed(self, indices: list[int]) -> None:
         def remove(session: Any) -> Any:
-            check_changes_clicks(session)
             result = session.result
             for index in indices:
                 result = session.remove(index)
@@ -245,7 +243,6 @@ class ClicksWidget(QWidget):
         moving, self._moving = self._moving, {}
 
         def move(session: Any) -> Any:
-            check_changes_clicks(session)
             result = session.result
             for index, place in moving.items():
                 result = session.move(index, *place)
