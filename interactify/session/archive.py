@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,19 @@ def write_archive(path: str | Path, header: Mapping[str, Any], arrays: Mapping[s
     return write_whole(path, buffer.getvalue())
 
 
-def read_archive(path: str | Path, keys: Mapping[str, type], kind: str | None = None) -> tuple[Header, Arrays]:
+def read_archive(
+    path: str | Path, keys: Mapping[str, type], formats: Collection[int], kind: str | None = None
+) -> tuple[Header, Arrays]:
     """The header and the arrays of a session's file.
 
     Args:
         path: of the file.
         keys: what the header has to have, and of which types.
+        formats: those that can be read.
         kind: what the header says that the session is of; None for photos under a network of masks.
 
     Raises:
-        CheckpointError: the file does not exist, or is another one.
+        CheckpointError: the file does not exist, is another one, or was written by another version.
     """
     try:
         path = Path(path)
@@ -55,7 +58,7 @@ def read_archive(path: str | Path, keys: Mapping[str, type], kind: str | None = 
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes().decode())
-        _ = header["format"]
+        version = header["format"]
         if header.get("kind") != kind:
             raise ValueError(f"it is of kind {header.get('kind')!r}, not {kind!r}")
         for key, of_type in keys.items():
@@ -69,6 +72,12 @@ def read_archive(path: str | Path, keys: Mapping[str, type], kind: str | None = 
             f"Expected a session saved by interactify, got {given}, which is not one ({type(cause).__name__}: {cause})."
             " Try another file."
         ) from None
+    if version not in formats:
+        readable = " to ".join(map(str, sorted({min(formats), max(formats)})))
+        raise CheckpointError(
+            f"Expected a session file of format {readable}, got {path} of format {version!r}. Try the version of "
+            "interactify that wrote it."
+        )
     return header, arrays
 
 
@@ -82,6 +91,20 @@ def check_settings(path: str | Path, saved: Mapping[str, Any], current: Mapping[
     if different:
         raise CheckpointError(
             f"Expected the options that {path} was saved under, {'; '.join(different)}. Try to wrap with those."
+        )
+
+
+def check_prediction(path: str | Path, own: Tensor, saved: np.ndarray, of: str) -> None:
+    """Raise CheckpointError where the network's own map is not the saved one: weights do not tell ReLU from softplus.
+
+    `of` is what the map is of, "photo" or "volume".
+    """
+    there = torch.from_numpy(saved).float()
+    own = own.detach().float().cpu()
+    if own.shape != there.shape or not torch.allclose(own, there, rtol=1e-2, atol=1e-2):
+        raise CheckpointError(
+            f"Expected the network that {path} was saved for, got one with the same weights that predicts something "
+            f"else for this {of}. Try the same architecture and options."
         )
 
 

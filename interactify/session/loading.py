@@ -30,7 +30,7 @@ from interactify.pictures.value_range import checked_value_range
 from interactify.refinement.alternatives import USUAL, Choice, checked_choice
 from interactify.refinement.history import FIRST_OBJECT, History, Snapshot, Steps, Track, check_name
 from interactify.refinement.wrapped import Wrapped
-from interactify.session.archive import check_settings
+from interactify.session.archive import check_prediction, check_settings
 from interactify.session.session import Session
 from interactify.session.session_file import fingerprint, read_session, read_step, settings_of
 from interactify.session.session_log import OWN_KEYS, read_log
@@ -78,12 +78,7 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
         session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
         current = settings_of(session.wrapped, session.refiner, session.target)
         check_settings(path, settings, current)
-        own, saved = session.initial_step.result.logits.cpu(), torch.from_numpy(arrays["plain"])
-        if own.shape != saved.shape or not torch.allclose(own.float(), saved.float(), rtol=1e-2, atol=1e-2):
-            raise CheckpointError(
-                f"Expected the network that {path} was saved for, got one with the same weights that predicts "
-                "something else for this photo. Try the same architecture and options."
-            )
+        check_prediction(path, session.initial_step.result.logits, arrays["plain"], "photo")
         session.restore(_history(session, header, arrays))
     except CheckpointError:
         raise

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interactify.errors import CheckpointError
 from interactify.interactions.click import checked
 from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
@@ -175,14 +174,7 @@ def fingerprint(model: nn.Module) -> str:
 def read_session(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The header and the arrays of a session file. Raises CheckpointError for anything else."""
     keys = {"settings": dict, "photo": str, "network": str, "steps": list, "boards": list}
-    header, arrays = read_archive(path, keys)
-    version = header["format"]
-    if version not in READ:
-        raise CheckpointError(
-            f"Expected a session file of format {READ[0]} to {READ[-1]}, got {path} of format {version!r}. Try the "
-            "version of interactify that wrote it."
-        )
-    return header, arrays
+    return read_archive(path, keys, READ)
 
 
 def read_step(

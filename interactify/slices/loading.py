@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from interactify.errors import CheckpointError, OptionError
 from interactify.pictures.value_range import checked_value_range
 from interactify.refinement.wrapped import Wrapped
+from interactify.session.archive import check_prediction, check_settings, read_archive
 from interactify.session.session_file import fingerprint, settings_of
 from interactify.slices.session import SliceSession
-from interactify.slices.session_file import BROKEN, history_of, read_slices
+from interactify.slices.session_file import BROKEN, FORMAT, KEYS, KIND, history_of
 
 
 def load_slices(path: str | Path, net: Wrapped, volume: Any) -> SliceSession:
@@ -34,7 +33,7 @@ def load_slices(path: str | Path, net: Wrapped, volume: Any) -> SliceSession:
     """
     if not isinstance(net, Wrapped):
         raise OptionError(f"Expected a wrapped network, got {type(net).__name__}. Try interactify.wrap(model).")
-    header, arrays = read_slices(path)
+    header, arrays = read_archive(path, KEYS, (FORMAT,), KIND)
     settings = header["settings"]
     if header["network"] != fingerprint(net.unwrap()):
         raise CheckpointError(
@@ -57,19 +56,9 @@ def load_slices(path: str | Path, net: Wrapped, volume: Any) -> SliceSession:
         raise CheckpointError(f"Expected the volume that {path} was saved for, unchanged; got another one.")
     opened = refiner.photo(refiner.planes.count // 2)
     current = settings_of(refiner.net, opened, session.target) | {"axis": session.axis, "reach": session.reach}
-    different = [f"{key}: {settings.get(key)!r}, got {value!r}" for key, value in current.items()
-                 if key not in settings or settings[key] != value]  # fmt: skip
-    if different:
-        raise CheckpointError(
-            f"Expected the options that {path} was saved under, {'; '.join(different)}. Try to wrap with those."
-        )
+    check_settings(path, settings, current)
     try:
-        own, saved = opened.initial_step(session.target).result.logits.cpu(), torch.from_numpy(arrays["plain"])
-        if own.shape != saved.shape or not torch.allclose(own.float(), saved.float(), rtol=1e-2, atol=1e-2):
-            raise CheckpointError(
-                f"Expected the network that {path} was saved for, got one with the same weights that predicts "
-                "something else for this volume. Try the same architecture and options."
-            )
+        check_prediction(path, opened.initial_step(session.target).result.logits, arrays["plain"], "volume")
         session.restore(history_of(header, arrays, refiner))
     except CheckpointError:
         raise

@@ -34,6 +34,7 @@ from interactify.slices.planes import Planes
 from interactify.slices.refiner import SliceRefiner
 from interactify.slices.result import InSlice, SlicesResult
 from interactify.slices.session_file import save_slices
+from interactify.volumes.opening import as_volume
 from interactify.volumes.volume import Volume
 
 REACH: Final = 10  # slices that a correction is carried at most, to each side
@@ -79,7 +80,7 @@ class SliceSession:
         net = net.now()
         self.reach = int(reach)
         self.target = net.target if target is None else net.network.target(target)
-        opened = _opened(volume)
+        opened = as_volume(volume)  # its photos say later whether the network reads that many channels
         self.refiner = SliceRefiner(net, Planes(opened, axis), value_range or opened.value_range)
         self.refiner.own(self.refiner.planes.count // 2, self.target)  # raises where slices are no photos for it
         self._turns = Turns()
@@ -370,13 +371,3 @@ class SliceSession:
         size = "×".join(map(str, self.size))
         counts = f"{len(self.result.order)} interactions, {len(self._history.undone)} undone"
         return f"SliceSession({size} voxels, slices along axis {self.axis}, {counts})"
-
-
-def _opened(volume: Any) -> Volume:
-    """A volume of any number of channels; the network's photos say later whether it can be read."""
-    if isinstance(volume, Volume):
-        return volume
-    if isinstance(volume, torch.Tensor):
-        own = volume.detach()
-        return Volume((own.float() if own.dtype == torch.bfloat16 else own).cpu().numpy())
-    return Volume(volume)

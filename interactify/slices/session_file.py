@@ -8,28 +8,30 @@ precision: weights do not tell ReLU from softplus.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interactify.errors import CheckpointError, InteractifyError, with_type
-from interactify.export.files import write_whole
+from interactify.errors import InteractifyError
 from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
 from interactify.refinement.timeline import Timeline
+from interactify.session.archive import write_archive
 from interactify.session.session_file import fingerprint, settings_of
 from interactify.slices.corrections import Answer, Carried, Corrected, PackedMask
 from interactify.slices.refiner import SliceRefiner
 from interactify.slices.result import SlicesResult
 
 FORMAT: Final = 1
-PARTS: Final = ("answers", "corrected", "carried", "results")
+KIND: Final = "slices"
+KEYS: Final = {
+    **{"settings": dict, "volume": str, "network": str, "now": int, "masks": list},
+    **dict.fromkeys(("answers", "corrected", "carried", "results"), list),
+}
 
 
 def save_slices(
@@ -43,7 +45,7 @@ def save_slices(
     opened = refiner.photo(refiner.planes.count // 2)
     header = {
         "format": FORMAT,
-        "kind": "slices",
+        "kind": KIND,
         "settings": settings_of(refiner.net, opened, target) | {"axis": refiner.planes.axis, "reach": reach},
         "volume": refiner.planes.volume.digest(),
         "network": fingerprint(refiner.net.unwrap()),
@@ -55,13 +57,10 @@ def save_slices(
         "now": len(history.past),
     }
     arrays: dict[str, Any] = {
-        "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
         "masks": np.frombuffer(b"".join(each.data for each in parts.masks), np.uint8),
         "plain": opened.initial_step(target).result.logits.clamp(-6e4, 6e4).half().cpu().numpy(),
     }
-    content = BytesIO()
-    np.savez(content, **arrays)
-    return write_whole(path, content.getvalue())
+    return write_archive(path, header, arrays)
 
 
 class _Parts:
@@ -117,30 +116,6 @@ class _Parts:
             self._numbers[id(part)] = len(parts)
             parts.append(own)
         return self._numbers[id(part)]
-
-
-def read_slices(path: str | Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The header and the arrays of a file. Raises CheckpointError for anything else."""
-    try:
-        if not Path(path).is_file():
-            raise FileNotFoundError
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("header").tobytes().decode())
-        if (header["kind"], header["format"]) != ("slices", FORMAT):
-            raise ValueError(f"it is of kind {header['kind']!r} and format {header['format']!r}")
-        kinds = {"settings": dict, "volume": str, "network": str, "now": int} | dict.fromkeys(PARTS, list)
-        for key, kind in kinds.items():
-            if not isinstance(header[key], kind):
-                raise TypeError(f"{key} is no {kind.__name__}")
-    except FileNotFoundError:
-        raise CheckpointError(f"Expected a session file, got {path}, which does not exist. Try another path.") from None
-    except Exception as cause:  # zip, zlib, NumPy's header parser and JSON each have their own errors
-        raise CheckpointError(
-            f"Expected a session over slices saved by interactify, got {with_type(path)}, which is not one "
-            f"({type(cause).__name__}: {cause}). Try another file."
-        ) from None
-    return header, arrays
 
 
 def history_of(

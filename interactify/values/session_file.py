@@ -85,12 +85,7 @@ def settings_of(refiner: ValueRefiner) -> dict[str, Any]:
 def load_values(path: str | Path, refiner: ValueRefiner) -> Timeline[ValueStep]:
     """The history in a file. Raises CheckpointError for one of anything else."""
     keys = {"settings": dict, "photo": str, "network": str, "steps": list, "now": int}
-    header, arrays = read_archive(path, keys, "values")
-    if header["format"] != FORMAT:
-        raise CheckpointError(
-            f"Expected a session file of format {FORMAT}, got {path} of format {header['format']!r}. Try the version "
-            "of interactify that wrote it."
-        )
+    header, arrays = read_archive(path, keys, (FORMAT,), "values")
     if header["photo"] != refiner.picture.digest():
         raise CheckpointError(f"Expected the photo that {path} was saved for, unchanged; got another one.")
     if header["network"] != fingerprint(refiner.net.unwrap()):

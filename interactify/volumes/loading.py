@@ -9,12 +9,12 @@ from interactify.errors import CheckpointError, InteractifyError, OptionError
 from interactify.pictures.picture import PictureLike
 from interactify.pictures.value_range import checked_value_range
 from interactify.refinement.wrapped import Wrapped
-from interactify.session.archive import check_settings, read_archive
+from interactify.session.archive import check_prediction, check_settings, read_archive
 from interactify.session.loading import load_session as load_photo_session
 from interactify.session.session import Session
 from interactify.session.session_file import fingerprint
 from interactify.volumes.session import VolumeSession
-from interactify.volumes.session_file import FORMAT, KEYS, read_history, settings_of
+from interactify.volumes.session_file import FORMAT, KEYS, first_map, read_history, settings_of
 from interactify.volumes.volume import Volume
 
 
@@ -46,12 +46,7 @@ def load_session(path: str | Path, net: Wrapped, photo: Any) -> Session | Volume
 
 def load_volume_session(path: str | Path, net: Wrapped, volume: Any) -> VolumeSession:
     """Continue a saved session on a volume; see `load_session`."""
-    header, arrays = read_archive(path, KEYS, "volume")
-    if header["format"] != FORMAT:
-        raise CheckpointError(
-            f"Expected a session file of format {FORMAT}, got {path} of format {header['format']!r}. Try the version "
-            "of interactify that wrote it."
-        )
+    header, arrays = read_archive(path, KEYS, (FORMAT,), "volume")
     settings = header["settings"]
     try:
         value_range = checked_value_range(settings.get("value_range"))
@@ -68,6 +63,7 @@ def load_volume_session(path: str | Path, net: Wrapped, volume: Any) -> VolumeSe
         )
     check_settings(path, settings, settings_of(refiner, session.target))
     try:
+        check_prediction(path, first_map(refiner, session.target), arrays["plain"], "volume")
         session.restore(read_history(header, arrays, refiner, session.target))
     except CheckpointError:
         raise

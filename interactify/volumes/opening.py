@@ -20,8 +20,7 @@ def open_volume(volume: Any, channels: int, value_range: ValueRange | None = Non
     """Open a volume for a network of so many channels.
 
     Args:
-        volume: a path that `read_volume` takes; a `Volume`; an array (D, H, W) or (C, D, H, W), in memory or on disk;
-            or a tensor of that shape, or (1, C, D, H, W).
+        volume: as of `as_volume`.
         channels: C that the network reads.
         value_range: as of `Volume`; by default the volume's own.
 
@@ -29,20 +28,7 @@ def open_volume(volume: Any, channels: int, value_range: ValueRange | None = Non
         PhotoError: anything else, or another number of channels.
         OptionError: an invalid range.
     """
-    if is_path(volume):
-        volume = read_volume(volume)
-    if isinstance(volume, Tensor):
-        own = volume.detach()
-        if own.ndim == 5 and len(own) == 1:
-            own = own[0]
-        own = own.float() if own.dtype == torch.bfloat16 else own
-        volume = own.cpu().numpy()
-    elif not isinstance(volume, Volume) and not hasattr(volume, "shape"):
-        raise PhotoError(
-            f"Expected a volume as an array (D, H, W) or (C, D, H, W), got {with_type(volume)}. Try np.asarray, a "
-            "path, or Volume(array, spacing=…)."
-        )
-    opened = volume if isinstance(volume, Volume) else Volume(volume)
+    opened = as_volume(volume)
     if value_range is not None:
         opened = Volume(opened.array, opened.spacing, opened.affine, value_range)
     if opened.channels != channels:
@@ -53,3 +39,29 @@ def open_volume(volume: Any, channels: int, value_range: ValueRange | None = Non
             f"{tuple(opened.array.shape)}. Try {hint}."
         )
     return opened
+
+
+def as_volume(volume: Any) -> Volume:
+    """A volume of any number of channels.
+
+    Args:
+        volume: a path that `read_volume` takes; a `Volume`; an array (D, H, W) or (C, D, H, W), in memory or on disk;
+            or a tensor of that shape, or (1, C, D, H, W).
+
+    Raises:
+        PhotoError: anything else.
+    """
+    if isinstance(volume, Volume):
+        return volume
+    if is_path(volume):
+        return read_volume(volume)
+    if isinstance(volume, Tensor):
+        own = volume.detach()
+        own = own[0] if own.ndim == 5 and len(own) == 1 else own
+        return Volume((own.float() if own.dtype == torch.bfloat16 else own).cpu().numpy())
+    if not hasattr(volume, "shape"):
+        raise PhotoError(
+            f"Expected a volume as an array (D, H, W) or (C, D, H, W), got {with_type(volume)}. Try np.asarray, a "
+            "path, or Volume(array, spacing=…)."
+        )
+    return Volume(volume)

@@ -318,3 +318,14 @@ def test_the_class_under_the_first_click_counts_for_all_slices() -> None:
     assert result.target is not None and session.click(5, 5, 2).target == result.target
     assert np.array_equal(result.mask_of(0), net.session(array[0], target=result.target).result.mask)
     assert session.reset().target is None
+
+
+def test_it_opens_files_as_sessions_on_volumes_do(tmp_path: Any) -> None:
+    scan = volume(6)
+    np.save(tmp_path / "scan.npy", scan)
+    net = careful()
+    from_file, there = net.slices(tmp_path / "scan.npy"), net.slices(scan)
+    assert from_file.size == scan.shape and np.array_equal(from_file.result.mask_of(3), there.result.mask_of(3))
+    for wrong in (tmp_path / "missing.npy", {"a": 1}, None):
+        with pytest.raises(PhotoError, match="Expected"):
+            net.slices(wrong)
