@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from interactify.interactions.in_space import VoxelClick
 from interactify.optim.status import Status
 from interactify.slices.corrections import Carried, Corrected, Mask
 from interactify.slices.refiner import SliceRefiner
+from interactify.volumes.writing import save_masks
 
 
 class InSlice(NamedTuple):
@@ -146,6 +148,14 @@ class SlicesResult:
             waiting=self.waiting | {index},
             **changes,
         )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the mask as .nii, .nii.gz, .tif, .npy or .json (COCO, by slices); see `interactify.volumes.save_masks`.
+
+        The volume's spacing and affine come out again. Returns the path; raises OptionError as `save_masks`.
+        """
+        volume = self.refiner.planes.volume
+        return save_masks(path, [self.mask], volume.spacing, volume.affine)
 
     def without_correction(self, index: int, target: int | None) -> SlicesResult:
         """Without the interactions with a slice, and what was carried from it; `target` is that of no interactions.

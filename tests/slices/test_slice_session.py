@@ -326,6 +326,8 @@ def test_it_opens_files_as_sessions_on_volumes_do(tmp_path: Any) -> None:
     net = careful()
     from_file, there = net.slices(tmp_path / "scan.npy"), net.slices(scan)
     assert from_file.size == scan.shape and np.array_equal(from_file.result.mask_of(3), there.result.mask_of(3))
+    path = from_file.click(x=12, y=12, z=3).save(tmp_path / "mask.npy")
+    assert np.array_equal(np.load(path), from_file.result.mask) and from_file.result.mask.any()
     for wrong in (tmp_path / "missing.npy", {"a": 1}, None):
         with pytest.raises(PhotoError, match="Expected"):
             net.slices(wrong)
