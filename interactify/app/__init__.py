@@ -5,9 +5,11 @@ security.py      which requests are allowed
 pictures.py      which files of a folder are photos, and what a browser is sent of one
 open_photo.py    an open photo: its session, the thread that changes it, its queue of actions
 open_photos.py   all open photos; the least recently used are closed
-networks.py      the network of each photo: the first one, or one that was taught since
-at_service.py    a network of a service in place of it
+place.py         where the networks of a project run
+networks.py      in this process: the first one for each photo, or one that was taught since
+at_service.py    at a service; then nothing here loads torch
 sessions.py      a photo's session, here or at a service, where the two differ
+sessions_here.py, sessions_at_service.py  the two
 lessons.py       learning from the photos that are done, in a process of its own
 order.py         which photo is offered next
 page_updates.py  what a page is sent after an action

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from interactify.app.sessions_at_service import SessionsAtService
 from interactify.app.store.project import Photo
 from interactify.app.store.stored_at_service import StoredAtService
 from interactify.web.about import About
@@ -23,6 +24,8 @@ class AtService:
         network: its name there.
         about: what is told of it.
     """
+
+    sessions = SessionsAtService()
 
     def __init__(self, service: Service, network: str | None = None) -> None:
         """With a service that was connected with no end of patience, and the name of one of its networks.

@@ -6,18 +6,18 @@ import json
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
+from interactify.app.sessions_here import SessionsHere
 from interactify.app.store.journal import SessionFiles, entries_of
 from interactify.app.store.project import Photo
-from interactify.app.store.stored_session import Stored, StoredSession
+from interactify.app.store.stored_session import StoredSession
 from interactify.checkpoints import load_into, read_weights
 from interactify.errors import quietly
 from interactify.export.files import prepare_folder, write_json
 from interactify.inspection.replica import independent_copy_of
 from interactify.interactive import Interactive, wrap
 from interactify.session.session_file import fingerprint
-from interactify.web.about import About
+from interactify.web.about_network import about_network
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,6 @@ class Learned:
     weights: str = ""
 
 
-class Place(Protocol):
-    """Where the networks of a project run: here (`Networks`), or at a service (`app/at_service.py`)."""
-
-    about: About
-
-    def stored(self, photo: Photo, out: Path) -> Stored:
-        """The session of a photo as it was left, with its network, not opened yet."""
-
-    def hurry(self) -> None:
-        """Wait for nobody any longer: this process is to end."""
-
-    def close(self) -> None:
-        """Give back what is held elsewhere."""
-
-
 class Networks:
     """Gives each photo its network. Its methods may be called from several threads.
 
@@ -60,11 +45,13 @@ class Networks:
         lessons: all that are over, in order.
     """
 
+    sessions = SessionsHere()
+
     def __init__(self, net: Interactive, folder: Path, *, latest: bool = False) -> None:
         """With `latest`, new photos get what was learned last; else the network that the project is opened with."""
         self.first, self.folder = net, folder
         self.fingerprint = fingerprint(net.unwrap())
-        self.about = About.of(net, self.fingerprint)
+        self.about = about_network(net, self.fingerprint)
         self._opened = {self.fingerprint: net}
         self._lock = threading.Lock()
         self.lessons = self._read()

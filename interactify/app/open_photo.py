@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
-from interactify.app.networks import Place
 from interactify.app.page_updates import PageUpdates
-from interactify.app.sessions import AnySession, is_repeatable, run, runs_here, to_read, version_of
+from interactify.app.place import Place
+from interactify.app.sessions import AnySession
 from interactify.app.store.journal import Journal
 from interactify.app.store.project import Photo, Project
 from interactify.app.store.saver import Saver, Unsaved, reason
-from interactify.app.store.stored_session import Waiting
+from interactify.app.store.stored import Waiting
 from interactify.app.viewport import Viewport
 from interactify.errors import CheckpointError, InteractifyError, PhotoError, ServiceError, SessionGoneError
 from interactify.web.actions import Action
@@ -75,7 +75,8 @@ class OpenPhoto:
     """
 
     def __init__(self, place: Place, photo: Photo, project: Project, saver: Saver) -> None:
-        self.about, self.photo, self.project, self.saver = place.about, photo, project, saver
+        self.about, self.sessions, self.photo = place.about, place.sessions, photo
+        self.project, self.saver = project, saver
         self.last_used = time.monotonic()
         self.opening: Future[AnySession] = Future()
         self.opening.set_running_or_notify_cancel()  # so that no request that waits for it can cancel it
@@ -204,7 +205,7 @@ class OpenPhoto:
             try:
                 self._run(session, job)
             except Exception as cause:
-                job.emit(user_error(cause) if runs_here(session) else self._error_there(cause))
+                job.emit(user_error(cause) if self.sessions.run_here else self._error_there(cause))
             job.emit(None)
 
     def _error_there(self, cause: Exception) -> InteractifyError:
@@ -224,13 +225,13 @@ class OpenPhoto:
         except OSError as cause:
             raise PhotoError(f"{self.photo.name} can't be opened ({cause.strerror}). Was it moved?") from cause
         session, has_unsaved = self._stored.restore()
-        self._updates = PageUpdates(session, self.about)
+        self._updates = PageUpdates(session, self.about, self.sessions)
         self._keep_unsaved(session, self._stored.journal.last, writes=has_unsaved)
         return session
 
     def _keep_unsaved(self, session: AnySession, number: int, *, writes: bool) -> None:
         """Keep a copy of the session after the action with this number; with `writes`, give it to the saver."""
-        self._unsaved = Unsaved(self.photo, self._stored.journal, to_read(session), number)
+        self._unsaved = Unsaved(self.photo, self._stored.journal, self.sessions.to_read(session), number)
         if writes:
             self.saver.submit(self._unsaved)
 
@@ -243,9 +244,9 @@ class OpenPhoto:
             return
         if self._ending:
             self._leave(job)
-        notice_before, version_before = self._stored.notice, version_of(session)
+        notice_before, version_before = self._stored.notice, self.sessions.version_of(session)
         try:
-            if not runs_here(session):
+            if not self.sessions.run_here:
                 self._ask_service(session, job)
             elif job.action.refines:
                 self._refine(session, job)
@@ -255,7 +256,7 @@ class OpenPhoto:
             if not self._ending:
                 raise
             self._leave(job)
-        if version_of(session) != version_before:
+        if self.sessions.version_of(session) != version_before:
             self._record(session, job)
         notice = self._stored.notice if self._stored.notice != notice_before else ""
         with self._lock:
@@ -279,7 +280,7 @@ class OpenPhoto:
         if job.action.refines and self._jobs.empty():
             self._send_viewport(session, job)
         self._keep_unsaved(session, number, writes=True)
-        if job.action.refines and not is_repeatable(session, job.action):
+        if job.action.refines and not self.sessions.is_repeatable(session, job.action):
             self.saver.flush(self.photo.number)
 
     def _log(self, journal: Journal, action: Action, *, superseded: bool) -> int:
@@ -329,7 +330,7 @@ class OpenPhoto:
         assert job.action is not None
         self._refining.set()
         try:
-            run(job.action, session, job.key)
+            self.sessions.run(job.action, session, job.key)
         finally:
             done.set()
             with self._lock:

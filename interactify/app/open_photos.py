@@ -6,8 +6,8 @@ import threading
 import time
 from typing import Final
 
-from interactify.app.networks import Place
 from interactify.app.open_photo import OpenPhoto
+from interactify.app.place import Place
 from interactify.app.store.journal import SessionFiles, entries_of, masks_hold
 from interactify.app.store.project import Photo, Project
 from interactify.app.store.result_files import mask_files
@@ -21,7 +21,8 @@ class OpenPhotos:
     """The open photos of a project."""
 
     def __init__(self, place: Place, project: Project) -> None:
-        self.place, self.project, self.saver = place, project, Saver(project, place.about)
+        self.place, self.project = place, project
+        self.saver = Saver(project, place.about, place.sessions)
         self._open: dict[int, OpenPhoto] = {}
         self._submitted: dict[int, threading.Event] = {}  # set when the saver has what `write` asked for
         self._lock = threading.Lock()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify.app.frames import Part, class_part, frame, mask_part
-from interactify.app.sessions import AnyResult, AnySession, state_of
+from interactify.app.sessions import AnyResult, AnySession, Sessions
 from interactify.app.viewport import Viewport
 from interactify.export import voc_palette
 from interactify.web.about import About
@@ -24,8 +24,8 @@ class PageUpdates:
     Each frame has a serial number, and names the frame that it builds on as its `base`.
     """
 
-    def __init__(self, session: AnySession, about: About) -> None:
-        self.session, self.about = session, about
+    def __init__(self, session: AnySession, about: About, sessions: Sessions) -> None:
+        self.session, self.about, self.sessions = session, about, sessions
         self.serial = secrets.randbelow(2**40)  # after a restart no old frame is taken for the base of a new one
         self._masks: dict[str, NDArray[np.bool_]] = {}
         self._classes: NDArray[np.uint8] | None = None
@@ -51,17 +51,17 @@ class PageUpdates:
         masks = self._visible_masks()
         self._masks = {name: mask for name, mask in self._masks.items() if name in masks}
         parts = [*self._changed_parts(masks), *self._class_parts(classes)]
-        return self._frame(
-            "done", parts, {**state_of(self.session, MAX_POINTS), "notice": notice, "write_error": write_error}
-        )
+        return self._frame("done", parts, self._state(notice, write_error))
 
     def full_state(self, classes: bool, notice: str, write_error: str) -> bytes:
         """A frame with the whole state, which builds on no other."""
         self._masks, self._classes = {}, None
         parts = [*self._changed_parts(self._visible_masks()), *self._class_parts(classes)]
-        return self._frame(
-            "state", parts, {**state_of(self.session, MAX_POINTS), "notice": notice, "write_error": write_error}
-        )
+        return self._frame("state", parts, self._state(notice, write_error))
+
+    def _state(self, notice: str, write_error: str) -> dict[str, Any]:
+        state = self.sessions.state_of(self.session, MAX_POINTS)
+        return {**state, "notice": notice, "write_error": write_error}
 
     def _frame(self, kind: str, parts: list[Part], state: dict[str, Any]) -> bytes:
         base, self.serial = self.serial, self.serial + 1

@@ -11,8 +11,8 @@ from PIL import Image
 
 from interactify.errors import PhotoError
 from interactify.export.files import safe_file_name
+from interactify.pictures.arrays import drawing_of_array
 from interactify.pictures.image_files import upright
-from interactify.pictures.picture import drawing_of
 from interactify.pictures.tiff import pillow_reads_all_of
 from interactify.pictures.value_range import ValueRange
 from interactify.web.pictures import FORMATS, check_header, damaged, is_tiff_file
@@ -72,7 +72,7 @@ def thumbnail(path: Path, longest: int, channels: int = 3, value_range: ValueRan
 def _drawing(path: Path, channels: int, value_range: ValueRange | None) -> Image.Image:
     """A photo in colours or grey; a TIFF file in the network's bands, which only such files have."""
     bands = channels if is_tiff_file(path) else 3
-    return Image.fromarray(drawing_of(path, bands, value_range=value_range))
+    return Image.fromarray(drawing_of_array(path, bands, value_range))
 
 
 def _check_file(path: Path, channels: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
@@ -21,25 +21,26 @@ from starlette.routing import Route
 
 from interactify.app.at_service import AtService
 from interactify.app.frames import frame, mask_part
-from interactify.app.lessons import Lessons, Plan
-from interactify.app.networks import Networks
 from interactify.app.open_photo import OpenPhoto
 from interactify.app.open_photos import OpenPhotos
-from interactify.app.order import Uncertain
 from interactify.app.page_updates import BACKGROUNDS
 from interactify.app.pictures import as_jpeg, thumbnail
 from interactify.app.security import Access, Guard
-from interactify.app.sessions import initial_mask, to_read
+from interactify.app.sessions import AnySession
 from interactify.app.store.archive import KINDS, archive_of, read_kinds
 from interactify.app.store.project import STATUSES, Photo, Project
 from interactify.app.viewport import Viewport, read_viewport
 from interactify.errors import OptionError
 from interactify.export import voc_palette
-from interactify.interactive import Interactive
 from interactify.pictures.value_range import ValueRange
 from interactify.web.actions import Action, check, read_action
 from interactify.web.failures import HANDLERS, result_of, user_error
 from interactify.web.limits import read_body, read_json
+
+if TYPE_CHECKING:  # they load torch, which a page at a service does without
+    from interactify.app.lessons import Lessons, Plan
+    from interactify.app.order import Uncertain
+    from interactify.interactive import Interactive
 
 STATIC: Final = Path(__file__).parent / "static"
 TYPES: Final = {
@@ -103,13 +104,17 @@ class App:
         if isinstance(net, AtService):
             self.photos = OpenPhotos(net, project)
         else:
+            from interactify.app.lessons import Lessons
+            from interactify.app.networks import Networks
+            from interactify.app.order import Uncertain
+
             networks = Networks(net, project.out / "taught", latest=plan is not None)
             self.photos = OpenPhotos(networks, project)
             if plan is not None:
                 self.lessons = Lessons(plan, networks, project, self.photos.settle)
             if order == "uncertain":
                 self.uncertain = Uncertain(networks.latest()[0], project)
-        self.about, self.project = self.photos.place.about, project
+        self.about, self.sessions, self.project = self.photos.place.about, self.photos.place.sessions, project
         self._thumbs: dict[int, tuple[int | None, bytes]] = {}
         self._thumb_limiter = CapacityLimiter(1)  # a folder has many, and clicks must not wait for them
         self._static = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in TYPES}
@@ -177,10 +182,10 @@ class App:
 
     async def initial(self, request: Request) -> Response:
         """The network's own mask, before any interaction."""
-        session = to_read(await result_of((await self._open(request)).opening))
+        session = self.sessions.to_read(await result_of((await self._open(request)).opening))
 
         def initial_frame() -> bytes:
-            part = mask_part("", initial_mask(session), None)
+            part = mask_part("", self.sessions.initial_mask(session), None)
             return frame({"kind": "initial"}, [part] if part else [])
 
         return Response(await run_in_threadpool(initial_frame), media_type=FRAMES)
@@ -233,7 +238,9 @@ class App:
         kinds = read_kinds(request.query_params.get("kinds", ""))
         number = request.query_params.get("photo")
         photo = None if number is None else self._numbered(number)
-        session = None if photo is None else to_read(await result_of((await self._open_photo(photo)).opening))
+        session: AnySession | None = None
+        if photo is not None:
+            session = self.sessions.to_read(await result_of((await self._open_photo(photo)).opening))
 
         def archive() -> bytes:
             saver = self.photos.saver

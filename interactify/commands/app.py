@@ -64,13 +64,11 @@ def run(given: argparse.Namespace) -> int:
     for package in ("anyio", "starlette", "uvicorn"):
         if find_spec(package) is None:
             raise OptionError(f"The page needs {package}, which is not installed. Try {extra('app')}.")
-    # Not at the top: these need the optional packages, and load torch.
+    # Not at the top: these need the optional packages; what loads torch is imported where the network is built.
     from interactify.app.at_service import AtService
-    from interactify.app.lessons import Plan
     from interactify.app.security import Access
     from interactify.app.store.folder_lock import folder_lock
     from interactify.app.store.project import Project, photos_of
-    from interactify.training.teach import check_teachable
 
     there = service(given, patience=math.inf)
     if there is not None and (given.teach or given.order != "name"):
@@ -83,12 +81,21 @@ def run(given: argparse.Namespace) -> int:
     listening = bound(given.host or "127.0.0.1", given.port)
     with listening, folder_lock(folder, Access(given.host, listening.getsockname()[1]).address()):
         net = network(given) if there is None else AtService(there, given.server_network)
-        if given.teach and not isinstance(net, AtService):
-            check_teachable(net)
-        plan = Plan(given.model, options(given)) if given.teach else None
+        plan = None if isinstance(net, AtService) else plan_of(given, net)
         page = Page(net, Project.opened(photos, folder), plan, given.order)
         serve(page, listening, given.host, browser=not given.no_browser)
     return 0
+
+
+def plan_of(given: argparse.Namespace, net: Interactive) -> Plan | None:
+    """How the network learns, where that is wished; raises OptionError for one that can't."""
+    if not given.teach:
+        return None
+    from interactify.app.lessons import Plan
+    from interactify.training.teach import check_teachable
+
+    check_teachable(net)
+    return Plan(given.model, options(given))
 
 
 def bound(host: str, port: int | None) -> socket.socket:
@@ -127,7 +134,7 @@ class Page(NamedTuple):
 
 def serve(page: Page, listening: socket.socket, host: str | None, *, browser: bool) -> None:
     """Run the server on a socket until it is interrupted."""
-    # Not at the top: these need the optional packages, and load torch.
+    # Not at the top: these need the optional packages.
     from interactify.app.security import Access
     from interactify.app.server import build
     from interactify.web import running

@@ -10,28 +10,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from interactify.errors import OptionError, PhotoError
-from interactify.pictures.image_files import array_of_file, array_of_image
+from interactify.errors import PhotoError
+from interactify.pictures.arrays import LUMA, accepted_channels, check_channels, decoded_array, shapes_of
 from interactify.pictures.value_range import (
     ValueRange,
     check_floats,
     checked_value_range,
     integers_refused,
     mapped,
-    mapped_at_once,
-    mapped_in_place,
-    range_of_type,
 )
-from interactify.plain_array import plain_array
 
 PhotoLike: TypeAlias = str | os.PathLike | Image.Image | np.ndarray | Tensor
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, what PIL's own conversion to "L" uses
 _TENSOR_RANGES = {torch.bool: (0.0, 1.0), torch.uint8: (0.0, 255.0), torch.uint16: (0.0, 65535.0)}
-_FORMS = (
-    "a path, a PIL image, an (H, W), (H, W, 3) or (H, W, 4) array of uint8, uint16, bool or float in [0, 1], "
-    "or a (C, H, W) tensor of uint8 or float in [0, 1]"
-)
 
 
 def read_photo(photo: PhotoLike, channels: int = 3, *, value_range: ValueRange | None = None) -> Tensor:
@@ -77,96 +68,10 @@ def decoded(
 
     Raises: as `read_photo`.
     """
-    if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-        raise OptionError(f"Expected channels as a whole number of at least 1, usually 3, got {channels!r}.")
-    if isinstance(photo, Tensor):
-        return _checked_tensor(photo, channels, value_range)
-    if isinstance(photo, np.ndarray):
-        return _checked_array(plain_array(photo, "a photo", PhotoError), channels, value_range)
-    if not isinstance(photo, (str, os.PathLike, Image.Image)):
-        raise PhotoError(
-            f"Expected a photo, got {type(photo).__name__}. Try {_FORMS}; "
-            "for bytes or an open file, PIL.Image.open(io.BytesIO(data)) makes a PIL image."
-        )
-    ranged = value_range is not None
-    if isinstance(photo, Image.Image):
-        return _checked_array(array_of_image(photo, channels, ranged=ranged), channels, value_range)
-    array = array_of_file(photo, channels, ranged=ranged)
-    try:
-        return _checked_array(array, channels, value_range)
-    except PhotoError as problem:
-        raise PhotoError(f"{os.fspath(photo)!r}: {problem}") from problem
-
-
-def to_uint8(photo: Tensor) -> np.ndarray:
-    """Turn a (C, H, W) photo in [0, 1] into a new (H, W, 3) uint8 array to draw on.
-
-    Of one or two channels the first is used as grey; of more than three the first three are used. Values outside
-    [0, 1] are clipped.
-
-    >>> to_uint8(torch.ones(1, 2, 5)).shape
-    (2, 5, 3)
-    """
-    colours = photo[:3] if photo.shape[0] >= 3 else photo[:1].expand(3, -1, -1)
-    colours = colours.detach().to("cpu", torch.float32).clamp(0, 1).mul(255).round()
-    return colours.to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-
-
-def _checked_array(array: np.ndarray, channels: int, value_range: ValueRange | None) -> tuple[np.ndarray, ValueRange]:
-    given = described(array.shape, array.dtype)
-    unknown = array.dtype.kind in "iu" and array.size and value_range is None and range_of_type(array.dtype) is None
-    extremes = (float(array.min()), float(array.max())) if unknown else None
-    levels = array_levels(array.shape, array.dtype, channels, value_range, extremes)
-    if array.dtype.kind == "f":
-        check_floats(float(array.min()), float(array.max()), given, value_range)
-    if value_range is not None and mapped_at_once(array.dtype):
-        array, levels = mapped(array, value_range), (0.0, 1.0)
-    return (array[..., None] if array.ndim == 2 else array), levels
-
-
-def described(shape: tuple[int, ...], dtype: np.dtype) -> str:
-    """An array, for errors."""
-    return f"an array of shape {shape} and type {dtype}"
-
-
-def array_levels(
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    channels: int,
-    value_range: ValueRange | None = None,
-    extremes: tuple[float, float] | None = None,
-) -> ValueRange:
-    """The values for black and white in an array of this shape and type; raises PhotoError where it is no photo.
-
-    Args:
-        shape, dtype: of the array.
-        channels: of the network.
-        value_range: the user's own; with it, whole numbers of any type are accepted.
-        extremes: the least and the greatest value, for the error; None where they are not known.
-
-    >>> array_levels((48, 64, 3), np.dtype("uint16"), channels=3)
-    (0.0, 65535.0)
-    """
-    array, accepted = described(shape, dtype), _accepted_channels(channels)
-    layered = (*shape, 1) if len(shape) == 2 else shape
-    if len(layered) != 3 or (0 not in shape and layered[2] not in accepted):
-        hint = ""
-        if len(shape) == 3 and shape[0] in accepted:
-            hint = " Its channels come first: try photo.transpose(1, 2, 0), or torch.from_numpy(photo)."
-        elif len(shape) == 4 and shape[0] == 1:
-            hint = " It is a batch of one: try photo[0]."
-        raise PhotoError(f"Expected a photo of shape {_shapes(channels, '(H, W, {})')}, got {array}.{hint}")
-    if 0 in shape:
-        raise PhotoError(f"Expected a photo with pixels, got no pixels: {array}.")
-    if value_range is not None and dtype.kind in "biuf":
-        return value_range
-    levels = range_of_type(dtype)
-    if levels is None and dtype.kind in "iu":
-        low, high = extremes or (None, None)
-        raise integers_refused(array, low, high, "photo.astype(np.uint8)")
-    if levels is None:
-        raise PhotoError(f"Expected uint8, uint16, bool, or float in [0, 1], got {array}. Try photo.astype(float).")
-    return levels
+    if not isinstance(photo, Tensor):
+        return decoded_array(photo, channels, value_range)
+    check_channels(channels)
+    return _checked_tensor(photo, channels, value_range)
 
 
 def _checked_tensor(tensor: Tensor, channels: int, value_range: ValueRange | None) -> tuple[Tensor, ValueRange]:
@@ -174,14 +79,14 @@ def _checked_tensor(tensor: Tensor, channels: int, value_range: ValueRange | Non
     tensor = tensor.detach()
     if tensor.ndim == 2:
         tensor = tensor[None]
-    accepted = _accepted_channels(channels)
+    accepted = accepted_channels(channels)
     if tensor.ndim != 3 or (tensor.numel() and tensor.shape[0] not in accepted):
         hint = ""
         if tensor.ndim == 3 and tensor.shape[2] in accepted:
             hint = " Its channels come last: try photo.permute(2, 0, 1), or photo.numpy()."
         elif tensor.ndim == 4 and tensor.shape[0] == 1:
             hint = " It is a batch of one: try photo[0]."
-        raise PhotoError(f"Expected a photo of shape {_shapes(channels, '({}, H, W)')}, got {given}.{hint}")
+        raise PhotoError(f"Expected a photo of shape {shapes_of(channels, '({}, H, W)')}, got {given}.{hint}")
     if tensor.numel() == 0:
         raise PhotoError(f"Expected a photo with pixels, got no pixels: {given}.")
     if tensor.layout != torch.strided or tensor.device.type == "meta" or tensor.is_quantized:
@@ -209,17 +114,23 @@ def _checked_tensor(tensor: Tensor, channels: int, value_range: ValueRange | Non
     raise integers_refused(given, float(values.min()), float(values.max()), "photo.to(torch.uint8)")
 
 
-def _accepted_channels(channels: int) -> tuple[int, ...]:
-    return (1, 3, 4) if channels in (1, 3) else (channels,)
+def to_uint8(photo: Tensor) -> np.ndarray:
+    """Turn a (C, H, W) photo in [0, 1] into a new (H, W, 3) uint8 array to draw on.
 
+    Of one or two channels the first is used as grey; of more than three the first three are used. Values outside
+    [0, 1] are clipped.
 
-def _shapes(channels: int, form: str) -> str:
-    return " or ".join(form.format(count) for count in _accepted_channels(channels))
+    >>> to_uint8(torch.ones(1, 2, 5)).shape
+    (2, 5, 3)
+    """
+    colours = photo[:3] if photo.shape[0] >= 3 else photo[:1].expand(3, -1, -1)
+    colours = colours.detach().to("cpu", torch.float32).clamp(0, 1).mul(255).round()
+    return colours.to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
 def fit_channels(own: Tensor, channels: int, levels: ValueRange) -> Tensor:
     """(C, H, W) float32, which is written over → (channels, H, W) with black at 0 and white at 1, contiguous."""
-    own = mapped_in_place(own.contiguous(), levels)
+    own = _mapped_in_place(own.contiguous(), levels)
     if channels not in (1, 3) or own.shape[0] == channels:
         return own
     if own.shape[0] == 4:
@@ -230,4 +141,12 @@ def fit_channels(own: Tensor, channels: int, levels: ValueRange) -> Tensor:
     if channels == 3:
         return own.repeat(3, 1, 1)
     red, green, blue = own
-    return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue).clamp_(0, 1)[None]
+    return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).clamp_(0, 1)[None]
+
+
+def _mapped_in_place(own: Tensor, levels: ValueRange) -> Tensor:
+    """A float32 tensor, which is written over, with black at 0 and white at 1, clipped."""
+    low, high = levels
+    if low:
+        own.sub_(low)
+    return own.div_(high - low).clamp_(0, 1)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactify.errors import OptionError, PhotoError, warn_renamed
+from interactify.pictures.arrays import check_channels, colours_of
 from interactify.pictures.block_resize import BlockResize
-from interactify.pictures.decode import PhotoLike, fit_channels, to_uint8
+from interactify.pictures.decode import PhotoLike, fit_channels
 from interactify.pictures.digests import source_digest, tensors_digest
 from interactify.pictures.resize_pad import View
 from interactify.pictures.sources import LazyArray, PartSource, Source, source_of
@@ -52,8 +53,7 @@ def open_picture(photo: PictureLike, channels: int = 3, *, value_range: ValueRan
     >>> open_picture(np.full((600, 800), 900, np.int16), value_range=(-1000, 1000))
     Picture(800x600 pixels, 3 channels, values from -1000 to 1000)
     """
-    if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-        raise OptionError(f"Expected channels as a whole number of at least 1, usually 3, got {channels!r}.")
+    check_channels(channels)
     stated = checked_value_range(value_range)
     if not isinstance(photo, Picture):
         return Picture(source_of(photo, channels, stated), channels, stated)
@@ -149,9 +149,10 @@ class Picture:
             drawn[...] = self._source.raw(block).permute(1, 2, 0).numpy()
             return
         row = 0
-        for strip in self._strips(block):
-            drawn[row : row + strip.shape[1]] = to_uint8(strip)
-            row += strip.shape[1]
+        for strip in self._raw_strips(block):
+            values = strip.to(torch.float32).permute(1, 2, 0).numpy()
+            drawn[row : row + len(values)] = colours_of(values, self.channels, self._source.levels)
+            row += len(values)
 
     def part(self, window: Window) -> Picture:
         """A window of this picture as a picture of its own; it shares this one's memory or array.
@@ -209,9 +210,12 @@ class Picture:
 
     def _strips(self, block: Window) -> Iterator[Tensor]:
         """A block of the photo as float strips (C, r, w), from top to bottom."""
+        return map(self._floats, self._raw_strips(block))
+
+    def _raw_strips(self, block: Window) -> Iterator[Tensor]:
+        """The same in the source's own type and channels, (c, r, w)."""
         raw = self._source.raw(block)
-        for strip in raw.split(max(1, _STRIP // (4 * max(self.channels, raw.shape[0]) * block.width)), dim=1):
-            yield self._floats(strip)
+        yield from raw.split(max(1, _STRIP // (4 * max(self.channels, raw.shape[0]) * block.width)), dim=1)
 
 
 PictureLike: TypeAlias = PhotoLike | LazyArray | Picture

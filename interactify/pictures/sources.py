@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from interactify.errors import PhotoError
-from interactify.pictures.decode import array_levels, decoded, described
+from interactify.pictures.arrays import array_levels, described
+from interactify.pictures.decode import decoded
 from interactify.pictures.value_range import ValueRange, check_floats, mapped, mapped_at_once
 from interactify.pictures.window import Window
 from interactify.plain_array import plain_array

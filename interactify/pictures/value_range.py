@@ -9,7 +9,6 @@ import math
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
 from interactify.errors import OptionError, PhotoError, with_type
 
@@ -72,14 +71,6 @@ def mapped(array: np.ndarray, levels: ValueRange) -> np.ndarray:
     """
     low, high = levels
     return np.clip((array.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
-
-
-def mapped_in_place(own: Tensor, levels: ValueRange) -> Tensor:
-    """A float32 tensor, which is written over, with black at 0 and white at 1, clipped."""
-    low, high = levels
-    if low:
-        own.sub_(low)
-    return own.div_(high - low).clamp_(0, 1)
 
 
 def check_floats(low: float, high: float, given: str, stated: ValueRange | None = None) -> None:

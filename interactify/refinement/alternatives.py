@@ -11,7 +11,7 @@ everything that is nearly as likely. A reading that loses a point's label is the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -19,29 +19,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from interactify.errors import OptionError, text_of
 from interactify.pictures.resize_pad import sample
 from interactify.pictures.window import Pixels
 from interactify.propagation.propagation import own_share
 
-Choice = Literal["narrow", "usual", "wide"]
-NARROW: Final = "narrow"
-USUAL: Final = "usual"
-WIDE: Final = "wide"
-CHOICES: Final[tuple[Choice, ...]] = (NARROW, USUAL, WIDE)
-
 BEYOND: Final = 2.0  # of the change: how much of it the wide reading takes
 DEPTH: Final = 0.5  # of the median depth: where the thresholds of an interaction that agrees with the mask lie
-
-
-def checked_choice(choice: object, whole: bool = True) -> Choice:
-    """One of `CHOICES`; where the photo is not seen `whole`, the usual one. Raises OptionError for anything else."""
-    known = next((each for each in CHOICES if isinstance(choice, str) and choice == each), None)
-    if known is None:
-        raise OptionError(f"Expected one of {', '.join(map(repr, CHOICES))}, got {text_of(choice)}.")
-    if known != USUAL and not whole:
-        raise OptionError(f"Expected a photo that is seen whole for {choice!r}, got one in tiles. Try another click.")
-    return known
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from interactify.network.one_vs_rest import against_rest
 from interactify.network.variables import class_logits
 from interactify.pictures.resize_pad import View, sample
 from interactify.pictures.window import Pixels, Window, whole
-from interactify.refinement.alternatives import USUAL
+from interactify.refinement.choices import USUAL
 from interactify.refinement.click_input import click_input
 from interactify.refinement.history import Step
 from interactify.refinement.problem import Crop, clicks_in

@@ -14,7 +14,7 @@ from torch import Tensor
 from interactify.errors import InteractionError, with_type
 from interactify.interactions.click import Click, Interaction
 from interactify.pictures.window import Window
-from interactify.refinement.alternatives import Choice
+from interactify.refinement.choices import Choice
 from interactify.refinement.layers import Layer, NetworkLayer, initial_mask_of
 from interactify.refinement.problem import Crop
 from interactify.refinement.result import Result

@@ -16,7 +16,8 @@ from interactify.interactions.click import Click
 from interactify.interactions.constraints import TARGET, Constraints
 from interactify.interactions.gestures import UNKNOWN, Labels, Mask, Scribble
 from interactify.pictures.window import Window
-from interactify.refinement.alternatives import USUAL, pieces
+from interactify.refinement.alternatives import pieces
+from interactify.refinement.choices import USUAL
 from interactify.refinement.classes import displayed_logits, most_likely
 from interactify.refinement.history import InitialMap, Step
 from interactify.refinement.next_step import network_layer

@@ -19,7 +19,8 @@ from interactify.interactions.gestures import Box, Labels, Lasso, Mask
 from interactify.optim.status import Status
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Window, extent_of, whole
-from interactify.refinement.alternatives import NARROW, USUAL, WIDE, Choice, Labelled, narrow_and_wide, pieces
+from interactify.refinement.alternatives import Labelled, narrow_and_wide, pieces
+from interactify.refinement.choices import NARROW, USUAL, WIDE, Choice
 from interactify.refinement.layers import (
     LARGE,
     Layer,

@@ -31,6 +31,7 @@ from interactify.serve.store.records import Record, Store
 from interactify.session.session import Session
 from interactify.session.session_file import fingerprint, identity_of
 from interactify.web.about import About
+from interactify.web.about_network import about_network
 from interactify.web.actions import Action
 from interactify.web.failures import Busy
 from interactify.web.pictures import FORMATS, check_header
@@ -94,7 +95,7 @@ class Service:
             if device not in queues:
                 queues[device] = DeviceQueue(device, self.limits.waiting)
             weights = fingerprint(net.unwrap())
-            self.networks[name] = Served(net, weights, About.of(net, weights), queues[device])
+            self.networks[name] = Served(net, weights, about_network(net, weights), queues[device])
         self._queues = tuple(queues.values())
         self.memory = Memory(self.limits.in_memory, self._leave)
         self._renewed: dict[str, float] = {}  # when this replica last renewed a session's place

@@ -14,7 +14,7 @@ from torch import Tensor
 from interactify import brs
 from interactify.errors import within_memory
 from interactify.optim.status import Status
-from interactify.refinement.alternatives import Choice
+from interactify.refinement.choices import Choice
 from interactify.refinement.history import Group, Steps
 from interactify.refinement.problem import Problem, Stop
 from interactify.refinement.refiner import Refiner

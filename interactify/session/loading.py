@@ -27,7 +27,7 @@ from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
 from interactify.pictures.picture import Picture, PictureLike
 from interactify.pictures.value_range import checked_value_range
-from interactify.refinement.alternatives import USUAL, Choice, checked_choice
+from interactify.refinement.choices import USUAL, Choice, checked_choice
 from interactify.refinement.history import FIRST_OBJECT, History, Snapshot, Steps, Track, check_name
 from interactify.refinement.wrapped import Wrapped
 from interactify.session.archive import check_prediction, check_settings

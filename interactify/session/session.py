@@ -19,7 +19,7 @@ from interactify.errors import InteractionError, warn_renamed, warn_user, with_t
 from interactify.interactions.click import Click, Interaction, is_list
 from interactify.pictures.picture import PictureLike
 from interactify.pictures.value_range import ValueRange
-from interactify.refinement.alternatives import USUAL, Choice, checked_choice
+from interactify.refinement.choices import USUAL, Choice, checked_choice
 from interactify.refinement.history import Group, History, Snapshot, Step, Steps, Track, checked_click, edited
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.result import Result

@@ -25,7 +25,7 @@ from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
 from interactify.pictures.digests import tensors_digest
 from interactify.pictures.window import Window
-from interactify.refinement.alternatives import USUAL, checked_choice
+from interactify.refinement.choices import USUAL, checked_choice
 from interactify.refinement.history import History, InitialMap, Snapshot, Step, Steps, groups_of
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.wrapped import Wrapped

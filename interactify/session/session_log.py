@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from interactify.errors import InteractionError, with_type
 from interactify.optim.status import Status
-from interactify.refinement.alternatives import USUAL
+from interactify.refinement.choices import USUAL
 from interactify.refinement.history import FIRST_OBJECT, History, groups_of
 from interactify.refinement.refiner import Refiner
 from interactify.refinement.tiled_refiner import tile_side

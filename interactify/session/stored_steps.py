@@ -23,7 +23,7 @@ from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import Box, Lasso
 from interactify.optim.status import Status
 from interactify.pictures.window import Window
-from interactify.refinement.alternatives import USUAL, Choice
+from interactify.refinement.choices import USUAL, Choice
 from interactify.refinement.history import InitialMap, Step, Steps
 from interactify.refinement.layers import Layer, NetworkLayer
 from interactify.refinement.next_step import network_layer, next_step

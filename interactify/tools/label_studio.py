@@ -24,6 +24,7 @@ from interactify.tools.label_studio_regions import Controls, controls_of, read_r
 from interactify.tools.prompted import Network
 from interactify.tools.served import Served, image_of, status_of
 from interactify.web.about import About
+from interactify.web.about_network import about_network
 
 Prediction = dict[str, Any]
 
@@ -156,7 +157,7 @@ def version_of(net: Interactive) -> str:
     >>> version_of(net) == version_of(interactify.wrap(interactify.zoo.load(), resolution=96))
     False
     """
-    return _version(About.of(net))
+    return _version(about_network(net))
 
 
 def _version(about: About) -> str:

@@ -11,6 +11,7 @@ from interactify.interactive import Interactive
 from interactify.predictor.photo import PromptedPhoto, ScoredMask
 from interactify.predictor.prompts import Prompt
 from interactify.web.about import About
+from interactify.web.about_network import about_network
 
 if TYPE_CHECKING:  # httpx, an optional package, comes with it
     from interactify.client import Service, Session
@@ -41,7 +42,7 @@ class Here:
     """A wrapped network of this process."""
 
     def __init__(self, net: Interactive) -> None:
-        self.net, self.about = net, About.of(net)
+        self.net, self.about = net, about_network(net)
 
     def open(self, photo: Image.Image) -> PhotoHere:
         return PhotoHere(PromptedPhoto(self.net, self.net.session(photo)))

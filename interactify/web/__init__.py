@@ -8,6 +8,8 @@ pictures.py      which picture files are opened, decided before any of them is d
 actions.py       the actions that a client may send, read from JSON and checked
 log.py           the log of a session's actions, and their replay
 about.py         what clients are told of a network
+about_network.py  the same, from the network
 states.py        a session's state as JSON
+strokes.py       strokes in it, with fewer points
 failures.py      errors as responses, in words for whoever sent the request
 """

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from interactify.interactive import Interactive
 from interactify.pictures.value_range import ValueRange
-from interactify.session.session_file import fingerprint
 
 
 @dataclass(frozen=True)
@@ -33,30 +30,18 @@ class About:
     value_range: ValueRange | None
     version: str
 
-    @classmethod
-    def of(cls, net: Interactive, weights: str = "") -> About:
-        """What is told of a network; its `fingerprint` takes a while, and may be at hand as `weights`.
-
-        >>> about = About.of(interactify.wrap(interactify.zoo.load()))
-        >>> about.channels, about.classes, about == About.from_json(about.to_json())
-        (3, (), True)
-        """
-        spec = net.spec
-        options = {name: repr(value) for name, value in sorted(net.options.items())}
-        digest = hashlib.sha256(f"{weights or fingerprint(net.unwrap())} {options}".encode()).hexdigest()
-        title = spec.family or type(net.unwrap()).__name__
-        reads = spec.click_maps is not None
-        return cls(
-            title, spec.output.classes, spec.class_names, reads, spec.channels, net.value_range, digest[:8]
-        )  # fmt: skip
-
     @property
     def classes(self) -> tuple[str, ...]:
         """A name for each class, made up where there is none; empty for a network of one class."""
         return (self.class_names or tuple(f"class {k}" for k in range(self.count))) if self.count > 1 else ()
 
     def to_json(self) -> dict[str, Any]:
-        """A dict for `json.dumps`; `from_json` reads it."""
+        """A dict for `json.dumps`; `from_json` reads it.
+
+        >>> about = About("U-Net", 2, ("ground", "road"), False, 3, None, "0a1b2c3d")
+        >>> about.to_json()["classes"], about == About.from_json(about.to_json())
+        (['ground', 'road'], True)
+        """
         return {**asdict(self), "class_names": list(self.class_names), "classes": list(self.classes)}
 
     @classmethod

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from interactify.errors import InteractionError, with_type
 from interactify.interactions.click import Interaction
 from interactify.interactions.gestures import interaction_from_json
-from interactify.refinement.alternatives import checked_choice
+from interactify.refinement.choices import checked_choice
 
 MAX_INTERACTIONS: Final = 64  # in one action
 MAX_POINTS: Final = 20_000  # of one stroke or outline; a page thins what is drawn to some hundreds

@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from interactify.optim.status import Status
-from interactify.session.session import Session
+from interactify.status import Status
 from interactify.web.actions import Action, Size, read_action
+
+if TYPE_CHECKING:  # it loads torch, and a page at a service writes the same log without
+    from interactify.session.session import Session
 
 Entry = dict[str, Any]
 

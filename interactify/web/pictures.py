@@ -12,7 +12,7 @@ from typing import IO, Final
 from PIL import Image
 
 from interactify.errors import PhotoError
-from interactify.pictures.picture import open_picture
+from interactify.pictures.arrays import decoded_array
 from interactify.pictures.tiff import array_of_tiff, extent_of_tiff, is_tiff
 from interactify.pictures.value_range import ValueRange
 
@@ -107,7 +107,7 @@ def check_pixels(content: bytes, name: str, channels: int = 3, value_range: Valu
         try:
             with Image.open(io.BytesIO(content), formats=[form]) as opened:
                 opened.load()
-                open_picture(opened, value_range=value_range)
+                decoded_array(opened, 3, value_range)
             return form
         except PhotoError:  # numbers that are no brightness, for instance
             raise
@@ -115,7 +115,7 @@ def check_pixels(content: bytes, name: str, channels: int = 3, value_range: Valu
             pass
         except Exception as cause:  # decoders raise nearly anything for broken pictures
             raise PhotoError(damaged(name, cause)) from cause
-    open_picture(array_of_tiff(name, channels, content), channels, value_range=value_range)
+    decoded_array(array_of_tiff(name, channels, content), channels, value_range)
     return form
 
 

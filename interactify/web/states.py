@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from interactify.refinement.history import Step, groups_of
 from interactify.refinement.result import Result
 from interactify.session.session import Session
+from interactify.web.strokes import thinned
 
 
 def session_state(session: Session, most_points: int | None = None, name: str | None = None) -> dict[str, Any]:
@@ -65,18 +65,6 @@ def interaction_states(steps: tuple[Step, ...], result: Result, most_points: int
             )
             found.append(content)
     return found
-
-
-def thinned(interaction: Mapping[str, Any], most_points: int) -> dict[str, Any]:
-    """An interaction as JSON, with at most so many points and the last one.
-
-    >>> thinned({"kind": "scribble", "points": [[0, 0], [1, 1], [2, 2], [3, 3], [4, 4]]}, 3)["points"]
-    [[0, 0], [2, 2], [4, 4], [4, 4]]
-    """
-    points = interaction.get("points", ())
-    if len(points) <= most_points:
-        return dict(interaction)
-    return {**interaction, "points": [*points[:: -(-len(points) // most_points)], *points[-1:]]}
 
 
 def covered_share(result: Result) -> float:

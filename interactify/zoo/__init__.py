@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,32 +9,14 @@ import torch
 from torch import nn
 
 from interactify.checkpoints import load_into, read_config, read_weights, weights_in
+from interactify.demo_photos import REINSTALL, DemoPhoto, photos, write_photos
 from interactify.errors import CheckpointError, OptionError
-from interactify.export.files import prepare_folder, write_whole
-from interactify.interactions.click import Click
 from interactify.learning.click_files import CONFIG, load_click_network
 from interactify.zoo.brs_densenet import BRSDenseNet, brs_densenet
 
 __all__ = ["BRSDenseNet", "DemoPhoto", "brs_densenet", "load", "photos", "write_photos"]
 
 FOLDER = Path(str(files(__name__)))
-
-
-@dataclass(frozen=True)
-class DemoPhoto:
-    """A photo that may be redistributed, with clicks that give the embedded networks its object."""
-
-    name: str
-    path: Path
-    clicks_of: Mapping[str, tuple[Click, ...]]
-    """By the network's name, in order; pixels of the photo, x to the right, y down."""
-    source: str
-    licence: str
-
-    @property
-    def clicks(self) -> tuple[Click, ...]:
-        """Those that correct the mask of the network that was never shown a click, `load("saliency")`."""
-        return self.clicks_of["saliency"]
 
 
 def load(name: str = "saliency") -> nn.Module:
@@ -75,65 +53,6 @@ def load(name: str = "saliency") -> nn.Module:
     return _read(FOLDER / name, *_SIDES[name])
 
 
-def photos() -> list[DemoPhoto]:
-    """The embedded photos, each with scripted clicks, its source and its licence.
-
-    Raises:
-        CheckpointError: the packaged list is missing or damaged.
-
-    >>> from interactify import zoo
-    >>> [photo.name for photo in zoo.photos()]
-    ['cat', 'coffee', 'astronaut']
-    """
-    folder = FOLDER / "photos"
-    try:
-        return [
-            DemoPhoto(
-                name=entry["name"],
-                path=folder / entry["file"],
-                clicks_of={
-                    name: tuple(Click.from_json(click) for click in clicks) for name, clicks in entry["clicks"].items()
-                },
-                source=f"{entry['author']}, {entry['source']}",
-                licence=entry["licence"],
-            )
-            for entry in json.loads((folder / "photos.json").read_text(encoding="utf-8"))
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"Expected a list of photos in {folder / 'photos.json'}, got: {error}. {_REINSTALL}"
-        ) from error
-
-
-def write_photos(folder: str | os.PathLike[str] = ".") -> list[Path]:
-    """Write the embedded photos to a folder, as files to try things on: cat.jpg, coffee.jpg and astronaut.jpg.
-
-    Args:
-        folder: where; it is created where missing. By default the current folder.
-
-    Returns:
-        Their paths, in the order of `photos`.
-
-    Raises:
-        OptionError: a file of the same name has another content, or the folder can't be written to. Nothing is written.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     [path.name for path in write_photos(folder)]
-    ['cat.jpg', 'coffee.jpg', 'astronaut.jpg']
-    """
-    into = prepare_folder(folder)
-    contents = {into / photo.path.name: photo.path.read_bytes() for photo in photos()}
-    absent = [path for path in contents if not path.exists()]
-    for path, content in contents.items():
-        if path not in absent and (not path.is_file() or path.read_bytes() != content):
-            raise OptionError(f"Expected no file {path}, or the embedded photo, got another one. Try another folder.")
-    for path in absent:
-        write_whole(path, contents[path])
-    return list(contents)
-
-
-_REINSTALL = "The files come with the package: try to install interactify again."
 _SIDES = {"saliency": (224, 256), "clicks": (224, 320)}
 """The networks: the side of the squares at which the training of each ended, and of the photos that it is shown."""
 
@@ -165,9 +84,9 @@ def _read(folder: Path, trained_at: int, shown_at: int) -> nn.Module:
         file = weights_in(folder)
         return load_into(network, read_weights(file), file).eval()
     except CheckpointError as error:
-        raise CheckpointError(f"The embedded network is damaged. {error} {_REINSTALL}") from error
+        raise CheckpointError(f"The embedded network is damaged. {error} {REINSTALL}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"The embedded network is damaged: {folder / 'config.json'} builds no network "
-            f"({type(error).__name__}: {error}). {_REINSTALL}"
+            f"({type(error).__name__}: {error}). {REINSTALL}"
         ) from error

@@ -13,7 +13,8 @@ import interactify
 from interactify import Click
 from interactify.interactions.gestures import Box, Labels, Mask, Paint, Scribble
 from interactify.refinement import result as module
-from interactify.refinement.alternatives import CHOICES, Labelled, checked_choice, narrow_and_wide, pieces
+from interactify.refinement.alternatives import Labelled, narrow_and_wide, pieces
+from interactify.refinement.choices import CHOICES, checked_choice
 from interactify.refinement.result import Result
 from interactify.session.session import Session
 from tests.fixtures import networks

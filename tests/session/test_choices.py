@@ -18,7 +18,7 @@ from interactify import Click
 from interactify.errors import CheckpointError, InteractionError, OptionError
 from interactify.interactions.gestures import Box, Mask, Paint
 from interactify.refinement import tiled_refiner
-from interactify.refinement.alternatives import CHOICES
+from interactify.refinement.choices import CHOICES
 from interactify.refinement.history import groups_of
 from interactify.session import session_file
 from interactify.session.session import Session

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import interactify
-from interactify import zoo
+from interactify import demo_photos, zoo
 from interactify.errors import CheckpointError, OptionError
 from interactify.stem import ReconfiguredStem
 
@@ -148,7 +148,7 @@ def test_each_photo_opens_and_its_clicks_are_inside(photo: zoo.DemoPhoto):
 
 
 def test_a_damaged_list_of_photos_is_a_checkpoint_error(monkeypatch, tmp_path: Path):
-    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
+    monkeypatch.setattr(demo_photos, "FOLDER", tmp_path)
     with pytest.raises(CheckpointError, match=r"photos\.json"):
         zoo.photos()
 

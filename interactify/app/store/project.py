@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from interactify import zoo
+from interactify import demo_photos
 from interactify.app.pictures import pictures_in, upload_name
 from interactify.errors import OptionError, PhotoError
 from interactify.export import prepare_folder
@@ -199,7 +199,7 @@ def photos_of(given: Path | None, out: Path | None) -> tuple[list[Path], Path]:
         PhotoError: there is no such file or folder, no picture in it, or the file can't be opened here.
     """
     if given is None:
-        return [photo.path for photo in zoo.photos()], out or Path(OUT)
+        return [photo.path for photo in demo_photos.photos()], out or Path(OUT)
     if given.is_dir():
         found = pictures_in(given)
         if not found:

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactify import export
-from interactify.app.sessions import AnySession, accepted_labels
+from interactify.app.sessions import AnySession, Sessions
 from interactify.app.store.project import Photo, Project
 from interactify.export.files import safe_file_name, write_json
 
 
-def save_masks(session: AnySession, photo: Photo, project: Project, annotations: Annotations, classes: int) -> None:
+def save_masks(
+    session: AnySession, photo: Photo, project: Project, annotations: Annotations, classes: int, sessions: Sessions
+) -> None:
     """Write a mask for each object, the map of labels, and COCO JSON of all photos.
 
     For a network of several `classes`, the map of classes of a photo that is done too.
@@ -44,7 +46,7 @@ def save_masks(session: AnySession, photo: Photo, project: Project, annotations:
     export.write_labels(project.out / "labels" / f"{photo.key}.png", labels)
     if current.status == "done" and classes > 1:
         folder = export.prepare_folder(project.out / "classes")
-        export.write_labels(folder / f"{photo.key}.png", accepted_labels(session))
+        export.write_labels(folder / f"{photo.key}.png", sessions.accepted_labels(session))
     annotations.put(photo, session.size, masks, {name: session.category(name) for name in names})
     project.mark(photo.number, interactions=sum(len(session.interactions_of(name)) for name in session.objects))
 

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from interactify.app.sessions import AnySession
+from interactify.app.sessions import AnySession, Sessions
 from interactify.app.store.journal import Journal, SessionFiles, digest_of
 from interactify.app.store.project import Photo, Project
 from interactify.app.store.result_files import Annotations, save_masks
 from interactify.errors import InteractifyError, SessionChangedError, SessionGoneError
-from interactify.session.session import Session
 from interactify.web.about import About
 
 QUIET: Final = 0.4  # seconds without an action, before files are written
@@ -46,8 +45,8 @@ class Saver:
         write_errors: of each photo by number, why its files could not be written. Writing is tried again.
     """
 
-    def __init__(self, project: Project, about: About) -> None:
-        self.project, self.about = project, about
+    def __init__(self, project: Project, about: About, sessions: Sessions) -> None:
+        self.project, self.about, self.sessions = project, about, sessions
         self.annotations = Annotations(project)
         self.write_errors: dict[int, str] = {}
         self._queue: dict[int, Unsaved] = {}
@@ -120,8 +119,10 @@ class Saver:
             started = time.monotonic()
             try:
                 # In this order: if the process is killed in between, the masks are never older than the session's file.
-                save_masks(unsaved.session, unsaved.photo, self.project, self.annotations, self.about.count)
-                save_session(unsaved, self.project.out)
+                save_masks(
+                    unsaved.session, unsaved.photo, self.project, self.annotations, self.about.count, self.sessions
+                )
+                save_session(unsaved, self.project.out, self.sessions)
             except (SessionChangedError, SessionGoneError):  # at the service: what it is now will be written soon
                 self.write_errors.pop(number, None)
             except Exception as cause:  # any: the session stays queued, and other photos' files are written
@@ -146,12 +147,12 @@ def reason(cause: Exception) -> str:
     return f"{why.rstrip('.')}. Memory keeps what is missing, and writing is tried again until this server ends."
 
 
-def save_session(unsaved: Unsaved, out: Path) -> None:
+def save_session(unsaved: Unsaved, out: Path, sessions: Sessions) -> None:
     """Replace a session's file so that at any moment file and journal together hold everything.
 
     Of a session at a service the journal has all, and is told what the masks hold.
     """
-    if not isinstance(unsaved.session, Session):
+    if not sessions.run_here:
         unsaved.journal.after_masks(unsaved.number)
         return
     path = SessionFiles.of(unsaved.photo.key, out).session

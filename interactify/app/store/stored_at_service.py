@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interactify.app.sessions_at_service import SessionsAtService
 from interactify.app.store.journal import Journal, digest_of, entries_of, same_identity
 from interactify.app.store.project import Photo
-from interactify.app.store.stored_session import Stored, Waiting
+from interactify.app.store.stored import Stored, Waiting
 from interactify.errors import CheckpointError, InteractifyError, ServiceError, SessionGoneError
 from interactify.export.files import write_json, write_whole
 from interactify.web.log import Entry
@@ -52,7 +53,7 @@ class StoredAtService(Stored):
     """The session of a photo at a service, and the files that belong to it."""
 
     def __init__(self, service: Service, network: str, photo: Photo, out: Path) -> None:
-        super().__init__(photo, out)
+        super().__init__(SessionsAtService(), photo, out)
         self.service, self.network = service, network
         self._at: Reference | None = None
         self._kept: list[Waiting] = []
