@@ -2,6 +2,9 @@
 
 A request that was sent and got no answer may have been made. So an action has a key by which the service knows it
 again, and one that comes twice is made once.
+
+A refinement may take long, and the service says meanwhile that it runs (`/healthz`). So a request waits as long as that
+is answered; a process that was stopped, or a machine that is gone, answers nothing, and the request is tried elsewhere.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +25,11 @@ AWAY: Final = (502, 503, 504)  # of a proxy whose replica is away, and of a repl
 LATER: Final = 429
 FIRST_PAUSE: Final = 0.1  # seconds; it doubles with each round
 LONGEST_PAUSE: Final = 2.0
+LOOK_PAUSE: Final = (
+    3.0  # seconds that a request waits until the service is asked whether it runs, and between two times
+)
+LOOK_SECONDS: Final = 5.0  # that its answer may take
+LOOKS: Final = 2  # without an answer, one after the other: the service has hung
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ class Connection:
         Args:
             addresses: of the service, or of each replica: "http://host:8348".
             key: the API key.
-            timeout: seconds that one answer may take.
+            timeout: seconds that one answer may take, at most: of a service that hangs, 13 seconds are waited for.
             patience: seconds for which a request is tried again.
             transport: how requests are sent, for tests.
 
@@ -68,15 +77,17 @@ class Connection:
         self._first = 0  # the one that answered last
         self._hurried = threading.Event()
         self._troubles: dict[object, str] = {}  # of the requests that are being tried again
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        self._client = httpx.Client(
-            headers=headers,
-            timeout=httpx.Timeout(timeout, connect=5.0),
-            transport=transport,
+        self._timeout = timeout
+        options: dict[str, Any] = {
+            "headers": {} if key is None else {"Authorization": f"Bearer {key}"},
+            "transport": transport,
             # Not from the environment: a proxy there would be asked for replicas on this machine, too.
-            trust_env=False,
-            limits=httpx.Limits(max_connections=64),
-        )
+            "trust_env": False,
+        }
+        limits = httpx.Limits(max_connections=64)
+        self._client = httpx.Client(timeout=httpx.Timeout(timeout, connect=5.0), limits=limits, **options)
+        # With connections of its own: those of requests may all be in use.
+        self._looking = httpx.Client(timeout=LOOK_SECONDS, **options)
 
     def request(
         self,
@@ -124,7 +135,7 @@ class Connection:
         for turn in range(count):
             index = (first + turn) % count
             try:
-                response = self._client.request(method, self.addresses[index] + path, **more)
+                response = self._answer(method, self.addresses[index], path, more)
             except httpx.TransportError as cause:
                 away = _Away(f"{self.addresses[index]}: {reason_of(cause)}")
                 continue
@@ -140,6 +151,34 @@ class Connection:
                 raise _error_of(response)
             return response
         return away
+
+    def _answer(self, method: str, address: str, path: str, more: Mapping[str, Any]) -> httpx.Response:
+        """The answer to a request. Raises httpx.TransportError where none comes, or the service has hung."""
+        if more.get("timeout", self._timeout) <= LOOK_PAUSE + LOOKS * LOOK_SECONDS:
+            return self._client.request(method, address + path, **more)
+        answer: Future[httpx.Response] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._client.request(method, address + path, **more))
+            except BaseException as cause:  # raised by `result`, where the request is waited for
+                answer.set_exception(cause)
+
+        threading.Thread(target=ask, name="interactify-request", daemon=True).start()
+        while not wait([answer], LOOK_PAUSE).done:
+            self._check_runs(address)
+        return answer.result()
+
+    def _check_runs(self, address: str) -> None:
+        """Raise httpx.TransportError where a service does not say that it runs, `LOOKS` times one after the other."""
+        for turn in range(1, LOOKS + 1):
+            try:
+                self._looking.get(f"{address}/healthz")
+            except httpx.TransportError:
+                if turn == LOOKS:
+                    raise
+            else:
+                return
 
     @property
     def trouble(self) -> str:
@@ -163,6 +202,7 @@ class Connection:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+        self._looking.close()
 
 
 def _text_of(response: httpx.Response) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -17,7 +18,8 @@ pytest.importorskip("uvicorn", reason="needs starlette and uvicorn: install inte
 
 import interactify
 from interactify.app.at_service import AtService
-from interactify.client import connect
+from interactify.app.store.journal import SessionFiles, entries_of
+from interactify.client import connect, connection
 from tests.app.test_server import GESTURES
 from tests.fixtures import networks
 from tests.fixtures.served import Command, Page, served, wait_until_listening
@@ -71,3 +73,27 @@ def test_both_processes_are_killed_in_mid_click(pictures, tmp_path):
     expected = [local.add([interactify.interaction_from_json(each)]).mask for each in gestures]
     assert all((one == other).all() for one, other in zip([*masks, page.mask], expected, strict=True))
     assert (np.asarray(Image.open(out / "masks" / "first" / "1-object-1.png")) == expected[-1] * 255).all()
+
+
+def test_a_service_that_hangs_in_mid_click_is_told_and_goes_on(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(connection, "LOOK_PAUSE", 0.1)
+    monkeypatch.setattr(connection, "LOOK_SECONDS", 0.5)
+    out = tmp_path / "out"
+    with Replica(tmp_path, str(tmp_path / "sessions.db"), *SLOW) as service:
+        there = AtService(connect(service.address, patience=inf))
+        with served(there, pictures[:1], out) as (client, _):
+            page = Page(client)
+            page.click(55, 30)
+            clicking = begun(page, "negative click", service.address)
+            service.process.send_signal(signal.SIGSTOP)
+            try:
+                deadline = time.monotonic() + 30
+                while clicking.is_alive() and not there.waits:  # a request is being tried again
+                    assert time.monotonic() < deadline, "the page waits for a service that hangs"
+                    time.sleep(0.01)
+            finally:
+                service.process.send_signal(signal.SIGCONT)
+            clicking.join(60)
+            assert len(Page(client).state["interactions"]) == 2
+    journal = [each for each in entries_of(SessionFiles.of("first", out).journal) if "do" in each]
+    assert [each["n"] for each in journal] == [1, 2], "what was sent twice is made once"

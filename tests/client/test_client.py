@@ -20,6 +20,7 @@ from PIL import Image
 
 import interactify
 from interactify import client
+from interactify.client import connection as connection_module
 from interactify.client.photos import file_of, png_of
 from interactify.errors import (
     ClosedSessionError,
@@ -242,6 +243,50 @@ def test_trouble_says_why_a_request_is_tried_again():
     connection = client.Connection("http://a", transport=httpx.MockTransport(answers), patience=10)
     connection.request("GET", "/v1/x")
     assert troubles == ["", "http://a: all places are taken"] and connection.trouble == ""
+
+
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "LOOK_PAUSE", 0.02)
+    monkeypatch.setattr(connection_module, "LOOK_SECONDS", 0.2)
+
+
+def test_a_request_waits_as_long_as_the_service_says_that_it_runs(monkeypatch):
+    quick_looks(monkeypatch)
+    looks: list[str] = []
+
+    def answers(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/healthz":
+            looks.append(request.url.path)
+            if len(looks) % 2:  # a busy service misses one now and then
+                raise httpx.ReadTimeout("busy")
+        deadline = time.monotonic() + 20
+        while request.url.path == "/v1/x" and len(looks) < 6 and time.monotonic() < deadline:  # a long refinement
+            time.sleep(0.002)
+        return httpx.Response(200, json={"n": 1})
+
+    connection = client.Connection("http://a", transport=httpx.MockTransport(answers), patience=0)
+    assert connection.request("POST", "/v1/x").json() == {"n": 1}
+    assert len(looks) >= 6
+
+
+def test_a_service_that_hangs_is_left_for_the_next_one(monkeypatch):
+    quick_looks(monkeypatch)
+    asked: list[str] = []
+    woken = threading.Event()
+
+    def answers(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.url.host}{request.url.path}")
+        if request.url.host == "hangs":
+            if request.url.path == "/healthz":
+                raise httpx.ReadTimeout("nothing comes")
+            woken.wait(20)
+        return httpx.Response(200, json={"n": 1})
+
+    addresses = ["http://hangs", "http://runs"]
+    connection = client.Connection(addresses, transport=httpx.MockTransport(answers), patience=0)
+    assert connection.request("POST", "/v1/x").json() == {"n": 1}
+    assert asked == ["hangs/v1/x", "hangs/healthz", "hangs/healthz", "runs/v1/x"]
+    woken.set()
 
 
 def test_classes(tmp_path, pictures):
