@@ -25,9 +25,7 @@ AWAY: Final = (502, 503, 504)  # of a proxy whose replica is away, and of a repl
 LATER: Final = 429
 FIRST_PAUSE: Final = 0.1  # seconds; it doubles with each round
 LONGEST_PAUSE: Final = 2.0
-LOOK_PAUSE: Final = (
-    3.0  # seconds that a request waits until the service is asked whether it runs, and between two times
-)
+LOOK_PAUSE: Final = 3.0  # seconds that a request waits before the service is asked whether it runs
 LOOK_SECONDS: Final = 5.0  # that its answer may take
 LOOKS: Final = 2  # without an answer, one after the other: the service has hung
 
