@@ -54,6 +54,11 @@ def test_both_variants_are_stages():
     assert re.search(r"^USER \d+$", DOCKERFILE, re.MULTILINE), "not root"
 
 
+def test_no_index_of_packages_is_written_down():
+    assert "://" not in re.sub(r"http://127\.0\.0\.1:\d+", "", DOCKERFILE)
+    assert '${TORCH_INDEX:+--index-url "${TORCH_INDEX}"}' in DOCKERFILE
+
+
 def test_two_replicas_share_a_redis_that_writes_at_once(compose):
     services = compose["services"]
     for name in ("first", "second"):
