@@ -31,7 +31,7 @@ from interactify.errors import CheckpointError, InteractifyError, PhotoError, Se
 from interactify.web.actions import Action
 from interactify.web.failures import Busy, too_many_waiting, user_error
 from interactify.web.limits import MAX_WAITING
-from interactify.web.log import ended_early
+from interactify.web.log import write
 from interactify.web.pictures import check_header
 
 FIRST_PREVIEW: Final = 0.02  # seconds until the first preview of a refinement
@@ -276,20 +276,20 @@ class OpenPhoto:
         """Write an action to the journal, then send its mask in the viewport, then queue the files to be written."""
         assert job.action is not None
         journal = self._stored.journal_to_write()
-        number = self._log(journal, job.action, superseded=ended_early(job.action, session.result.status))
+        number = self._log(journal, job.action, session.result.status)
         if job.action.refines and self._jobs.empty():
             self._send_viewport(session, job)
         self._keep_unsaved(session, number, writes=True)
         if job.action.refines and not self.sessions.is_repeatable(session, job.action):
             self.saver.flush(self.photo.number)
 
-    def _log(self, journal: Journal, action: Action, *, superseded: bool) -> int:
+    def _log(self, journal: Journal, action: Action, status: str) -> int:
         """Write an action to the journal before its mask is sent; a failure is reported, and the action is valid."""
         try:
-            return journal.add(action.content, superseded=superseded)
+            write(journal, journal.last + 1, action, status)
         except OSError as cause:
             self.saver.write_errors[self.photo.number] = f"The last action is not on disk: {reason(cause)}"
-            return journal.last
+        return journal.last
 
     @property
     def _write_error(self) -> str:

@@ -6,7 +6,6 @@ it early, which the log says. It must not depend on time, so networks with `max_
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -18,10 +17,11 @@ from numpy.typing import NDArray
 
 from interactify.errors import InteractionError
 from interactify.serve.device_queue import Steps
+from interactify.serve.store.log import StoreLog
 from interactify.serve.store.records import Record, Store
 from interactify.session.session import Session
 from interactify.web.actions import Action, check
-from interactify.web.log import ended_early, entry_of, line_of, run_again
+from interactify.web.log import replay, write
 from interactify.web.states import session_state
 
 
@@ -69,9 +69,7 @@ class Live:
 
     def catch_up(self, store: Store) -> Steps[None]:
         """Run the actions of the log that memory lacks, one in each step."""
-        for text in store.entries(self.record.id, self.number):
-            entry = json.loads(text)
-            run_again(entry, self.session, self.size)
+        for entry in replay(StoreLog(store, self.record.id), self.number, self.session, self.size):
             self._now(entry)
             yield
 
@@ -96,9 +94,8 @@ class Live:
         number = self.number
         if self.session.history is history:
             return self.answer(number, before)
-        early = ended_early(action, self.session.result.status)
-        entry = entry_of(number + 1, action.content, superseded=early, key=key)
-        if not store.append(self.record.id, number + 1, line_of(entry), time.time()):
+        entry = write(StoreLog(store, self.record.id), number + 1, action, self.session.result.status, key)
+        if entry is None:
             raise Outrun
         self._now(entry)
         return self.answer(number, before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -30,6 +29,7 @@ from interactify.serve.live import Live
 from interactify.serve.operations import OPERATIONS, openapi
 from interactify.serve.prompts import read_prompt
 from interactify.serve.service import Full, Opened, Service
+from interactify.serve.store.log import StoreLog
 from interactify.serve.store.records import Record
 from interactify.session.session import Session
 from interactify.web.actions import read_action
@@ -137,8 +137,9 @@ class Api:
         record, after = await self._record(request), request.query_params.get("after", "0")
         if not after.isascii() or not after.isdigit() or len(after) > 9:
             raise OptionError(f"Expected after= as the number of an action, got {after[:60]!r}.")
-        lines = await run_in_threadpool(self.service.store.entries, record.id, int(after))
-        entries = [{name: value for name, value in json.loads(line).items() if name != "key"} for line in lines]
+        log = StoreLog(self.service.store, record.id)
+        found = await run_in_threadpool(log.entries_after, int(after))
+        entries = [{name: value for name, value in each.items() if name != "key"} for each in found]
         return JSONResponse({"actions": entries})
 
     async def cancel(self, request: Request) -> Response:

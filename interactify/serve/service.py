@@ -28,10 +28,9 @@ from interactify.serve.memory import Memory
 from interactify.serve.metrics import Metrics
 from interactify.serve.prompts import answered
 from interactify.serve.store.records import Record, Store
-from interactify.session.session import Session
-from interactify.session.session_file import fingerprint, identity_of
+from interactify.session.session_file import fingerprint
 from interactify.web.about import About
-from interactify.web.about_network import about_network
+from interactify.web.about_network import about_network, session_identity
 from interactify.web.actions import Action
 from interactify.web.failures import Busy
 from interactify.web.pictures import FORMATS, check_header
@@ -132,7 +131,7 @@ class Service:
                 height, width = session.size
                 record = Record(
                     *(id, owner, digest_of(token), hashlib.sha256(content).hexdigest(), name, chosen, target),
-                    *(_identity(session, served.weights), height, width, time.time()),
+                    *(session_identity(session, served.weights), height, width, time.time()),
                 )
                 self.store.create(record, content)
             except BaseException:
@@ -252,7 +251,7 @@ class Service:
             with quietly():
                 picture = self._picture(served.net, self.store.photo(record.photo), record.name)
                 session = served.net.session(picture, target=record.target)
-            if _identity(session, served.weights) != record.identity:
+            if session_identity(session, served.weights) != record.identity:
                 session.close()
                 raise CheckpointError(
                     f"Expected the network {record.network!r} as it was when this session was opened, got other "
@@ -336,7 +335,3 @@ class Service:
                         self.store.delete(id)
                 except StoreError:  # the next time, then
                     continue
-
-
-def _identity(session: Session, weights: str) -> str:
-    return identity_of(session.wrapped, session.refiner, session.target, weights)

@@ -6,7 +6,7 @@ limits.py        how much a client may ask for
 tokens.py        secrets, compared in constant time
 pictures.py      which picture files are opened, decided before any of them is decoded
 actions.py       the actions that a client may send, read from JSON and checked
-log.py           the log of a session's actions, and their replay
+log.py           the log of a session's actions, wherever it is: written, read back, and run again
 about.py         what clients are told of a network
 about_network.py  the same, from the network
 states.py        a session's state as JSON

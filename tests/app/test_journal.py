@@ -6,6 +6,7 @@ import io
 import os
 import time
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ import interactify
 from interactify.app.store import saver
 from interactify.app.store.journal import Journal, SessionFiles
 from interactify.session.session import Session
+from interactify.web.log import entry_of
 from tests.fixtures import networks
 from tests.fixtures.served import Killed, Page, served
 
@@ -276,24 +278,37 @@ def test_a_line_that_was_half_written_is_written_again_in_its_place(tmp_path):
     files = SessionFiles.of("a", tmp_path)
     files.journal.parent.mkdir()
     journal = Journal(files, "digest")
-    assert journal.unsaved() == []
-    journal.add({"do": "a"})
+    journal.open()
+    assert journal.entries_after(0) == []
+    add(journal, {"do": "a"})
     journal._file = Half(journal._file)
     with pytest.raises(OSError, match="No space"):
-        journal.add({"do": "b"})
+        add(journal, {"do": "b"})
     for name in "cd":
-        journal.add({"do": name})
-    assert [each["do"]["do"] for each in Journal(files, "digest").unsaved()] == list("abcd")
+        add(journal, {"do": name})
+    assert written(files) == list("abcd")
 
 
 def test_a_session_that_the_journal_does_not_know_is_continued(tmp_path):
     files = SessionFiles.of("a", tmp_path)
     files.journal.parent.mkdir()
     journal = Journal(files, "digest")
-    journal.unsaved()
-    journal.add({"do": "of an earlier time"})
+    journal.open()
+    add(journal, {"do": "of an earlier time"})
     files.session.write_bytes(b"saved elsewhere")
     journal = Journal(files, "digest")
-    assert journal.unsaved() == [] and len(files.earlier) == 1
-    journal.add({"do": "now"})
-    assert [each["do"]["do"] for each in Journal(files, "digest").unsaved()] == ["now"]
+    journal.open()
+    assert journal.entries_after(0) == [] and len(files.earlier) == 1
+    add(journal, {"do": "now"})
+    assert written(files) == ["now"]
+
+
+def add(journal: Journal, content: dict[str, Any]) -> None:
+    journal.append(entry_of(journal.last + 1, content))
+
+
+def written(files: SessionFiles) -> list[str]:
+    """The actions that a server finds which begins."""
+    journal = Journal(files, "digest")
+    journal.open()
+    return [each["do"]["do"] for each in journal.entries_after(0)]

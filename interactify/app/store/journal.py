@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from interactify.export.files import write_whole
-from interactify.web.log import entry_of, line_of
+from interactify.web.log import Entry, entry_in, line_of
 
 ASIDE: Final = "aside"
 
@@ -102,8 +102,8 @@ class Journal:
         self._last = 0  # the number of the last action
         self._masks_hold = 0
 
-    def unsaved(self) -> list[Mapping[str, Any]]:
-        """Read the entries of actions that the session's file lacks, in order; new actions are added after them.
+    def open(self) -> None:
+        """Read the entries of actions that the session's file lacks; new actions are added after them.
 
         A journal of another photo or network, or of another session file than the one there, is put aside.
         """
@@ -121,7 +121,11 @@ class Journal:
         self._saved_line = b"" if digest is None else _line({"n": last_saved, "saved": digest})
         self._last = max((entry["n"] for entry in entries), default=0)
         self._masks_hold = masks_hold(entries)
-        return [json.loads(line) for _, line in self._lines]
+
+    def entries_after(self, number: int) -> list[Entry]:
+        """The entries of actions that the session's file lacks, after a number; as `Log.entries_after`."""
+        with self._lock:
+            return [json.loads(line) for n, line in self._lines if n > number]
 
     @property
     def last(self) -> int:
@@ -133,22 +137,20 @@ class Journal:
         """The number of the last action that the masks on disk hold, where the session is at a service."""
         return self._masks_hold
 
-    def add(self, action: Mapping[str, Any], *, superseded: bool = False) -> int:
-        """Write an action; returns its number. The file is surely on disk after `sync`.
-
-        Args:
-            action: the action's content.
-            superseded: whether a newer action ended its refinement early, as it must when it is run again.
+    def append(self, entry: Entry) -> bool:
+        """Add an entry, as `Log.append`. The file is surely on disk after `sync`.
 
         Raises:
-            OSError: it could not be written. It is kept in memory, and written with the next line.
+            OSError: it could not be written. The action counts all the same: a full disk refuses no click. Its entry is
+                kept in memory, and written with the next line.
         """
         with self._lock:
-            self._last += 1
-            line = _line(entry_of(self._last, action, superseded=superseded))
+            if entry["n"] != self._last + 1:
+                return False
+            self._last, line = entry["n"], _line(entry)
             self._lines.append((self._last, line))
             self._append(line)
-            return self._last
+            return True
 
     def after_masks(self, number: int) -> None:
         """Note that the masks on disk are those after an action, where the session is at a service."""
@@ -231,11 +233,8 @@ def entries_of(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a journal; the last one may have been cut short."""
     entries = []
     for line in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and (isinstance(entry.get("n"), int) or "of" in entry):
+        entry = entry_in(line)
+        if entry is not None and (isinstance(entry.get("n"), int) or "of" in entry):
             entries.append({"n": 0, **entry})
     return entries
 

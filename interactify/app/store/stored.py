@@ -18,7 +18,7 @@ from interactify.app.store.journal import Journal, SessionFiles
 from interactify.app.store.project import Photo
 from interactify.errors import InteractifyError, ServiceError
 from interactify.web.actions import read_action
-from interactify.web.log import ended_early
+from interactify.web.log import entry_of, write
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Stored:
             else:
                 self._found.move_to(self._files)
             self.journal = Journal(self._files, self.journal.identity, self.journal.network)
-            self.journal.unsaved()
+            self.journal.open()
             self._found = self._files
             self._files_taken()
         return self.journal
@@ -71,7 +71,8 @@ class Stored:
 
     def leave(self, action: Waiting) -> None:
         """Keep an action that does not run any more: it runs when the photo is opened again. Raises OSError."""
-        self.journal_to_write().add(action.do)
+        journal = self.journal_to_write()
+        journal.append(entry_of(journal.last + 1, action.do))
 
     def _make_waiting(self, session: AnySession) -> bool:
         """Run what waited for a service when the page ended, unless the service has made it since; whether any has."""
@@ -88,12 +89,15 @@ class Stored:
             except ServiceError:
                 raise
             except InteractifyError as cause:
-                self.notice = f"Some of the last actions could not be restored: {cause}"
+                self._not_restored(cause)
             if self.sessions.version_of(session) != before:
                 with suppress(OSError):  # kept in memory, and written with the next line
-                    self.journal.add(each.do, superseded=ended_early(action, session.result.status))
+                    write(self.journal, self.journal.last + 1, action, session.result.status)
         path.unlink(missing_ok=True)
         return self.sessions.version_of(session) != first
+
+    def _not_restored(self, cause: InteractifyError) -> None:
+        self.notice = f"Some of the last actions could not be restored: {cause}"
 
     def close(self, session: Any) -> None:
         """Give back what the session holds elsewhere, after everything is written."""

@@ -148,7 +148,8 @@ class StoredAtService(Stored):
         more where this process was killed between the two.
         """
         behind = 0 if self._at is None else self._at.behind
-        for entry in self.journal.unsaved():
+        self.journal.open()
+        for entry in self.journal.entries_after(0):
             if entry["n"] > session.result.number + behind:
                 before = session.result.number
                 try:
@@ -156,12 +157,12 @@ class StoredAtService(Stored):
                 except ServiceError:
                     raise
                 except InteractifyError as cause:
-                    self.notice = f"Some of the last actions could not be restored: {cause}"
+                    self._not_restored(cause)
                 behind += session.result.number == before
         if session.result.number + behind > self.journal.last:
             for each in session.actions(after=self.journal.last - behind):
                 with suppress(OSError):  # kept in memory, and written with the next line
-                    self.journal.add(each["do"], superseded=bool(each.get("superseded")))
+                    self.journal.append({**each, "n": self.journal.last + 1})
         at = Reference(session.id, session.token, self.journal.last - session.result.number)
         if at != self._at:
             self._at = at

@@ -8,12 +8,12 @@ from interactify.app.sessions_here import SessionsHere
 from interactify.app.store.journal import Journal, entries_of, same_identity
 from interactify.app.store.project import Photo
 from interactify.app.store.stored import Stored
-from interactify.errors import CheckpointError, InteractifyError
+from interactify.errors import CheckpointError
 from interactify.interactive import Interactive
 from interactify.session.loading import load_session
 from interactify.session.session import Session
-from interactify.session.session_file import identity_of
-from interactify.web.log import run_again
+from interactify.web.about_network import session_identity
+from interactify.web.log import replay
 
 
 class StoredSession(Stored):
@@ -27,15 +27,11 @@ class StoredSession(Stored):
     def restore(self) -> tuple[Session, bool]:
         """The session, and whether it has actions that its saved file lacks."""
         session, matches = self._load()
-        self.journal = Journal(self._found, self._identity(session), self.network)
+        self.journal = Journal(self._found, session_identity(session, self.network), self.network)
         if not matches:  # the files are another network's
             return session, False
-        unsaved = self.journal.unsaved()
-        for entry in unsaved:
-            try:
-                run_again(entry, session)
-            except InteractifyError as cause:
-                self.notice = f"Some of the last actions could not be restored: {cause}"
+        self.journal.open()
+        unsaved = list(replay(self.journal, 0, session, refused=self._not_restored))
         made = self._make_waiting(session)
         return session, (bool(unsaved) or made) and not self.of_other_network
 
@@ -52,7 +48,7 @@ class StoredSession(Stored):
             entries = entries_of(files.journal)
             if session is None and any("do" in entry for entry in entries):  # killed before it was saved
                 session = fresh = fresh or self.net.session(self.photo.path)
-                if not same_identity(entries, self._identity(fresh)):
+                if not same_identity(entries, session_identity(fresh, self.network)):
                     session, refusal = None, refusal or "The session here is of another photo, or of another network."
             if session is not None:
                 if files is not self._files:
@@ -63,7 +59,3 @@ class StoredSession(Stored):
             self.of_other_network = True
             self.notice = f"{refusal} It stays as it is until your first action here, and is put aside then."
         return fresh or self.net.session(self.photo.path), not refusal
-
-    def _identity(self, session: Session) -> str:
-        """A digest of all that the session depends on: the photo, the network, its options."""
-        return identity_of(session.wrapped, session.refiner, session.target, self.network)
