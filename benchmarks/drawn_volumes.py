@@ -114,10 +114,14 @@ def trained(
     batch: int = 2,
     side: int = SIDE,
     report: Callable[[int, float], None] | None = None,
+    make: Callable[[], nn.Module] = SmallUNet3d,
 ) -> nn.Module:
-    """A `SmallUNet3d` trained on an endless row of drawn volumes; every 50 steps `report` gets step and loss."""
+    """A network, by default a `SmallUNet3d`, trained on an endless row of drawn volumes.
+
+    Every 50 steps `report` gets step and loss.
+    """
     torch.manual_seed(seed)
-    network = SmallUNet3d()
+    network = make()
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=steps, pct_start=0.2)
     network.train()

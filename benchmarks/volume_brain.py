@@ -34,7 +34,7 @@ from interactify.evaluation.run import click_through
 RESULTS: Final = Path(__file__).parent / "results" / "volume-brain.json"
 TEMPLATE: Final = "nilearn/datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
 SIDE: Final = 96
-VARIABLES: Final = ("input", "kernels")
+VARIABLES: Final = ("input", "smooth_input", "kernels")
 DAMAGE: Final[dict[str, tuple[float, float, float]]] = {  # bias field, noise, radius of the lost part in voxels
     "bias field and noise": (0.95, 0.7, 0.0),
     "lost signal": (0.5, 0.1, 30.0),
@@ -81,7 +81,8 @@ def main() -> None:
     network = torch.jit.load(given.folder / "data/models/bbox_model.pt", map_location="cpu").eval()
     clean, spacing = template(given.folder)
     truth = (clean > 0.2).astype(np.int8)
-    rows: list[dict[str, Any]] = []
+    stored = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else []
+    rows: list[dict[str, Any]] = [row for row in stored if row["variables"] not in given.variables]
     packages = {each.name: each.version for each in distributions(path=[str(given.folder)])}
     undamaged = round(iou(truth, own_mask(network, damaged(clean, 0, 0, 0))), 4)
     for name, levels in DAMAGE.items():

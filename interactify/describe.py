@@ -23,6 +23,7 @@ def describe(net: Wrapped) -> str:
     """See `Interactive.describe`."""
     why = {
         "input": "moves the image itself; the best measured for networks never trained for clicks",
+        "smooth_input": "moves the image itself, smoothly",
         "maps": "moves interaction maps read through the first convolution's own kernels",
         "kernels": "moves zero-weighted kernels over maps of the clicks",
         "click_maps": "moves the network's own interaction maps",

@@ -287,9 +287,10 @@ def wrap(
     Args:
         model: any `nn.Module` from image batches (N, C, H, W), or volumes (N, C, D, H, W), to something that contains
             a per-pixel map. Also an `ExportedProgram`, an `onnx.ModelProto`, or a `.pt2`, TorchScript or `.onnx` file.
-        variables: what refinement moves: "input" (the image), "maps" (interaction maps read through the first
-            convolution's kernels), "kernels" (zero-weighted stem kernels over click maps), "click_maps" (a click
-            network's own interaction maps), or a `Variables`. At a layer, a module's name, or A, B, C as in f-BRS:
+        variables: what refinement moves: "input" (the image), "smooth_input" (the image, smoothly), "maps" (interaction
+            maps read through the first convolution's kernels), "kernels" (zero-weighted stem kernels over click maps),
+            "click_maps" (a click network's own interaction maps), or a `Variables`. At a layer, a module's name, or A,
+            B, C as in f-BRS:
             "scale_bias@LAYER" (of each channel), "bias_field@LAYER" (of each channel at each place),
             "conv1x1@LAYER" (of at most 512 channels), "rows_columns@LAYER" (weights of rows, columns and channels). By
             default "click_maps" for click networks, "input" for others.

@@ -42,8 +42,8 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--variables",
         metavar="NAME",
-        help="what refinement changes: input, maps, kernels, click_maps, or at a layer: scale_bias@LAYER, "
-        "bias_field@LAYER, conv1x1@LAYER, rows_columns@LAYER",
+        help="what refinement changes: input, smooth_input, maps, kernels, click_maps, or at a layer: "
+        "scale_bias@LAYER, bias_field@LAYER, conv1x1@LAYER, rows_columns@LAYER",
     )
     group.add_argument("--energy", metavar="NAME", help="what it minimises: margin, brs, fbrs")
     group.add_argument(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from interactify.errors import ModelError, OptionError
@@ -76,6 +77,43 @@ class Input:
 
     def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
         return network.replica(image + values.to(image.dtype))
+
+    def inertia(self, values: Tensor) -> Tensor:
+        return values.square().sum()
+
+
+@dataclass(frozen=True)
+class SmoothInput:
+    """An additive change of the normalised image, or volume, that is mostly smooth: a pyramid of coarse changes.
+
+    A change of single voxels satisfies a click and little else; a smooth one has to persuade the network of the region
+    around the click. Values are flat (n,): for each of `cells`, a number for every channel and cell of that many pixels
+    a side, linear in between; then one for every channel and pixel, of which a share of `fine` is added, for labels
+    that differ within the smallest cell.
+    """
+
+    name: str = "smooth_input"
+    cells: tuple[int, ...] = (8, 4, 2)
+    fine: float = 0.3
+    reads_clicks: bool = False
+
+    def prepare(self, network: Network) -> None: ...
+
+    def _shapes(self, image: Tensor) -> list[tuple[int, ...]]:
+        channels, *sides = image.shape[1:]
+        return [(1, channels, *(-(-side // cell) for side in sides)) for cell in (*self.cells, 1)]
+
+    def start(self, network: Network, image: Tensor) -> Tensor:
+        return zeros((sum(torch.Size(shape).numel() for shape in self._shapes(image)),), image)
+
+    def run(self, network: Network, image: Tensor, values: Tensor, clicks: Sequence[Click]) -> Any:
+        shapes = self._shapes(image)
+        parts = values.split([torch.Size(shape).numel() for shape in shapes])
+        *coarse, change = (part.view(shape) for part, shape in zip(parts, shapes, strict=True))
+        change, mode = self.fine * change, "trilinear" if image.ndim == 5 else "bilinear"
+        for level in coarse:
+            change = change + F.interpolate(level, tuple(image.shape[2:]), mode=mode, align_corners=False)
+        return network.replica(image + change.to(image.dtype))
 
     def inertia(self, values: Tensor) -> Tensor:
         return values.square().sum()
@@ -202,6 +240,7 @@ def target_logits(
 
 KINDS: dict[str, Callable[[], Variables]] = {
     "input": Input,
+    "smooth_input": SmoothInput,
     "maps": Maps,
     "kernels": StemKernels,
     "click_maps": OwnMaps,

@@ -54,6 +54,15 @@ def test_figures_of_two_objects() -> None:
     assert found["surface_before"] == [None, None] and found["surface_after"] == [2.0, 4.0]
 
 
+def test_differences_are_of_the_same_volumes() -> None:
+    def row(variables: str, curves: list[list[float]]) -> dict[str, object]:
+        return {"network": "U-Net", "set": "drawn", "volumes": [4, 6], "variables": variables, "curves": curves}
+
+    found = volumes.differences([row("input", [[0.5, 0.5], [0.2, 0.3]]), row("kernels", [[0.5, 0.6], [0.2, 0.4]])])
+    assert [each["network"] for each in found] == ["all", "U-Net", "U-Net"]
+    assert all(each["gain"] == pytest.approx([0.1, 0.1, 0.1]) for each in found)
+
+
 def test_a_network_that_works_is_found_to_work() -> None:
     found = volume_support.checked("Plain3d", fixtures.Plain3d)
     assert found.works, found

@@ -25,7 +25,7 @@ from tests.fixtures.user_variables import Brightness
 
 AT_A_LAYER = ["scale_bias@A", "scale_bias@B", "scale_bias@C", "scale_bias@down"]
 AT_A_LAYER += ["bias_field@A", "bias_field@fine", "conv1x1@A", "conv1x1@down", "rows_columns@A", "rows_columns@fine"]
-KINDS = ["input", "maps", "kernels", *AT_A_LAYER]
+KINDS = ["input", "smooth_input", "maps", "kernels", *AT_A_LAYER]
 CLICKS = (Click(10.0, 5.0), Click(0.0, 63.0, False), Click(63.0, 20.0), Click(31.25, 40.5, False))
 
 

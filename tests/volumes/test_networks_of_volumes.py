@@ -20,7 +20,7 @@ from interactify.runtime.suffix import Suffix
 from tests.fixtures import networks, volumes
 
 AT_A_LAYER = ["scale_bias@A", "bias_field@A", "conv1x1@down", "rows_columns@A"]
-KINDS = ["input", "maps", "kernels", *AT_A_LAYER]
+KINDS = ["input", "smooth_input", "maps", "kernels", *AT_A_LAYER]
 CLICKS = (VoxelClick(5, 3, z=4), VoxelClick(19, 15, False, z=11))
 IMAGE = torch.from_numpy(volumes.random_volume())[None, None]
 

@@ -52,7 +52,7 @@ def test_before_any_click_it_is_the_network_to_the_last_bit() -> None:
     assert (result.evaluations, result.status, result.clicks, result.satisfied) == (0, "plain", (), True)
 
 
-@pytest.mark.parametrize("variables", ["input", "scale_bias@A", "kernels"])
+@pytest.mark.parametrize("variables", ["input", "smooth_input", "scale_bias@A", "kernels"])
 def test_clicks_are_satisfied_and_undone(variables: str) -> None:
     session = opened(variables=variables)
     plain = session.result.mask
