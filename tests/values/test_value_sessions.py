@@ -22,31 +22,9 @@ from interactify.errors import (
 from interactify.optim.status import Status
 from interactify.values import Alignment, HigherValue, SameValue, ValueClick, ValueScribble, value_interaction_from_json
 from interactify.values.goals import ORDER, ValueEnergy, aligned, combined
+from tests.fixtures.value_networks import Depth, Matte
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
-
-
-class Matte(nn.Module):
-    """A small network whose map lies in [0, 1]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.Tanh(), nn.Conv2d(8, 1, 5, padding=2))
-
-    def forward(self, x):
-        return {"alpha": torch.sigmoid(self.body(x))}
-
-
-class Depth(nn.Module):
-    """Half the size of the image, never negative, without the dimension of channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.SiLU(), nn.Conv2d(8, 8, 3, 1, 1), nn.SiLU())
-        self.head = nn.Conv2d(8, 1, 3, 1, 1)
-
-    def forward(self, x):
-        return 5 * nn.functional.softplus(self.head(self.body(x)))[:, 0]
 
 
 def networks():
