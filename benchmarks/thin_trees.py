@@ -34,11 +34,11 @@ def draw_trees(random: np.random.Generator, *, shifted: bool = False, side: int 
     covered = coverage(random, side)
     rows, columns = np.mgrid[:side, :side] / side
     # Blotches of two sizes, a slope of light, and the darker rim of a lens.
-    light = 0.62 + sum(a * _blotches(random, side, s) for a, s in ((0.07, side / 6), (0.035, side / 32)))
+    light = 0.62 + sum(a * blotches(random, side, s) for a, s in ((0.07, side / 6), (0.035, side / 32)))
     light += random.uniform(-0.15, 0.15) * (columns - 0.5) + random.uniform(-0.15, 0.15) * (rows - 0.5)
     light -= 0.25 * np.clip(np.hypot(rows - 0.5, columns - 0.5) - 0.4, 0, None)
     contrast = random.uniform(0.08, 0.16) if shifted else random.uniform(0.16, 0.32)
-    light -= contrast * covered * (1 + 0.3 * _blotches(random, side, side / 8))
+    light -= contrast * covered * (1 + 0.3 * blotches(random, side, side / 8))
     if shifted:
         light = light + _spots(random, side)
     tint = np.array([0.95, 0.62, 0.42]) * random.uniform(0.85, 1.15, 3)
@@ -93,7 +93,7 @@ def _thick_line(pen: ImageDraw.ImageDraw, start: Point, end: Point, radius: floa
     pen.ellipse([x - wide, y - wide, x + wide, y + wide], fill=255)  # no gap where it bends
 
 
-def _blotches(random: np.random.Generator, side: int, size: float) -> NDArray[np.float64]:
+def blotches(random: np.random.Generator, side: int, size: float) -> NDArray[np.float64]:
     """Smooth noise (side, side) with a standard deviation of 1 and spots of about `size` pixels."""
     smooth = gaussian_filter(random.standard_normal((side, side)), size / 2, mode="wrap")
     return smooth / (smooth.std() + 1e-12)
