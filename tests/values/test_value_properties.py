@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -90,7 +91,10 @@ def test_a_result_says_itself_whether_it_is_satisfied(kind):
             if isinstance(each, ValueClick) and not any(
                 isinstance(other, ValueScribble) for other in result.interactions
             ):
-                assert satisfied == (abs(result.values[each.y, each.x] - each.value) <= result.tolerance * 1.0001)
+                away = float(abs(result.values[each.y, each.x] - each.value))
+                assert satisfied == (away <= result.tolerance * 1.0001)
+                assert each in replace(result, tolerance=away / 1.5).unsatisfied
+                assert each not in replace(result, tolerance=away * 1.5).unsatisfied
                 reached, clicks = reached + satisfied, clicks + 1
             elif isinstance(each, SameValue) and satisfied:
                 apart = result.values[each.y, each.x] - result.values[each.as_y, each.as_x]
