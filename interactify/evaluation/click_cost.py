@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from interactify.errors import OptionError
@@ -27,6 +28,7 @@ from interactify.pictures.picture import Picture, PictureLike
 
 SECONDS: Final = 40.0  # what it takes by default: with the wrapping, all is over within a minute
 _PASSES: Final = 3  # plain passes for each round, of which the median counts
+_WORTH: Final = 0.85  # of the time in float32: from here on reduced precision is worth its rounding
 _ROUNDS: Final = 8  # more would not change the medians of a machine that does nothing else
 
 
@@ -45,6 +47,8 @@ class ClickCost:
         plain: seconds of one forward pass of the network alone, without gradients.
         opening: seconds to open the photo, without reading its file.
         evaluations: how often a click ran the network, or the part that it needs, with gradient.
+        bfloat16: seconds of a pass with its gradient under `wrap(precision="bfloat16")` ÷ seconds of one in float32.
+            None where the network does not compute in float32, or time was too short.
         peak, kept: bytes; what the first click needs while it runs, beyond what is there before it, and what the open
             photo keeps. None where time was too short.
     """
@@ -62,6 +66,7 @@ class ClickCost:
     plain: dict[str, float]
     opening: dict[str, float]
     evaluations: dict[str, float]
+    bfloat16: float | None
     peak: int | None
     kept: int | None
 
@@ -79,6 +84,7 @@ class ClickCost:
             f"  one pass        {_text(self.plain, 1000)} ms",
             f"  evaluations     {_text(self.evaluations)}",
             f"  opening         {_text(self.opening, 1000)} ms",
+            *([] if self.bfloat16 is None else [f"  bfloat16        {_advice(self.bfloat16)}"]),
             f"  memory          {memory}",
             f"  medians (quartiles) of {made} in {rounds}; {width}×{height} pixels, seen as {wide}×{high}; {where}",
         ]
@@ -131,6 +137,9 @@ def click_cost(
         if 4 * first.total < end - time.monotonic():  # the profiler slows it down
             memory = _memory(net, picture, first.clicks[0], clock.device)
         rounds: list[_Round] = []
+        reduced = None
+        if net.network.autocast is None and net.spec.dtype == torch.float32:
+            reduced = _in_bfloat16(net, picture, clock, until=end - seconds / 2)
         while len(rounds) < _ROUNDS and time.monotonic() + (rounds or [first])[-1].total < end:
             rounds.append(_round(net, picture, clock, len(first.clicks), bar))
     measured = rounds or [first]
@@ -148,6 +157,7 @@ def click_cost(
         plain=spread([one.plain for one in measured]),
         opening=spread([one.opening for one in measured]),
         evaluations=spread([float(each) for one in measured for each in one.evaluations]),
+        bfloat16=reduced,
         peak=memory[0],
         kept=memory[1],
     )
@@ -208,6 +218,41 @@ def _round(
             found.evaluations.append(session.result.evaluations)
             bar.update()
     return found
+
+
+def _in_bfloat16(net: Interactive, picture: Picture, clock: Clock, until: float) -> float | None:
+    """Seconds of a pass with its gradient in bfloat16 ÷ in float32, medians of passes in turn; None without time."""
+    with net.session(picture, tile=False) as session:
+        image = session.initial_step.crop.image
+        replica, spec = session.wrapped.network.replica, session.wrapped.spec
+    ways = [Network(replica, spec, precision=precision) for precision in ("float32", "bfloat16")]
+    took: list[list[float]] = [[], []]
+    for _ in range(1 + _PASSES):  # the first ones prepare the kernels, and don't count
+        for way, seconds in zip(ways, took, strict=True):
+            if time.monotonic() > until:
+                return None
+            seconds.append(clock(lambda way=way: _gradient(way, image))[0])  # type: ignore[misc]
+    single, half = (median(seconds[1:]) for seconds in took)
+    return half / single
+
+
+def _gradient(network: Network, image: Tensor) -> Tensor:
+    """A pass of the whole network and its gradient in the image."""
+    with torch.inference_mode(False), torch.enable_grad():
+        values = image.clone().requires_grad_(True)
+        logits = network.class_logits(lambda: network.replica(values.clone()))
+        return torch.autograd.grad(logits.float().sum(), values)[0]
+
+
+def _advice(ratio: float) -> str:
+    """What reduced precision would bring, as people read it.
+
+    >>> _advice(0.52), _advice(3.1)
+    ("a pass with its gradient takes 0.52 times as long: try precision='bfloat16'", '3.1 times as long: no gain here')
+    """
+    if ratio < _WORTH:
+        return f"a pass with its gradient takes {ratio:.2g} times as long: try precision='bfloat16'"
+    return f"{ratio:.2g} times as long: no gain here"
 
 
 def _memory(net: Interactive, picture: Picture, click: Click, device: str) -> tuple[int, int]:
