@@ -53,7 +53,7 @@ def load(name: str = "saliency") -> nn.Module:
     return _read(FOLDER / name, *_SIDES[name])
 
 
-_SIDES = {"saliency": (224, 256), "clicks": (224, 320)}
+_SIDES = {"saliency": (224, 256), "clicks": (320, 320)}
 """The networks: the side of the squares at which the training of each ended, and of the photos that it is shown."""
 
 

@@ -173,7 +173,7 @@ def polish_clicks(root: Path, out: Path, recipe: Recipe) -> None:
         MEAN,
         STD,
         MAPS,
-        ObjectCrops(224),
+        ObjectCrops(320),
         samplers=((FirstClick(), 0.4), (SpreadClicks(), 0.2), (NoClick(), 0.4)),
     )
     _train_clicks(network, task, out, recipe)
