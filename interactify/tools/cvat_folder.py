@@ -29,7 +29,6 @@ from interactify.models.hubs import FAMILIES
 
 SETTINGS = "network.json"
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-CPU_INDEX = " --index-url https://download.pytorch.org/whl/cpu"  # PyPI's torch includes CUDA: gigabytes
 GPU = "  resources:\n    limits:\n      nvidia.com/gpu: 1\n"
 
 
@@ -40,6 +39,7 @@ def fill(
     name: str | None = None,
     gpu: bool = False,
     requirements: Sequence[str] = (),
+    torch_index: str = "",
 ) -> Path:
     """Write the folder that nuclio deploys; returns its path.
 
@@ -50,6 +50,8 @@ def fill(
         name: what CVAT shows in its list of tools; the network's by default.
         gpu: whether the function runs on a GPU.
         requirements: packages that the network needs beside this one, as pip takes them.
+        torch_index: the address of the index that torch and torchvision come from; pip's own by default, whose wheels
+            include CUDA: gigabytes. PyTorch has one for processors alone.
 
     Raises:
         OptionError: the folder holds other files, or can't be written to.
@@ -68,13 +70,15 @@ def fill(
     template = resources.files("interactify.tools") / "cvat_template"
     write_whole(folder / "main.py", (template / "main.py").read_bytes())
     text = string.Template((template / "function.yaml").read_text(encoding="utf-8"))
-    filled = text.substitute(_substitutions(deployed_model, name, gpu, requirements))
+    filled = text.substitute(_substitutions(deployed_model, name, gpu, requirements, torch_index))
     write_whole(folder / "function.yaml", filled.encode())
     _copy_package(folder / "interactify")
     return folder
 
 
-def _substitutions(model: str, name: str | None, gpu: bool, requirements: Sequence[str]) -> dict[str, str]:
+def _substitutions(
+    model: str, name: str | None, gpu: bool, requirements: Sequence[str], torch_index: str
+) -> dict[str, str]:
     """The values of the template's placeholders."""
     title = name or ("interactify" if model == "zoo" else f"interactify: {Path(model.split('@')[0]).name}")
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:50] or "network"
@@ -82,7 +86,7 @@ def _substitutions(model: str, name: str | None, gpu: bool, requirements: Sequen
         "name": slug if slug.startswith("interactify") else f"interactify-{slug}",
         "title": json.dumps(title),
         "description": json.dumps(f"{title}, which follows clicks without having been trained for them"),
-        "index": "" if gpu else CPU_INDEX,
+        "index": f" --index-url {shlex.quote(torch_index)}" if torch_index else "",
         "requirements": " ".join(shlex.quote(each) for each in [*_requirements(model), *requirements]),
         "threads": "4" if gpu else "2",
         "workers": "1" if gpu else "2",

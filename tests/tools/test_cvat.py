@@ -205,13 +205,15 @@ def test_masks_as_text():
 def test_the_folder_has_all_that_the_function_needs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["cvat-function", "out", "--resolution", "96", "--mean", "0.5,0.5,0.5"]) == 0
-    assert "nuctl deploy" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "nuctl deploy" in out and "--torch-index" in out
     spec = yaml.safe_load(Path("out/function.yaml").read_text())
     notes = spec["metadata"]["annotations"]
     assert notes["type"] == "interactor" and all(isinstance(note, str) for note in notes.values())
     assert json.loads(notes["spec"]) == [] and notes["min_pos_points"] == "0" and "startswith_box" not in notes
     runs = [each["value"] for each in spec["spec"]["build"]["directives"]["preCopy"] if each["kind"] == "RUN"]
-    assert "whl/cpu" in runs[0] and "segmentation-models-pytorch" in runs[1] and " torch" not in runs[1]
+    assert runs[0].endswith("install --no-cache-dir torch torchvision")
+    assert "segmentation-models-pytorch" in runs[1] and " torch" not in runs[1]
     assert "resources" not in spec["spec"]
     assert Path("out/interactify/adapters/__init__.py").is_file() and not list(Path("out").rglob("*.pyc"))
 
@@ -247,13 +249,17 @@ def test_weights_and_modules_are_copied(tmp_path: Path, monkeypatch: pytest.Monk
     spec = yaml.safe_load(Path("one/function.yaml").read_text())
     assert spec["metadata"]["name"] == "interactify-my-cells"
     assert spec["spec"]["resources"]["limits"] == {"nvidia.com/gpu": 1}
+    assert "--index-url" not in Path("one/function.yaml").read_text()
 
     name = "linknet/mobilenet_v2,encoder_depth=3"
     model = build_model(name)
     torch.save(model.state_dict(), "mine.pt")
-    assert cli.main(["cvat-function", "two", "--model", f"{name}@mine.pt", "--requirement", "albumentations"]) == 0
+    assert cli.main(["cvat-function", "two", "--model", f"{name}@mine.pt", "--requirement", "albumentations",
+                     "--torch-index", "https://wheels.example.org/cpu"]) == 0  # fmt: skip
     assert json.loads(Path("two/network.json").read_text())["model"] == f"{name}@weights/mine.pt"
-    assert "albumentations" in Path("two/function.yaml").read_text()
+    written = Path("two/function.yaml").read_text()
+    assert "albumentations" in written
+    assert "pip install --no-cache-dir torch torchvision --index-url https://wheels.example.org/cpu\n" in written
     Path("mine.pt").unlink()
     built = served_from(Path("two/network.json")).network.net
     assert torch.equal(next(iter(built.model.parameters())), next(iter(model.parameters())))
