@@ -14,6 +14,10 @@ lessons.py       learning from the photos that are done, in a process of its own
 order.py         which photo is offered next
 page_updates.py  what a page is sent after an action
 viewport.py      the part of a photo that the screen shows
+volume_routes.py   the HTTP routes of a project of volumes, where they differ
+volume_network.py  its network, and the volumes that are shown
+volume_updates.py  what a page is sent of a volume after an action
+volumes/         a volume in slices, and its session
 frames.py        the binary format of masks on their way to the page: PNGs of what changed
 store/           what is kept on disk: project, journal, sessions, masks, archive
 static/          the page: plain JavaScript modules, nothing fetched from elsewhere

@@ -19,20 +19,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
-from interactify.app.page_updates import PageUpdates
 from interactify.app.place import Place
-from interactify.app.sessions import AnySession
+from interactify.app.sessions import Opened
 from interactify.app.store.journal import Journal
 from interactify.app.store.project import Photo, Project
 from interactify.app.store.saver import Saver, Unsaved, reason
 from interactify.app.store.stored import Waiting
-from interactify.app.viewport import Viewport
-from interactify.errors import CheckpointError, InteractifyError, PhotoError, ServiceError, SessionGoneError
+from interactify.app.viewport import NOTHING, Shown
+from interactify.errors import CheckpointError, InteractifyError, ServiceError, SessionGoneError
 from interactify.web.actions import Action
 from interactify.web.failures import Busy, too_many_waiting, user_error
 from interactify.web.limits import MAX_WAITING
 from interactify.web.log import write
-from interactify.web.pictures import check_header
 
 FIRST_PREVIEW: Final = 0.02  # seconds until the first preview of a refinement
 NEXT_PREVIEW: Final = 0.25  # seconds between previews: each takes time from the refinement
@@ -49,8 +47,7 @@ class _Job:
 
     action: Action | None
     emit: Emit
-    classes: bool = False
-    viewport: Viewport | None = None
+    shown: Shown = NOTHING
     writes: bool = False
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -78,7 +75,7 @@ class OpenPhoto:
         self.about, self.sessions, self.photo = place.about, place.sessions, photo
         self.project, self.saver = project, saver
         self.last_used = time.monotonic()
-        self.opening: Future[AnySession] = Future()
+        self.opening: Future[Opened] = Future()
         self.opening.set_running_or_notify_cancel()  # so that no request that waits for it can cancel it
         self._version_opened = _file_version(photo.path)
         self._stored = place.stored(photo, project.out)
@@ -93,7 +90,7 @@ class OpenPhoto:
         self._thread = threading.Thread(target=self._work, name=f"interactify-{photo.key}", daemon=True)
         self._thread.start()
 
-    def session(self) -> AnySession:
+    def session(self) -> Opened:
         """The session, when it is open. Raises what opening it raised, as one of the library's errors."""
         try:
             return self.opening.result()
@@ -124,16 +121,13 @@ class OpenPhoto:
         """Whether the session on disk is of another network, or of other options."""
         return self._stored.of_other_network
 
-    def submit(
-        self, action: Action | None, emit: Emit, *, classes: bool = False, viewport: Viewport | None = None
-    ) -> None:
+    def submit(self, action: Action | None, emit: Emit, shown: Shown) -> None:
         """Queue an action, or, with None, a request for the full state; returns at once.
 
         Args:
             action: the action.
             emit: takes the frames for the page.
-            classes: whether the page shows the map of classes too.
-            viewport: the part of the photo that the page shows; its mask is sent first.
+            shown: what the page shows.
 
         Raises:
             Busy: too many actions wait, or the photo was closed.
@@ -144,7 +138,7 @@ class OpenPhoto:
         with self._lock:
             if self._ending:
                 raise Busy("This photo was just closed to make room for others. Try again.")
-            job = _Job(action, emit, classes, viewport)
+            job = _Job(action, emit, shown)
             self._jobs.put(job)
             if action is not None:
                 self._waiting.append(job)
@@ -218,29 +212,26 @@ class OpenPhoto:
             f"then opened anew, with what is in its journal. ({cause})"
         )
 
-    def _open(self) -> AnySession:
+    def _open(self) -> Opened:
         """The session as it was left, or a new one."""
-        try:
-            check_header(self.photo.path, self.photo.name, self.about.channels)
-        except OSError as cause:
-            raise PhotoError(f"{self.photo.name} can't be opened ({cause.strerror}). Was it moved?") from cause
+        self._stored.check(self.about)
         session, has_unsaved = self._stored.restore()
-        self._updates = PageUpdates(session, self.about, self.sessions)
+        self._updates = self._stored.updates(session, self.about)
         self._keep_unsaved(session, self._stored.journal.last, writes=has_unsaved)
         return session
 
-    def _keep_unsaved(self, session: AnySession, number: int, *, writes: bool) -> None:
+    def _keep_unsaved(self, session: Opened, number: int, *, writes: bool) -> None:
         """Keep a copy of the session after the action with this number; with `writes`, give it to the saver."""
         self._unsaved = Unsaved(self.photo, self._stored.journal, self.sessions.to_read(session), number)
         if writes:
             self.saver.submit(self._unsaved)
 
-    def _run(self, session: AnySession, job: _Job) -> None:
+    def _run(self, session: Opened, job: _Job) -> None:
         if job.writes:
             self._keep_unsaved(session, self._stored.journal_to_write().last, writes=True)
             return
         if job.action is None:
-            job.emit(self._updates.full_state(job.classes, self._stored.notice, self._write_error))
+            job.emit(self._updates.full_state(job.shown, self._stored.notice, self._write_error))
             return
         if self._ending:
             self._leave(job)
@@ -260,7 +251,7 @@ class OpenPhoto:
             self._record(session, job)
         notice = self._stored.notice if self._stored.notice != notice_before else ""
         with self._lock:
-            job.emit(self._updates.after_action(job.classes, notice, self._write_error))
+            job.emit(self._updates.after_action(job.shown, notice, self._write_error))
         with suppress(OSError):  # reported by the next write
             self._stored.journal.sync()
 
@@ -272,13 +263,13 @@ class OpenPhoto:
             self.saver.write_errors[self.photo.number] = f"The last action is not on disk: {reason(cause)}"
         raise Busy("This photo was just closed. Your action is kept, and runs when the photo is opened again.")
 
-    def _record(self, session: AnySession, job: _Job) -> None:
+    def _record(self, session: Opened, job: _Job) -> None:
         """Write an action to the journal, then send its mask in the viewport, then queue the files to be written."""
         assert job.action is not None
         journal = self._stored.journal_to_write()
         number = self._log(journal, job.action, session.result.status)
         if job.action.refines and self._jobs.empty():
-            self._send_viewport(session, job)
+            self._send_first(job)
         self._keep_unsaved(session, number, writes=True)
         if job.action.refines and not self.sessions.is_repeatable(session, job.action):
             self.saver.flush(self.photo.number)
@@ -295,21 +286,21 @@ class OpenPhoto:
     def _write_error(self) -> str:
         return self.saver.write_errors.get(self.photo.number, "")
 
-    def _send_viewport(self, session: AnySession, job: _Job) -> None:
-        """Send the mask in the viewport first, where that is much faster than the whole mask."""
-        frame = self._updates.in_viewport("first", session.result, job.viewport)
+    def _send_first(self, job: _Job) -> None:
+        """Send the part of the mask that is on the screen first, where that is much faster than the whole mask."""
+        frame = self._updates.first(job.shown)
         if frame is not None:
             job.emit(frame)
             time.sleep(HEAD_START)
 
-    def _refine(self, session: AnySession, job: _Job) -> None:
+    def _refine(self, session: Opened, job: _Job) -> None:
         """Run an action that needs the network, and send previews of its mask."""
         done = threading.Event()
-        previews = threading.Thread(target=self._send_previews, args=(session, job, done), daemon=True)
+        previews = threading.Thread(target=self._send_previews, args=(job, done), daemon=True)
         previews.start()
         self._run_superseded(session, job, done)
 
-    def _ask_service(self, session: AnySession, job: _Job) -> None:
+    def _ask_service(self, session: Opened, job: _Job) -> None:
         """Run an action at a service; while it is waited for, all actions that wait are on disk."""
         done = threading.Event()
         keeping = threading.Thread(target=self._keep_waiting, args=(job, done), daemon=True)
@@ -325,7 +316,7 @@ class OpenPhoto:
             if answered:
                 self._keep_those_behind()
 
-    def _run_superseded(self, session: AnySession, job: _Job, done: threading.Event) -> None:
+    def _run_superseded(self, session: Opened, job: _Job, done: threading.Event) -> None:
         """Run an action, which ends early for one that supersedes it; then set `done`."""
         assert job.action is not None
         self._refining.set()
@@ -352,22 +343,20 @@ class OpenPhoto:
         with suppress(OSError, InteractifyError):  # a full disk: tried again soon
             self._stored.keep(waiting)
 
-    def _send_previews(self, session: AnySession, job: _Job, done: threading.Event) -> None:
+    def _send_previews(self, job: _Job, done: threading.Event) -> None:
         """Send the mask so far, early and then at intervals."""
         wait = FIRST_PREVIEW
         while not done.wait(wait):
             self._supersede()  # for actions that came before this refinement started
             started = time.monotonic()
             try:
-                preview = session.preview()
+                make_frame = self._updates.preview(job.shown)  # it takes a while, so not under the lock
             except Exception:  # the refinement fails in the same way, and reports it
                 return
-            if preview.status == "preview":
-                frame = self._updates.in_viewport("preview", preview, job.viewport)
-                mask = None if frame is not None else preview.mask  # both take a while, so not under the lock
+            if make_frame is not None:
                 with self._lock:
                     if not done.is_set():
-                        job.emit(frame if mask is None else self._updates.preview(session.active, mask))
+                        job.emit(make_frame())
                 wait = max(NEXT_PREVIEW, 5 * (time.monotonic() - started))
 
 

@@ -10,7 +10,7 @@ from interactify.app.open_photo import OpenPhoto
 from interactify.app.place import Place
 from interactify.app.store.journal import SessionFiles, entries_of, masks_hold
 from interactify.app.store.project import Photo, Project
-from interactify.app.store.result_files import mask_files
+from interactify.app.store.result_files import has_masks
 from interactify.app.store.saver import Saver
 
 MAX_OPEN: Final = 6  # sessions kept in memory
@@ -20,7 +20,9 @@ CLOSE_SECONDS: Final = 20.0  # that a running action may take when its photo is 
 class OpenPhotos:
     """The open photos of a project."""
 
-    def __init__(self, place: Place, project: Project) -> None:
+    def __init__(self, place: Place, project: Project, most: int = MAX_OPEN) -> None:
+        """With at most so many sessions kept in memory."""
+        self.most = most
         self.place, self.project = place, project
         self.saver = Saver(project, place.about, place.sessions)
         self._open: dict[int, OpenPhoto] = {}
@@ -47,7 +49,7 @@ class OpenPhotos:
             if opened is None:
                 idle = sorted((each for each in self._open.values() if each.idle), key=lambda each: each.last_used)
                 for each in idle:
-                    if len(self._open) >= MAX_OPEN:
+                    if len(self._open) >= self.most:
                         self._close(each)
                 opened = OpenPhoto(self.place, photo, self.project, self.saver)
                 self._open[photo.number] = opened
@@ -116,4 +118,4 @@ def _lacks_files(photo: Photo, project: Project) -> bool:
     entries = entries_of(files.journal)
     if files.waiting.exists() or any("do" in entry and entry["n"] > masks_hold(entries) for entry in entries):
         return True
-    return photo.status == "done" and not mask_files(project.out / "masks" / photo.key)
+    return photo.status == "done" and not has_masks(photo, project.out)

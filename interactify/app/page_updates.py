@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interactify.app.frames import Part, class_part, frame, mask_part
 from interactify.app.sessions import AnyResult, AnySession, Sessions
-from interactify.app.viewport import Viewport
+from interactify.app.viewport import Shown, Viewport
 from interactify.export import voc_palette
 from interactify.web.about import About
 
@@ -18,8 +19,27 @@ BACKGROUNDS: Final = ("background", "__background__", "bg")
 MAX_POINTS: Final = 400  # of a stroke, in what the page draws
 
 
+class Updates(Protocol):
+    """What a page is sent of what it has open: frames with serial numbers."""
+
+    def first(self, shown: Shown) -> bytes | None:
+        """A frame with the part of the mask that is wanted first; None where all is ready as soon."""
+
+    def preview(self, shown: Shown) -> Callable[[], bytes] | None:
+        """What makes a frame with the mask so far of an action that still runs; None where there is none.
+
+        The function is called where no other frame is being made.
+        """
+
+    def after_action(self, shown: Shown, notice: str, write_error: str) -> bytes:
+        """A frame with the state after an action and what it changed."""
+
+    def full_state(self, shown: Shown, notice: str, write_error: str) -> bytes:
+        """A frame with the whole state, which builds on no other."""
+
+
 class PageUpdates:
-    """Remembers the masks that were sent, so that a frame holds only the differences.
+    """The updates of a photo. Remembers the masks that were sent, so that a frame holds only the differences.
 
     Each frame has a serial number, and names the frame that it builds on as its `base`.
     """
@@ -30,11 +50,23 @@ class PageUpdates:
         self._masks: dict[str, NDArray[np.bool_]] = {}
         self._classes: NDArray[np.uint8] | None = None
 
-    def preview(self, name: str, mask: NDArray[np.bool_]) -> bytes:
-        """A frame with the mask so far of a refinement that still runs."""
-        return self._frame("preview", self._changed_parts({name: mask}), {})
+    def first(self, shown: Shown) -> bytes | None:
+        """A frame with the active object's mask in the viewport, where that is much faster than the whole mask."""
+        return self._in_viewport("first", self.session.result, shown.viewport)
 
-    def in_viewport(self, kind: str, result: AnyResult, viewport: Viewport | None) -> bytes | None:
+    def preview(self, shown: Shown) -> Callable[[], bytes] | None:
+        """What makes a frame with the mask so far of a refinement that still runs; None where none does."""
+        session: Any = self.session  # one here: a service sends none
+        preview = session.preview()
+        if preview.status != "preview":
+            return None
+        frame = self._in_viewport("preview", preview, shown.viewport)
+        if frame is not None:
+            return lambda: frame
+        mask = preview.mask
+        return lambda: self._frame("preview", self._changed_parts({session.active: mask}), {})
+
+    def _in_viewport(self, kind: str, result: AnyResult, viewport: Viewport | None) -> bytes | None:
         """A frame with the active object's mask in the viewport only; not remembered, since the whole mask follows.
 
         None where the viewport is unknown, or where the whole mask is ready as soon.
@@ -46,17 +78,17 @@ class PageUpdates:
         header = {"kind": kind, "base": self.serial, "serial": self.serial, "ms": result.seconds * 1000}
         return frame(header, [part])
 
-    def after_action(self, classes: bool, notice: str, write_error: str) -> bytes:
-        """A frame with the state after an action and what it changed; with the map of classes where `classes`."""
+    def after_action(self, shown: Shown, notice: str, write_error: str) -> bytes:
+        """A frame with the state after an action and what it changed; with the map of classes where it is shown."""
         masks = self._visible_masks()
         self._masks = {name: mask for name, mask in self._masks.items() if name in masks}
-        parts = [*self._changed_parts(masks), *self._class_parts(classes)]
+        parts = [*self._changed_parts(masks), *self._class_parts(shown.classes)]
         return self._frame("done", parts, self._state(notice, write_error))
 
-    def full_state(self, classes: bool, notice: str, write_error: str) -> bytes:
+    def full_state(self, shown: Shown, notice: str, write_error: str) -> bytes:
         """A frame with the whole state, which builds on no other."""
         self._masks, self._classes = {}, None
-        parts = [*self._changed_parts(self._visible_masks()), *self._class_parts(classes)]
+        parts = [*self._changed_parts(self._visible_masks()), *self._class_parts(shown.classes)]
         return self._frame("state", parts, self._state(notice, write_error))
 
     def _state(self, notice: str, write_error: str) -> dict[str, Any]:

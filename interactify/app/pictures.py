@@ -24,7 +24,7 @@ def pictures_in(folder: Path) -> list[Path]:
     """The picture files directly in a folder, by name; links that lead out of the folder are left out."""
     inside = folder.resolve()
     found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-    return sorted((path for path in found if path.resolve().parent == inside and path.is_file()), key=_natural_order)
+    return sorted((path for path in found if path.resolve().parent == inside and path.is_file()), key=natural_order)
 
 
 def upload_name(name: str, form: str) -> str:
@@ -89,6 +89,6 @@ def _jpeg(image: Image.Image, quality: int, subsampling: int) -> bytes:
     return content.getvalue()
 
 
-def _natural_order(path: Path) -> Any:
+def natural_order(path: Path) -> Any:
     """Photo 2 before photo 10."""
     return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", path.name)]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
@@ -29,7 +29,7 @@ from interactify.app.security import Access, Guard
 from interactify.app.sessions import AnySession
 from interactify.app.store.archive import KINDS, archive_of, read_kinds
 from interactify.app.store.project import STATUSES, Photo, Project
-from interactify.app.viewport import Viewport, read_viewport
+from interactify.app.viewport import Shown, read_viewport
 from interactify.errors import OptionError
 from interactify.export import voc_palette
 from interactify.pictures.value_range import ValueRange
@@ -62,7 +62,11 @@ def build(
     With a plan, the network learns from the photos that are done. `order` is that of the photos offered, see `ORDERS`.
     The network of a service has neither.
     """
-    app = App(net, project, plan, order)
+    return application(App(net, project, plan, order), access)
+
+
+def application(app: App, access: Access) -> Guard:
+    """The ASGI application of these routes."""
     routes = [
         Route("/", app.page),
         Route("/static/{name}", app.static),
@@ -79,6 +83,7 @@ def build(
         Route("/api/lessons", app.lessons_json),
         Route("/api/service", app.service),
         Route("/api/export", app.export),
+        *app.more_routes(),
     ]
 
     @asynccontextmanager
@@ -114,10 +119,18 @@ class App:
                 self.lessons = Lessons(plan, networks, project, self.photos.settle)
             if order == "uncertain":
                 self.uncertain = Uncertain(networks.latest()[0], project)
+        self._prepare(project)
+
+    def _prepare(self, project: Project) -> None:
+        """Read what does not change, once the place of the sessions is known."""
         self.about, self.sessions, self.project = self.photos.place.about, self.photos.place.sessions, project
         self._thumbs: dict[int, tuple[int | None, bytes]] = {}
         self._thumb_limiter = CapacityLimiter(1)  # a folder has many, and clicks must not wait for them
         self._static = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in TYPES}
+
+    def more_routes(self) -> list[Route]:
+        """Those that only some kinds of projects have."""
+        return []
 
     async def page(self, request: Request) -> Response:
         return Response(self._static["index.html"], media_type=TYPES[".html"])
@@ -129,29 +142,30 @@ class App:
         return Response(self._static[name], media_type=TYPES[Path(name).suffix])
 
     async def project_json(self, request: Request) -> Response:
+        return JSONResponse(self._project())
+
+    def _project(self) -> dict[str, Any]:
         colours = voc_palette()
         classes = [
             {"name": name, "colour": "#" + bytes(colours[k % 256]).hex(), "background": name.lower() in BACKGROUNDS}
             for k, name in enumerate(self.about.classes)
         ]
-        return JSONResponse(
-            {
-                "photos": [_photo_json(photo) for photo in self.project.photos],
-                "classes": classes,
-                "network": self.about.title,
-                "reads_clicks": self.about.reads_clicks,
-                "out": self.project.out.name,
-                "order": "name" if self.uncertain is None else "uncertain",
-                "teaches": self.lessons is not None,
-                "exports": [
-                    {"name": name, "label": kind.label, "current_only": kind.current_only}
-                    for name, kind in KINDS.items()
-                    if self.there is None or not kind.here_only
-                ],
-                "service": None if self.there is None else ", ".join(self.there.addresses),
-                "write_errors": list(self.photos.saver.write_errors.values()),
-            }
-        )
+        return {
+            "photos": [_photo_json(photo) for photo in self.project.photos],
+            "classes": classes,
+            "network": self.about.title,
+            "reads_clicks": self.about.reads_clicks,
+            "out": self.project.out.name,
+            "order": "name" if self.uncertain is None else "uncertain",
+            "teaches": self.lessons is not None,
+            "exports": [
+                {"name": name, "label": kind.label, "current_only": kind.current_only}
+                for name, kind in KINDS.items()
+                if self.there is None or not kind.here_only
+            ],
+            "service": None if self.there is None else ", ".join(self.there.addresses),
+            "write_errors": list(self.photos.saver.write_errors.values()),
+        }
 
     @property
     def _opens(self) -> tuple[int, ValueRange | None]:
@@ -172,13 +186,15 @@ class App:
         photo = self._photo(request)
         cached, modified = self._thumbs.get(photo.number), _modified_at(photo)
         if cached is None or cached[0] != modified:
-            small = partial(thumbnail, photo.path, THUMBNAIL, *self._opens)
-            jpeg = await to_thread.run_sync(small, limiter=self._thumb_limiter)
+            jpeg = await to_thread.run_sync(partial(self._thumbnail, photo), limiter=self._thumb_limiter)
             cached = self._thumbs[photo.number] = modified, jpeg
         return Response(cached[1], media_type="image/jpeg")
 
+    def _thumbnail(self, photo: Photo) -> bytes:
+        return thumbnail(photo.path, THUMBNAIL, *self._opens)
+
     async def state(self, request: Request) -> Response:
-        return await self._stream(await self._open(request), None, _wants_classes(request))
+        return await self._stream(await self._open(request), None, Shown(_wants_classes(request)))
 
     async def initial(self, request: Request) -> Response:
         """The network's own mask, before any interaction."""
@@ -193,10 +209,10 @@ class App:
     async def do(self, request: Request) -> Response:
         opened = await self._open(request)
         action = read_action(await read_json(request))
-        session = await result_of(opened.opening)
+        session = cast("AnySession", await result_of(opened.opening))  # those on volumes are `VolumeApp`'s
         check(action, session)
         viewport = read_viewport(request.query_params.get("viewport"), session.size)
-        return await self._stream(opened, action, _wants_classes(request), viewport)
+        return await self._stream(opened, action, Shown(_wants_classes(request), viewport))
 
     async def cancel(self, request: Request) -> Response:
         await run_in_threadpool((await self._open(request)).cancel)
@@ -259,9 +275,7 @@ class App:
         headers = {"Content-Disposition": f"attachment; {file_name}"}
         return Response(await run_in_threadpool(archive), media_type="application/zip", headers=headers)
 
-    async def _stream(
-        self, opened: OpenPhoto, action: Action | None, classes: bool, viewport: Viewport | None = None
-    ) -> Response:
+    async def _stream(self, opened: OpenPhoto, action: Action | None, shown: Shown) -> Response:
         """The frames of an action as they come; an error response where it fails before the first one.
 
         Where a service is away the response ends at once with a frame of the kind "kept", since browsers have few
@@ -273,7 +287,7 @@ class App:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(results.put_nowait, each)
 
-        opened.submit(action, emit, classes=classes, viewport=viewport)
+        opened.submit(action, emit, shown)
         first = await self._first(results)
         if isinstance(first, Exception):
             raise user_error(first)

@@ -22,6 +22,7 @@ class SessionsAtService:
     """See `Sessions` for the methods."""
 
     run_here = False
+    on_volumes = False
 
     def state_of(self, session: Session, most_points: int) -> dict[str, Any]:
         state = session.result.state

@@ -18,6 +18,7 @@ class SessionsHere:
     """See `Sessions` for the methods."""
 
     run_here = True
+    on_volumes = False
 
     def state_of(self, session: Session, most_points: int) -> dict[str, Any]:
         return session_state(session, most_points)

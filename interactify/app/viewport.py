@@ -1,9 +1,9 @@
-"""The part of a photo that the screen shows: its mask is sent first, in no more pixels than the screen has for it."""
+"""What the screen shows: a part of a photo, whose mask is sent first in no more pixels than it has, or a slice."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from interactify.app.frames import Part, runs
 from interactify.app.sessions import AnyResult
 from interactify.errors import OptionError
 from interactify.pictures.window import Window, extent_of, whole
+
+if TYPE_CHECKING:  # it loads torch, which a page at a service does without
+    from interactify.app.volumes.planes import Cut
 
 WORTH_SHARE: Final = 0.4  # of a photo's pixels: if the screen shows more, the whole mask is ready as soon
 MAX_STEP: Final = 4096  # photo pixels from one screen pixel to the next
@@ -52,6 +55,24 @@ class Viewport:
             (found.height + 2) * step,
             (found.width + 2) * step,
         )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page shows of what it has open.
+
+    Attributes:
+        classes: whether it shows the map of classes too.
+        viewport: the part of a photo, where it is known; its mask is sent first.
+        cut: the slice of a volume.
+    """
+
+    classes: bool = False
+    viewport: Viewport | None = None
+    cut: Cut | None = None
+
+
+NOTHING: Final = Shown()
 
 
 def read_viewport(text: str | None, size: tuple[int, int]) -> Viewport | None:

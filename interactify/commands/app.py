@@ -10,7 +10,7 @@ import threading
 import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from interactify.commands.network_options import add_network_options, network, options
 from interactify.commands.server_options import add_server_options, service
@@ -30,7 +30,11 @@ KEEP_ALIVE: Final = 600  # seconds: users look at a mask for longer than the usu
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "path", metavar="PHOTO or FOLDER", nargs="?", help="a picture file, or a folder of them (the embedded photos)"
+        "path",
+        metavar="PHOTO, VOLUME or FOLDER",
+        nargs="?",
+        help="a picture file, or a folder of them (the embedded photos); or volumes: .nii, .nii.gz, .tif, .npy, .zarr, "
+        "or a folder of DICOM files",
     )
     parser.add_argument(
         "--out",
@@ -45,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, metavar="N", help=f"listen at this port (the first free one from {PORT})")
     parser.add_argument("--no-browser", action="store_true", help="don't open the page; print its address")
+    parser.add_argument(
+        "--slices", action="store_true",
+        help="with a network of images, open volumes, TIFF stacks too, slice by slice; without it, files that are "
+        "surely volumes are opened so, and TIFF files are photos",
+    )  # fmt: skip
     parser.add_argument(
         "--teach", action="store_true",
         help="while you work, learn from the photos that are done, after every five; new photos get the new weights if "
@@ -68,7 +77,8 @@ def run(given: argparse.Namespace) -> int:
     from interactify.app.at_service import AtService
     from interactify.app.security import Access
     from interactify.app.store.folder_lock import folder_lock
-    from interactify.app.store.project import Project, photos_of
+    from interactify.app.store.project import Project, photos_of, volumes_of
+    from interactify.app.volumes.paths import surely_volumes
 
     there = service(given, patience=math.inf)
     if there is not None and (given.teach or given.order != "name"):
@@ -77,12 +87,19 @@ def run(given: argparse.Namespace) -> int:
             "both. Try to leave them out."
         )
     path, out = (None if each is None else Path(each) for each in (given.path, given.out))
-    photos, folder = photos_of(path, out)
+    of_volumes = given.slices or (path is not None and surely_volumes(path))
+    if of_volumes:
+        check_for_volumes(given)
+    files, folder = volumes_of(path, out, given.slices) if path is not None and of_volumes else photos_of(path, out)
     listening = bound(given.host or "127.0.0.1", given.port)
     with listening, folder_lock(folder, Access(given.host, listening.getsockname()[1]).address()):
         net = network(given) if there is None else AtService(there, given.server_network)
+        if not isinstance(net, AtService) and net.spec.sides == 3:
+            check_for_volumes(given, deep=True)
+            files, of_volumes = volumes_of(Path(given.path), out, stacks=True)[0], True
         plan = None if isinstance(net, AtService) else plan_of(given, net)
-        page = Page(net, Project.opened(photos, folder), plan, given.order)
+        project = Project.opened(files, folder, uploads=not of_volumes)
+        page = Page(net, project, plan, given.order, of_volumes)
         serve(page, listening, given.host, browser=not given.no_browser)
     return 0
 
@@ -96,6 +113,25 @@ def plan_of(given: argparse.Namespace, net: Interactive) -> Plan | None:
 
     check_teachable(net)
     return Plan(given.model, options(given))
+
+
+def check_for_volumes(given: argparse.Namespace, *, deep: bool = False) -> None:
+    """Refuse what makes no sense on volumes; `deep` is said of a network of volumes.
+
+    Raises:
+        OptionError: an option of photos, or no volume.
+    """
+    others = {"--server": given.server, "--teach": given.teach, "--order uncertain": given.order != "name"}
+    for name, is_given in others.items():
+        if is_given:
+            raise OptionError(f"Expected volumes without {name}, which is for photos, got both. Try to leave it out.")
+    if deep and given.slices:
+        raise OptionError(
+            "Expected --slices with a network of images, got it with one of volumes, which sees all slices at once. "
+            "Try to leave it out."
+        )
+    if given.path is None:
+        raise OptionError("Expected a volume, or a folder of volumes, got none. Try `interactify app scan.nii.gz`.")
 
 
 def bound(host: str, port: int | None) -> socket.socket:
@@ -124,12 +160,13 @@ def bound(host: str, port: int | None) -> socket.socket:
 
 
 class Page(NamedTuple):
-    """What is served: the network, the project, how the network learns, and the order of the photos."""
+    """What is served: the network, the project, how the network learns, the order of the photos, or volumes."""
 
     net: Interactive | AtService
     project: Project
     plan: Plan | None
     order: str
+    of_volumes: bool = False
 
 
 def serve(page: Page, listening: socket.socket, host: str | None, *, browser: bool) -> None:
@@ -140,7 +177,12 @@ def serve(page: Page, listening: socket.socket, host: str | None, *, browser: bo
     from interactify.web import running
 
     access = Access.create(host, listening.getsockname()[1])
-    application = build(page.net, page.project, access, plan=page.plan, order=page.order)
+    if page.of_volumes:
+        from interactify.app.volume_routes import build as build_for_volumes
+
+        application = build_for_volumes(cast("Interactive", page.net), page.project, access)
+    else:
+        application = build(page.net, page.project, access, plan=page.plan, order=page.order)
     print(f"interactify: {access.address()}", flush=True)
     print(f"interactify: results are kept in {page.project.out.resolve()}; Ctrl-C ends", file=sys.stderr, flush=True)
     if browser:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from interactify import demo_photos
 from interactify.app.pictures import pictures_in, upload_name
+from interactify.app.volumes.paths import is_volume, volumes_in
 from interactify.errors import OptionError, PhotoError
 from interactify.export import prepare_folder
 from interactify.export.files import safe_file_name, write_json, write_whole
@@ -64,8 +65,10 @@ class Project:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @classmethod
-    def opened(cls, paths: Sequence[Path], out: Path) -> Project:
+    def opened(cls, paths: Sequence[Path], out: Path, *, uploads: bool = True) -> Project:
         """A project of these photos and of the pictures uploaded to its folder, with their status as it was left.
+
+        Without `uploads`, of these files alone, which may be volumes.
 
         Raises:
             OptionError: the folder can't be written to, or holds files of something else.
@@ -74,7 +77,7 @@ class Project:
         project._stored = project._read()
         for name in FOLDERS:
             prepare_folder(out / name)
-        uploaded = [path for path in pictures_in(out / "photos") if path not in paths]
+        uploaded = [path for path in pictures_in(out / "photos") if uploads and path not in paths]
         for id, path in [*((path.name, path) for path in paths), *((f"photos/{path.name}", path) for path in uploaded)]:
             project._add(path, id)
         project._write()  # so that no photo added later takes over the files of one of these
@@ -148,7 +151,9 @@ class Project:
     def _new_key(self, path: Path) -> str:
         """A key that no other photo has or had, also where a file system ignores the case of letters."""
         taken = {str(stored.get("key")).lower() for stored in self._stored.values()}
-        stem, suffix = (file_key(part) for part in (path.stem, path.suffix.lstrip(".")))
+        compressed = path.name.lower().endswith(".nii.gz")
+        name, ending = (path.name[:-7], "nii.gz") if compressed else (path.stem, path.suffix.lstrip("."))
+        stem, suffix = file_key(name), file_key(ending)
         wanted = (stem, f"{stem}-{suffix}", *(f"{stem}-{suffix}-{k}" for k in range(2, len(taken) + 3)))
         return next(key for key in wanted if key.lower() not in taken)
 
@@ -209,3 +214,24 @@ def photos_of(given: Path | None, out: Path | None) -> tuple[list[Path], Path]:
         raise PhotoError(f"Expected a picture file or a folder, got {given}, which is neither. Check the path.")
     check_header(given, str(given))
     return [given], out or given.parent / OUT
+
+
+def volumes_of(given: Path, out: Path | None, stacks: bool = False) -> tuple[list[Path], Path]:
+    """The volumes of a command line and the folder for results.
+
+    Raises:
+        PhotoError: there is no such path, or no volume there.
+    """
+    if not given.exists():
+        raise PhotoError(
+            f"Expected a volume or a folder of volumes, got {given}, which does not exist. Check the path."
+        )
+    if is_volume(given, stacks):
+        return [given], out or given.parent / OUT
+    found = volumes_in(given, stacks) if given.is_dir() else []
+    if not found:
+        raise PhotoError(
+            "Expected a .nii, .nii.gz, .tif, .npy or .zarr, a folder of DICOM files, or a folder with volumes in it, "
+            f"got {given}. Try another path."
+        )
+    return found, out or given / OUT

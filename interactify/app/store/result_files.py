@@ -1,4 +1,4 @@
-"""The files for other tools: a photo's masks and its map of labels, and COCO JSON of all photos."""
+"""The files for other tools: a photo's masks and its map of labels, COCO JSON of all photos, the mask of a volume."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from interactify import export
 from interactify.app.sessions import AnySession, Sessions
 from interactify.app.store.project import Photo, Project
 from interactify.export.files import safe_file_name, write_json
+
+if TYPE_CHECKING:  # it loads torch, which a page at a service does without
+    from interactify.app.volumes.open_volume import OpenVolume
 
 
 def save_masks(
@@ -49,6 +52,32 @@ def save_masks(
         export.write_labels(folder / f"{photo.key}.png", sessions.accepted_labels(session))
     annotations.put(photo, session.size, masks, {name: session.category(name) for name in names})
     project.mark(photo.number, interactions=sum(len(session.interactions_of(name)) for name in session.objects))
+
+
+def save_volume_mask(opened: OpenVolume[Any], photo: Photo, project: Project) -> None:
+    """Write the mask of a volume that is done: NIfTI where its file has an affine, else a TIFF stack or .npy.
+
+    Before that it is not written, since it may be large, and may take a run of the network on each slice. One that is
+    there already is kept up to date.
+    """
+    current = project.photo(photo.number) or photo
+    path = volume_mask_file(photo, project.out, opened.shown.volume.affine is not None)
+    if current.status == "done" or path.exists():
+        opened.save_mask(path)
+    project.mark(photo.number, interactions=opened.count)
+
+
+def volume_mask_file(photo: Photo, out: Path, has_affine: bool) -> Path:
+    """The file of a volume's mask."""
+    stack = photo.path.suffix.lower() in (".tif", ".tiff")
+    return out / "masks" / f"{photo.key}{'.nii.gz' if has_affine else '.tif' if stack else '.npy'}"
+
+
+def has_masks(photo: Photo, out: Path) -> bool:
+    """Whether there are files with masks of a photo, or of a volume."""
+    return bool(mask_files(out / "masks" / photo.key)) or any(
+        volume_mask_file(photo, out, has_affine).exists() for has_affine in (True, False)
+    )
 
 
 def object_file_name(name: str) -> str:

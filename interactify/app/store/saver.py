@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from interactify.app.sessions import AnySession, Sessions
+from interactify.app.sessions import Opened, Sessions
 from interactify.app.store.journal import Journal, SessionFiles, digest_of
 from interactify.app.store.project import Photo, Project
-from interactify.app.store.result_files import Annotations, save_masks
+from interactify.app.store.result_files import Annotations, save_masks, save_volume_mask
 from interactify.errors import InteractifyError, SessionChangedError, SessionGoneError
 from interactify.web.about import About
 
@@ -32,7 +32,7 @@ class Unsaved:
 
     photo: Photo
     journal: Journal
-    session: AnySession
+    session: Opened
     number: int
     since: float = field(default_factory=time.monotonic)
     touched: float = field(default_factory=time.monotonic)
@@ -119,9 +119,7 @@ class Saver:
             started = time.monotonic()
             try:
                 # In this order: if the process is killed in between, the masks are never older than the session's file.
-                save_masks(
-                    unsaved.session, unsaved.photo, self.project, self.annotations, self.about.count, self.sessions
-                )
+                self._save_masks(unsaved.session, unsaved.photo)
                 save_session(unsaved, self.project.out, self.sessions)
             except (SessionChangedError, SessionGoneError):  # at the service: what it is now will be written soon
                 self.write_errors.pop(number, None)
@@ -131,6 +129,12 @@ class Saver:
                 self.write_errors.pop(number, None)
                 self._failures.pop(number, None)
                 self._earliest[number] = time.monotonic() + REST_SHARE * (time.monotonic() - started)
+
+    def _save_masks(self, session: Any, photo: Photo) -> None:
+        if self.sessions.on_volumes:
+            save_volume_mask(session, photo, self.project)
+        else:
+            save_masks(session, photo, self.project, self.annotations, self.about.count, self.sessions)
 
     def _failed(self, unsaved: Unsaved, cause: Exception) -> None:
         number = unsaved.photo.number

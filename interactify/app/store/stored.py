@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from interactify.app.sessions import AnySession, Sessions
+from interactify.app.page_updates import PageUpdates, Updates
+from interactify.app.sessions import Opened, Sessions
 from interactify.app.store.journal import Journal, SessionFiles
 from interactify.app.store.project import Photo
-from interactify.errors import InteractifyError, ServiceError
+from interactify.errors import InteractifyError, PhotoError, ServiceError
+from interactify.web.about import About
 from interactify.web.actions import read_action
 from interactify.web.log import entry_of, write
+from interactify.web.pictures import check_header
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,18 @@ class Stored:
         self._files = self._found = SessionFiles.of(photo.key, out)
         self.of_other_network = False
 
-    def restore(self) -> tuple[AnySession, bool]:
+    def check(self, about: About) -> None:
+        """Look at the photo's file before it is read. Raises PhotoError where it can't be opened for this network."""
+        try:
+            check_header(self.photo.path, self.photo.name, about.channels)
+        except OSError as cause:
+            raise PhotoError(f"{self.photo.name} can't be opened ({cause.strerror}). Was it moved?") from cause
+
+    def updates(self, session: Any, about: About) -> Updates:
+        """What a page is sent of the session."""
+        return PageUpdates(session, about, self.sessions)
+
+    def restore(self) -> tuple[Opened, bool]:
         """The session, and whether it has actions that its saved files lack."""
         raise NotImplementedError
 
@@ -74,7 +88,7 @@ class Stored:
         journal = self.journal_to_write()
         journal.append(entry_of(journal.last + 1, action.do))
 
-    def _make_waiting(self, session: AnySession) -> bool:
+    def _make_waiting(self, session: Opened) -> bool:
         """Run what waited for a service when the page ended, unless the service has made it since; whether any has."""
         path, first = self._found.waiting, self.sessions.version_of(session)
         try:
