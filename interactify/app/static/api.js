@@ -43,15 +43,24 @@ export async function upload(file) {
   return response.json();
 }
 
-/** Sends an action for a photo {number, key}; `take` gets each frame as it comes. `viewport` is the part of the photo on the screen. */
-export const act = (photo, action, classes, viewport, take) =>
-  frames(address(photo, "do", { ...(classes && { classes: 1 }), ...(viewport && { viewport: viewport.join(",") }) }), json(action), take);
+/** Sends an action for a photo {number, key}; `take` gets each frame as it comes. `viewport` is the part of the photo on the screen, `cut` the slice of a volume. */
+export const act = (photo, action, { classes, viewport, cut }, take) =>
+  frames(address(photo, "do", { ...(classes && { classes: 1 }), ...(viewport && { viewport: viewport.join(",") }), ...(cut && { cut }) }), json(action), take);
 
 /** Requests the full state of a photo. */
-export const state = (number, classes, take) => frames(`/api/photos/${number}/state${classes ? "?classes=1" : ""}`, {}, take);
+export const state = (number, { classes, cut }, take) => frames(`/api/photos/${number}/state${classes ? "?classes=1" : cut ? `?cut=${cut}` : ""}`, {}, take);
 
 /** Requests the network's own mask, before any interaction. */
-export const initial = (number, take) => frames(`/api/photos/${number}/initial`, {}, take);
+export const initial = (number, cut, take) => frames(`/api/photos/${number}/initial${cut ? `?cut=${cut}` : ""}`, {}, take);
+
+/** How a volume is cut, and its window of values. */
+export const volume = async (number, signal) => (await request(`/api/photos/${number}/volume`, { signal })).json();
+
+/** The picture of a slice "axis,index", in a window of values. */
+export const slice = async (number, cut, window) => (await request(`/api/photos/${number}/slice?${new URLSearchParams({ cut, window })}`)).blob();
+
+/** Requests the mask of a slice, and with `uncertainty` how uncertain it is. */
+export const mask = (number, cut, uncertainty, take) => frames(`/api/photos/${number}/mask?cut=${cut}${uncertainty ? "&uncertainty=1" : ""}`, {}, take);
 
 export function exportAddress(kinds, number) {
   const query = new URLSearchParams({ kinds: kinds.join(",") });

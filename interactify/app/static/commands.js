@@ -56,6 +56,8 @@ const all = {
     const next = names[(names.indexOf(session.state.active) + by + names.length) % names.length];
     if (next !== session.state.active) act({ do: "switch", name: next });
   },
+  slice: (by) => page.volume.step(by),
+  axis: () => page.volume.nextAxis(),
   number: (digit) => {
     if (page.project.classes.length) {
       if (digit <= page.project.classes.length) page.classes.choose(digit ? digit - 1 : null);
@@ -67,7 +69,7 @@ const all = {
   tool: (value) => page.tool.choose(value),
   sign: () => page.sign.choose(page.sign.value === "yes" ? "no" : "yes"),
   view: () => {
-    const order = ["fill", "outline", "cutout", ...(page.project.classes.length ? ["classes"] : [])];
+    const order = ["fill", "outline", "cutout", ...(page.project.classes.length ? ["classes"] : []), ...(page.project.volumes?.uncertainty ? ["uncertain"] : [])];
     page.views.choose(order[(order.indexOf(page.views.value) + 1) % order.length]);
   },
   fit: () => { fit(); redraw(); },
@@ -88,9 +90,10 @@ const all = {
     if (what !== "initial" || layers.initial || number === null || requested === number) return;
     requested = number; // once, however long the key is held
     try {
-      await api.initial(number, async (_, parts) => {
+      const cut = page.volume?.cut;
+      await api.initial(number, cut, async (_, parts) => {
         const bitmap = await createImageBitmap(parts[0].png);
-        if (number !== session.number) return;
+        if (number !== session.number || cut !== page.volume?.cut) return;
         layers.putInitial(bitmap);
         drawOverlay();
       });

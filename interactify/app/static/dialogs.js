@@ -4,8 +4,8 @@ import * as api from "./api.js";
 import { choice, key } from "./choice.js";
 import { TABLE } from "./keys.js";
 
-export function fillHelp(element) {
-  for (const [title, entries] of TABLE) {
+export function fillHelp(element, table = TABLE) {
+  for (const [title, entries] of table) {
     const section = document.createElement("section");
     const heading = document.createElement("h3");
     heading.textContent = title;

@@ -9,7 +9,7 @@ export class Gestures {
   /**
    * @param stage the element; @param view the photo's position on it; @param hooks:
    * size() → {width, height} of the photo, tool(), negative(), label(), brush(), add(interaction, since), move(index, x, y, since),
-   * viewChanged() after zoom and pan, hover(at, free, mouse), draft(interaction or null), markAt(x, y, kind), stageSize()
+   * turned(event) whether the wheel has turned to another slice, viewChanged() after zoom and pan, hover(at, free, mouse), draft(interaction or null), markAt(x, y, kind), stageSize()
    */
   constructor(stage, view, hooks) {
     Object.assign(this, { stage, view, hooks, pointers: new Map(), drag: null, space: false });
@@ -117,7 +117,7 @@ export class Gestures {
 
   #wheel(event) {
     event.preventDefault();
-    if (!this.hooks.size()) return;
+    if (!this.hooks.size() || this.hooks.turned(event)) return;
     const step = event.deltaMode === 1 ? 30 : 1;
     this.view.zoom(Math.exp(-clamp(event.deltaY * step, -240, 240) * (event.ctrlKey ? 0.01 : 0.0022)), ...this.#at(event));
     this.hooks.viewChanged();

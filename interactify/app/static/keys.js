@@ -32,10 +32,31 @@ export const TABLE = [
   ]],
 ];
 
+/** What is different in the help where the files are volumes: sections in the place of those of the same title. */
+const OF_VOLUMES = [
+  ["Slices", [["Wheel | , | . | PageUp | PageDown", "previous and next slice"], ["A", "the slices along the next axis"], ["Click in the list", "the slice of an interaction"]]],
+  ["Interactions", TABLE[0][1].filter(([keys]) => !["J | K", "0 … 9", "/"].includes(keys))],
+  ["Objects", []],
+  ["View", [["Ctrl+wheel | pinch | + | −", "zoom"], ...TABLE.find(([title]) => title === "View")[1].slice(1)]],
+];
+
+/** The help where the files are volumes. */
+export const volumeTable = ({ kinds }) => [
+  OF_VOLUMES[0],
+  ...TABLE.map((section) => OF_VOLUMES.find(([title]) => title === section[0]) ?? section)
+    .map(([title, entries]) => [title, entries.filter(([key]) => kinds.includes("paint") || !["E", "G"].includes(key))])
+    .filter(([, entries]) => entries.length),
+];
+
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** Listens to the whole page, except for text fields and dialogs. */
-export function listen(commands, stage) {
+/** Listens to the whole page, except for text fields and dialogs. `volumes` is what the server says of a page of volumes. */
+export function listen(commands, stage, volumes) {
+  if (volumes) {
+    const absent = ["o", "j", "k", "/", ...(volumes.kinds.includes("paint") ? [] : ["e", "g"])];
+    for (const key of absent) delete COMMANDS[key];
+    Object.assign(COMMANDS, { ",": ["slice", -1], ".": ["slice", 1], PageUp: ["slice", 1], PageDown: ["slice", -1], a: ["axis"] });
+  }
   const held = new Set();
   document.addEventListener("keydown", (event) => {
     if (event.target.closest("input:not([type=range]):not([type=checkbox]), dialog, select, textarea")) return;
@@ -83,7 +104,7 @@ function keyOf({ key, code }) {
   return /^(?:Key([A-Z])|Digit([0-9]))$/.exec(code)?.slice(1).find(Boolean).toLowerCase() ?? letter;
 }
 
-const REPEATABLE = ["zoom", "opacity", "undo", "redo", "go", "step", "crosshair"]; // while a key is held down
+const REPEATABLE = ["zoom", "opacity", "undo", "redo", "go", "step", "crosshair", "slice"]; // while a key is held down
 
 const COMMANDS = {
   z: ["undo"], y: ["redo"], r: ["reset"], x: ["remove"], Delete: ["remove"], Backspace: ["remove"], Escape: ["escape"],

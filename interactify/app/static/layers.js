@@ -22,6 +22,7 @@ export class Layers {
     this.photo = null;
     this.initial = null;
     this.classMap = null;
+    this.uncertainty = null; // a picture to draw over a slice
     this.style = { view: "fill", opacity: 0.45, peek: null, paper: "#fff" };
   }
 
@@ -33,6 +34,15 @@ export class Layers {
     this.scale = Math.min(1, Math.sqrt(MAX_PIXELS / (bitmap.width * bitmap.height)));
     this.keep([]);
     this.initial = this.classMap = this.drawn = null;
+  }
+
+  /** Shows another picture of the same size, with the mask of an object and its uncertainty, or none; all are kept elsewhere. */
+  turn(bitmap, name, { mask, uncertainty } = {}) {
+    this.photo = bitmap;
+    this.keep([]);
+    if (mask) this.masks.set(name, mask);
+    this.uncertainty = uncertainty ?? null;
+    this.initial = this.drawn = null;
   }
 
   #blank() {
@@ -168,6 +178,11 @@ export class Layers {
       context.drawImage(this.classMap, ...photoBox);
       context.globalAlpha = 1;
       context.imageSmoothingEnabled = true;
+    }
+    if (style.view === "uncertain" && this.uncertainty) {
+      context.globalAlpha = Math.min(1, 1.5 * style.opacity);
+      context.drawImage(this.uncertainty, ...photoBox);
+      context.globalAlpha = 1;
     }
     for (const { name, colour, active } of objects) {
       if (style.view !== "classes" || active) this.tint.draw(context, (to) => this.#mask(to, view, name), within, this.ratio, colour, { fills, opacity: style.opacity, active });

@@ -97,7 +97,7 @@ function edit(row, pick, name, done) {
   });
 }
 
-const NAMES = { click: "Click", scribble: "Scribble", box: "Box", lasso: "Lasso", paint: "Erased" };
+const NAMES = { click: "Click", scribble: "Scribble", box: "Box", lasso: "Lasso", paint: "Erased", mask: "Mask that was carried here" };
 
 /** The name of an interaction: "Click", "Scribble · road", "Restored". */
 export function nameOf(each, classes) {
@@ -106,20 +106,21 @@ export function nameOf(each, classes) {
   return `${NAMES[each.kind]}${label}`;
 }
 
-/** Fills the list of interactions, the latest first. `actions`: remove(index), highlight(index). */
+/** Fills the list of interactions, the latest first. `actions`: remove(index), highlight(index); in a volume place(interaction) and goTo(interaction). */
 export function showInteractions(list, state, pending, classes, actions) {
   const rows = state.interactions.map((each, index) => {
     const row = document.createElement("li");
     row.className = `row ${each.state}`;
-    const sign = each.kind === "box" || each.kind === "lasso" ? "region" : each.positive ? "yes" : "no";
+    const sign = ["box", "lasso", "mask"].includes(each.kind) ? "region" : each.positive ? "yes" : "no";
     const dot = text("span", { region: "□", yes: "+", no: "−" }[sign], `sign ${sign}`);
     dot.setAttribute("aria-label", { region: "region", yes: "positive", no: "negative" }[sign]);
     dot.role = "img";
     const body = document.createElement("div");
     body.className = "body";
-    body.append(text("span", nameOf(each, classes), "name"), text("span", milliseconds(each.ms), "detail"));
+    body.append(text("span", nameOf(each, classes), "name"), text("span", [actions.place?.(each), each.ms !== null && milliseconds(each.ms)].filter(Boolean).join(" · "), "detail"));
     if (each.reason) body.append(text("p", each.reason, "reason"));
     row.append(dot, body, rowActions(button("close", `Remove ${nameOf(each, classes).toLowerCase()} ${index + 1}`, () => actions.remove(index))));
+    if (actions.goTo) row.addEventListener("click", () => actions.goTo(each));
     row.addEventListener("pointerenter", () => actions.highlight(index));
     row.addEventListener("pointerleave", () => actions.highlight(-1));
     return row;

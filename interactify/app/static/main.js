@@ -7,13 +7,14 @@ import { Crosshair } from "./crosshair.js";
 import { exportDialog, fillHelp } from "./dialogs.js";
 import { Gestures } from "./gestures.js";
 import { insertIcons } from "./icons.js";
-import { listen } from "./keys.js";
+import { listen, volumeTable } from "./keys.js";
 import { watchLessons } from "./lessons.js";
 import { acceptDrops, openPhoto } from "./open_photo.js";
 import { $, act, announce, layers, marks, notice, page, session, stage, view } from "./page.js";
 import { Photos } from "./photos.js";
 import { drawMarks, drawOverlay, readPaper, redraw, showPosition } from "./screen.js";
 import { watchService } from "./service.js";
+import { Volume } from "./volume.js";
 
 const MANY = 12; // classes from which on there is a field to find one by name
 
@@ -21,13 +22,15 @@ insertIcons();
 fillHelp($("help-text"));
 page.photos = new Photos({ open: openPhoto, failed: notice });
 
-page.tool = choice($("tools"), [
+const tools = [
   { value: "point", label: "Click and scribble", icon: "point", title: "Click; drag to scribble, Shift-drag for a box (C)" },
   { value: "box", label: "Box", icon: "box", title: "Box around the object (B)" },
   { value: "lasso", label: "Lasso", icon: "lasso", title: "Lasso around the object (L)" },
   { value: "erase", label: "Erase", icon: "erase", title: "Erase from the mask (E)" },
   { value: "restore", label: "Restore", icon: "paint", title: "Restore to the mask (G)" },
-], (value) => { stage.dataset.tool = document.body.dataset.tool = value; page.crosshair.corners = []; });
+];
+const chooseFrom = (options) => choice($("tools"), options, (value) => { stage.dataset.tool = document.body.dataset.tool = value; page.crosshair.corners = []; });
+page.tool = chooseFrom(tools);
 page.sign = choice($("signs"), [
   { value: "yes", label: "Positive", icon: "yes", title: "Positive click: part of the object" },
   { value: "no", label: "Negative", icon: "no", title: "Negative click: not part of the object (M, or right click)" },
@@ -46,6 +49,11 @@ const hooks = {
   markAt: (x, y, kind) => {
     const index = marks.at(view, x, y);
     return kind && index >= 0 && marks.interactions[index].kind !== kind ? -1 : index;
+  },
+  turned: (event) => {
+    if (!page.volume || event.ctrlKey) return false;
+    page.volume.wheel(event);
+    return true;
   },
   viewChanged: () => redraw(),
   hover: (at, free, mouse) => {
@@ -84,16 +92,29 @@ function connectFindClass(count) {
   });
 }
 
+/** Makes the page one of volumes, with the tools that their sessions take. */
+function forVolumes(volumes) {
+  page.volume = session.volume = new Volume();
+  document.body.classList.add("volumes");
+  page.tool = chooseFrom(tools.filter(({ value }) => volumes.kinds.includes({ point: "click", erase: "paint", restore: "paint" }[value] ?? value)));
+  $("peek-photo").textContent = "Slice only";
+  $("help-text").replaceChildren();
+  fillHelp($("help-text"), volumeTable(volumes));
+}
+
 async function start() {
   page.project = await api.project();
+  if (page.project.volumes) forVolumes(page.project.volumes);
   page.photos.set(page.project.photos);
   page.project.write_errors.forEach(notice);
   page.views = choice($("views"), [
     { value: "fill", label: "Fill" }, { value: "outline", label: "Outline" }, { value: "cutout", label: "Cut-out" },
     ...(page.project.classes.length ? [{ value: "classes", label: "Classes" }] : []),
+    ...(page.project.volumes?.uncertainty ? [{ value: "uncertain", label: "Unsure" }] : []),
   ], (value) => {
     layers.style.view = value;
     session.classes = value === "classes";
+    page.volume?.showUncertainty(value === "uncertain");
     if (session.classes && session.state && !layers.classMap) session.refresh().catch((cause) => notice(cause.message));
     drawOverlay();
   });
@@ -107,8 +128,8 @@ async function start() {
   }
   const dialog = exportDialog(page.project, () => page.photos.current);
   $("export").addEventListener("click", () => dialog.showModal());
-  listen(commands, stage);
-  acceptDrops();
+  listen(commands, stage, page.project.volumes);
+  if (!page.volume) acceptDrops();
   if (page.project.teaches) watchLessons();
   if (page.project.service) watchService();
   readPaper();

@@ -32,6 +32,7 @@ export class Marks {
     let best = -1;
     let least = NEAR;
     this.interactions.forEach((each, index) => {
+      if (each.hidden || each.faint) return; // of other slices
       const away = distance(outline(view, each), x, y, each.kind === "box" || each.kind === "lasso");
       if (away <= least) [best, least] = [index, away];
     });
@@ -45,8 +46,9 @@ export class Marks {
   }
 
   #mark(view, each, state) {
+    if (each.hidden) return;
     const sign = each.kind === "box" || each.kind === "lasso" ? "region" : each.positive ? "yes" : "no";
-    const group = shape("g", { class: `mark ${each.kind} ${sign} ${each.state ?? ""} ${state}` }, this.svg);
+    const group = shape("g", { class: `mark ${each.kind} ${sign} ${each.state ?? ""} ${state}${each.faint ? " faint" : ""}` }, this.svg);
     const points = outline(view, each);
     const path = points.map((point) => point.map((part) => part.toFixed(1)).join(",")).join(" ");
     const [x, y] = points[0];

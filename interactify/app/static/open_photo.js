@@ -23,13 +23,8 @@ export async function openPhoto(number) {
   $("waiting").classList.remove("failed");
   $("waiting-text").textContent = `Opening ${page.photos.all[number].name} …`;
   try {
-    const bitmap = await createImageBitmap(await api.image(number, own.signal));
+    await (page.volume ? page.volume.open(number, own.signal) : loadPhoto(number, own.signal));
     if (own.signal.aborted) return;
-    layers.open(bitmap);
-    page.size = layers.size;
-    stage.setAttribute("aria-label", `Photo ${page.photos.all[number].name}, ${page.size.width} by ${page.size.height} pixels`);
-    fit();
-    redraw();
     $("waiting-text").textContent = "Running the network …";
     await session.open(page.photos.all[number]);
     if (!own.signal.aborted) await session.drawing.then(() => session.state && showResult(null));
@@ -38,6 +33,16 @@ export async function openPhoto(number) {
     $("waiting").classList.add("failed");
     $("waiting-text").textContent = cause.message;
   }
+}
+
+async function loadPhoto(number, signal) {
+  const bitmap = await createImageBitmap(await api.image(number, signal));
+  if (signal.aborted) return;
+  layers.open(bitmap);
+  page.size = layers.size;
+  stage.setAttribute("aria-label", `Photo ${page.photos.all[number].name}, ${page.size.width} by ${page.size.height} pixels`);
+  fit();
+  redraw();
 }
 
 /** Accepts pictures that are dropped anywhere on the page. */

@@ -18,6 +18,7 @@ session.viewport = () => (page.size ? view.viewport(layers.stage, page.size, lay
 export const page = {
   project: null, // as the server reports it
   photos: null,
+  volume: null, // what is open, where the files are volumes
   size: null, // {width, height} of the photo, once it is loaded
   hovered: null, // the pointer's position on the stage
   draft: null, // the interaction that is being drawn

@@ -30,8 +30,9 @@ export function drawNow(callback) {
 }
 
 export function drawMarks() {
-  const pending = session.pending.flatMap(({ action }) => action.interactions ?? []);
-  marks.draw(view, session.state?.interactions ?? [], page.draft ? [...pending, page.draft] : pending);
+  const pending = session.pending.filter(({ cut }) => cut === page.volume?.cut).flatMap(({ action }) => action.interactions ?? []);
+  const interactions = session.state?.interactions ?? [];
+  marks.draw(view, page.volume?.plane ? page.volume.marks(interactions) : interactions, page.draft ? [...pending, page.draft] : pending);
   page.crosshair.draw();
 }
 
@@ -43,13 +44,13 @@ export function redraw() {
 }
 
 export function fit() {
-  if (page.size) view.fit(stage.getBoundingClientRect(), page.size, stage.clientWidth < 700 ? 8 : 20);
+  if (page.size) view.fit(stage.getBoundingClientRect(), page.size, stage.clientWidth < 700 ? 8 : 20, page.volume ? 12 : 4);
 }
 
 export function showPosition() {
   $("zoom").textContent = page.size ? `${Math.round(view.scale * 100)} %` : "";
   const [x, y] = page.crosshair.at ?? (page.hovered && page.size ? view.pixel(...page.hovered) : [-1, -1]);
-  $("position").textContent = page.size && x >= 0 && y >= 0 && x < page.size.width && y < page.size.height ? `${x}, ${y}` : "";
+  $("position").textContent = page.size && x >= 0 && y >= 0 && x < page.size.width && y < page.size.height ? page.volume?.where(x, y) ?? `${x}, ${y}` : "";
 }
 
 function resized() {

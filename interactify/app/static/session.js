@@ -12,6 +12,7 @@ export class Session extends EventTarget {
     this.pending = []; // actions without a full response yet
     this.classes = false; // whether the map of classes is shown
     this.viewport = () => null; // the part of the photo on the screen
+    this.volume = null; // the volume whose slices are shown, or null
     this.kept = false; // whether the state waits for a service that is away
     this.serial = null;
     this.early = new Map(); // frames that came before the one they build on
@@ -32,7 +33,7 @@ export class Session extends EventTarget {
   /** Requests the full state. */
   refresh() {
     const number = this.number;
-    return api.state(number, this.classes, (header, parts) => this.#take(number, header, parts, null));
+    return api.state(number, this.#shown(), (header, parts) => this.#take(number, header, parts, null));
   }
 
   /** Requests the state where the server let requests end without it, since a service was away. */
@@ -45,9 +46,10 @@ export class Session extends EventTarget {
   /** Sends an action. `since` is the time at which the pointer was released, for measuring. */
   async act(action, since = performance.now()) {
     const number = this.number;
-    const entry = { action, since };
+    const shown = this.#shown();
+    const entry = { action, since, cut: shown.cut };
     this.pending.push(entry);
-    const response = api.act({ number, key: this.key }, action, this.classes, this.viewport(), (header, parts) => this.#take(number, header, parts, entry));
+    const response = api.act({ number, key: this.key }, action, shown, (header, parts) => this.#take(number, header, parts, entry));
     this.dispatchEvent(new Event("pending")); // after the request was sent
     try {
       await response;
@@ -56,6 +58,11 @@ export class Session extends EventTarget {
     } finally {
       if (!entry.kept) this.#settled(entry);
     }
+  }
+
+  /** What the server needs to know of what is on the screen. */
+  #shown() {
+    return this.volume ? { cut: this.volume.cut } : { classes: this.classes, viewport: this.viewport() };
   }
 
   cancel() {
@@ -94,7 +101,7 @@ export class Session extends EventTarget {
       return;
     }
     this.serial = header.serial;
-    parts.forEach((part, k) => this.layers.put(part, bitmaps[k]));
+    if (!header.cut || this.volume.shows(header.cut)) parts.forEach((part, k) => this.layers.put(part, bitmaps[k]));
     if (header.objects) {
       this.layers.dropViewportMasks();
       if (!this.classes) this.layers.classMap = null; // outdated; requested again when it is shown

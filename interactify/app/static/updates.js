@@ -33,14 +33,15 @@ function measure(header, entry) {
 export function showResult(action) {
   const { result, active, interactions } = session.state;
   const unsatisfied = interactions.filter((each) => each.state === "unsatisfied");
-  const times = action?.interactions && interactions.length ? `${milliseconds(interactions.at(-1).ms)}${displayTime === null ? "" : ` + ${milliseconds(displayTime)} to display`}` : "";
+  const times = action?.interactions && interactions.length ? `${milliseconds(interactions.at(-1).ms ?? result.ms)}${displayTime === null ? "" : ` + ${milliseconds(displayTime)} to display`}` : "";
   const initial = page.project.reads_clicks ? "no click yet: what the network shows is a guess; click on an object" : "initial mask";
   const reach = result.choice === "usual" ? "" : `newest: ${result.choice}`;
   const parts = [times, reach, unsatisfied.length ? `${unsatisfied.length} not satisfied` : interactions.length ? "all satisfied" : initial];
   $("result").textContent = parts.filter(Boolean).join(" · ");
   $("result").classList.toggle("unsatisfied", unsatisfied.length > 0);
   const why = unsatisfied.length ? ` ${unsatisfied.length} not satisfied: ${unsatisfied[0].reason}` : "";
-  announce(`${active} covers ${(100 * result.area).toFixed(1)} percent of the photo.${reach && ` ${reach}.`}${why}`);
+  const covers = result.area === null ? `${interactions.length} interactions.` : `${active} covers ${(100 * result.area).toFixed(1)} percent of the photo.`;
+  announce(`${covers}${reach && ` ${reach}.`}${why}`);
 }
 
 function showLists() {
@@ -52,7 +53,11 @@ function showLists() {
     remove: (name) => act({ do: "delete", name }),
   });
   const pending = session.pending.flatMap(({ action }) => action.interactions ?? []);
-  showInteractions($("interactions"), state, pending, page.project.classes, { remove: (index) => act({ do: "remove", index }), highlight: (index) => marks.highlight(view, index) });
+  showInteractions($("interactions"), state, pending, page.project.classes, {
+    remove: (index) => act({ do: "remove", index }),
+    highlight: (index) => marks.highlight(view, index),
+    ...(page.volume?.plane && { place: (each) => page.volume.placeOf(each).text, goTo: (each) => page.volume.goTo(each) }),
+  });
   $("interactions-count").textContent = state.interactions.length || "";
   $("interactions-hint").hidden = state.interactions.length > 0 || pending.length > 0;
   const able = { undo: state.can_undo || pending.length, redo: state.can_redo, reset: state.interactions.length || pending.length };

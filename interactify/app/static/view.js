@@ -9,10 +9,10 @@ export class View {
     this.fitted = true;
   }
 
-  /** The photo as large as it fits. */
-  fit(stage, photo, margin = 20) {
+  /** The photo as large as it fits, its pixels no larger than `most`. */
+  fit(stage, photo, margin = 20, most = 4) {
     const scale = Math.min((stage.width - 2 * margin) / photo.width, (stage.height - 2 * margin) / photo.height);
-    this.scale = this.least = Math.max(0.005, Math.min(scale, 4));
+    this.scale = this.least = Math.max(0.005, Math.min(scale, most));
     this.x = (stage.width - photo.width * this.scale) / 2;
     this.y = (stage.height - photo.height * this.scale) / 2;
     this.fitted = true;
