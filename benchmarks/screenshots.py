@@ -1,8 +1,10 @@
 """The pictures of the README: `python -m benchmarks.screenshots`.
 
     python -m benchmarks.screenshots [--out DIR]    demo.jpg, app.jpg and app-dark.jpg, into docs/images by default
+    python -m benchmarks.screenshots --brain DIR    app-volume.webp
 
-The first is the sheet of the cat that `make demo` draws. For the others a browser shows the page.
+The first is the sheet of the cat that `make demo` draws. For the others a browser shows the page; with --brain, a part
+of whose signal is lost, under the network in DIR (see `benchmarks.volume_brain`).
 
 Needs Debian's chromium on the path, and playwright (`pip install -e '.[test]'`).
 """
@@ -19,9 +21,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
+from benchmarks import volume_brain
 from interactify import zoo
 from interactify.commands import demo
 
@@ -32,7 +37,12 @@ TIMEOUT = 60_000  # milliseconds
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=IMAGES)
+    parser.add_argument("--brain", metavar="DIR", type=Path, help="a folder with deepbet and nilearn")
     given = parser.parse_args()
+    if given.brain is not None:
+        with tempfile.TemporaryDirectory() as folder, browser() as launched:
+            volume_picture(launched, given.brain, Path(folder), given.out)
+        return
     with tempfile.TemporaryDirectory() as folder:
         sheet(Path(folder), given.out)
         with browser() as launched:
@@ -97,8 +107,30 @@ def page_pictures(launched: Any, folder: Path, out: Path) -> None:
             print(out / f"{name}.jpg")
 
 
+def volume_picture(launched: Any, brain: Path, folder: Path, out: Path) -> None:
+    """A brain after two clicks where its signal is lost."""
+    own, spacing = volume_brain.template(brain)  # to the right, to the front, up
+    affine = np.zeros((4, 4))
+    affine[[2, 1, 0, 3], [0, 1, 2, 3]] = *spacing[::-1], 1.0
+    voxels = volume_brain.damaged(own, *volume_brain.DAMAGE["lost signal"])
+    nibabel.save(nibabel.Nifti1Image(voxels.T, affine), folder / "brain.nii.gz")
+    network = ("--model", brain / "data/models/bbox_model.pt", "--mean", "0", "--std", "1", "--resolution", "96")
+    with Served(folder / "brain.nii.gz", "--out", folder / "out", *network) as address:
+        page = launched.new_page(viewport={"width": 1280, "height": 720})
+        page.goto(address)
+        wait_until_open(page)
+        for count, (x, y) in enumerate(((0.362, 0.49), (0.372, 0.66)), 1):
+            stage = page.locator("#stage").bounding_box()
+            page.mouse.click(stage["x"] + stage["width"] * x, stage["y"] + stage["height"] * y)
+            wait_for_interactions(page, count)
+        page.wait_for_timeout(500)
+        page.screenshot(path=folder / "shot.png")
+        Image.open(folder / "shot.png").convert("RGB").save(out / "app-volume.webp", quality=82, method=6)
+        print(out / "app-volume.webp")
+
+
 def wait_until_open(page: Any) -> None:
-    expect(page.locator("#objects li").first).to_be_visible(timeout=TIMEOUT)
+    expect(page.locator("#objects li").first).to_be_attached(timeout=TIMEOUT)
     expect(page.locator("#waiting")).to_be_hidden(timeout=TIMEOUT)
 
 
