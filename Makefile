@@ -24,7 +24,7 @@ export INTERACTIFY_DATA
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app lint typecheck fast test test-label-studio test-label-studio-server test-ray coverage docs clean
+.PHONY: help demo app lint typecheck fast test test-label-studio test-label-studio-server coverage docs clean
 
 help:
 	@echo "make demo               install, then play scripted clicks on the embedded photos and write the pictures"
@@ -35,7 +35,6 @@ help:
 	@echo "make test               all that a change has to pass: lint, typecheck, the tests and those of Label Studio"
 	@echo "make test-label-studio  the tests of the Label Studio backend alone"
 	@echo "make test-label-studio-server  the backend with a real Label Studio, which is installed into $(LABEL_STUDIO_SERVER)"
-	@echo "make test-ray           the tests of engines and mass runs, with a real Ray cluster of several nodes"
 	@echo "make coverage           the tests, and which lines they never ran: build/coverage/index.html"
 	@echo "make docs               build the documentation into site/"
 	@echo "make clean              remove $(VENV) and everything that was built"
@@ -91,10 +90,6 @@ test-label-studio: $(VENV)/.installed-label-studio
 test-label-studio-server: $(VENV)/.installed-label-studio $(VENV)/.installed-label-studio-server
 	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/$(LABEL_STUDIO) LABEL_STUDIO_SERVER=$(CURDIR)/$(LABEL_STUDIO_SERVER)/bin/label-studio \
 		$(BIN)/python -m pytest -q -m slow --durations=5 tests/tools/test_label_studio_server.py
-
-# A cluster of three nodes on this machine: it takes longer to start than all that the tests then ask of it.
-test-ray: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow or not slow" --durations=8 tests/mass tests/engines
 
 docs: $(VENV)/.installed-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -3,9 +3,9 @@
 `python -m benchmarks.load [--annotators N] [--seconds S] [--sessions N] [--minutes M] [--out FILE]` starts
 `interactify serve` as a process, and asks it with the library's own client over the loopback address:
 
-1. Annotators, each with a session of its own, click every three seconds, on a pixel whose label is wrong in the mask
-   that they have. A click's time is from the call to its mask. Each session's log is read at the end: an answered click
-   that is not in it, or one that is in it twice, is lost.
+1. Annotators, each with a session of its own, click every three seconds, in the middle of what is most wrong in the
+   mask that they have, and open another photo where nothing is. A click's time is from the call to its mask. Each
+   session's log is read at the end: an answered click that is not in it, or one that is in it twice, is lost.
 2. Sessions are opened one after the other, with a click in each, and stay in the store. The memory of the server
    alone is read after every hundred. It ends after `--minutes` at the latest; the file says how many there were.
 
@@ -26,6 +26,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ from numpy.typing import NDArray
 from benchmarks.speed_measure import machine
 from interactify import client
 from interactify.errors import InteractifyError
+from interactify.interactions.next_click import next_click
 
 OUT: Final = Path(__file__).parent / "results" / "load.json"
 EVERY: Final = 3.0  # seconds between two clicks of an annotator
@@ -68,14 +70,14 @@ class Load:
         return {"clicks": counts, "ms": {"p50": p50, "p95": p95, "p99": p99}, "status": self.status}
 
 
-def photo_of(seed: int) -> NDArray[np.uint8]:
-    """A bright ellipse on noise, (SIDE, SIDE, 3)."""
+def photo_of(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
+    """A bright ellipse on noise, (SIDE, SIDE, 3), and where it is, int8."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:SIDE, :SIDE] / SIDE
     y, x, height, width = rng.uniform(0.3, 0.7, 2).tolist() + rng.uniform(0.1, 0.3, 2).tolist()
     inside = ((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 < 1
     photo = np.where(inside[..., None], rng.integers(120, 256, 3), rng.integers(0, 120, 3))
-    return np.clip(photo + rng.integers(-20, 21, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+    return np.clip(photo + rng.integers(-20, 21, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8), inside.astype(np.int8)
 
 
 @contextlib.contextmanager
@@ -121,30 +123,48 @@ def annotate(address: str, annotators: int, seconds: float, every: float = EVERY
 
 
 def _annotator(address: str, seed: int, seconds: float, every: float, begin: threading.Barrier, load: Load) -> None:
-    """One annotator: opens, clicks at a steady pace from a time of its own on, and reads the log at the end."""
-    rng, service = random.Random(seed), client.connect(address)
-    with service.session(photo_of(seed)) as session:
-        begin.wait()
-        start = time.monotonic() + rng.uniform(0, every)
-        answered = 0
-        for number in range(max(1, int(seconds / every))):
-            time.sleep(max(0.0, start + number * every - time.monotonic()))
-            x, y = rng.randrange(SIDE), rng.randrange(SIDE)
-            asked = time.monotonic()
-            try:
-                result = session.click(x, y, positive=not session.result.mask[y, x])
-            except InteractifyError as cause:
-                with load.lock:
-                    load.errors.append(str(cause))
-                continue
-            answered += 1
+    """One annotator: clicks at a steady pace from a time of its own on, and reads each log at its end.
+
+    Another photo is opened where nothing is left to correct; it comes where a click was due, and counts as none.
+    """
+    service, number, due = client.connect(address), 0, 0.0
+    for photo_seed in count(seed, begin.parties):
+        photo, truth = photo_of(photo_seed)
+        with service.session(photo) as session:
+            if not due:
+                begin.wait()
+                due = time.monotonic() + random.Random(seed).uniform(0, every)
+            clicked, answered = np.zeros(truth.shape, bool), 0
+            while number < max(1, int(seconds / every)):
+                time.sleep(max(0.0, due + number * every - time.monotonic()))
+                number += 1
+                click = next_click(truth, session.result.mask, clicked)
+                if click is None:
+                    break
+                x, y = int(click.x), int(click.y)
+                clicked[y, x] = True
+                answered += _timed(session, x, y, click.positive, load)
+            logged = len(session.log().splitlines()) - 1
             with load.lock:
-                load.seconds.append(time.monotonic() - asked)
-                load.status[result.status] = load.status.get(result.status, 0) + 1
-        logged = len(session.log().splitlines()) - 1
-        with load.lock:
-            load.lost += abs(answered - logged)
+                load.lost += abs(answered - logged)
+        if number >= max(1, int(seconds / every)):
+            break
     service.close()
+
+
+def _timed(session: client.Session, x: int, y: int, positive: bool, load: Load) -> bool:
+    """Make a click, and note its time, or why it failed; returns whether it was answered."""
+    asked = time.monotonic()
+    try:
+        result = session.click(x, y, positive=positive)
+    except InteractifyError as cause:
+        with load.lock:
+            load.errors.append(str(cause))
+        return False
+    with load.lock:
+        load.seconds.append(time.monotonic() - asked)
+        load.status[result.status] = load.status.get(result.status, 0) + 1
+    return True
 
 
 def memory_of(process: int) -> float:
@@ -160,7 +180,7 @@ def fill(
     deadline = time.monotonic() + 60 * minutes
     service, found = client.connect(address), [(0, round(memory_of(process)))]
     for number in range(1, sessions + 1):
-        with service.session(photo_of(number), heartbeat=False) as session:
+        with service.session(photo_of(number)[0], heartbeat=False) as session:
             session.click(SIDE // 2, SIDE // 2, positive=not session.result.mask[SIDE // 2, SIDE // 2])
         over = time.monotonic() > deadline
         if number % step == 0 or number == sessions or over:

@@ -60,7 +60,6 @@ def masks(out: Path) -> dict[str, bytes]:
 
 
 def test_a_cluster_gives_the_masks_of_one_process_though_a_photo_ends_its_actor(cluster: Any, tmp_path: Path) -> None:
-    """The only quick one: `make test` runs it, `make test-ray` all of them."""
     import ray
 
     names = write_photos(tmp_path / "photos", 4)
@@ -80,7 +79,6 @@ def test_a_cluster_gives_the_masks_of_one_process_though_a_photo_ends_its_actor(
     assert not ray.is_initialized(), "what was not connected before is left so"
 
 
-@pytest.mark.slow
 def test_items_end_once_though_actors_end_with_them(cluster: Any, tmp_path: Path) -> None:
     work = CountedWork(tmp_path / "calls")
     items = ["a", "die", "b", "die once", *"cdefgh"]
@@ -94,7 +92,6 @@ def test_items_end_once_though_actors_end_with_them(cluster: Any, tmp_path: Path
         list(OnRay(cluster.address, workers=1).run(work, ["raise"]))
 
 
-@pytest.mark.slow
 def test_a_slow_item_holds_up_no_more_than_the_block_behind_it(cluster: Any, tmp_path: Path) -> None:
     work = CountedWork(tmp_path / "calls")
     items = ["wait 9", *"abcdefghi"]
@@ -103,13 +100,11 @@ def test_a_slow_item_holds_up_no_more_than_the_block_behind_it(cluster: Any, tmp
     assert len(found) == 10 and all(each.answer for each in found)
 
 
-@pytest.mark.slow
 def test_actors_that_never_start_end_the_run(cluster: Any, tmp_path: Path) -> None:
     with pytest.raises(InteractifyError, match="ended 2 times before it was ready"):
         list(OnRay(cluster.address, workers=1).run(CountedWork(tmp_path / "calls", dies_at_start=True), ["a"]))
 
 
-@pytest.mark.slow
 def test_what_a_cluster_has_no_room_for_is_refused(cluster: Any, tmp_path: Path) -> None:
     work = CountedWork(tmp_path / "calls")
     with pytest.raises(OptionError, match="1 GPU"):
@@ -121,7 +116,6 @@ def test_what_a_cluster_has_no_room_for_is_refused(cluster: Any, tmp_path: Path)
     assert not work.calls.exists()
 
 
-@pytest.mark.slow
 def test_nothing_is_lost_with_a_node(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three actors, of whose three nodes one is killed for good: what it had begun goes to the others."""
     names = write_photos(tmp_path / "photos", 24)
@@ -145,7 +139,6 @@ def test_nothing_is_lost_with_a_node(cluster: Any, tmp_path: Path, monkeypatch: 
     assert len(set(begun)) == 24 and len(begun) <= 25, "only the photo that the node had in hand is done again"
 
 
-@pytest.mark.slow
 def test_a_killed_driver_goes_on(cluster: Any, tmp_path: Path) -> None:
     names = write_photos(tmp_path / "photos", 16)
     prompts, out = write_clicks(tmp_path / "a.csv", names), tmp_path / "out"
@@ -179,7 +172,6 @@ def test_a_killed_driver_goes_on(cluster: Any, tmp_path: Path) -> None:
     assert timeless(rows) == timeless(here.rows) and masks(out) == masks(tmp_path / "here")
 
 
-@pytest.mark.slow
 def test_an_evaluation_on_a_cluster_has_the_records_of_one_here(cluster: Any, tmp_path: Path) -> None:
     names = write_photos(tmp_path / "data/images", 4)
     (tmp_path / "data/masks").mkdir()
