@@ -21,6 +21,9 @@ import nibabel
 import interactify
 from interactify import VoxelBox, VoxelLasso, VoxelScribble
 from interactify.app.frames import read_frames
+from interactify.app.volumes.in_space import VolumeInSpace
+from interactify.app.volumes.shown_volume import ShownVolume
+from interactify.errors import InteractionError
 from tests.fixtures import slices, volumes
 from tests.fixtures.served import Killed, served
 
@@ -273,6 +276,27 @@ def test_what_makes_no_sense_is_refused(deep, scan, tmp_path):
         assert client.get("/api/photos/0/image").status_code == client.get("/api/export?kinds=png").status_code == 404
         assert client.post("/api/photos?name=a.png", content=b"x").status_code == 404
         assert page.do("undo").state["interactions"] == []
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {},
+        {"do": "move"},
+        {"do": "move", "index": 0, "x": 1, "y": "a", "z": 2},
+        {"do": "add"},
+        {"do": "add", "interactions": [{"kind": "click"}]},
+        {"do": "remove", "index": 9},
+    ],
+)
+def test_a_damaged_action_of_a_journal_is_one_error_and_nothing_is_lost(deep, damaged):
+    volume = interactify.Volume(np.random.default_rng(0).random((8, 10, 12), dtype=np.float32))
+    with deep.session(volume) as session:
+        before = session.click(3, 3, 3)
+        opened = VolumeInSpace(session, ShownVolume.of(volume))
+        with pytest.raises(InteractionError, match="Expected"):
+            opened.stored(damaged).run(opened)
+        assert session.result is before
 
 
 def without_times(interactions: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,10 @@ from interactify.web.log import Entry
 class StoredVolume(StoredHere[OpenVolume[Any]]):
     """The session of a volume: under a network of volumes, or of images, slice by slice."""
 
-    def __init__(self, net: Interactive, network: str, photo: Photo, out: Path, volume: Any) -> None:
-        """With `volume`, a function that gives the `ShownVolume` of the photo, and may take a while."""
+    def __init__(
+        self, net: Interactive, network: str, photo: Photo, out: Path, volume: Callable[[], ShownVolume]
+    ) -> None:
+        """With `volume`, which gives the photo to be shown, and may take a while."""
         super().__init__(net, network, SessionsOnVolumes(), photo, out)
         self._volume = volume
         self._shown: ShownVolume | None = None

@@ -131,8 +131,8 @@ class OpenVolume(ABC, Generic[S]):
         if name == "add":
             return VolumeAction(content, True, self._adding(content))
         if name == "move":
-            x, y, z = (content.get(side) for side in "xyz")
-            return VolumeAction(content, True, lambda opened: opened.session.move(content["index"], x, y, z))
+            index, x, y, z = (content.get(key) for key in ("index", *"xyz"))
+            return VolumeAction(content, True, lambda opened: opened.session.move(index, x, y, z))
         if name == "remove":
             action = read_action(dict(content))
             return VolumeAction(content, True, lambda opened: action.run(opened.session))
