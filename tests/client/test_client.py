@@ -442,8 +442,7 @@ def test_arrays_are_sent_as_png(shape, tmp_path):
         "nowhere.png",
         object(),
         np.zeros((5, 5), int),
-        np.zeros((5, 5, 2), np.uint8),
-        np.zeros((0, 5), np.uint8),
+        *(np.zeros(each, np.uint8) for each in [(5, 5, 2), (0, 5)]),
     ],
 )
 def test_what_is_no_photo_is_refused(wrong):
