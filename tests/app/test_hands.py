@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -238,16 +239,22 @@ def test_the_map_of_classes_is_current(tab, folder):
         assert page.overlay() == before
 
 
+def cut_off(page: Any, pattern: str) -> None:
+    """Let requests fail. The browser begins to do so a moment later than it says."""
+    page.route(pattern, lambda route: route.abort())
+    page.wait_for_function("() => fetch('/api/project?of=/state').then(() => false, () => true)", timeout=SLOW)
+
+
 def test_a_server_that_does_not_respond_is_reported(browser, folder):
     with serving(folder) as address:
         page = Tab(browser, address)
-        page.page.route("**/api/**", lambda route: route.abort())
+        cut_off(page.page, "**/api/**")
         for key in ("d", "w"):
             page.page.keyboard.press(key)
             driver.expect(page.page.locator("#notices p").last).to_contain_text("does not respond")
             page.page.locator("#notices button").last.click()
         page.page.unroute("**/api/**")
-        page.page.route("**/state*", lambda route: route.abort())
+        cut_off(page.page, "**/state*")
         page.page.keyboard.press("n")
         driver.expect(page.page.locator("#waiting.failed")).to_be_visible(timeout=SLOW)
         page.page.unroute("**/state*")
