@@ -242,7 +242,9 @@ def test_the_map_of_classes_is_current(tab, folder):
 def cut_off(page: Any, pattern: str) -> None:
     """Let requests fail. The browser begins to do so a moment later than it says."""
     page.route(pattern, lambda route: route.abort())
-    page.wait_for_function("() => fetch('/api/project?of=/state').then(() => false, () => true)", timeout=SLOW)
+    deadline = time.monotonic() + SLOW / 1000
+    while page.evaluate("() => fetch('/api/project?of=/state').then(() => true, () => false)"):
+        assert time.monotonic() < deadline, "requests still come through"
 
 
 def test_a_server_that_does_not_respond_is_reported(browser, folder):
