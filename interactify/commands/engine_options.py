@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
+from interactify.engines.work import cores
 from interactify.errors import OptionError
 
 if TYPE_CHECKING:
@@ -58,8 +58,3 @@ def engine(given: argparse.Namespace) -> Engine:
         gpus=gpus,
         **({} if given.block is None else {"block": given.block}),
     )
-
-
-def cores() -> int:
-    """The cores this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from interactify.commands.engine_options import add_engine_options, cores, engine
+from interactify.commands.engine_options import add_engine_options, engine
 from interactify.commands.network_options import add_network_options, note_random_weights, options
+from interactify.engines.work import cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

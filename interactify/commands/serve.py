@@ -59,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--max-megapixels", float, 50, "of a photo"),
     ):
         group.add_argument(name, type=kind, metavar="N", default=usual, help=f"{text} (%(default)s)")
+    group = parser.add_argument_group("on a processor")
+    group.add_argument(
+        "--workers", type=int, metavar="N",
+        help="sessions whose refinements run at one time (by default as many as there are cores for); 1 for networks "
+        "that keep something of a pass, and on a GPU",
+    )  # fmt: skip
+    group.add_argument("--threads", type=int, metavar="N", default=1, help="threads of each refinement (%(default)s)")
     add_device_option(parser)
     add_network_options(parser)
 
@@ -80,7 +87,8 @@ def run(given: argparse.Namespace) -> int:
             service = Service(networks_of(given), store, limits)
             host, port = listening.getsockname()[:2]
             print(f"interactify: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-            print(f"interactify: {', '.join(service.networks)}; the API: /openapi.json; Ctrl-C ends", file=sys.stderr)
+            names, at_once = ", ".join(service.networks), service.at_once
+            print(f"interactify: {names}; {at_once} at once; the API: /openapi.json; Ctrl-C ends", file=sys.stderr)
             running.run(service, keys, listening)
         finally:
             store.close()
@@ -123,6 +131,8 @@ def limits_of(given: argparse.Namespace) -> Limits:
         keep=given.keep_days * 86400,
         file_bytes=int(given.max_megabytes * 2**20),
         pixels=int(given.max_megapixels * 1e6),
+        workers=given.workers,
+        threads=given.threads,
         folders=given.photos,
     )
 

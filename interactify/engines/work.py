@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,11 @@ def counted(name: str, count: object, least: int = 1) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < least:
         raise OptionError(f"Expected a number of {name} from {least} up, got {count!r}. Try {max(least, 1)}.")
     return count
+
+
+def cores() -> int:
+    """The cores this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -89,6 +89,9 @@ class ModelState:
         model: the user's network; it is read, and never changed.
         written: what its own forward pass changes, and so is no change of the model (`written_by`).
 
+    Attributes:
+        written: the same; empty where two passes may run at one time.
+
     >>> conv = nn.Conv2d(3, 1, 1)
     >>> state = ModelState(conv)
     >>> state.change(), state.change(every_value=True)
@@ -100,7 +103,7 @@ class ModelState:
 
     def __init__(self, model: nn.Module, written: Iterable[tuple[str, str]] = ()) -> None:
         self._model = model
-        self._written = frozenset(written)
+        self.written = frozenset(written)
         self._facts = self._watched(facts_of(model))
         self._quick = self._quickly()
 
@@ -124,7 +127,7 @@ class ModelState:
         return _in_words(different[0], len(different) - 1)
 
     def _watched(self, facts: Facts) -> Facts:
-        return {key: value for key, value in facts.items() if key not in self._written}
+        return {key: value for key, value in facts.items() if key not in self.written}
 
     def _quickly(self) -> _Quick:
         contents: list[tuple[Contents, tuple[Any, ...]]] = []
@@ -133,7 +136,7 @@ class ModelState:
         for name, module in nn.Module.named_modules(self._model):
             contents += ((each, tuple(_values(each))) for each in _containers(vars(module)))
             found = _tensors(module)
-            tensors += [tensor for key, tensor in found if (name, key) not in self._written and _has_memory(tensor)]
+            tensors += [tensor for key, tensor in found if (name, key) not in self.written and _has_memory(tensor)]
         views = tuple(view for tensor in tensors if (view := _view(tensor)) is not None)
         places = tuple((tensor.data_ptr(), _version(tensor)) for tensor in tensors)
         filled = tuple(each for each in contents if each[1])

@@ -1,7 +1,11 @@
-"""The refinements of one device, one at a time and in turn: a session with many actions does not keep others waiting.
+"""The refinements of one device, in turn: a session with many actions does not keep others waiting.
 
-Each session has a queue of jobs, which run in the order they came. The sessions that have jobs take turns: after a step
-of one session's job the next session has its turn. An action is one step; a replay has one for each action of its log.
+Each session has a queue of jobs, which run in the order they came, one at a time. The sessions that have jobs take
+turns: after a step of one session's job the next session has its turn. An action is one step; a replay has one for each
+action of its log.
+
+A GPU takes one step at a time. On a CPU several threads take steps of several sessions, and torch uses few threads in
+each: small maps keep few cores busy, so clicks on a core each are done sooner than one after the other on all cores.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
+import torch
+
+from interactify.runtime.threads import workers
 from interactify.web.failures import Busy, too_many_waiting
 from interactify.web.limits import MAX_WAITING
 
@@ -64,23 +71,33 @@ class Job(Generic[T]):
 
 
 class DeviceQueue:
-    """The jobs of one device, and the thread that runs them. All methods may be called from any thread."""
+    """The jobs of one device, and the threads that run them. All methods may be called from any thread.
 
-    def __init__(self, name: str, most: int = MAX_WAITING) -> None:
-        """With the most jobs of one session that wait."""
-        self._most = most
+    Attributes:
+        at_once: how many sessions may have their turn at one time.
+    """
+
+    def __init__(self, name: str, most: int = MAX_WAITING, *, at_once: int = 1, threads: int | None = None) -> None:
+        """Start the threads.
+
+        Args:
+            name: of the device.
+            most: jobs of one session that wait.
+            at_once: how many sessions may have their turn at one time.
+            threads: that torch uses for each of them; None for as many as here.
+        """
+        self.at_once, self._most = at_once, most
         self._jobs: dict[str, deque[Job[Any]]] = {}  # of each session that has any; the first may be running
-        self._turns: deque[str] = deque()
-        self._running: str | None = None
+        self._turns: deque[str] = deque()  # sessions that have jobs, none of which is running
+        self._running: set[Job[Any]] = set()
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name=f"interactify-{name}", daemon=True)
-        self._thread.start()
+        self._threads = workers(at_once, threads or torch.get_num_threads(), self._work, f"interactify-{name}")
 
     @property
     def alive(self) -> bool:
         """Whether jobs are run."""
-        return self._thread.is_alive()
+        return all(each.is_alive() for each in self._threads)
 
     def __len__(self) -> int:
         """How many jobs run or wait."""
@@ -125,14 +142,16 @@ class DeviceQueue:
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._jobs, seconds)
             left = [job for jobs in self._jobs.values() for job in jobs]
-            running = self._jobs[self._running][0] if self._running in self._jobs else None
+            running = set(self._running)
             self._jobs.clear()
             self._turns.clear()
             self._changed.notify_all()
         for job in left:
-            if job is not running:
+            if job not in running:
                 job.refuse(_closed())
-        self._thread.join(max(1.0, seconds))
+        until = time.monotonic() + max(1.0, seconds)
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
         while True:
@@ -140,11 +159,12 @@ class DeviceQueue:
                 self._changed.wait_for(lambda: self._turns or self._closing)
                 if not self._turns:
                     return
-                self._running = session = self._turns.popleft()
+                session = self._turns.popleft()
                 job = self._jobs[session][0]
+                self._running.add(job)
             ended = job.step()
             with self._changed:
-                self._running = None
+                self._running.remove(job)
                 jobs = self._jobs.get(session)
                 if jobs is None:  # it was closed meanwhile
                     if not ended:

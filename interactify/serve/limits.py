@@ -22,6 +22,8 @@ class Limits:
         idle: seconds without an action after which it does, whatever its heartbeat.
         keep: seconds without an action after which it is removed from the store.
         waiting: actions of one session that wait at one time.
+        workers: sessions that a CPU works for at one time; None for as many as it has cores for. A GPU works for one.
+        threads: that torch uses for each of them. With one, masks do not depend on how many cores there are.
         file_bytes: of a photo's file.
         pixels: of a photo.
         uploads: photos that are received and decoded at one time.
@@ -34,14 +36,18 @@ class Limits:
     idle: float = 1800.0
     keep: float = 30 * 86400.0
     waiting: int = MAX_WAITING
+    workers: int | None = None
+    threads: int = 1
     file_bytes: int = MAX_FILE_BYTES
     pixels: int = MAX_PIXELS
     uploads: int = 8
     folders: Sequence[Path] = field(default=())
 
     def __post_init__(self) -> None:
-        for name in ("sessions", "in_memory", "waiting", "file_bytes", "pixels", "uploads"):
+        for name in ("sessions", "in_memory", "waiting", "workers", "threads", "file_bytes", "pixels", "uploads"):
             value = getattr(self, name)
+            if name == "workers" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise OptionError(f"Expected {name} to be a whole number of at least 1, got {with_type(value)}.")
         for name in ("liveness", "idle", "keep"):

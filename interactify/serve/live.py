@@ -48,7 +48,7 @@ class Answer:
 
 
 class Live:
-    """A session in memory. Only the thread of its device changes it.
+    """A session in memory. Only jobs of its own change it, one at a time.
 
     Attributes:
         number: of the last action that it has.

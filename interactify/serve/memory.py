@@ -1,6 +1,6 @@
 """The sessions that a replica keeps in memory: a limited number; the one that was asked for longest ago leaves first.
 
-A session leaves on the thread of its own device, after what waits for it, so that none leaves while it is used.
+A session leaves in a job of its own, after what waits for it, so that none leaves while it is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Memory:
     """Sessions by their names. Its methods may be called from several threads."""
 
     def __init__(self, most: int, leave: Callable[[Live], None]) -> None:
-        """With a function that lets a session leave soon, by `drop` on the thread of its device."""
+        """With a function that lets a session leave soon, by `drop` in a job of its own."""
         self._most, self._leave = most, leave
         self._sessions: OrderedDict[str, Live] = OrderedDict()  # the last one was asked for last
         self._leaving: set[str] = set()
@@ -67,7 +67,7 @@ class Memory:
             self._leaving.discard(id)
 
     def drop(self, id: str) -> None:
-        """Forget a session; only on the thread of its device."""
+        """Forget a session; only in a job of its own."""
         with self._lock:
             self._leaving.discard(id)
             found = self._sessions.pop(id, None)

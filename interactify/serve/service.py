@@ -9,13 +9,14 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+from interactify.engines.work import cores
 from interactify.errors import CheckpointError, OptionError, PhotoError, SessionGoneError, StoreError, quietly
 from interactify.interactive import Interactive
 from interactify.pictures.picture import Picture
@@ -87,12 +88,10 @@ class Service:
                     f"Expected networks without max_seconds, got {net.max_seconds} for {name!r}: a refinement that "
                     "ends after a time can't be repeated. Try max_evaluations."
                 )
-        queues: dict[str, DeviceQueue] = {}
+        queues = self._queues_for(nets.values())
         self.networks: dict[str, Served] = {}
         for name, net in nets.items():
             device = str(net.spec.device)
-            if device not in queues:
-                queues[device] = DeviceQueue(device, self.limits.waiting)
             weights = fingerprint(net.unwrap())
             self.networks[name] = Served(net, weights, about_network(net, weights), queues[device])
         self._queues = tuple(queues.values())
@@ -227,6 +226,11 @@ class Service:
         self.memory.send_away(record.id)
 
     @property
+    def at_once(self) -> int:
+        """How many sessions may be worked for at one time, over all devices."""
+        return sum(queue.at_once for queue in self._queues)
+
+    @property
     def ready(self) -> bool:
         """Whether requests can be answered. Raises StoreError where the store can't be reached."""
         self.store.check()
@@ -240,6 +244,21 @@ class Service:
         self.memory.clear()
 
     # ---- how ---------------------------------------------------------------------------------------------------------
+
+    def _queues_for(self, nets: Collection[Interactive]) -> dict[str, DeviceQueue]:
+        """A queue for each device. A network that keeps something of a pass would mix up two that run at one time."""
+        queues = {}
+        for device in dict.fromkeys(str(net.spec.device) for net in nets):
+            on_device = [net for net in nets if str(net.spec.device) == device]
+            on_cpu = on_device[0].spec.device.type == "cpu"
+            alone = not on_cpu or any(net.state.written for net in on_device)
+            queues[device] = DeviceQueue(
+                device,
+                self.limits.waiting,
+                at_once=1 if alone else self.limits.workers or max(1, cores() // self.limits.threads),
+                threads=self.limits.threads if on_cpu else None,
+            )
+        return queues
 
     def _current(self, record: Record) -> Steps[Live]:
         """A session as its log has it: from memory, or opened again; then with the actions that memory lacks."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+import torch
 
 pytest.importorskip("starlette", reason="needs starlette: install interactify[serve]")
 
@@ -75,6 +76,53 @@ def test_a_waiting_job_supersedes_the_running_one(held: tuple[DeviceQueue, threa
     assert not queue.superseded("first")
     queue.submit("first", noting(notes, "newer"))
     assert queue.superseded("first")
+
+
+def test_several_sessions_have_their_turn_at_one_time_but_one_session_has_one():
+    threads = torch.get_num_threads()
+    queue = DeviceQueue("test", at_once=3, threads=2)
+    meet, running, most, lock = threading.Barrier(3), {}, {}, threading.Lock()
+
+    def meets(session: str) -> Steps[int]:
+        for _ in range(3):
+            with lock:
+                running[session] = running.get(session, 0) + 1
+                most[session] = max(most.get(session, 0), running[session])
+            meet.wait(10)  # for two other sessions
+            with lock:
+                running[session] -= 1
+            yield
+        return torch.get_num_threads()
+
+    # The jobs of a session that came first do not take the turns of the others.
+    futures = [queue.submit(session, Job(meets(session))) for session in "aabbcc"]
+    assert [future.result(30) for future in futures] == [2] * 6
+    assert most == {"a": 1, "b": 1, "c": 1}
+    queue.close(5)
+    assert not queue.alive and torch.get_num_threads() == threads
+
+
+def test_it_is_closed_while_several_run():
+    queue, entered, go = DeviceQueue("test", at_once=2), threading.Semaphore(0), threading.Event()
+
+    def waits() -> Steps[str]:
+        entered.release()
+        assert go.wait(10)
+        return "made"
+        yield
+
+    running = [queue.submit(session, Job(waits())) for session in "ab"]
+    for _ in running:
+        assert entered.acquire(timeout=10)
+    left = [queue.submit(session, Job(waits())) for session in "abc"]
+    closing = threading.Thread(target=queue.close, args=(0.05,))
+    closing.start()
+    for each in left:
+        with pytest.raises(Closing):
+            each.result(10)
+    go.set()
+    closing.join(10)
+    assert [each.result(10) for each in running] == ["made", "made"] and not queue.alive
 
 
 def test_one_session_has_a_limit(held: tuple[DeviceQueue, threading.Event]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 import time
@@ -10,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 pytest.importorskip("starlette", reason="needs starlette: install interactify[serve]")
 pytest.importorskip("httpx", reason="needs httpx: install interactify[client]")
 
 import interactify
+from interactify.engines.work import cores
 from interactify.errors import (
     CheckpointError,
     InteractionError,
@@ -69,7 +73,7 @@ def services(net, store):
     made: list[Service] = []
 
     def make(nets: Any = None, **limits: Any) -> Service:
-        made.append(Service(nets or {"default": net}, store, Limits(**limits)))
+        made.append(Service(nets or {"default": net}, store, Limits(**{"workers": 2, **limits})))
         return made[-1]
 
     yield make
@@ -157,7 +161,7 @@ def test_two_replicas_on_one_session_outrun_each_other_and_agree(services, store
 
     def outrun(self, id, after=0):
         found = entries(self, id, after)
-        if threading.current_thread() is service._queues[0]._thread and not late:
+        if threading.current_thread() in service._queues[0]._threads and not late:
             late.append(id)
             do(replica, session, ACTIONS[2])
         return found
@@ -198,6 +202,44 @@ def test_a_newer_click_ends_the_older_one_and_the_replay_too(pictures, picture, 
     again = services({"default": net}).read(session.record, lambda live: live.answer()).result(30)
     assert [again.number, again.state["can_undo"]] == [2, True] and (again.mask == newest.mask).all()
     assert (do(service, session, {"do": "undo"}).mask == first.result().mask).all()
+
+
+def test_two_sessions_are_worked_for_at_one_time_with_the_masks_that_each_has_alone(net, services, picture):
+    service, meet, add = services(), threading.Barrier(2), Session.add
+    sessions = [opened(service, picture) for _ in range(2)]
+    contents = [
+        [ACTIONS[0], ACTIONS[1], ACTIONS[2]],
+        [{"do": "add", "interactions": [{**CLICK, "x": 20}]}, *ACTIONS[1:3]],
+    ]
+    threads = []
+
+    def meets(self, interactions):
+        meet.wait(20)  # breaks where the other session has no turn meanwhile
+        threads.append(torch.get_num_threads())
+        return add(self, interactions)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Session, "add", meets)
+        found = []
+        for pair in zip(*contents, strict=True):
+            asked = [
+                service.act(session.record, read(content), f"key-{number}-{len(found)}")
+                for number, (session, content) in enumerate(zip(sessions, pair, strict=True))
+            ]
+            found.append([future.result(30).mask for future in asked])
+    assert threads == [1] * 6
+    for which in range(2):
+        local = net.session(np.asarray(Image.open(io.BytesIO(picture))))
+        for content, masks in zip(contents[which], found, strict=True):
+            assert (_after(local, content) == masks[which]).all()
+
+
+def test_a_network_that_keeps_something_of_a_pass_has_one_pass_at_a_time(net, services):
+    keeps = interactify.wrap(networks.seeded(networks.Stateful))
+    assert services({"default": net}).at_once == 2
+    assert services({"default": net, "keeps": keeps}).at_once == 1
+    assert services({"default": net}, workers=None).at_once == cores()
+    assert services({"default": net}, workers=None, threads=1000).at_once == 1
 
 
 def test_memory_holds_a_limited_number_and_the_others_come_back(services, picture):
@@ -342,7 +384,17 @@ def test_networks_whose_clicks_depend_on_time_are_not_served(store):
         Service({}, store)
 
 
-@pytest.mark.parametrize("wrong", [{"sessions": 0}, {"in_memory": True}, {"liveness": 0}, {"folders": ["/nowhere/x"]}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sessions": 0},
+        {"in_memory": True},
+        {"workers": 0},
+        {"threads": 1.5},
+        {"liveness": 0},
+        {"folders": ["/nowhere/x"]},
+    ],
+)
 def test_limits_are_checked(wrong):
     with pytest.raises(OptionError):
         Limits(**wrong)
