@@ -86,7 +86,7 @@ class ImageFlow(TorchFunctionMode):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         func, args, kwargs = ordinary(func, args, kwargs or {})
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        tensors = tensors_among((args, kwargs))
         if func is self.convolution and (args[0] if args else kwargs.get("input")) in self._image_like:
             self.calls += 1
             out, kind = self.at_stem(self.calls - 1, func, args, kwargs), self._features
@@ -97,9 +97,8 @@ class ImageFlow(TorchFunctionMode):
             out, kind = self.before_stem(func, args, kwargs), self._image_like
         else:
             return func(*args, **kwargs)
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor):
-                kind[leaf] = None
+        for tensor in tensors_among(out):
+            kind[tensor] = None
         return out
 
     def before_stem(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -110,6 +109,32 @@ class ImageFlow(TorchFunctionMode):
 
     def used_again(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return func(*args, **kwargs)
+
+
+def tensors_among(value: Any) -> list[Tensor]:
+    """The tensors of a pytree, in order.
+
+    As by `tree_leaves`, which takes longer than a small convolution and is asked twice for each call of a pass: it is
+    left to containers that only it knows.
+
+    >>> tensors_among((torch.zeros(2), [3, None], {"out": torch.ones(1)}))
+    [tensor([0., 0.]), tensor([1.])]
+    """
+    if isinstance(value, Tensor):
+        return [value]
+    kind = type(value)
+    if kind in _NO_CONTAINERS:
+        return []
+    if kind is tuple or kind is list:
+        return [tensor for item in value for tensor in tensors_among(item)]
+    if kind is dict:
+        return [tensor for item in value.values() for tensor in tensors_among(item)]
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+_NO_CONTAINERS: Final = frozenset(
+    {bool, int, float, complex, str, type(None), slice, torch.dtype, torch.device, torch.memory_format, torch.Size}
+)
 
 
 def _plain(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
