@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -75,9 +76,9 @@ def test_a_replica_is_killed_in_mid_click(kind, tmp_path, pictures):
         session.close()
 
 
-@pytest.mark.slow
-def test_behind_a_proxy_the_other_replica_goes_on(tmp_path, pictures):
-    """The proxy of deploy/compose.yaml, with the addresses of replicas on this machine."""
+@contextlib.contextmanager
+def proxied(tmp_path: Path, seconds: int = 30) -> Iterator[tuple[str, tuple[Replica, Replica]]]:
+    """Two replicas behind the proxy of deploy/compose.yaml, which waits so many seconds for an answer."""
     nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if nginx is None:
         pytest.skip("needs nginx, for instance Debian's package of that name")
@@ -97,7 +98,7 @@ def test_behind_a_proxy_the_other_replica_goes_on(tmp_path, pictures):
             ("first:8348", first.address.removeprefix("http://")),
             ("second:8348", second.address.removeprefix("http://")),
             ("/tmp/nginx", str(tmp_path / "nginx")),
-            ("worker_processes auto", "worker_processes 1"),
+            ("proxy_read_timeout 30s", f"proxy_read_timeout {seconds}s"),
         ):
             assert given in text
             text = text.replace(given, own)
@@ -111,17 +112,47 @@ def test_behind_a_proxy_the_other_replica_goes_on(tmp_path, pictures):
         ]
         proxy = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
-            session = client.connect(f"http://127.0.0.1:{port}", ANA, patience=30).session(pictures[0])
-            masks = [session.click(55, 30).mask, session.click(5, 5, False).mask]
-            others = [each for each in (first, second) if 'route="act",status="200"} 2.0' in _numbers(each.address)]
-            assert len(others) == 1, "a session stays at one replica"
-            others[0].kill()
-            found = session.click(90, 60, False)
-            assert found.number == 3 and (session.undo().mask == masks[-1]).all()
-            session.close()
+            yield f"http://127.0.0.1:{port}", (first, second)
         finally:
             proxy.terminate()
             proxy.wait(10)
+
+
+def _with_two_actions(replicas: tuple[Replica, Replica]) -> Replica:
+    """The replica that a session of two actions is at."""
+    (found,) = [each for each in replicas if 'route="act",status="200"} 2.0' in _numbers(each.address)]
+    return found
+
+
+@pytest.mark.slow
+def test_behind_a_proxy_the_other_replica_goes_on(tmp_path, pictures):
+    with proxied(tmp_path) as (address, replicas):
+        session = client.connect(address, ANA, patience=30).session(pictures[0])
+        masks = [session.click(55, 30).mask, session.click(5, 5, False).mask]
+        _with_two_actions(replicas).kill()
+        found = session.click(90, 60, False)
+        assert found.number == 3 and (session.undo().mask == masks[-1]).all()
+        session.close()
+
+
+@pytest.mark.slow
+def test_behind_a_proxy_the_other_replica_goes_on_for_one_that_hangs(tmp_path, pictures):
+    with proxied(tmp_path, seconds=4) as (address, replicas):
+        session = client.connect(address, ANA, patience=60).session(pictures[0], heartbeat=False)
+        masks = [session.click(55, 30).mask, session.click(5, 5, False).mask]
+        hangs = _with_two_actions(replicas)
+        hangs.process.send_signal(signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            found = session.click(90, 60, False)
+            assert 4 <= time.monotonic() - began < 30 and found.number == 3
+            began = time.monotonic()
+            assert (session.undo().mask == masks[-1]).all()
+            assert time.monotonic() - began < 4, "the proxy knows that it is away, and does not ask it"
+        finally:
+            hangs.process.send_signal(signal.SIGCONT)
+        assert [entry["n"] for entry in session.actions()] == [1, 2, 3, 4], "what it takes up again is made once"
+        session.close()
 
 
 def _numbers(address: str) -> str:
