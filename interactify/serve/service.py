@@ -97,6 +97,8 @@ class Service:
         self._queues = tuple(queues.values())
         self.memory = Memory(self.limits.in_memory, self._leave)
         self._renewed: dict[str, float] = {}  # when this replica last renewed a session's place
+        self._asked: dict[tuple[str, str], Future[Answer]] = {}  # of the actions that wait or run
+        self._asking = threading.Lock()
         self._closing = threading.Event()
         self.metrics.gauge("sessions_in_memory", "Sessions in memory.", lambda: len(self.memory))
         self.metrics.gauge("waiting", "Jobs that run or wait.", lambda: sum(map(len, self._queues)))
@@ -182,9 +184,18 @@ class Service:
             raise Busy("Expected to be the only one who changes this session, got others who do. Try again.")
 
         self._take_place(record.id, time.time())
-        job = Job(steps(), supersedes=action.supersedes, ends_early=superseded)
-        future = queue.submit(record.id, job)
-        future.add_done_callback(lambda _: self.metrics.waited.observe(job.waited or 0.0))
+        job, asked = Job(steps(), supersedes=action.supersedes, ends_early=superseded), (record.id, key)
+        with self._asking:
+            known = self._asked.get(asked)
+            if known is not None:  # it came again while it waits or runs, and is no newer action that would end it
+                return known
+            future = self._asked[asked] = queue.submit(record.id, job)
+
+        def note(_: Future[Answer]) -> None:
+            self._asked.pop(asked, None)
+            self.metrics.waited.observe(job.waited or 0.0)
+
+        future.add_done_callback(note)
         return future
 
     def read(self, record: Record, look: Callable[[Live], T]) -> Future[T]:

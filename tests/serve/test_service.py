@@ -204,6 +204,27 @@ def test_a_newer_click_ends_the_older_one_and_the_replay_too(pictures, picture, 
     assert (do(service, session, {"do": "undo"}).mask == first.result().mask).all()
 
 
+def test_an_action_that_comes_again_while_it_runs_does_not_end_itself_early(services, store, picture):
+    service = services()
+    session, entered, go, add = opened(service, picture), threading.Event(), threading.Event(), Session.add
+
+    def waits(self, interactions):
+        entered.set()
+        assert go.wait(10)
+        return add(self, interactions)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Session, "add", waits)
+        first = service.act(session.record, read(ACTIONS[0]), "key-0001")
+        assert entered.wait(10)
+        again = service.act(session.record, read(ACTIONS[0]), "key-0001")
+        assert not service._queues[0].superseded(session.record.id)
+        go.set()
+        assert again.result(30).number == first.result(30).number == 1
+    assert service.act(session.record, read(ACTIONS[0]), "key-0001").result(30).number == 1
+    assert len(store.entries(session.record.id)) == 1 and service._asked == {}
+
+
 def test_two_sessions_are_worked_for_at_one_time_with_the_masks_that_each_has_alone(net, services, picture):
     service, meet, add = services(), threading.Barrier(2), Session.add
     sessions = [opened(service, picture) for _ in range(2)]
@@ -228,6 +249,7 @@ def test_two_sessions_are_worked_for_at_one_time_with_the_masks_that_each_has_al
             ]
             found.append([future.result(30).mask for future in asked])
     assert threads == [1] * 6
+    assert services(threads=2).read(sessions[0].record, lambda _: torch.get_num_threads()).result(30) == 2
     for which in range(2):
         local = net.session(np.asarray(Image.open(io.BytesIO(picture))))
         for content, masks in zip(contents[which], found, strict=True):
