@@ -294,7 +294,7 @@ def wrap(
             "scale_bias@LAYER" (of each channel), "bias_field@LAYER" (of each channel at each place),
             "conv1x1@LAYER" (of at most 512 channels), "rows_columns@LAYER" (weights of rows, columns and channels). By
             default "click_maps" for click networks, "input" for others.
-        energy: "margin", "brs" or "fbrs", or an `Energy`.
+        energy: "margin", "settling", "brs" or "fbrs", or an `Energy`.
         solver: "lbfgs" (in torch, on the device) or "scipy" (the reference).
         target: the class of a positive click, for networks of several classes: an index, a name where the names are
             known, or "clicked", the class under the first click. By default class 1 of two classes, and of more the
@@ -331,9 +331,10 @@ def wrap(
         mirror: average the network's maps of the image and of its mirror image. Twice the work; with the embedded
             network no fewer clicks (docs/tried.md), others may gain. Not with variables "maps" and "kernels".
         propagation: how a correction spreads over the picture: "colour" (along edges, and to the object's colours in
-            this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), or a `Propagation`.
-            By default "none" for click networks and volumes (which have no "colour"), "edges" for others of more than
-            two classes, and for the rest as much of "colour" as suits the network's own map of a photo.
+            this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), "careful" (as by
+            default, but a large change of a steady mask is displayed only among the colours of what was clicked), or a
+            `Propagation`. By default "none" for click networks and volumes (which have no "colour"), "edges" for others
+            of more than two classes, and for the rest as much of "colour" as suits the network's own map of a photo.
         precision: "bfloat16" or "float16" to compute convolutions and matrix products in it (autocast), for networks
             in float32 on hardware that is faster with it. Variables and energy stay in float32. "float16" has a narrow
             range, in which small gradients may vanish, and is for GPUs: most processors are many times slower with it.

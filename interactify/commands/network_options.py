@@ -45,7 +45,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         help="what refinement changes: input, smooth_input, maps, kernels, click_maps, or at a layer: "
         "scale_bias@LAYER, bias_field@LAYER, conv1x1@LAYER, rows_columns@LAYER",
     )
-    group.add_argument("--energy", metavar="NAME", help="what it minimises: margin, brs, fbrs")
+    group.add_argument("--energy", metavar="NAME", help="what it minimises: margin, settling, brs, fbrs")
     group.add_argument(
         "--max-evaluations", type=int, metavar="N",
         help="how often the network is run with gradient for one click, at most; 0 for the answers of a click network",
@@ -65,7 +65,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--activation", metavar="NAME", help="what was applied to the map: none, sigmoid, softmax, sigmoid-logits"
     )
     group.add_argument("--adapter", metavar="NAME", help="which adapter knows the network, where it is not recognised")
-    group.add_argument("--propagation", metavar="NAME", help="how corrections spread: colour, edges, none")
+    group.add_argument("--propagation", metavar="NAME", help="how corrections spread: colour, edges, none, careful")
     group.add_argument("--no-zoom", dest="zoom", action="store_false", default=None, help="always use the whole photo")
     group.add_argument("--mirror", action="store_true", default=None, help="average with the mirror image's maps")
     group.add_argument("--stem", metavar="LAYER", help="the module that reads the image, where it is not found")

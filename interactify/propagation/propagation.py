@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import torch
 from torch import Tensor
 
 from interactify.errors import OptionError
+from interactify.propagation.change_gate import ChangeGate
 from interactify.propagation.colour_model import evidence
 from interactify.propagation.guided_filter import GuidedFilter
 
@@ -34,21 +35,25 @@ class Propagation:
     """How far a click's correction follows the picture.
 
     Attributes:
-        name: "none", "edges" or "colour".
+        name: "none", "edges", "colour" or "careful".
         colour: w, the weight of the colours' log-odds; 0 for none.
         radius: of the guided filter, in network pixels; 0 for none.
         edge: of the guided filter: the square of the contrast of an edge, in photos in [0, 1].
         adapts: whether sessions choose radius and colour anew for each photo, no higher than these (`suited.py`).
+        alike: how far colours, in [0, 1], may be from those of the newest clicks for a large change of a steady mask to
+            be displayed there (`change_gate.py`), where colours have a weight; 0 for any change.
 
     Raises:
-        OptionError: a weight below 0, a radius that is not a whole number of 0 or more, an edge that is not above 0.
+        OptionError: a weight or a distance below 0, a radius that is not a whole number of 0 or more, an edge that is
+            not above 0.
     """
 
     name: str
     colour: float = 0.0
     radius: int = 0
     edge: float = 1e-3
-    adapts: bool = field(default=False, repr=False)  # not in the text by which session files compare propagations
+    adapts: bool = False
+    alike: float = 0.0
 
     def __post_init__(self) -> None:
         if not _number(self.colour) or self.colour < 0:
@@ -57,17 +62,30 @@ class Propagation:
             raise OptionError(f"Expected radius to be a whole number of pixels, 0 or more, got {self.radius!r}.")
         if not _number(self.edge) or self.edge <= 0:
             raise OptionError(f"Expected edge to be above 0, such as 1e-3, got {self.edge!r}.")
+        if not _number(self.alike) or self.alike < 0:
+            raise OptionError(f"Expected alike to be a distance of 0 or more, such as 0.09, got {self.alike!r}.")
+
+    def __repr__(self) -> str:
+        """The text by which session files compare propagations: without `adapts`, and without an `alike` of 0."""
+        shown = {key: getattr(self, key) for key in ("name", "colour", "radius", "edge", *["alike"] * bool(self.alike))}
+        return f"Propagation({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
 
     def __str__(self) -> str:
         edges = f"along edges (guided filter, radius {self.radius})" if self.radius else ""
         colours = f"to the object's colours in this photo (weight {self.colour:g})" if self.colour else ""
         suited = ", as far as it suits the photo" if self.adapts else ""
-        return (" and ".join(filter(None, (colours, edges))) or "none: the network's map as it is") + suited
+        gated = "; a steady mask changes much only among the clicked colours" if self.gates else ""
+        return (" and ".join(filter(None, (colours, edges))) or "none: the network's map as it is") + suited + gated
 
     @property
     def active(self) -> bool:
         """Whether it changes anything."""
         return bool(self.colour or self.radius)
+
+    @property
+    def gates(self) -> bool:
+        """Whether large changes of a steady mask are kept among the colours of what was clicked."""
+        return bool(self.colour and self.alike)
 
     def filter(self, guide: Tensor) -> GuidedFilter | None:
         """The filter along the edges of a guide (1, C, h, w); it does not depend on the clicks."""
@@ -105,11 +123,13 @@ class Spread:
         along: G; None for no filter.
         colour_odds: (1, 1, h, w) log-odds of the colours; None for none.
         own: (1, 1, h, w) from 0 to 1, 1 at the clicks; None for 1 everywhere.
+        gate: what of the result's change is displayed; None for all of it.
     """
 
     along: GuidedFilter | None = None
     colour_odds: Tensor | None = None
     own: Tensor | None = None
+    gate: ChangeGate | None = None
 
     def __call__(self, logits: Tensor) -> Tensor:
         """The resulting log-odds (1, 1, h, w) for a network's log-odds (1, 1, h, w)."""
@@ -117,7 +137,8 @@ class Spread:
             return logits
         spread = logits if self.colour_odds is None else logits + self.colour_odds.to(logits.dtype)
         spread = spread if self.along is None else self.along(spread)
-        return torch.lerp(spread, logits, self.own.to(logits.dtype))
+        spread = torch.lerp(spread, logits, self.own.to(logits.dtype))
+        return spread if self.gate is None else self.gate(spread, self.own)
 
 
 def own_share(points: Tensor, guide: Tensor) -> Tensor:
@@ -148,11 +169,12 @@ PROPAGATIONS = {
     "none": Propagation("none"),
     "edges": Propagation("edges", radius=3),
     "colour": Propagation("colour", colour=1.5, radius=3),
+    "careful": Propagation("careful", colour=1.5, radius=3, adapts=True, alike=0.087),
 }
 
 
 def propagation_named(propagation: str | Propagation) -> Propagation:
-    """The propagation of that name ("none", "edges", "colour"), or the one given.
+    """The propagation of that name ("none", "edges", "colour", "careful"), or the one given.
 
     Raises:
         OptionError: for anything else.
@@ -167,7 +189,10 @@ def propagation_named(propagation: str | Propagation) -> Propagation:
 
 
 def propagation_for(given: Propagation | None, classes: int, reads_clicks: bool, sides: int) -> Propagation:
-    """The given propagation, or the usual one. Raises OptionError for colours in volumes, of 3 sides."""
+    """The given propagation, or the usual one; "careful" is the usual one with a gate where colours have a weight.
+
+    Raises OptionError for colours in volumes, of 3 sides.
+    """
     if given is not None and given.colour and sides == 3:
         raise OptionError(
             f"Expected propagation='none' or 'edges' for a network of volumes, got {given.name!r}, which follows "
@@ -175,7 +200,10 @@ def propagation_for(given: Propagation | None, classes: int, reads_clicks: bool,
         )
     if given == PROPAGATIONS["edges"] and sides == 3:
         return replace(given, adapts=True)
-    return given or usual_propagation(classes, reads_clicks, sides)
+    usual = usual_propagation(classes, reads_clicks, sides)
+    if given == PROPAGATIONS["careful"]:
+        return replace(usual, name=given.name, alike=given.alike)
+    return given or usual
 
 
 def usual_propagation(classes: int, reads_clicks: bool = False, sides: int = 2) -> Propagation:

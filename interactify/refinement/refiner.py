@@ -29,6 +29,7 @@ from interactify.pictures.picture import Picture
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Pixels, Window, whole
 from interactify.propagation.propagation import Spread, own_share
+from interactify.refinement.careful import gate_of
 from interactify.refinement.classes import classes_at
 from interactify.refinement.click_input import click_input
 from interactify.refinement.held import held_before, steadiness
@@ -385,15 +386,15 @@ class Refiner:
         if not propagation.active:
             return Spread()
         # A pixel of another class is not of this one; that a pixel is not of another class tells nothing of this one.
-        of_target = problem.maps == t
-        informative = of_target | problem.positive
+        informative = (of_target := problem.maps == t) | problem.positive
         labels = [bool(yes) for yes in (problem.positive & of_target)[informative]]
         points = problem.points[torch.from_numpy(informative)]
         before = self._log_odds_before(crop, last, target, t, propagation.colour > 0)
         guide, along = crop.guide, crop.edge_filter(propagation)
         spread = propagation.spread(guide, crop.view.content_size, along, before, points, labels)
         # Around the points of all classes the network's own map is displayed.
-        return spread if informative.all() else replace(spread, own=own_share(problem.points, guide))
+        own = spread.own if informative.all() else own_share(problem.points, guide)
+        return replace(spread, own=own, gate=None if t else gate_of(propagation, problem, last))
 
     def _log_odds_before(self, crop: Crop, last: Step, target: int | None, t: int, colour: bool) -> Tensor:
         """Log-odds (1, 1, h', w') of a target in a crop before the newest interaction; any, without `colour`."""

@@ -1,0 +1,88 @@
+"""When a change is kept among the colours of what was clicked: after a click that changed little, for clicks only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import interactify
+from interactify import Box, Click, Interactive, Scribble
+from interactify.brs import Margin
+from interactify.propagation import change_gate
+from interactify.propagation.change_gate import ChangeGate
+from interactify.propagation.propagation import Propagation
+from interactify.session.session import Session
+from tests.fixtures import networks
+
+CAREFUL = Propagation("mine", colour=1.5, radius=3, alike=0.09)  # the same in every photo
+
+
+def photo() -> np.ndarray:
+    """Reddish on the left, bluish on the right, with a little noise."""
+    found = np.zeros((60, 96, 3), np.uint8)
+    found[:, :48], found[:, 48:] = (190, 60, 50), (40, 70, 180)
+    return (found + np.random.default_rng(0).integers(0, 20, found.shape)).astype(np.uint8)
+
+
+def net_of(**options: object) -> Interactive:
+    chosen = {"propagation": CAREFUL, "resolution": 96, "zoom": False, "max_evaluations": 8, **options}
+    return interactify.wrap(networks.seeded(networks.Plain), **chosen)  # type: ignore[arg-type]
+
+
+def steady(net: Interactive, steadiness: float = 1.0) -> Session:
+    """A session with one click, that seems to have left so much as it was."""
+    session = net.session(photo())
+    session.click(20, 20, positive=not session.result.mask[20, 20])
+    track = session.track
+    last = replace(track.steps[-1], steadiness=steadiness)
+    session.history = session.history.changed(session.history.now.with_steps((last,)))
+    return session
+
+
+def gate_for(session: Session, *interactions: object) -> ChangeGate | None:
+    """The gate when these follow those that the session has."""
+    problem = session.refiner.problem(session.steps, (*session.interactions, *interactions), None)  # type: ignore[arg-type]
+    return problem.spreads[0].gate
+
+
+def test_a_steady_mask_has_a_gate_of_the_clicked_colour() -> None:
+    session = steady(net_of())
+    found = gate_for(session, Click(80, 40, positive=False))
+    assert found is not None and torch.equal(found.before, session.result.logits)
+    assert found.alike[0, 0, 40, 60] > 0.8 and found.alike[0, 0, 40, 20] < 0.1
+    stroke = gate_for(session, Scribble([(10, 50), (90, 50)]))
+    assert stroke is not None and stroke.alike[..., :60, [20, 60]].min() > 0.5, "a stroke over both colours"
+
+
+@pytest.mark.parametrize("options", [{"propagation": "colour"}, {"propagation": "none"}, {"energy": Margin(hold=0)}])
+def test_there_is_none_unless_it_is_asked_for_and_the_mask_is_held(options: dict[str, object]) -> None:
+    assert gate_for(steady(net_of(**options)), Click(80, 40)) is None
+
+
+def test_there_is_none_while_the_mask_still_changes_nor_for_a_box() -> None:
+    assert gate_for(steady(net_of(), steadiness=0.85), Click(80, 40)) is None
+    assert gate_for(net_of().session(photo()), Click(80, 40)) is None, "the first click"
+    assert gate_for(steady(net_of()), Box(10, 10, 60, 50)) is None
+
+
+def test_a_large_change_leaves_other_colours_as_they_were(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(change_gate, "FLOOD", -1.0)  # every change is a large one
+    net = net_of()
+    session, free = steady(net), steady(net_of(propagation=replace(CAREFUL, alike=0.0)))
+    before = session.result
+    click = 80, 40, not before.mask[40, 80]
+    after, unlimited = session.click(*click), free.click(*click)
+    assert after.satisfied and unlimited.satisfied
+    away = np.s_[:, :40]
+    moved, without = (np.abs(each.probability - before.probability)[away] for each in (after, unlimited))
+    assert moved.mean() < 0.1 * without.mean()
+    session.save(tmp_path / "session.npz")
+    np.testing.assert_array_equal(
+        interactify.load_session(tmp_path / "session.npz", net, photo()).result.mask, after.mask
+    )
+    with pytest.raises(interactify.InteractifyError, match="propagation"):
+        interactify.load_session(tmp_path / "session.npz", net_of(propagation=replace(CAREFUL, alike=0.0)), photo())
