@@ -143,6 +143,29 @@ class Margin:
         return signed if self.gain is None or self.gain == 1 else self.gain * signed
 
 
+@dataclass(frozen=True)
+class Settling(Margin):
+    """A margin that settles for less after some evaluations: clicks that crowd keep each other short of the whole one.
+
+    `patience` is how many evaluations the whole margin is waited for; from the next one on, `enough` will do.
+
+    >>> energy, logits, labels = Settling(), torch.tensor([[2.0]]), torch.tensor([True])
+    >>> [bool(goal_at(energy, evaluation).reached(logits, labels)) for evaluation in (1, 3, 4)]
+    [False, False, True]
+    """
+
+    name: str = "settling"
+    enough: float = 1.0
+    patience: int = 3
+
+
+def goal_at(energy: Energy, evaluation: int) -> Energy:
+    """The energy whose goal is to be reached at an evaluation of a refinement, counted from 1."""
+    if isinstance(energy, Settling) and evaluation > energy.patience:
+        return replace(energy, margin=min(energy.margin, energy.enough))
+    return energy
+
+
 def _signed(logits: Tensor, labels: Tensor) -> Tensor:
     """The logits with their sign changed for background clicks: positive where a pixel has its label."""
     return torch.where(labels[:, None], logits, -logits)
@@ -171,11 +194,11 @@ _MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "corrective": ("a method (logits, labels, weights=None) that gives a 0-d tensor", callable),
     "reached": ("a method (logits, labels) that gives a 0-d tensor of bool", callable),
 }
-ENERGIES = {"brs": SumOfSquares, "fbrs": MeanPerPolarity, "margin": Margin}
+ENERGIES = {"brs": SumOfSquares, "fbrs": MeanPerPolarity, "margin": Margin, "settling": Settling}
 
 
 def energy_named(energy: str | Energy) -> Energy:
-    """The energy of that name ("margin", "brs", "fbrs"), or the given one, with all its members checked.
+    """The energy of that name ("margin", "settling", "brs", "fbrs"), or the given one, with all its members checked.
 
     Raises:
         OptionError: an unknown name, or an object that lacks a member of `Energy` or has one of another kind.

@@ -7,6 +7,7 @@ the energy of each is computed from its own logits.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
-from interactify.brs.energy import Energy
+from interactify.brs.energy import Energy, goal_at
 from interactify.brs.hold import Held
 from interactify.errors import InteractionError, ModelError, NonFiniteError, ran_out
 from interactify.optim import RowEvaluations
@@ -84,6 +85,7 @@ class RowsEnergy:
     at_once: int
     held_at_start: dict[int, Tensor] = field(default_factory=dict)
     """E_H of each row's first evaluation, where it holds anything."""
+    _counts: Counter[int] = field(default_factory=Counter)  # evaluations of each row
     _evaluated: set[int] = field(default_factory=set)  # rows that had an evaluation with finite numbers
     _corners: dict[tuple[int, torch.Size], Corners] = field(
         default_factory=dict
@@ -119,11 +121,15 @@ class RowsEnergy:
             ]
             inertial = [self.energy.inertia * self.inertia(one) for one in _split(replica)]
         totals = [(first.detach() + second.detach()) for first, second in zip(corrective, inertial, strict=True)]
+        self._counts.update(rows)
         # One transfer to the host for both flags of all rows: whether the goal is reached, and whether all is finite.
         on_device = [
             flag
             for read, row, one, total in zip(at_points, rows, logits.detach(), totals, strict=True)
-            for flag in (self.targets[row].reached(self.energy, read.detach()), _finite(one, total))
+            for flag in (
+                self.targets[row].reached(goal_at(self.energy, self._counts[row]), read.detach()),
+                _finite(one, total),
+            )
         ]
         flags = torch.stack(on_device).tolist()
         reached, finite = flags[::2], flags[1::2]

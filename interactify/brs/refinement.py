@@ -76,7 +76,7 @@ def refine(
             pixels the logits are interpolated bilinearly. For logits of a volume, (1, 1, d, h, w) or (d, h, w), they
             are (n, 3), with z.
         labels: (n,) bool, True for foreground.
-        energy: "margin", "brs", "fbrs" or an `Energy`.
+        energy: "margin", "settling", "brs", "fbrs" or an `Energy`.
         inertia: the inertial energy E_I of values, 0-d; the sum of their squares by default.
         solver: "lbfgs" (on the device of `start`) or "scipy" (the reference, on the host in float64).
         max_evaluations: how often `forward` may run.

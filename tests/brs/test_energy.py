@@ -90,7 +90,7 @@ def test_settings_of_the_papers(name: str) -> None:
     energy = energy_named(name)
     assert energy.name == name
     assert energy.inertia == 1e-3
-    assert energy.square == {"brs": 0, "fbrs": 1, "margin": 0}[name]
+    assert energy.square == {"brs": 0, "fbrs": 1, "margin": 0, "settling": 0}[name]
 
 
 @pytest.mark.parametrize("name", list(ENERGIES))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from interactify import brs
-from interactify.brs.energy import ENERGIES, energy_named
+from interactify.brs.energy import ENERGIES, Margin, Settling, energy_named, goal_at
 from interactify.brs.objective import squares
 from interactify.errors import InteractifyError, InteractionError, ModelError, NonFiniteError, OptionError
 from tests.fixtures import networks
@@ -46,7 +46,7 @@ def test_values_logits_and_energy_belong_together(solver: str, energy: str, dtyp
         clicked = squares(logits, POINTS.double(), chosen.square)(logits)[0, 0].view(len(POINTS), -1)
         total = chosen.corrective(clicked, LABELS) + chosen.inertia * found.values.square().sum()
         assert found.energy == pytest.approx(float(total), rel=1e-5)
-        assert found.reached == bool(chosen.reached(clicked, LABELS))
+        assert found.reached == bool(goal_at(chosen, found.evaluations).reached(clicked, LABELS))
         if found.reached:
             assert found.status == "done"
             at = squares(logits, POINTS.double(), 0)(logits)[0, 0]
@@ -93,14 +93,46 @@ def test_same_inputs_same_result(solver: str) -> None:
 
 def test_both_solvers_reach_the_same_minimum() -> None:
     """Of an energy whose goal is out of reach, so that both solvers run until they converge."""
-    from interactify.brs.energy import Margin
-
     far = Margin(margin=50.0, aim=51.0)
     found = [
         brs.refine(blurred, start(), POINTS, LABELS, energy=far, solver=solver, max_evaluations=300)
         for solver in SOLVERS
     ]
     assert not found[0].reached and found[0].energy == pytest.approx(found[1].energy, rel=1e-3)
+
+
+def crowded(values: Tensor) -> Tensor:
+    """Pixels that share most of what they read."""
+    return torch.nn.functional.avg_pool2d(30 * torch.tanh(values), 5, 1, 2)
+
+
+CROWD = torch.tensor([[4.0, 3.0], [5.0, 3.0], [6.0, 4.0], [3.0, 4.0]]), torch.tensor([True, False, True, True])
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_margin_that_settles_ends_sooner_among_crowded_clicks(solver: str) -> None:
+    whole, less, later = (
+        brs.refine(crowded, start(), *CROWD, energy=energy, solver=solver)
+        for energy in (Margin(), Settling(), Settling(patience=40))
+    )
+    assert 3 < less.evaluations < whole.evaluations and whole.reached and less.reached and less.status == "done"
+    signed = torch.where(CROWD[1], 1, -1) * squares(less.logits, CROWD[0].double(), 0)(less.logits)[0, 0]
+    assert Settling().enough <= float(signed.min()) < Margin().margin
+    assert torch.equal(later.values, whole.values) and later.evaluations == whole.evaluations
+
+
+def test_rows_settle_each_by_its_own_evaluations() -> None:
+    """The second row begins where one step more is left; it ends as it does alone."""
+
+    def rows(values: Tensor, which: Any) -> Tensor:
+        return torch.cat([crowded(one[None]) for one in values])
+
+    starts = torch.stack([start()[0], start()[0] + 0.05 * networks.random_tensor(1, 8, 10, dtype=torch.float64)])
+    together = brs.refine_rows(rows, starts, [CROWD[0]] * 2, [CROWD[1]] * 2, energy="settling", at_once=2)
+    for each, begin in zip(together, starts, strict=True):
+        alone = brs.refine(crowded, begin[None], *CROWD, energy="settling")
+        assert (each.evaluations, each.reached) == (alone.evaluations, alone.reached)
+        assert torch.allclose(each.values, alone.values)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -41,7 +41,7 @@ def by_hand(name: str, logits: np.ndarray, values: np.ndarray, weights: np.ndarr
     total, sums = 0.0, {True: [0.0, 0.0], False: [0.0, 0.0]}
     for (x, y), label, weight, k in zip(POINTS.int().tolist(), LABELS.tolist(), weights, maps, strict=True):
         sign = 1 if label else -1
-        if name == "margin":
+        if name in ("margin", "settling"):
             total += weight * max(0.0, 4 - sign * logits[k, y, x]) ** 2
         elif name == "brs":
             total += weight * (label - 1 / (1 + np.exp(-logits[k, y, x]))) ** 2
