@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 
 from interactify.interactions.click import Click
@@ -10,6 +12,8 @@ from interactify.propagation.change_gate import STEADY, ChangeGate, alike
 from interactify.propagation.propagation import Propagation
 from interactify.refinement.history import Step
 from interactify.refinement.problem import Problem
+
+BEFORE: Final = 2  # interactions that a mask has to have had: a first click that changed nothing tells nothing
 
 
 def gate_of(propagation: Propagation, problem: Problem, last: Step) -> ChangeGate | None:
@@ -22,7 +26,8 @@ def gate_of(propagation: Propagation, problem: Problem, last: Step) -> ChangeGat
     """
     constraints, crop = problem.constraints, problem.crop
     same = crop is last.crop and last.targets[0] == problem.target
-    if not propagation.gates or problem.held is None or not same or last.steadiness < STEADY:
+    steady = len(last.interactions) >= BEFORE and last.steadiness >= STEADY
+    if not propagation.gates or problem.held is None or not same or not steady:
         return None
     newest = constraints.interactions[len(last.interactions) :]
     new = torch.from_numpy(constraints.owners[problem.inside] >= len(last.interactions))

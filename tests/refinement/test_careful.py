@@ -33,10 +33,11 @@ def net_of(**options: object) -> Interactive:
     return interactify.wrap(networks.seeded(networks.Plain), **chosen)  # type: ignore[arg-type]
 
 
-def steady(net: Interactive, steadiness: float = 1.0) -> Session:
-    """A session with one click, that seems to have left so much as it was."""
+def steady(net: Interactive, steadiness: float = 1.0, clicks: int = 2) -> Session:
+    """A session with some clicks, of which the last seems to have left so much as it was."""
     session = net.session(photo())
-    session.click(20, 20, positive=not session.result.mask[20, 20])
+    for x in range(20, 20 + clicks):
+        session.click(x, 20, positive=not session.result.mask[20, x])
     track = session.track
     last = replace(track.steps[-1], steadiness=steadiness)
     session.history = session.history.changed(session.history.now.with_steps((last,)))
@@ -66,6 +67,7 @@ def test_there_is_none_unless_it_is_asked_for_and_the_mask_is_held(options: dict
 def test_there_is_none_while_the_mask_still_changes_nor_for_a_box() -> None:
     assert gate_for(steady(net_of(), steadiness=0.85), Click(80, 40)) is None
     assert gate_for(net_of().session(photo()), Click(80, 40)) is None, "the first click"
+    assert gate_for(steady(net_of(), clicks=1), Click(80, 40)) is None, "the second"
     assert gate_for(steady(net_of()), Box(10, 10, 60, 50)) is None
 
 
