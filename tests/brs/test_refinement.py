@@ -122,16 +122,17 @@ def test_a_margin_that_settles_ends_sooner_among_crowded_clicks(solver: str) -> 
 
 
 def test_rows_settle_each_by_its_own_evaluations() -> None:
-    """The second row begins where one step more is left; it ends as it does alone."""
+    """Each ends as it does alone, after six evaluations of its own."""
 
     def rows(values: Tensor, which: Any) -> Tensor:
         return torch.cat([crowded(one[None]) for one in values])
 
     starts = torch.stack([start()[0], start()[0] + 0.05 * networks.random_tensor(1, 8, 10, dtype=torch.float64)])
-    together = brs.refine_rows(rows, starts, [CROWD[0]] * 2, [CROWD[1]] * 2, energy="settling", at_once=2)
+    energy = Settling(patience=5)
+    together = brs.refine_rows(rows, starts, [CROWD[0]] * 2, [CROWD[1]] * 2, energy=energy, at_once=2)
     for each, begin in zip(together, starts, strict=True):
-        alone = brs.refine(crowded, begin[None], *CROWD, energy="settling")
-        assert (each.evaluations, each.reached) == (alone.evaluations, alone.reached)
+        alone = brs.refine(crowded, begin[None], *CROWD, energy=energy)
+        assert (each.evaluations, each.reached) == (alone.evaluations, alone.reached) == (6, True)
         assert torch.allclose(each.values, alone.values)
 
 
