@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -165,13 +166,32 @@ class RowsEnergy:
 
     def without_gradient(self, values: Tensor, row: int) -> tuple[float, bool, Tensor]:
         """E, whether the points have their labels, and the logits (1, T, h, w), of a row at values like `like`."""
-        target = self.targets[row]
         with torch.enable_grad():  # as all other passes: a compiled network would be compiled again for one without
             logits = self._maps(values[None].detach().requires_grad_(True), (row,)).detach()
+        at_points, total = self._read(values, logits, row)
+        finite = math.isfinite(total)
+        return total, finite and bool(self.targets[row].satisfied(at_points)), logits
+
+    @torch.no_grad()
+    def answer(self, values: Tensor, row: int, slack: float) -> tuple[float, bool, bool, Tensor]:
+        """E at values like `like`, from a pass that no gradient will be taken of.
+
+        Returns:
+            E; whether the points of the row have their labels; whether the goal is reached if every logit counts as
+            nearer to its label by `slack`; the logits (1, T, h, w).
+        """
+        logits = self._checked(self.forward(values[None].detach(), (row,)), (row,))
+        at_points, total = self._read(values, logits, row)
+        target, finite = self.targets[row], math.isfinite(total)
+        nearer = at_points + slack * (2.0 * target.labels[:, None].to(at_points) - 1.0)
+        reached = finite and bool(target.reached(self.energy, nearer))
+        return total, finite and bool(target.satisfied(at_points)), reached, logits
+
+    def _read(self, values: Tensor, logits: Tensor, row: int) -> tuple[Tensor, float]:
+        """The logits at a row's points, and E; infinite where a number is not finite."""
         at_points = self._at_points(logits[0], row)
         total = self._corrective(at_points, logits[0], row) + self.energy.inertia * self.inertia(values)
-        finite = bool(_finite(logits, total))
-        return float(total) if finite else math.inf, finite and bool(target.satisfied(at_points)), logits
+        return at_points, float(total) if bool(_finite(logits, total)) else math.inf
 
     def _corrective(self, at_points: Tensor, logits: Tensor, row: int) -> Tensor:
         """E_C + E_H of a row, from its logits at the points and its maps (T, h, w)."""
@@ -195,19 +215,23 @@ class RowsEnergy:
         return () if weights is None else (weights,)
 
     def _maps(self, values: Tensor, rows: Sequence[int]) -> Tensor:
-        logits = self.forward(values, rows)
+        logits = self._checked(self.forward(values, rows), rows)
+        if not logits.requires_grad:
+            raise ModelError(NO_GRADIENT)
+        return logits
+
+    def _checked(self, logits: object, rows: Sequence[int]) -> Tensor:
         several = [int(target.maps.max()) + 1 for target in self.targets if target.maps is not None]
         least, sides = max(several, default=1), self.targets[rows[0]].points.shape[1]
         if sides == 3 and isinstance(logits, Tensor) and logits.ndim == 4:
             raise InteractionError("Expected points (n, 2) for logits (1, 1, h, w), got (n, 3). Try x and y alone.")
         maps = isinstance(logits, Tensor) and logits.ndim == sides + 2 and len(logits) == len(rows)
-        if not maps or not (logits.shape[1] == 1 or several) or logits.shape[1] < least:
+        channels = logits.shape[1] if isinstance(logits, Tensor) and maps else 0
+        if channels < least or not (channels == 1 or several):
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             expected = f"({len(rows)}, {least}{' or more' if several else ''}, {'h, w' if sides == 2 else 'd, h, w'})"
             raise ModelError(f"Expected forward to return logits {expected}, got {found}.")
-        if not logits.requires_grad:
-            raise ModelError(NO_GRADIENT)
-        return logits
+        return cast(Tensor, logits)
 
     def _at_points(self, logits: Tensor, row: int) -> Tensor:
         """Logits (n, s) at one row's points, from its maps (T, h, w)."""

@@ -22,6 +22,7 @@ from interactify.optim import ROW_SOLVERS, Status
 
 HOLDING: Final = 12  # evaluations while something is held; then it gives way to clicks that do not have their label
 SHORTER: Final = 3  # evaluations, without a gradient, on shorter ways
+SLACK: Final = 0.25  # log-odds: how far from the energy's goal a point may be that a steering function says is there
 _UNFINISHED: Final = (Status.BUDGET, Status.CONVERGED, Status.STALLED)
 
 Forward = Callable[[Tensor], Tensor]
@@ -65,6 +66,7 @@ def refine(
     required: Tensor | None = None,
     maps: Tensor | None = None,
     held: Held | None = None,
+    steering: Forward | None = None,
 ) -> Refinement:
     """Minimise E = E_C + E_H + λ·E_I over the variables of `forward`, from `start`.
 
@@ -88,6 +90,9 @@ def refine(
         maps: (n,) integers, for a `forward` that returns logits (1, T, h, w) of several classes: the map in which each
             point gets its label. The first by default.
         held: what the rest of the first map should stay like: E_H; nothing by default.
+        steering: a quicker function of nearly the same logits, such as `forward` in lower precision. It finds the way;
+            values, logits, energy and whether the goal is reached are those of one evaluation of `forward` at its end.
+            Where a point is short of its label there, or of the goal by more than 0.25, `forward` goes on from there.
 
     Returns:
         The `Refinement`: the evaluation that reached the energy's goal, else the one with the lowest energy; or, where
@@ -116,20 +121,17 @@ def refine(
     def row(values: Tensor, rows: Sequence[int]) -> Tensor:
         return _as_row(forward(values.view(start.shape)), target.points.shape[1])
 
+    def steered(values: Tensor, rows: Sequence[int]) -> Tensor:
+        assert steering is not None
+        return _as_row(steering(values.view(start.shape)), target.points.shape[1])
+
     with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient below
         target = _point_targets(points, labels, start, weights, required, maps, held)
-        (found,) = _refined(
-            row,
-            start[None],
-            [target],
-            energy,
-            inertia or _sum_of_squares,
-            solver,
-            max_evaluations,
-            stop,
-            1,
-        )
-    return found
+        inertia = inertia or _sum_of_squares
+        if steering is None or max_evaluations < 2:
+            return _refined(_Rows(row, [target], energy, inertia, solver, stop), start[None], max_evaluations)[0]
+        guided = _Rows(steered, [target], energy, inertia, solver, stop)
+        return _guided(guided, replace(guided, forward=row), start, max_evaluations)
 
 
 def refine_rows(
@@ -194,9 +196,8 @@ def refine_rows(
             _point_targets(*each[:2], starts, *each[2:4], None, each[4])
             for each in zip(points, labels, weights or none, required or none, held or none, strict=True)
         ]
-        return _refined(
-            forward, starts, targets, energy, inertia or _sum_of_squares, solver, max_evaluations, stop, at_once
-        )
+        how = _Rows(forward, targets, energy, inertia or _sum_of_squares, solver, stop, at_once)
+        return _refined(how, starts, max_evaluations)
 
 
 def stopping(max_seconds: float | None, cancelled: Callable[[], bool] = lambda: False) -> Callable[[], str | None]:
@@ -240,21 +241,54 @@ def check_solver(solver: object) -> None:
         raise OptionError(f"Expected solver to be one of {', '.join(ROW_SOLVERS)}, got {solver!r}. Try 'lbfgs'.")
 
 
-def _refined(
-    forward: RowsForward,
-    starts: Tensor,
-    targets: Sequence[PointTargets],
-    energy: Energy,
-    inertia: Inertia,
-    solver: str,
-    max_evaluations: int,
-    stop: Callable[[], str | None] | None,
-    at_once: int,
-) -> list[Refinement]:
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """What is minimised for each row, by which solver, and when it stops; see `refine_rows`."""
+
+    forward: RowsForward
+    targets: Sequence[PointTargets]
+    energy: Energy
+    inertia: Inertia
+    solver: str
+    stop: Callable[[], str | None] | None
+    at_once: int = 1
+
+    def objective(self, like: Tensor) -> RowsEnergy:
+        """The objective for variables like these of one row."""
+        return RowsEnergy(self.forward, like, self.targets, self.energy, self.inertia, self.at_once)
+
+    def without_hold(self, left: Sequence[int]) -> _Rows:
+        """Those rows that are left, with nothing held."""
+        targets = [replace(self.targets[row], held=None) for row in left]
+        return replace(
+            self, forward=lambda values, rows: self.forward(values, [left[row] for row in rows]), targets=targets
+        )
+
+
+def _guided(guide: _Rows, rows: _Rows, start: Tensor, max_evaluations: int) -> Refinement:
+    """The refinement of one row whose way is found by `guide`, and whose answer is that of `rows`."""
+    (way,) = _refined(guide, start[None], max_evaluations - 1)
+    with within_memory():
+        energy, labelled, reached, logits = rows.objective(start).answer(way.values, 0, SLACK)
+    reached &= way.reached and labelled
+    arrived = reached or (way.status == Status.HELD and labelled)
+    answer = Refinement(way.values, logits, energy, reached, way.evaluations + 1, way.status)
+    if arrived or way.status not in (*_UNFINISHED, Status.DONE, Status.HELD):  # or it was asked to stop
+        return answer
+    left = max_evaluations - answer.evaluations
+    status = Status.BUDGET if left < 1 else None if rows.stop is None else rows.stop()
+    if status is not None:
+        return replace(answer, status=status)
+    (found,) = _refined(rows, way.values[None], left)
+    return replace(found, evaluations=answer.evaluations + found.evaluations)
+
+
+def _refined(how: _Rows, starts: Tensor, max_evaluations: int) -> list[Refinement]:
+    targets, stop = how.targets, how.stop
     holds = any(target.held is not None for target in targets)
     first = min(max_evaluations, HOLDING) if holds else max_evaluations
-    objective = RowsEnergy(forward, starts[0], targets, energy, inertia, at_once)
-    found = _solved(objective, starts, solver, first, stop)
+    objective = how.objective(starts[0])
+    found = _solved(objective, starts, how.solver, first, stop)
     found = [_shortened(objective, row, starts[row], each, first, stop) for row, each in enumerate(found)]
     left = [
         row
@@ -267,16 +301,9 @@ def _refined(
     if stopped is not None:
         return [replace(each, status=stopped) if row in left else each for row, each in enumerate(found)]
     # What is held gives way where it keeps a click from its label.
-    free = RowsEnergy(
-        lambda values, rows: forward(values, [left[row] for row in rows]),
-        starts[0],
-        [replace(targets[row], held=None) for row in left],
-        energy,
-        inertia,
-        at_once,
-    )
+    free = how.without_hold(left).objective(starts[0])
     again = torch.stack([found[row].values for row in left])
-    for row, each in zip(left, _solved(free, again, solver, max_evaluations - first, stop), strict=True):
+    for row, each in zip(left, _solved(free, again, how.solver, max_evaluations - first, stop), strict=True):
         found[row] = replace(each, evaluations=each.evaluations + found[row].evaluations)
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from interactify.interactions.click_maps import network_maps
 from interactify.interactions.gestures import Labels
 from interactify.network.click_network import maps_of_pass, reading
 from interactify.network.feature_hooks import changed_at
+from interactify.network.precision import autocast_named, unsteered
 from interactify.network.targets import class_index, target_logit
 from interactify.pictures.resize_pad import SMALLEST, View
 
@@ -42,6 +43,7 @@ class Network:
         self.replica = replica
         self.spec = spec
         self.autocast = autocast_named(precision, spec)
+        self.unsteered = unsteered(precision, spec)  # why refinement is not steered in lower precision
         self.stem_is_named = stem is not None
         if stem is not None:
             mark_stem(replica, stem)
@@ -237,25 +239,6 @@ class Network:
         with _random_state, torch.random.fork_rng(devices):  # the state is global: one pass at a time
             torch.manual_seed(0)
             yield
-
-
-PRECISIONS: Final = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def autocast_named(precision: str, spec: ModelSpec) -> torch.dtype | None:
-    """The type of convolutions and matrix products under autocast; None for the network's own precision.
-
-    Raises OptionError for another name, or where the network does not compute in float32.
-    """
-    if not isinstance(precision, str) or precision not in PRECISIONS:
-        raise OptionError(f"Expected precision to be one of {', '.join(PRECISIONS)}, got {precision!r}.")
-    dtype = PRECISIONS[precision]
-    if dtype is not None and spec.dtype != torch.float32:
-        raise OptionError(
-            f"Expected a network in float32 for precision={precision!r}, got {str(spec.dtype).split('.')[-1]}. Try "
-            "without precision=, or call model.float() first."
-        )
-    return dtype
 
 
 def finite(logits: Tensor, when: str = "before any click") -> Tensor:

@@ -23,12 +23,13 @@ from interactify.propagation.propagation import Propagation, Spread, guide_of
 from interactify.refinement.layers import Layer, on_network_grid
 from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.cache import Kept
-from interactify.runtime.pass_cache import ForwardPass
+from interactify.runtime.pass_cache import ForwardPass, Passes
+from interactify.runtime.steering import Steering
 from interactify.runtime.suffix import Suffix
 
 MASK_EVALUATIONS = 12  # for an initial mask alone: the network need not agree with it everywhere
 
-Run = Callable[[Suffix, Tensor, Sequence[Click]], Tensor]
+Run = Callable[[Passes, Tensor, Sequence[Click]], Tensor]
 """From a suffix, values and clicks in network pixels to the network's logits (1, K, h, w)."""
 
 Stop = Callable[[], str | None]
@@ -55,6 +56,16 @@ class Crop:
     _guide: Kept[Tensor] = field(default_factory=Kept)
     _filter: Kept[GuidedFilter] = field(default_factory=Kept)
     _plain: Kept[tuple[object, Tensor]] = field(default_factory=Kept)
+
+    @cached_property
+    def steering(self) -> Steering:
+        """The suffix in lower precision; of use only where `suffix.unsteered` is ""."""
+        return Steering(self.suffix)
+
+    @property
+    def passes(self) -> Passes:
+        """What the evaluations of a refinement run: the suffix, or what steers in its place."""
+        return self.suffix if self.suffix.unsteered else self.steering
 
     @property
     def guide(self) -> Tensor:
@@ -152,9 +163,18 @@ class Problem:
         """The points as clicks in network pixels, from which variables draw interaction maps."""
         return clicks_in(self.crop, self.constraints)
 
-    def forward(self, values: Tensor, run: Run) -> Tensor:
-        """Log-odds (1, T, h', w') of the targets under the values, differentiable in them; `run` runs the suffix."""
-        return self.log_odds(run(self.suffix, values, self.network_clicks))
+    @property
+    def steering(self) -> Steering | None:
+        """Passes in lower precision that steer the refinement; None where nothing does."""
+        passes = self.crop.passes if self.suffix is self.crop.suffix else None
+        return passes if isinstance(passes, Steering) else None
+
+    def forward(self, values: Tensor, run: Run, passes: Passes | None = None) -> Tensor:
+        """Log-odds (1, T, h', w') of the targets under the values, differentiable in them; `run` runs the suffix.
+
+        With `passes` it runs these: what steers.
+        """
+        return self.log_odds(run(passes or self.suffix, values, self.network_clicks))
 
     def satisfied_by(self, log_odds: Tensor) -> bool:
         """Whether the required points have their label in log-odds (1, T, h', w'); all, where none is required."""
@@ -242,8 +262,12 @@ def _refined(
     net: Wrapped, problem: Problem, run: Run, stop: Stop, observe: Callable[[Tensor], None] | None
 ) -> brs.Refinement:
     forward: Callable[[Tensor], Tensor] = partial(problem.forward, run=run)
+    steering: Callable[[Tensor], Tensor] | None = None
+    if problem.steering is not None:
+        steering = partial(problem.forward, run=run, passes=problem.steering)
     if observe is not None:
         forward = _observed(forward, observe)
+        steering = None if steering is None else _observed(steering, observe)
     required = problem.required
     none_required = required is not None and not bool(required.any())
     return brs.refine(
@@ -260,6 +284,7 @@ def _refined(
         required=required,
         maps=torch.from_numpy(problem.maps) if len(problem.targets) > 1 else None,
         held=problem.held,
+        steering=steering,
     )
 
 

@@ -92,6 +92,11 @@ class Executor:
             runner = known.runner
         return tape(values) if runner is None else runner(tape, values)
 
+    @property
+    def runs_by(self) -> str:
+        """By what tapes are run other than step by step; "" for nothing."""
+        return "torch.compile runs it" if self.compiles else "CUDA graphs run it" if self.cuda_graphs else ""
+
     def text(self, device: str) -> str:
         """How tapes run, for `describe()`; "" if step by step and nothing else was tried."""
         kind = "compiled" if self.compiles else "CUDA graphs" if self.cuda_graphs and device == "cuda" else ""

@@ -94,13 +94,14 @@ def lowered(tape: Tape, frozen: FrozenWeights, is_weight: Callable[[Tensor], boo
         frozen: what was derived from the network's weights so far; this call adds to it.
         is_weight: whether a tensor is one of the network's weights.
     """
-    folded = _folded(tape, frozen, is_weight)
-    if _gains_by_channels_last(folded):
-        folded = _channels_last(folded, frozen, is_weight)
-    return _cast(folded, frozen, is_weight)
+    tape = folded(tape, frozen, is_weight)
+    if _gains_by_channels_last(tape):
+        tape = _channels_last(tape, frozen, is_weight)
+    return _cast(tape, frozen, is_weight)
 
 
-def _folded(tape: Tape, frozen: FrozenWeights, is_weight: Callable[[Tensor], bool]) -> Tape:
+def folded(tape: Tape, frozen: FrozenWeights, is_weight: Callable[[Tensor], bool]) -> Tape:
+    """The tape without batch norms that follow a convolution: its weights and bias do their work."""
     uses = tape.uses()
     overwritten = {slot for step in tape.steps for slot in step.writes}
     producers = {slot: index for index, step in enumerate(tape.steps) for slot in step.outs}

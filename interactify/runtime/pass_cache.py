@@ -19,14 +19,18 @@ from torch import Tensor
 
 from interactify.interactions.click import Click
 from interactify.runtime.cache import Kept
+from interactify.runtime.steering import Steering
 from interactify.runtime.suffix import Suffix
+
+Passes = Suffix | Steering
+"""What runs a pass: a photo's suffix, or what steers its refinements in lower precision."""
 
 ROOM = 128 * 2**20  # bytes: a larger pass is not cached between two clicks
 
 
 @dataclass(frozen=True, eq=False)
 class _Pass:
-    suffix: Suffix
+    suffix: Passes
     valid_for: object
     values: Tensor
     logits: Tensor  # with the graph that leads to the values
@@ -41,14 +45,16 @@ class PassCache:
     def __bool__(self) -> bool:
         return bool(self._kept)
 
-    def ready(self, suffix: Suffix) -> None:
+    def ready(self, suffix: Passes) -> None:
         """Run the first pass of the first click on a photo in advance."""
         if suffix.shared and 0 < suffix.bytes_made <= ROOM:
             with torch.enable_grad(), suppress(torch.cuda.OutOfMemoryError):  # the click may find more memory free
                 self(suffix, suffix.start.clone().requires_grad_(True), ())
 
-    def __call__(self, suffix: Suffix, values: Tensor, clicks: Sequence[Click]) -> Tensor:
-        """The suffix's logits (1, K, h, w), differentiable in the values."""
+    def __call__(self, suffix: Passes, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+        """The suffix's logits (1, K, h, w), differentiable in the values; without gradients nothing is cached."""
+        if not torch.is_grad_enabled():  # no later pass takes its gradient: the cached one stays
+            return suffix(values, clicks)
         now = suffix.valid_for(clicks)
         last = self._kept.take()
         same = last is not None and last.suffix is suffix and last.valid_for == now and suffix.whole is None
@@ -78,12 +84,12 @@ class PassCache:
 class SharedFirstPass:
     """The first pass of all objects of a photo: run once; each object takes its own gradient, in any thread."""
 
-    def __init__(self, suffix: Suffix) -> None:
+    def __init__(self, suffix: Passes) -> None:
         with torch.enable_grad():
             values = suffix.start.clone().requires_grad_(True)
             self._pass = _Pass(suffix, suffix.valid_for(()), values, suffix(values, ()))
 
-    def __call__(self, suffix: Suffix, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+    def __call__(self, suffix: Passes, values: Tensor, clicks: Sequence[Click]) -> Tensor:
         """The suffix's logits (1, K, h, w), differentiable in the values."""
         if suffix is self._pass.suffix and torch.equal(values, self._pass.values):
             resumed: Tensor = _ResumedPass.apply(values, self._pass, True)
@@ -107,7 +113,7 @@ class ForwardPass:
         """Whether a refinement that begins at these values begins with this pass."""
         return self._pass is not None and torch.equal(self._pass.values, values)
 
-    def __call__(self, suffix: Suffix, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+    def __call__(self, suffix: Passes, values: Tensor, clicks: Sequence[Click]) -> Tensor:
         """The suffix's logits (1, K, h, w), differentiable in the values; the first time without another pass."""
         begins, first, self._pass = self.begins(values), self._pass, None
         if not begins or first is None:

@@ -21,6 +21,7 @@ class Suffixes:
         checked: keys whose tape passed the self-check against the whole network.
         whole: keys that run the whole network, and why.
         unlowered: by variables, why tapes run as recorded; "" where they are lowered.
+        unreduced: by variables, why no tape in lower precision steers refinements; "" where one does.
         batched: keys whose rows give the same together as alone.
         alone: keys whose rows run one by one, and why.
         frozen: what was derived from the weights for inference.
@@ -30,6 +31,7 @@ class Suffixes:
     checked: set[Key] = field(default_factory=set)
     whole: dict[Key, str] = field(default_factory=dict)
     unlowered: dict[str, str] = field(default_factory=dict)
+    unreduced: dict[str, str] = field(default_factory=dict)
     batched: set[Key] = field(default_factory=set)
     alone: dict[Key, str] = field(default_factory=dict)
     frozen: FrozenWeights = field(default_factory=FrozenWeights)

@@ -25,6 +25,7 @@ from interactify.runtime.cache import Kept
 from interactify.runtime.executor import off_by, rounds_as, tolerance_of
 from interactify.runtime.lowering import lowered
 from interactify.runtime.recording import InPlaceWrites, Recorded, Unrecordable, record
+from interactify.runtime.reduced import STEERS, Unreducible, reduced
 from interactify.runtime.runtime import Key, Runtime
 from interactify.runtime.tape import Diverged, Tape
 
@@ -47,13 +48,14 @@ class _Tapes:
     """The tape as it was recorded, and the lowered one; they hold all that does not depend on the variables.
 
     Once the lowered tape has passed the self-check, `recorded` is the same tape, so that the other one is freed.
-    `tried` tells whether lowering was tried: not before a second evaluation needs it.
+    `tried` tells whether lowering was tried: not before a second evaluation needs it. `reduced` is the one that steers.
     """
 
     recorded: Tape
     lowered: Tape | None
     valid_for: tuple[object, ...]
     tried: bool = True
+    reduced: Tape | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +224,26 @@ class Suffix:
         tapes = self._tapes.get()
         return None if tapes is None else tapes.lowered
 
+    def reduced_tape(self) -> Tape | None:
+        """The tape in lower precision that steers refinements (`precision="auto"`); None where there is none."""
+        tapes = self._tapes.get()
+        if not self.unsteered and (tapes is None or tapes.valid_for != self.valid_for(())):  # it made room for others
+            found = self._recorded(self.start, ())
+            tapes = None if found is None else found[1]
+        return None if tapes is None else tapes.reduced
+
+    @property
+    def unsteered(self) -> str:
+        """Why no tape in lower precision steers refinements; "" where one does."""
+        if self.network.unsteered:
+            return self.network.unsteered
+        if self.whole is not None or not self.shared:
+            return "the whole network runs" if self.whole is not None else "what runs depends on the clicks"
+        if self.runtime.executor.runs_by:
+            return self.runtime.executor.runs_by
+        failed = self._unlowered()  # which tries the other too, unless the network can't be recorded
+        return self.runtime.suffixes.unreduced.get(self.variables.name, failed)
+
     @property
     def bytes_made(self) -> int:
         """Bytes of all tensors that a pass creates; 0 if the whole network runs."""
@@ -279,11 +301,12 @@ class Suffix:
     def _with_lowered(self, tapes: _Tapes) -> _Tapes:
         """The tapes with a lowered one, where this network's tapes are lowered."""
         known = self.runtime.suffixes
+        steers = None if self.unsteered else reduced(tapes.recorded, known.frozen, self._is_weight)
         if self._unlowered():
-            return replace(tapes, tried=True)
+            return replace(tapes, tried=True, reduced=steers)
         fast = lowered(tapes.recorded, known.frozen, self._is_weight)
         first = fast if self._key in known.checked else tapes.recorded  # frees the recorded tape and its constants
-        return replace(tapes, recorded=first, lowered=fast, tried=True)
+        return replace(tapes, recorded=first, lowered=fast, tried=True, reduced=steers)
 
     def _keep(self, tapes: _Tapes) -> None:
         """Keep the tapes in the cache, with what they hold beside the network's weights and the image."""
@@ -292,6 +315,10 @@ class Suffix:
         sizes = (tapes.lowered or tapes.recorded).sizes()  # after the self-check only this one is left
         self._held = sum(size for pointer, size in sizes.items() if pointer not in shared)
         sizes |= tapes.recorded.sizes()
+        if tapes.reduced is not None:
+            reduced_sizes = tapes.reduced.sizes()
+            sizes |= reduced_sizes
+            self._held += sum(size for pointer, size in reduced_sizes.items() if pointer not in shared)
         size = sum(size for pointer, size in sizes.items() if pointer not in shared)
         self._tapes.put(tapes, size, self.image.device)
 
@@ -335,9 +362,23 @@ class Suffix:
                 known[self.variables.name] = (
                     "" if off <= allowed else f"its logits would change by {off:.1e} of the largest"
                 )
+                self.runtime.suffixes.unreduced[self.variables.name] = self._unreduced(recorded, start)
             except Exception as cause:  # an operation in the network that can't take another memory layout
                 known[self.variables.name] = f"it fails when it is lowered ({type(cause).__name__}: {cause})"
         return known[self.variables.name]
+
+    def _unreduced(self, recorded: Recorded, start: Tensor) -> str:
+        """Why this network's tapes have no equal in lower precision; "" where they have one."""
+        if self.network.unsteered:
+            return self.network.unsteered
+        try:
+            tape = reduced(recorded.tape, self.runtime.suffixes.frozen, self._is_weight)
+            with torch.no_grad():
+                found = tape(start.to(torch.bfloat16)).float()
+        except (Unreducible, RuntimeError) as cause:  # of an operation without a kernel for it
+            return str(cause)
+        off = float((found - recorded.logits).norm() / recorded.logits.norm().clamp(min=1e-6))
+        return "" if off <= STEERS else f"its logits would be off by {off:.0%} in bfloat16"
 
     @property
     def _tolerance(self) -> float:

@@ -16,7 +16,7 @@ from interactify.refinement.problem import Problem, Run, minimise
 from interactify.refinement.result import Result
 from interactify.refinement.wrapped import Wrapped
 from interactify.runtime.cache import in_use
-from interactify.runtime.pass_cache import SharedFirstPass
+from interactify.runtime.pass_cache import Passes, SharedFirstPass
 from interactify.runtime.suffix import Suffix
 from interactify.runtime.threads import side_by_side
 from interactify.session.session import Session
@@ -74,7 +74,9 @@ def _objects(session: Session, objects: Sequence[tuple[Interaction, ...]]) -> li
 def _side_by_side(session: Session, problems: Sequence[Problem]) -> list[brs.Refinement]:
     """Each object by itself, several in threads at the same time; where their first passes are equal, it runs once."""
     suffix = session.refiner.first_crop.suffix
-    first_pass = SharedFirstPass(suffix) if suffix.shared and suffix.whole is None else None
+    first_pass = None
+    if suffix.shared and suffix.whole is None:
+        first_pass = SharedFirstPass(session.refiner.first_crop.passes)
     stop = brs.stopping(session.wrapped.max_seconds)
 
     def solve(problem: Problem) -> brs.Refinement:
@@ -95,6 +97,10 @@ def _own_run(suffix: Suffix) -> Run:
     return lambda _shared, values, clicks: own(values, clicks)
 
 
+def _alone(passes: Passes, values: Tensor, clicks: Sequence[Click]) -> Tensor:
+    return passes(values, clicks)
+
+
 def _in_passes(session: Session, problems: Sequence[Problem], at_once: int) -> list[brs.Refinement]:
     """Objects that share the network's passes, `at_once` in each: fastest on a GPU."""
     net, crop = session.wrapped, session.refiner.first_crop
@@ -104,7 +110,7 @@ def _in_passes(session: Session, problems: Sequence[Problem], at_once: int) -> l
         logits = suffix.rows(values) if len(rows) > 1 else None
         if logits is None:
             alone = zip(rows, values.unbind(0), strict=True)
-            return torch.cat([problems[row].forward(each, Suffix.__call__) for row, each in alone])
+            return torch.cat([problems[row].forward(each, _alone) for row, each in alone])
         together = zip(rows, logits.unbind(0), strict=True)
         return torch.cat([problems[row].log_odds(each) for row, each in together])
 

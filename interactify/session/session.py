@@ -67,7 +67,7 @@ class Session:
             self.refiner = open_refiner(net, net.picture(photo, value_range), tile)
             self.refiner.initial_step(self.target)
             if ready:
-                self.refiner.passes.ready(self.refiner.first_crop.suffix)
+                self.refiner.passes.ready(self.refiner.first_crop.passes)
         if note := self.refiner.picture.dim_note():
             warn_user(note)
         self.control = Control()

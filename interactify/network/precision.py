@@ -1,0 +1,51 @@
+"""In which type a network computes: its own, a reduced one throughout, or a reduced one for what only steers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from interactify.errors import OptionError
+from interactify.inspection.spec import ModelSpec
+
+PRECISIONS: Final = {"float32": None, "auto": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_FAST: Final = {
+    "AMX": "_is_amx_tile_supported",
+    "AVX-512 BF16": "_is_avx512_bf16_supported",
+}  # a version of torch without such a question can't use that hardware either
+
+
+def autocast_named(precision: str, spec: ModelSpec) -> torch.dtype | None:
+    """The type of convolutions and matrix products under autocast; None for the network's own precision.
+
+    Raises OptionError for another name, or where the network does not compute in float32.
+    """
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise OptionError(f"Expected precision to be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    dtype = PRECISIONS[precision]
+    if dtype is not None and spec.dtype != torch.float32:
+        raise OptionError(
+            f"Expected a network in float32 for precision={precision!r}, got {str(spec.dtype).split('.')[-1]}. Try "
+            "without precision=, or call model.float() first."
+        )
+    return dtype
+
+
+def unsteered(precision: str, spec: ModelSpec) -> str:
+    """Why passes in bfloat16 do not steer a network's refinements; "" where they may.
+
+    It is decided by what the hardware is, not by a clock: a photo gets the same mask each time on one machine.
+    """
+    if precision != "auto":
+        return f"precision is {precision!r}"
+    if spec.dtype != torch.float32:
+        return f"the network computes in {str(spec.dtype).split('.')[-1]}"
+    if spec.sides == 3:
+        return "volumes are refined in float32"
+    if spec.device.type != "cpu":
+        return f"on {spec.device.type} it was not shown to be faster than float32"
+    if not any(getattr(torch.cpu, name, bool)() for name in _FAST.values()):
+        return f"this processor has neither {' nor '.join(_FAST)}"
+    return ""
