@@ -22,6 +22,7 @@ from interactify.optim import ROW_SOLVERS, Status
 
 HOLDING: Final = 12  # evaluations while something is held; then it gives way to clicks that do not have their label
 SHORTER: Final = 3  # evaluations, without a gradient, on shorter ways
+STEERED: Final = 12  # evaluations that steer; what has not arrived by then may be lost in their rounding
 SLACK: Final = 0.25  # log-odds: how far from the energy's goal a point may be that a steering function says is there
 _UNFINISHED: Final = (Status.BUDGET, Status.CONVERGED, Status.STALLED)
 
@@ -92,7 +93,8 @@ def refine(
         held: what the rest of the first map should stay like: E_H; nothing by default.
         steering: a quicker function of nearly the same logits, such as `forward` in lower precision. It finds the way;
             values, logits, energy and whether the goal is reached are those of one evaluation of `forward` at its end.
-            Where a point is short of its label there, or of the goal by more than 0.25, `forward` goes on from there.
+            Where a point is short of its label there, or of the goal by more than 0.25, or it has not arrived after 12
+            evaluations, `forward` goes on from there.
 
     Returns:
         The `Refinement`: the evaluation that reached the energy's goal, else the one with the lowest energy; or, where
@@ -267,7 +269,7 @@ class _Rows:
 
 def _guided(guide: _Rows, rows: _Rows, start: Tensor, max_evaluations: int) -> Refinement:
     """The refinement of one row whose way is found by `guide`, and whose answer is that of `rows`."""
-    (way,) = _refined(guide, start[None], max_evaluations - 1)
+    (way,) = _refined(guide, start[None], min(STEERED, max_evaluations - 1))
     with within_memory():
         energy, labelled, reached, logits = rows.objective(start).answer(way.values, 0, SLACK)
     reached &= way.reached and labelled

@@ -24,7 +24,7 @@ from interactify.inspection.image_flow import CONVOLUTIONS, Convolution
 from interactify.runtime.lowering import FrozenWeights, folded
 from interactify.runtime.tape import Nested, Ref, Step, Tape
 
-STEERS: Final = 0.15  # of the logits' own size (root mean square): with a larger difference, they steer elsewhere
+STEERS: Final = 0.15  # of how much the logits vary (root mean squares): with a larger difference, they steer elsewhere
 _CONVOLUTIONS = tuple(CONVOLUTIONS.values())
 _PRODUCTS = (*_CONVOLUTIONS, F.linear, torch.matmul, torch.bmm, F.scaled_dot_product_attention)
 _NORMS = (F.group_norm, F.layer_norm, F.instance_norm, F.batch_norm)  # those that were not folded
