@@ -42,7 +42,7 @@ def describe(net: Wrapped) -> str:
         f"solver      {net.solver}, {refined}",
         *_click_lines(net),
         *([f"run         {how}"] if (how := net.runtime.executor.text(net.spec.device.type)) else []),
-        *([f"precision   autocast to {str(cast).split('.')[-1]}"] if (cast := net.network.autocast) else []),
+        *_precision_lines(net),
         f"propagation {net.propagation}",
         f"target      {_target_text(net)}",
         *(["mirror      the mean of the image's maps and its mirror image's"] if net.options["mirror"] else []),
@@ -56,19 +56,35 @@ def _zoom_text(net: Wrapped) -> str:
     return "from the second click on, where it shows the object larger" if net.zoom else "off"
 
 
-def _click_lines(net: Wrapped) -> list[str]:
-    """What an evaluation runs, and what is cached for a photo; tried on an image of the size of the probe."""
-    if net.network.reads_clicks:
-        return ["click runs  the network once; then only what depends on the variables, where it is refined"]
+def _precision_lines(net: Wrapped) -> list[str]:
+    """In which type it computes, where that is not simply its own."""
+    if net.network.autocast is not None:
+        return [f"precision   autocast to {str(net.network.autocast).split('.')[-1]}"]
+    if net.network.unsteered or net.network.reads_clicks:
+        return []
+    why = _tried(net).unsteered
+    return [f"precision   {f'float32: {why}' if why else 'bfloat16 steers a click; what is shown is of float32'}"]
+
+
+def _tried(net: Wrapped) -> Suffix:
+    """The suffix of an image of the size of the probe, whose network has run once."""
     spec = net.network.spec
     with torch.inference_mode(False):  # nothing can be recorded in it
         like = torch.empty(0, dtype=spec.dtype, device=spec.device)
         image = noise_image(spec.channels, spec.probed, like)
         suffix = Suffix(net.runtime, net.variables, image, net.variables.start(net.network, image))
         suffix.plain()
+    return suffix
+
+
+def _click_lines(net: Wrapped) -> list[str]:
+    """What an evaluation runs, and what is cached for a photo; tried on an image of the size of the probe."""
+    if net.network.reads_clicks:
+        return ["click runs  the network once; then only what depends on the variables, where it is refined"]
+    spec, suffix = net.network.spec, _tried(net)
     if suffix.whole is not None:
         return [f"click runs  the whole network: {suffix.whole}"]
-    pixels, unit = prod(image.shape[2:]), "megapixel" if spec.sides == 2 else "million voxels"
+    pixels, unit = prod(suffix.image.shape[2:]), "megapixel" if spec.sides == 2 else "million voxels"
     memory = f"{_megabytes(suffix.bytes_kept / pixels)} for each {unit} that the network sees"
     if spec.sides == 2 and suffix.shared and suffix.bytes_made:
         side = isqrt(ROOM * pixels // suffix.bytes_made)

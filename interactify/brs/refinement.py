@@ -17,7 +17,7 @@ from torch import Tensor
 from interactify.brs.energy import Energy, energy_named
 from interactify.brs.hold import Held
 from interactify.brs.objective import PointTargets, RowsEnergy, RowsForward
-from interactify.errors import InteractionError, OptionError, within_memory
+from interactify.errors import InteractionError, NonFiniteError, OptionError, within_memory
 from interactify.optim import ROW_SOLVERS, Status
 
 HOLDING: Final = 12  # evaluations while something is held; then it gives way to clicks that do not have their label
@@ -269,7 +269,10 @@ class _Rows:
 
 def _guided(guide: _Rows, rows: _Rows, start: Tensor, max_evaluations: int) -> Refinement:
     """The refinement of one row whose way is found by `guide`, and whose answer is that of `rows`."""
-    (way,) = _refined(guide, start[None], min(STEERED, max_evaluations - 1))
+    try:
+        (way,) = _refined(guide, start[None], min(STEERED, max_evaluations - 1))
+    except NonFiniteError:  # not in what steers alone, or it is raised again
+        return _refined(rows, start[None], max_evaluations)[0]
     with within_memory():
         energy, labelled, reached, logits = rows.objective(start).answer(way.values, 0, SLACK)
     reached &= way.reached and labelled

@@ -176,6 +176,11 @@ class Problem:
         """
         return self.log_odds(run(passes or self.suffix, values, self.network_clicks))
 
+    def answer(self, values: Tensor) -> Tensor:
+        """Log-odds (1, T, h', w') of the targets under the values, without a gradient."""
+        with torch.no_grad():
+            return self.log_odds(self.suffix(values, self.network_clicks))
+
     def satisfied_by(self, log_odds: Tensor) -> bool:
         """Whether the required points have their label in log-odds (1, T, h', w'); all, where none is required."""
         read = sample(log_odds, self.points)[0].float().cpu().numpy()  # NumPy has no bfloat16

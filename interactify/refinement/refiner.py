@@ -255,10 +255,8 @@ class Refiner:
         refinement = minimise(self.net, problem, self.passes, stop, evaluated)
         if refinement.status == Status.SUPERSEDED:  # the first evaluation, so that it does not matter when it ended
             start = problem.start if problem.suffix.maps is None else problem.crop.start
-            if problem.steering is not None:  # the first evaluation was one in lower precision
-                with torch.no_grad():
-                    first = [problem.forward(start, self.passes)]
-            refinement = replace(refinement, values=start, logits=first[0])
+            logits = first[0] if problem.steering is None else problem.answer(start)  # what steers is never shown
+            refinement = replace(refinement, values=start, logits=logits)
         return self.step_from(steps, problem, refinement, target)
 
     def _needs_network(self, problem: Problem, last: Step) -> bool:

@@ -2,8 +2,8 @@
 
 Processors with AMX or AVX-512 BF16 multiply such matrices several times as fast. Everything between the variables and
 the logits is in bfloat16, so that nothing is converted on the way: weights, constants, maps, and the types that calls
-name. All convolutions take maps in channels-last order, which is quick in this type for grouped ones too, unless they
-are grouped and dilated (measured on one core with AMX, forward and backward).
+name. In a network that is mostly convolutions they take maps in channels-last order, which is quick in this type for
+grouped ones too, unless they are grouped and dilated (measured on one core with AMX, forward and backward).
 
 The logits differ from those in single precision by some percent, so they are never displayed, and never decide whether
 a click is satisfied (`brs.refine(steering=…)`).
@@ -26,7 +26,8 @@ from interactify.runtime.tape import Nested, Ref, Step, Tape
 
 STEERS: Final = 0.15  # of how much the logits vary (root mean squares): with a larger difference, they steer elsewhere
 _CONVOLUTIONS = tuple(CONVOLUTIONS.values())
-_PRODUCTS = (*_CONVOLUTIONS, F.linear, torch.matmul, torch.bmm, F.scaled_dot_product_attention)
+_MATRIX_PRODUCTS = (F.linear, torch.matmul, torch.bmm, F.scaled_dot_product_attention)
+_PRODUCTS = (*_CONVOLUTIONS, *_MATRIX_PRODUCTS)
 _NORMS = (F.group_norm, F.layer_norm, F.instance_norm, F.batch_norm)  # those that were not folded
 _TYPED: dict[Any, Any] = {torch.float32: torch.bfloat16, Tensor.float: Tensor.bfloat16}
 
@@ -47,11 +48,14 @@ def reduced(tape: Tape, frozen: FrozenWeights, is_weight: Callable[[Tensor], boo
     """
     tape = folded(tape, frozen, is_weight)
     _check(tape)
+    moves = sum(step.function in _CONVOLUTIONS for step in tape.steps) > sum(
+        step.function in _MATRIX_PRODUCTS for step in tape.steps
+    )
     steps: list[Step] = []
     unmoved: set[Any] = set()  # refs to weights that keep their layout
     size = tape.size
     for step in tape.steps:
-        if _keeps_layout(step):
+        if moves and _keeps_layout(step):
             call = Convolution(*step.args, **step.kwargs)
             unmoved.add(call.weight)
             steps.append(Step(Tensor.contiguous, (call.input,), {}, (size,), (), step.mode))
@@ -63,7 +67,8 @@ def reduced(tape: Tape, frozen: FrozenWeights, is_weight: Callable[[Tensor], boo
     own = set(map(id, frozen.tensors()))
 
     def converted(slot: int, tensor: Tensor) -> Tensor:
-        layout = torch.preserve_format if Ref(slot) in unmoved or tensor.ndim != 4 else torch.channels_last
+        stays = not moves or Ref(slot) in unmoved or tensor.ndim != 4
+        layout = torch.preserve_format if stays else torch.channels_last
         convert = partial(_converted, tensor, layout)
         (found,) = frozen.get((tensor,), ("reduced", layout), convert, is_weight(tensor) or id(tensor) in own)
         return found

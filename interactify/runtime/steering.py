@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from interactify.errors import ran_out
 from interactify.interactions.click import Click
 from interactify.runtime.suffix import Suffix
 
@@ -35,4 +36,10 @@ class Steering:
         tape = self.suffix.reduced_tape()
         if tape is None:  # this photo's pass can't be recorded
             return self.suffix(values, clicks)
-        return tape(values.to(torch.bfloat16)).float()
+        try:
+            return tape(values.to(torch.bfloat16)).float()
+        except RuntimeError as cause:  # for example, a view at this size that needs the original memory layout
+            if ran_out(cause):
+                raise
+            self.suffix.steer_no_more(f"it fails in bfloat16 ({cause})")
+            return self.suffix(values, clicks)

@@ -232,6 +232,10 @@ class Suffix:
             tapes = None if found is None else found[1]
         return None if tapes is None else tapes.reduced
 
+    def steer_no_more(self, why: str) -> None:
+        """Let refinements of this network run without passes in lower precision from now on."""
+        self.runtime.suffixes.unreduced[self.variables.name] = why
+
     @property
     def unsteered(self) -> str:
         """Why no tape in lower precision steers refinements; "" where one does."""
@@ -373,11 +377,13 @@ class Suffix:
             return self.network.unsteered
         try:
             tape = reduced(recorded.tape, self.runtime.suffixes.frozen, self._is_weight)
-            with torch.no_grad():
-                found = tape(start.to(torch.bfloat16)).float()
+            values = start.detach().clone().requires_grad_(True)
+            with torch.enable_grad():
+                found = tape(values.to(torch.bfloat16)).float()
+            torch.autograd.grad(found.sum(), values)
         except (Unreducible, RuntimeError) as cause:  # of an operation without a kernel for it
             return str(cause)
-        expected = recorded.logits.detach()
+        found, expected = found.detach(), recorded.logits.detach()
         off = float((found - expected).norm() / (expected - expected.mean()).norm().clamp(min=1e-6))
         return "" if off <= STEERS else f"in bfloat16 its logits would be off by {off:.0%} of what they vary by"
 

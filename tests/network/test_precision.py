@@ -89,7 +89,7 @@ def test_float16_on_a_processor_warns() -> None:
 
 @pytest.mark.parametrize("given", ["half", "bf16", torch.bfloat16, None, 16])
 def test_other_precisions_are_refused(given: object) -> None:
-    with pytest.raises(interactify.OptionError, match="float32, bfloat16, float16"):
+    with pytest.raises(interactify.OptionError, match="float32, auto, bfloat16, float16"):
         interactify.wrap(networks.slim_saliency(), precision=given)  # type: ignore[arg-type]
 
 

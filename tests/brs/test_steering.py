@@ -1,0 +1,119 @@
+"""refine(steering=…): a quicker function finds the way, and the answer is the slower one's, always."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from interactify import brs
+from interactify.brs.hold import Held
+from interactify.errors import NonFiniteError
+from tests.fixtures import networks
+
+POINTS = torch.tensor([[2.0, 3.0], [0.0, 0.0], [9.0, 7.0]])
+LABELS = torch.tensor([True, False, True])
+PICTURE = networks.random_tensor(1, 1, 8, 10, seed=5)
+WEIGHT = networks.random_tensor(1, 1, 3, 3, seed=4)
+START = torch.zeros(1, 1, 8, 10)
+
+
+class Counted:
+    """A small smooth network of an (8, 10) field, times `scale` plus `shift`, which counts its passes."""
+
+    def __init__(self, scale: float = 1.0, shift: float = 0.0) -> None:
+        self.scale, self.shift, self.passes, self.graphs = scale, shift, 0, 0
+
+    def __call__(self, values: Tensor) -> Tensor:
+        self.passes += 1
+        self.graphs += values.requires_grad
+        logits = torch.nn.functional.conv2d(torch.tanh(PICTURE + values), WEIGHT, padding=1) * 3
+        return self.scale * logits + self.shift
+
+
+def test_the_answer_is_one_pass_of_the_slower_function() -> None:
+    forward, steering = Counted(), Counted(scale=1.01)
+    found = brs.refine(forward, START, POINTS, LABELS, steering=steering)
+    assert found.reached and found.status == "done"
+    assert (forward.passes, forward.graphs) == (1, 0), "no gradient of it is needed"
+    assert steering.passes == steering.graphs == found.evaluations - 1 >= 2
+    assert torch.equal(found.logits, forward(found.values)) and not torch.equal(found.logits, steering(found.values))
+    alone = brs.refine(Counted(scale=1.01), START, POINTS, LABELS)
+    assert torch.equal(found.values, alone.values), "the way is that of what steers alone"
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "scipy"])
+@pytest.mark.parametrize("energy", ["margin", "brs"])
+@pytest.mark.parametrize("steering", [Counted(shift=4.0), Counted(shift=-4.0), Counted(scale=-1.0), Counted(scale=3.0)])
+def test_where_it_misleads_the_slower_function_goes_on(steering: Counted, energy: str, solver: str) -> None:
+    found = brs.refine(Counted(), START, POINTS, LABELS, energy=energy, solver=solver, steering=steering)
+    read = found.logits[0, 0][POINTS[:, 1].long(), POINTS[:, 0].long()]
+    assert found.reached and torch.equal(read > 0, LABELS)
+    assert torch.equal(found.logits, Counted()(found.values)) and found.evaluations <= 40
+
+
+def test_a_goal_that_is_missed_by_little_is_reached() -> None:
+    """A margin of 3 by the quicker function is 2.9 or so by the slower one: not worth a pass with its gradient."""
+    cases = 0
+    for percent in range(101, 120):
+        found = brs.refine(forward := Counted(), START, POINTS, LABELS, steering=Counted(scale=percent / 100))
+        read = found.logits[0, 0][POINTS[:, 1].long(), POINTS[:, 0].long()] * (2.0 * LABELS - 1)
+        assert found.reached and float(read.min()) >= (2.75 if forward.passes == 1 else 3.0)
+        cases += forward.passes == 1 and float(read.min()) < 3.0
+    assert cases, "none was short of the margin: other numbers are needed"
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 40])
+def test_the_budget_is_that_of_both_together(budget: int) -> None:
+    forward, steering = Counted(), Counted(scale=0.0)  # never gets anywhere
+    steering.__class__ = type("Still", (Counted,), {"__call__": _still})
+    found = brs.refine(forward, START, POINTS, LABELS, steering=steering, max_evaluations=budget)
+    assert forward.passes + steering.passes == found.evaluations <= budget
+    assert found.reached or budget < 40
+
+
+def _still(self: Counted, values: Tensor) -> Tensor:
+    self.passes += 1
+    return torch.tanh(values) * 1e-3
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_quicker_function_without_finite_numbers_is_left_out(bad: float) -> None:
+    found = brs.refine(Counted(), START, POINTS, LABELS, steering=Counted(shift=bad))
+    alone = brs.refine(Counted(), START, POINTS, LABELS)
+    assert torch.equal(found.values, alone.values) and found.evaluations == alone.evaluations
+
+
+def test_the_slower_functions_own_error_is_raised() -> None:
+    with pytest.raises(NonFiniteError):
+        brs.refine(Counted(shift=float("nan")), START, POINTS, LABELS, steering=Counted(shift=float("nan")))
+
+
+@pytest.mark.parametrize("status", ["cancelled", "time", "a reason of my own"])
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_stop_ends_it_with_the_slower_functions_logits(status: str, after: int) -> None:
+    asked: list[int] = []
+
+    def stop() -> str | None:
+        asked.append(1)
+        return status if len(asked) > after else None
+
+    found = brs.refine(Counted(), START, POINTS, LABELS, steering=Counted(scale=1.2), stop=stop)
+    assert found.status == status and not found.reached
+    assert torch.equal(found.logits, Counted()(found.values))
+
+
+def _held(tolerance: float) -> Held:
+    before = torch.sigmoid(Counted()(START))[0, 0].detach()
+    return Held(before, torch.full((8, 10), 0.5), tolerance)
+
+
+@pytest.mark.parametrize("make", [lambda: _held(float("inf")), lambda: _held(0.0)])
+def test_what_is_held_is_held_on_the_way(make: Callable[[], Held]) -> None:
+    """The same evaluations as with the slower function alone where both are equal, and one more for the answer."""
+    found = brs.refine(Counted(), START, POINTS, LABELS, held=make(), steering=Counted())
+    alone = brs.refine(Counted(), START, POINTS, LABELS, held=make())
+    assert found.status == alone.status and torch.equal(found.logits, alone.logits)
+    assert found.evaluations == alone.evaluations + 1
