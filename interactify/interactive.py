@@ -335,10 +335,9 @@ def wrap(
             default, but a large change of a steady mask is displayed only among the colours of what was clicked), or a
             `Propagation`. By default "none" for click networks and volumes (which have no "colour"), "edges" for others
             of more than two classes, and for the rest as much of "colour" as suits the network's own map of a photo.
-        precision: "auto": in float32, and on processors with AMX or AVX-512 BF16 the evaluations that only steer a
-            click in bfloat16; what is shown, and whether a click is satisfied, is of float32 (`describe()` says it).
-            "float32": everything. "bfloat16", "float16": convolutions and matrix products (autocast), for networks in
-            float32; "float16" is for GPUs, and small gradients may vanish in it. Variables and energy are in float32.
+        precision: "auto": float32, but on processors with AMX or AVX-512 BF16 what only steers a click is evaluated in
+            bfloat16 (never what is shown). "float32": everything. "bfloat16", "float16" (for GPUs; small gradients may
+            vanish): convolutions and matrix products under autocast; variables and energy stay in float32.
         compile: run the part that depends on the variables with torch.compile. The first click on a photo of a new
             shape waits for the compiler, up to minutes; this pays for many photos of one shape.
         cuda_graphs: on a GPU, replay that part as CUDA graphs from the seventh evaluation of a shape on: the same
