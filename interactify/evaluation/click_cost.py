@@ -25,10 +25,10 @@ from interactify.interactions.next_click import next_click
 from interactify.interactive import Interactive
 from interactify.network.network import Network
 from interactify.pictures.picture import Picture, PictureLike
+from interactify.runtime.pass_cache import Passes
 
 SECONDS: Final = 40.0  # what it takes by default: with the wrapping, all is over within a minute
 _PASSES: Final = 3  # plain passes for each round, of which the median counts
-_WORTH: Final = 0.85  # of the time in float32: from here on reduced precision is worth its rounding
 _ROUNDS: Final = 8  # more would not change the medians of a machine that does nothing else
 
 
@@ -47,8 +47,9 @@ class ClickCost:
         plain: seconds of one forward pass of the network alone, without gradients.
         opening: seconds to open the photo, without reading its file.
         evaluations: how often a click ran the network, or the part that it needs, with gradient.
-        bfloat16: seconds of a pass with its gradient under `wrap(precision="bfloat16")` ÷ seconds of one in float32.
-            None where the network does not compute in float32, or time was too short.
+        steering: seconds of a pass with its gradient that steers a click in bfloat16 ÷ seconds of one in float32. None
+            where nothing steers, or time was too short.
+        unsteered: why nothing steers; "" where something does.
         peak, kept: bytes; what the first click needs while it runs, beyond what is there before it, and what the open
             photo keeps. None where time was too short.
     """
@@ -66,7 +67,8 @@ class ClickCost:
     plain: dict[str, float]
     opening: dict[str, float]
     evaluations: dict[str, float]
-    bfloat16: float | None
+    steering: float | None
+    unsteered: str
     peak: int | None
     kept: int | None
 
@@ -84,7 +86,7 @@ class ClickCost:
             f"  one pass        {_text(self.plain, 1000)} ms",
             f"  evaluations     {_text(self.evaluations)}",
             f"  opening         {_text(self.opening, 1000)} ms",
-            *([] if self.bfloat16 is None else [f"  bfloat16        {_advice(self.bfloat16)}"]),
+            f"  in bfloat16     {_steering_text(self.steering, self.unsteered)}",
             f"  memory          {memory}",
             f"  medians (quartiles) of {made} in {rounds}; {width}×{height} pixels, seen as {wide}×{high}; {where}",
         ]
@@ -137,9 +139,7 @@ def click_cost(
         if 4 * first.total < end - time.monotonic():  # the profiler slows it down
             memory = _memory(net, picture, first.clicks[0], clock.device)
         rounds: list[_Round] = []
-        reduced = None
-        if net.network.autocast is None and net.spec.dtype == torch.float32:
-            reduced = _in_bfloat16(net, picture, clock, until=end - seconds / 2)
+        steering, unsteered = _steering(net, picture, clock, until=end - seconds / 2)
         while len(rounds) < _ROUNDS and time.monotonic() + (rounds or [first])[-1].total < end:
             rounds.append(_round(net, picture, clock, len(first.clicks), bar))
     measured = rounds or [first]
@@ -157,7 +157,8 @@ def click_cost(
         plain=spread([one.plain for one in measured]),
         opening=spread([one.opening for one in measured]),
         evaluations=spread([float(each) for one in measured for each in one.evaluations]),
-        bfloat16=reduced,
+        steering=steering,
+        unsteered=unsteered,
         peak=memory[0],
         kept=memory[1],
     )
@@ -220,39 +221,40 @@ def _round(
     return found
 
 
-def _in_bfloat16(net: Interactive, picture: Picture, clock: Clock, until: float) -> float | None:
-    """Seconds of a pass with its gradient in bfloat16 ÷ in float32, medians of passes in turn; None without time."""
+def _steering(net: Interactive, picture: Picture, clock: Clock, until: float) -> tuple[float | None, str]:
+    """Seconds of a pass that steers ÷ of one in float32, both with gradients, in turn; and why nothing steers."""
     with net.session(picture, tile=False) as session:
-        image = session.initial_step.crop.image
-        replica, spec = session.wrapped.network.replica, session.wrapped.spec
-    ways = [Network(replica, spec, precision=precision) for precision in ("float32", "bfloat16")]
-    took: list[list[float]] = [[], []]
-    for _ in range(1 + _PASSES):  # the first ones prepare the kernels, and don't count
-        for way, seconds in zip(ways, took, strict=True):
-            if time.monotonic() > until:
-                return None
-            seconds.append(clock(lambda way=way: _gradient(way, image))[0])  # type: ignore[misc]
-    single, half = (median(seconds[1:]) for seconds in took)
-    return half / single
+        crop = session.initial_step.crop
+        if crop.suffix.unsteered:
+            return None, crop.suffix.unsteered
+        took: list[list[float]] = [[], []]
+        for _ in range(1 + _PASSES):  # the first ones prepare the kernels, and don't count
+            for passes, seconds in zip((crop.suffix, crop.steering), took, strict=True):
+                if time.monotonic() > until:
+                    return None, ""
+                seconds.append(clock(lambda passes=passes: _gradient(passes, crop.start))[0])  # type: ignore[misc]
+    plain, steering = (median(seconds[1:]) for seconds in took)
+    return steering / plain, ""
 
 
-def _gradient(network: Network, image: Tensor) -> Tensor:
-    """A pass of the whole network and its gradient in the image."""
+def _gradient(passes: Passes, values: Tensor) -> Tensor:
+    """A pass and its gradient in the variables."""
     with torch.inference_mode(False), torch.enable_grad():
-        values = image.clone().requires_grad_(True)
-        logits = network.class_logits(lambda: network.replica(values.clone()))
-        return torch.autograd.grad(logits.float().sum(), values)[0]
+        values = values.clone().requires_grad_(True)
+        return torch.autograd.grad(passes(values, ()).sum(), values)[0]
 
 
-def _advice(ratio: float) -> str:
-    """What reduced precision would bring, as people read it.
+def _steering_text(ratio: float | None, why_not: str) -> str:
+    """What passes in bfloat16 bring, as people read it.
 
-    >>> _advice(0.52), _advice(3.1)
-    ("a pass with its gradient takes 0.52 times as long: try precision='bfloat16'", '3.1 times as long: no gain here')
+    >>> print(_steering_text(0.321, ""))
+    what only steers a click: a pass with its gradient takes 0.32 times as long
+    >>> print(_steering_text(None, "precision is 'float32'"))
+    nothing: precision is 'float32'
     """
-    if ratio < _WORTH:
-        return f"a pass with its gradient takes {ratio:.2g} times as long: try precision='bfloat16'"
-    return f"{ratio:.2g} times as long: no gain here"
+    if ratio is None:
+        return f"nothing: {why_not}" if why_not else "what only steers a click; not measured: the time was over"
+    return f"what only steers a click: a pass with its gradient takes {ratio:.2g} times as long"
 
 
 def _memory(net: Interactive, picture: Picture, click: Click, device: str) -> tuple[int, int]:

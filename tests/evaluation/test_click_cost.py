@@ -17,6 +17,9 @@ from interactify import cli
 from interactify.errors import OptionError
 from interactify.evaluation import click_cost as module
 from interactify.evaluation.click_cost import ClickCost, click_cost, middle_ellipse
+from interactify.network.precision import VARIABLE
+from interactify.runtime.steering import Steering
+from interactify.runtime.suffix import Suffix
 from tests.fixtures import networks
 
 
@@ -27,6 +30,7 @@ def net_of(**options: Any) -> interactify.Interactive:
 def test_clicks_are_measured_beside_plain_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock that counts calls of the network: what is divided by what, and that a round repeats the clicks."""
     monkeypatch.setattr(module, "_ROUNDS", 2)
+    monkeypatch.setenv(VARIABLE, "bfloat16")
     reduced = [9.0, 90.0, 4.0, 2.0, 4.0, 2.0, 5.0, 1.0]  # float32 and bfloat16 in turn; the first two don't count
     took = iter(
         [9.0, 1.0, 1.0, 1.0, 50.0, 60.0, *reduced, *[4.0, 2.0, 2.0, 2.0, 10.0, 12.0], *[4.0, 4.0, 4.0, 4.0, 10.0, 12.0]]
@@ -43,7 +47,7 @@ def test_clicks_are_measured_beside_plain_passes(monkeypatch: pytest.MonkeyPatch
     photo = networks.random_photo(64, 96)
     cost = click_cost(net_of(), photo, clicks=2, seconds=1e6)
     assert next(took, None) is None, "opening, three passes and two clicks, three times; four passes in each precision"
-    assert cost.bfloat16 == 0.5
+    assert cost.steering == 0.5 and cost.unsteered == ""
     assert (cost.clicks, cost.rounds, cost.warm) == (2, 2, True), "the round that warms up does not count"
     assert cost.passes == {"median": pytest.approx(4.0), "q1": pytest.approx(2.875), "q3": pytest.approx(5.25)}
     assert cost.seconds["median"] == 11.0 and cost.plain["median"] == 3.0 and cost.opening["median"] == 4.0
@@ -90,25 +94,29 @@ def test_the_plain_pass_is_in_the_networks_own_precision() -> None:
     seen.clear()
     cost = click_cost(net, networks.random_photo(64, 64), clicks=1, seconds=1e-9)
     assert seen.count(torch.float32) == module._PASSES and cost.dtype == "float32"
-    assert cost.bfloat16 is None, "it is what the network computes in"
+    assert cost.steering is None and "'bfloat16'" in cost.unsteered, "it is what the network computes in"
 
 
-def test_a_pass_in_bfloat16_is_one_with_its_gradient() -> None:
-    ran: list[tuple[torch.dtype, bool]] = []
+def test_passes_that_steer_are_measured_beside_others_with_their_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "bfloat16")
+    ran: list[tuple[str, bool]] = []
+    for kind in (Suffix, Steering):
 
-    class Typed(networks.Plain):
-        def read(self, x: torch.Tensor) -> torch.Tensor:
-            out = super().read(x)
-            ran.append((out.dtype, out.requires_grad))
-            return out
+        def noted(self: Any, values: torch.Tensor, clicks: Any, kind: Any = kind, run: Any = kind.__call__) -> Any:
+            logits = run(self, values, clicks)
+            ran.append((kind.__name__, logits.requires_grad))
+            return logits
 
-    net = interactify.wrap(networks.seeded(Typed), resolution=64)
+        monkeypatch.setattr(kind, "__call__", noted)
+    net = net_of()
     picture = net.picture(networks.random_photo(64, 64))
     ran.clear()
-    assert module._in_bfloat16(net, picture, module.Clock("cpu"), until=1e12) is not None
-    passes = [(torch.float32, True), (torch.bfloat16, True)] * (1 + module._PASSES)
+    ratio, why_not = module._steering(net, picture, module.Clock("cpu"), until=1e12)
+    assert ratio is not None and ratio > 0 and why_not == ""
+    passes = [("Suffix", True), ("Steering", True)] * (1 + module._PASSES)
     assert ran[-len(passes) :] == passes
-    assert module._in_bfloat16(net, picture, module.Clock("cpu"), until=0) is None, "the time is over"
+    assert module._steering(net, picture, module.Clock("cpu"), until=0) == (None, ""), "the time is over"
+    assert module._steering(net_of(precision="float32"), picture, module.Clock("cpu"), until=1e12)[1]
 
 
 def test_nothing_of_the_callers_changes() -> None:
@@ -158,7 +166,7 @@ def test_a_cost_as_text() -> None:
     three = {"median": 0.4123, "q1": 0.4, "q3": 1.25}
     cost = ClickCost(
         (480, 640), (192, 256), "cpu", 1, "float32", 5, 4, True, {"median": 3.91, "q1": 3.5, "q3": 4.25}, three, three,
-        three, {"median": 3.0, "q1": 2.0, "q3": 4.0}, 0.52, 38_200_000, 21_000_000,
+        three, {"median": 3.0, "q1": 2.0, "q3": 4.0}, 0.52, "", 38_200_000, 21_000_000,
     )  # fmt: skip
     assert str(cost).splitlines() == [
         "  passes a click  3.91 (3.5–4.25): a click's time ÷ one forward pass of the network in float32",
@@ -166,7 +174,7 @@ def test_a_cost_as_text() -> None:
         "  one pass        412 (400–1250) ms",
         "  evaluations     3 (2–4)",
         "  opening         412 (400–1250) ms",
-        "  bfloat16        a pass with its gradient takes 0.52 times as long: try precision='bfloat16'",
+        "  in bfloat16     what only steers a click: a pass with its gradient takes 0.52 times as long",
         "  memory          38.2 MB while it runs; 21 MB stay with the open photo",
         "  medians (quartiles) of 5 clicks in 4 rounds; 640×480 pixels, seen as 256×192; 1 thread",
     ]
