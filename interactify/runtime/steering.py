@@ -34,11 +34,11 @@ class Steering:
     def __call__(self, values: Tensor, clicks: Sequence[Click]) -> Tensor:
         """Logits (1, K, h, w) in float32, differentiable in the values."""
         tape = self.suffix.reduced_tape()
-        if tape is None:  # this photo's pass can't be recorded
+        if tape is None:  # this photo's pass can't be recorded, or has no equal in bfloat16
             return self.suffix(values, clicks)
         try:
             return tape(values.to(torch.bfloat16)).float()
-        except RuntimeError as cause:  # for example, a view at this size that needs the original memory layout
+        except Exception as cause:  # for example, a view at this size that needs the original memory layout
             if ran_out(cause):
                 raise
             self.suffix.steer_no_more(f"it fails in bfloat16 ({cause})")

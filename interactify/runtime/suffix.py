@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -305,7 +306,10 @@ class Suffix:
     def _with_lowered(self, tapes: _Tapes) -> _Tapes:
         """The tapes with a lowered one, where this network's tapes are lowered."""
         known = self.runtime.suffixes
-        steers = None if self.unsteered else reduced(tapes.recorded, known.frozen, self._is_weight)
+        steers = None
+        if not self.unsteered:
+            with suppress(Unreducible):  # this photo takes another branch: it is refined in single precision
+                steers = reduced(tapes.recorded, known.frozen, self._is_weight)
         if self._unlowered():
             return replace(tapes, tried=True, reduced=steers)
         fast = lowered(tapes.recorded, known.frozen, self._is_weight)
@@ -381,8 +385,10 @@ class Suffix:
             with torch.enable_grad():
                 found = tape(values.to(torch.bfloat16)).float()
             torch.autograd.grad(found.sum(), values)
-        except (Unreducible, RuntimeError) as cause:  # of an operation without a kernel for it
-            return str(cause)
+        except Unreducible as why:
+            return str(why)
+        except Exception as cause:  # an operation in the network that is not for this type
+            return f"it fails in bfloat16 ({type(cause).__name__}: {cause})"
         found, expected = found.detach(), recorded.logits.detach()
         off = float((found - expected).norm() / (expected - expected.mean()).norm().clamp(min=1e-6))
         return "" if off <= STEERS else f"in bfloat16 its logits would be off by {off:.0%} of what they vary by"
