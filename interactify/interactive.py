@@ -324,17 +324,16 @@ def wrap(
         click_maps: for a click network, of (N, C + M, H, W), how its maps are drawn; by default as it states itself.
         max_evaluations: how often the network may be run with gradient for one click; a click network is refined only
             where its forward pass leaves a click unsatisfied, and with 0 never.
-        max_seconds: how long a click may take, in seconds; checked between evaluations, and the best result so far is
-            returned.
+        max_seconds: how long a click may take, in seconds; checked between evaluations. The best result is returned.
         zoom: from the second click on, zoom in to the object and the clicks, where the network then sees the object
             larger; outside of that part the mask stays as it was.
         mirror: average the network's maps of the image and of its mirror image. Twice the work; with the embedded
             network no fewer clicks (docs/tried.md), others may gain. Not with variables "maps" and "kernels".
         propagation: how a correction spreads over the picture: "colour" (along edges, and to the object's colours in
-            this photo), "edges" (a guided filter on the map), "none" (the network's map as it is), "careful" (as by
-            default, but a large change of a steady mask is displayed only among the colours of what was clicked), or a
-            `Propagation`. By default "none" for click networks and volumes (which have no "colour"), "edges" for others
-            of more than two classes, and for the rest as much of "colour" as suits the network's own map of a photo.
+            this photo), "careful" (so, as far as it suits the network's own map; and a large change of a steady mask is
+            displayed only among the colours of what was clicked), "edges" (a guided filter on the map), "none", or a
+            `Propagation`. By default "none" for click networks and volumes (which have no colours), "edges" for others
+            of more than two classes, "careful" for the rest.
         precision: "auto": float32, but on processors with AMX or AVX-512 BF16 what only steers a click is evaluated in
             bfloat16 (never what is shown). "float32": everything. "bfloat16", "float16" (for GPUs; small gradients may
             vanish): convolutions and matrix products under autocast; variables and energy stay in float32.

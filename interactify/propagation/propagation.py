@@ -214,7 +214,7 @@ def usual_propagation(classes: int, reads_clicks: bool = False, sides: int = 2) 
     """
     if reads_clicks or sides == 3:
         return PROPAGATIONS["none"]
-    return replace(PROPAGATIONS["colour"], adapts=True) if classes <= 2 else PROPAGATIONS["edges"]
+    return PROPAGATIONS["careful"] if classes <= 2 else PROPAGATIONS["edges"]
 
 
 def guide_of(image: Tensor) -> Tensor:

@@ -247,8 +247,7 @@ class Refiner:
         first: list[Tensor] = []
 
         def evaluated(log_odds: Tensor) -> None:
-            if not first:
-                first.append(log_odds)
+            first[:] = first or [log_odds]
             if observe is not None:
                 observe(problem, log_odds)
 
