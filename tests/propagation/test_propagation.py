@@ -128,7 +128,7 @@ def test_pictures_of_many_channels_are_followed_by_what_varies_most() -> None:
 
 def test_networks_of_several_classes_follow_edges_alone_by_default() -> None:
     many, two = (interactify.wrap(networks.seeded(lambda k=k: networks.Plain(classes=k))) for k in (5, 2))
-    assert (many.propagation.name, two.propagation.name) == ("edges", "colour")
+    assert (many.propagation.name, two.propagation.name) == ("edges", "careful")
     assert interactify.wrap(many.unwrap(), propagation="none").propagation.name == "none"
     assert "colours" not in many.describe() and "edges" in many.describe() and "colours" in two.describe()
 
