@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import interactify
 from interactify.evaluation.timing import Clock
+from interactify.network.precision import slow
 
 LIBRARIES = ("torch", "numpy", "scipy", "timm", "segmentation-models-pytorch")
 
@@ -49,6 +50,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "steered in": "float32" if slow(torch.device(device).type) else "bfloat16",
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.system(),
         "python": platform.python_version(),

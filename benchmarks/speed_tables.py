@@ -89,7 +89,7 @@ def _machine(results: Results) -> str:
     quick = " This is a quick run: it only shows that the benchmark works." if results["quick"] else ""
     return (
         f"## On {device_name(results)}\n\n{machine_text(here)} The fastest float32 matrix product reaches "
-        f"{results['peak'] / 1e9:.4g} Gflop/s.{tf32_text(here)}{graphs_text(here)}{quick}"
+        f"{results['peak'] / 1e9:.4g} Gflop/s.{tf32_text(here)}{graphs_text(here)}{_steering_text(here)}{quick}"
     )
 
 
@@ -115,6 +115,11 @@ def tf32_text(here: dict[str, Any]) -> str:
         " Convolutions run in TF32, PyTorch's default on this device: 10 bits of mantissa, and different rounding for "
         "a different number of objects in a batch."
     )
+
+
+def _steering_text(here: dict[str, Any]) -> str:
+    """Whether this library steered in bfloat16; a result of version 0.2 or before did not, and does not say so."""
+    return " This library steered in bfloat16." if here.get("steered in") == "bfloat16" else ""
 
 
 def _goals(results: Results) -> str:

@@ -36,26 +36,34 @@ def autocast_named(precision: str, spec: ModelSpec) -> torch.dtype | None:
 
 
 def unsteered(precision: str, spec: ModelSpec) -> str:
-    """Why passes in bfloat16 do not steer a network's refinements; "" where they may.
+    """Why passes in bfloat16 do not steer a network's refinements; "" where they may. See `slow`.
+
+    Raises OptionError as `slow`.
+    """
+    if precision != "auto":
+        return f"precision is {precision!r}"
+    if spec.dtype != torch.float32:
+        return f"the network computes in {str(spec.dtype).split('.')[-1]}"
+    if spec.sides == 3:
+        return "volumes are refined in float32"
+    return slow(spec.device.type)
+
+
+def slow(device: str) -> str:
+    """Why bfloat16 is not taken to be faster than float32 on a type of device; "" where it is.
 
     It is decided by what the hardware is, not by a clock: a photo gets the same mask each time on one machine. The
     environment variable INTERACTIFY_PRECISION, "float32" or "bfloat16", decides it for machines of several kinds.
 
     Raises OptionError for another value of that variable.
     """
-    if precision != "auto":
-        return f"precision is {precision!r}"
     asked = os.environ.get(VARIABLE, "")
     if asked not in ("", "float32", "bfloat16"):
         raise OptionError(f"Expected the environment variable {VARIABLE} to be float32 or bfloat16, got {asked!r}.")
     if asked == "float32":
         return f"{VARIABLE} is float32"
-    if spec.dtype != torch.float32:
-        return f"the network computes in {str(spec.dtype).split('.')[-1]}"
-    if spec.sides == 3:
-        return "volumes are refined in float32"
-    if spec.device.type != "cpu":
-        return f"on {spec.device.type} it was not shown to be faster than float32"
+    if device != "cpu":
+        return f"on {device} it was not shown to be faster than float32"
     if not asked and not any(getattr(torch.cpu, name, bool)() for name in _FAST.values()):
         return f"this processor has neither {' nor '.join(_FAST)}"
     return ""
