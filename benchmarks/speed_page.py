@@ -97,11 +97,11 @@ NO_GPU_RUN = "\nNo results of this command are here yet, so nothing is claimed f
 
 
 def newest(folder: Path = RESULTS) -> list[Results]:
-    """The newest full results of each kind of device, the CPU first."""
-    found: dict[str, Results] = {}
+    """The newest full results of each processor and each GPU, processors first."""
+    found: dict[tuple[str, str], Results] = {}
     for path in sorted(folder.glob("speed-*.json"), key=lambda path: path.name):
         results = json.loads(path.read_text(encoding="utf-8"))
-        kind = results["machine"]["device"].partition(":")[0]
+        kind = results["machine"]["device"].partition(":")[0], device_name(results)
         if not results["quick"] and (kind not in found or results["machine"]["date"] >= found[kind]["machine"]["date"]):
             found[kind] = results
     return [found[kind] for kind in sorted(found)]
