@@ -210,14 +210,17 @@ def test_a_run_is_saved_and_the_page_is_written_from_it(results: dict[str, Any],
     row["contestants"]["SciPy, head"]["times_ours"] = {"median": 0.71, "q1": 0.7, "q3": 0.72}
     row["contestants"][OURS]["per_click"] = {"median": 0.0123, "q1": 0.012, "q3": 0.0127}
     (tmp_path / "speed-tiny.json").write_text(json.dumps(results))
-    older = {**results, "machine": {**results["machine"], "date": "2020-01-01", "processor": "an older one"}}
+    older = {**results, "machine": {**results["machine"], "date": "2020-01-01", "torch": "0.1.2"}}
+    another = {**older, "machine": {**older["machine"], "processor": "another one"}}
+    (tmp_path / "speed-another.json").write_text(json.dumps(another))
     (tmp_path / "speed-older.json").write_text(json.dumps(older))
     (tmp_path / "speed-quick.json").write_text(json.dumps({**older, "quick": True}))
     speed_page.write_page(tmp_path, tmp_path / "speed.md")
     page = (tmp_path / "speed.md").read_text()
     assert "× 0.71 (0.70–0.72)" in page and "| 2.50 (2.40–2.75) | 12.3 (12–12.7)," in page  # a loss is shown
     assert "| times faster than SciPy, head, at A, B, C | ≥ 1.2 | 0.71 | 0.71 | 1 | 0 |" in page
-    assert "an older one" not in page and page.count("## On ") == 1
+    assert page.count("## On ") == 2 and "## On another one" in page, "the newest of each processor"
+    assert page.count("torch 0.1.2") == 1, "that of the other processor"
     assert results["machine"]["processor"] in page
 
 
