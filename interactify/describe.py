@@ -36,13 +36,14 @@ def describe(net: Wrapped) -> str:
     refined = f"at most {net.max_evaluations} evaluations a click"
     if net.network.reads_clicks:
         refined += ", where the network's own answer leaves one unsatisfied" if net.max_evaluations else ": never"
+    tried = _tried(net)
     chosen = [
         f"variables   {name} ({why.get(name.partition('@')[0], 'as asked for')})",
         f"energy      {net.energy.name}, inertia {net.energy.inertia:g}",
         f"solver      {net.solver}, {refined}",
-        *_click_lines(net),
+        *_click_lines(net, tried),
         *([f"run         {how}"] if (how := net.runtime.executor.text(net.spec.device.type)) else []),
-        *_precision_lines(net),
+        *_precision_lines(net, tried),
         f"propagation {net.propagation}",
         f"target      {_target_text(net)}",
         *(["mirror      the mean of the image's maps and its mirror image's"] if net.options["mirror"] else []),
@@ -56,18 +57,20 @@ def _zoom_text(net: Wrapped) -> str:
     return "from the second click on, where it shows the object larger" if net.zoom else "off"
 
 
-def _precision_lines(net: Wrapped) -> list[str]:
+def _precision_lines(net: Wrapped, tried: Suffix | None) -> list[str]:
     """In which type it computes, where that is not simply its own."""
     if net.network.autocast is not None:
         return [f"precision   autocast to {str(net.network.autocast).split('.')[-1]}"]
-    if net.network.unsteered or net.network.reads_clicks:
+    if net.network.unsteered or tried is None:
         return []
-    why = _tried(net).unsteered
-    return [f"precision   {f'float32: {why}' if why else 'bfloat16 steers a click; what is shown is of float32'}"]
+    why = tried.unsteered
+    return [f"precision   {f'float32: {why}' if why else 'bfloat16 steers a click; its result is of float32'}"]
 
 
-def _tried(net: Wrapped) -> Suffix:
-    """The suffix of an image of the size of the probe, whose network has run once."""
+def _tried(net: Wrapped) -> Suffix | None:
+    """The suffix of an image of the size of the probe, whose network has run once; None for a click network."""
+    if net.network.reads_clicks:
+        return None
     spec = net.network.spec
     with torch.inference_mode(False):  # nothing can be recorded in it
         like = torch.empty(0, dtype=spec.dtype, device=spec.device)
@@ -77,11 +80,11 @@ def _tried(net: Wrapped) -> Suffix:
     return suffix
 
 
-def _click_lines(net: Wrapped) -> list[str]:
+def _click_lines(net: Wrapped, suffix: Suffix | None) -> list[str]:
     """What an evaluation runs, and what is cached for a photo; tried on an image of the size of the probe."""
-    if net.network.reads_clicks:
+    if suffix is None:
         return ["click runs  the network once; then only what depends on the variables, where it is refined"]
-    spec, suffix = net.network.spec, _tried(net)
+    spec = net.network.spec
     if suffix.whole is not None:
         return [f"click runs  the whole network: {suffix.whole}"]
     pixels, unit = prod(suffix.image.shape[2:]), "megapixel" if spec.sides == 2 else "million voxels"

@@ -15,7 +15,8 @@ from interactify.brs.energy import (
     hold_of,
 )
 from interactify.brs.hold import Held
-from interactify.brs.refinement import Refinement, check_seconds, check_solver, refine, refine_rows, stopping
+from interactify.brs.refinement import check_seconds, check_solver, refine, refine_rows, stopping
+from interactify.brs.solving import Refinement, SteeringEnded
 
 __all__ = [
     "Energy",
@@ -24,6 +25,7 @@ __all__ = [
     "MeanPerPolarity",
     "Refinement",
     "Settling",
+    "SteeringEnded",
     "SumOfSquares",
     "check_seconds",
     "check_solver",

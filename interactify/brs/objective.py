@@ -84,6 +84,8 @@ class RowsEnergy:
     energy: Energy
     inertia: Callable[[Tensor], Tensor]
     at_once: int
+    begun: int = 0
+    """Evaluations that each row has had before."""
     held_at_start: dict[int, Tensor] = field(default_factory=dict)
     """E_H of each row's first evaluation, where it holds anything."""
     _counts: Counter[int] = field(default_factory=Counter)  # evaluations of each row
@@ -128,7 +130,7 @@ class RowsEnergy:
             flag
             for read, row, one, total in zip(at_points, rows, logits.detach(), totals, strict=True)
             for flag in (
-                self.targets[row].reached(goal_at(self.energy, self._counts[row]), read.detach()),
+                self.targets[row].reached(goal_at(self.energy, self.begun + self._counts[row]), read.detach()),
                 _finite(one, total),
             )
         ]
@@ -184,7 +186,7 @@ class RowsEnergy:
         at_points, total = self._read(values, logits, row)
         target, finite = self.targets[row], math.isfinite(total)
         nearer = at_points + slack * (2.0 * target.labels[:, None].to(at_points) - 1.0)
-        reached = finite and bool(target.reached(self.energy, nearer))
+        reached = finite and bool(target.reached(goal_at(self.energy, self.begun + 1), nearer))
         return total, finite and bool(target.satisfied(at_points)), reached, logits
 
     def _read(self, values: Tensor, logits: Tensor, row: int) -> tuple[Tensor, float]:

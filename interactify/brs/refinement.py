@@ -8,48 +8,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from interactify.brs.energy import Energy, energy_named
 from interactify.brs.hold import Held
-from interactify.brs.objective import PointTargets, RowsEnergy, RowsForward
-from interactify.errors import InteractionError, NonFiniteError, OptionError, within_memory
+from interactify.brs.objective import PointTargets, RowsForward
+from interactify.brs.solving import LEAST, Inertia, Refinement, Rows, guided, refined
+from interactify.errors import InteractionError, OptionError
 from interactify.optim import ROW_SOLVERS, Status
 
-HOLDING: Final = 12  # evaluations while something is held; then it gives way to clicks that do not have their label
-SHORTER: Final = 3  # evaluations, without a gradient, on shorter ways
-STEERED: Final = 12  # evaluations that steer; what has not arrived by then may be lost in their rounding
-SLACK: Final = 0.25  # log-odds: how far from the energy's goal a point may be that a steering function says is there
-_UNFINISHED: Final = (Status.BUDGET, Status.CONVERGED, Status.STALLED)
-
 Forward = Callable[[Tensor], Tensor]
-Inertia = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Refinement:
-    """The end of a refinement; `values`, `logits` and `energy` are from the same evaluation.
-
-    Attributes:
-        values: the variables, shaped like `start`.
-        logits: (1, 1, h, w), detached: what `forward(values)` returned.
-        energy: E at `values`.
-        reached: whether the energy's goal is reached.
-        evaluations: how often `forward` ran.
-        status: an `interactify.optim.Status`: "done", "held", "converged", "budget", "stalled", or what `stop`
-            returned.
-    """
-
-    values: Tensor
-    logits: Tensor
-    energy: float
-    reached: bool
-    evaluations: int
-    status: str
 
 
 def refine(
@@ -93,6 +65,7 @@ def refine(
         held: what the rest of the first map should stay like: E_H; nothing by default.
         steering: a quicker function of nearly the same logits, such as `forward` in lower precision. It finds the way;
             values, logits, energy and whether the goal is reached are those of one evaluation of `forward` at its end.
+            (Of `forward` at the start, where `stop` has returned "superseded".) It may raise `SteeringEnded`.
             Where a point is short of its label there, or of the goal by more than 0.25, or it has not arrived after 12
             evaluations, `forward` goes on from there.
 
@@ -130,10 +103,10 @@ def refine(
     with torch.inference_mode(False):  # a caller's inference mode would forbid every gradient below
         target = _point_targets(points, labels, start, weights, required, maps, held)
         inertia = inertia or _sum_of_squares
-        if steering is None or max_evaluations < 2:
-            return _refined(_Rows(row, [target], energy, inertia, solver, stop), start[None], max_evaluations)[0]
-        guided = _Rows(steered, [target], energy, inertia, solver, stop)
-        return _guided(guided, replace(guided, forward=row), start, max_evaluations)
+        if steering is None or max_evaluations < LEAST:
+            return refined(Rows(row, [target], energy, inertia, solver, stop), start[None], max_evaluations)[0]
+        guide = Rows(steered, [target], energy, inertia, solver, stop)
+        return guided(guide, replace(guide, forward=row), start, max_evaluations)
 
 
 def refine_rows(
@@ -198,8 +171,8 @@ def refine_rows(
             _point_targets(*each[:2], starts, *each[2:4], None, each[4])
             for each in zip(points, labels, weights or none, required or none, held or none, strict=True)
         ]
-        how = _Rows(forward, targets, energy, inertia or _sum_of_squares, solver, stop, at_once)
-        return _refined(how, starts, max_evaluations)
+        how = Rows(forward, targets, energy, inertia or _sum_of_squares, solver, stop, at_once)
+        return refined(how, starts, max_evaluations)
 
 
 def stopping(max_seconds: float | None, cancelled: Callable[[], bool] = lambda: False) -> Callable[[], str | None]:
@@ -241,125 +214,6 @@ def check_solver(solver: object) -> None:
     """Raise OptionError unless `solver` is the name of a solver."""
     if not isinstance(solver, str) or solver not in ROW_SOLVERS:
         raise OptionError(f"Expected solver to be one of {', '.join(ROW_SOLVERS)}, got {solver!r}. Try 'lbfgs'.")
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """What is minimised for each row, by which solver, and when it stops; see `refine_rows`."""
-
-    forward: RowsForward
-    targets: Sequence[PointTargets]
-    energy: Energy
-    inertia: Inertia
-    solver: str
-    stop: Callable[[], str | None] | None
-    at_once: int = 1
-
-    def objective(self, like: Tensor) -> RowsEnergy:
-        """The objective for variables like these of one row."""
-        return RowsEnergy(self.forward, like, self.targets, self.energy, self.inertia, self.at_once)
-
-    def without_hold(self, left: Sequence[int]) -> _Rows:
-        """Those rows that are left, with nothing held."""
-        targets = [replace(self.targets[row], held=None) for row in left]
-        return replace(
-            self, forward=lambda values, rows: self.forward(values, [left[row] for row in rows]), targets=targets
-        )
-
-
-def _guided(guide: _Rows, rows: _Rows, start: Tensor, max_evaluations: int) -> Refinement:
-    """The refinement of one row whose way is found by `guide`, and whose answer is that of `rows`."""
-    try:
-        (way,) = _refined(guide, start[None], min(STEERED, max_evaluations - 1))
-    except NonFiniteError:  # not in what steers alone, or it is raised again
-        return _refined(rows, start[None], max_evaluations)[0]
-    with within_memory():
-        energy, labelled, reached, logits = rows.objective(start).answer(way.values, 0, SLACK)
-    reached &= way.reached and labelled
-    arrived = reached or (way.status == Status.HELD and labelled)
-    answer = Refinement(way.values, logits, energy, reached, way.evaluations + 1, way.status)
-    if arrived or way.status not in (*_UNFINISHED, Status.DONE, Status.HELD):  # or it was asked to stop
-        return answer
-    left = max_evaluations - answer.evaluations
-    status = Status.BUDGET if left < 1 else None if rows.stop is None else rows.stop()
-    if status is not None:
-        return replace(answer, status=status)
-    (found,) = _refined(rows, way.values[None], left)
-    return replace(found, evaluations=answer.evaluations + found.evaluations)
-
-
-def _refined(how: _Rows, starts: Tensor, max_evaluations: int) -> list[Refinement]:
-    targets, stop = how.targets, how.stop
-    holds = any(target.held is not None for target in targets)
-    first = min(max_evaluations, HOLDING) if holds else max_evaluations
-    objective = how.objective(starts[0])
-    found = _solved(objective, starts, how.solver, first, stop)
-    found = [_shortened(objective, row, starts[row], each, first, stop) for row, each in enumerate(found)]
-    left = [
-        row
-        for row, each in enumerate(found)
-        if each.status in _UNFINISHED and targets[row].held is not None and not objective.satisfied(each.logits, row)
-    ]
-    if not left or max_evaluations - first < 1:
-        return found
-    stopped = None if stop is None else stop()
-    if stopped is not None:
-        return [replace(each, status=stopped) if row in left else each for row, each in enumerate(found)]
-    # What is held gives way where it keeps a click from its label.
-    free = how.without_hold(left).objective(starts[0])
-    again = torch.stack([found[row].values for row in left])
-    for row, each in zip(left, _solved(free, again, how.solver, max_evaluations - first, stop), strict=True):
-        found[row] = replace(each, evaluations=each.evaluations + found[row].evaluations)
-    return found
-
-
-def _solved(
-    objective: RowsEnergy, starts: Tensor, solver: str, max_evaluations: int, stop: Callable[[], str | None] | None
-) -> list[Refinement]:
-    flat = starts.detach().clone().reshape(len(starts), -1)
-    with within_memory():
-        solutions = ROW_SOLVERS[solver](
-            objective, flat, max_evaluations=max_evaluations, lower_bound=objective.energy.lower_bound, stop=stop
-        )
-    return [
-        Refinement(
-            solution.x.to(starts.dtype).view(starts.shape[1:]),
-            cast(Tensor, solution.payload),
-            solution.value,
-            solution.done,
-            solution.evaluations,
-            solution.status,
-        )
-        for solution in solutions
-    ]
-
-
-def _shortened(
-    objective: RowsEnergy,
-    row: int,
-    start: Tensor,
-    found: Refinement,
-    max_evaluations: int,
-    stop: Callable[[], str | None] | None,
-) -> Refinement:
-    """A refinement, or one on a shorter way from the start, where the whole way changes much of what is held."""
-    held = objective.targets[row].held
-    if held is None or math.isinf(held.tolerance) or not found.reached or found.evaluations < 2:
-        return found
-    if float(held.energy(found.logits[0]) - objective.held_at_start[row]) <= held.tolerance:
-        return found
-    best, share, length = found, 0.5, 0.25
-    for count in range(found.evaluations + 1, min(found.evaluations + SHORTER, max_evaluations) + 1):
-        stopped = None if stop is None else stop()
-        if stopped is not None:
-            return replace(best, status=stopped)
-        values = torch.lerp(start.detach(), found.values, share)
-        energy, satisfied, logits = objective.without_gradient(values, row)
-        if satisfied and energy < best.energy:
-            best = Refinement(values, logits, energy, False, count, Status.HELD)
-        best = replace(best, evaluations=count)
-        share, length = (share - length if satisfied else share + length), length / 2
-    return best
 
 
 def _as_row(logits: object, sides: int) -> Tensor:

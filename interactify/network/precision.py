@@ -53,7 +53,7 @@ def slow(device: str) -> str:
     """Why bfloat16 is not taken to be faster than float32 on a type of device; "" where it is.
 
     It is decided by what the hardware is, not by a clock: a photo gets the same mask each time on one machine. The
-    environment variable INTERACTIFY_PRECISION, "float32" or "bfloat16", decides it for machines of several kinds.
+    environment variable INTERACTIFY_PRECISION, "float32" or "bfloat16", decides it for processors of several kinds.
 
     Raises OptionError for another value of that variable.
     """

@@ -251,11 +251,11 @@ class Refiner:
             if observe is not None:
                 observe(problem, log_odds)
 
-        refinement = minimise(self.net, problem, self.passes, stop, evaluated)
+        steered, refinement = problem.steering is not None, minimise(self.net, problem, self.passes, stop, evaluated)
         if refinement.status == Status.SUPERSEDED:  # the first evaluation, so that it does not matter when it ended
             start = problem.start if problem.suffix.maps is None else problem.crop.start
-            logits = first[0] if problem.steering is None else problem.answer(start)  # what steers is never shown
-            refinement = replace(refinement, values=start, logits=logits)
+            if not (steered and torch.equal(refinement.values, start)):  # what steers is never shown
+                refinement = replace(refinement, values=start, logits=problem.answer(start) if steered else first[0])
         return self.step_from(steps, problem, refinement, target)
 
     def _needs_network(self, problem: Problem, last: Step) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interactify.brs import SteeringEnded
 from interactify.interactions.click import Click
 from interactify.runtime.cache import Kept
 from interactify.runtime.steering import Steering
@@ -48,7 +49,7 @@ class PassCache:
     def ready(self, suffix: Passes) -> None:
         """Run the first pass of the first click on a photo in advance."""
         if suffix.shared and 0 < suffix.bytes_made <= ROOM:
-            with torch.enable_grad(), suppress(torch.cuda.OutOfMemoryError):  # the click may find more memory free
+            with torch.enable_grad(), suppress(torch.cuda.OutOfMemoryError, SteeringEnded):  # the click may find more
                 self(suffix, suffix.start.clone().requires_grad_(True), ())
 
     def __call__(self, suffix: Passes, values: Tensor, clicks: Sequence[Click]) -> Tensor:

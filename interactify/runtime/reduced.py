@@ -5,8 +5,8 @@ the logits is in bfloat16, so that nothing is converted on the way: weights, con
 name. In a network that is mostly convolutions they take maps in channels-last order, which is quick in this type for
 grouped ones too, unless they are grouped and dilated (measured on one core with AMX, forward and backward).
 
-The logits differ from those in single precision by some percent, so they are never displayed, and never decide whether
-a click is satisfied (`brs.refine(steering=…)`).
+The logits differ from those in single precision by some percent, so they are displayed in previews alone, and never
+decide whether a click is satisfied (`brs.refine(steering=…)`).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from interactify.brs import SteeringEnded
 from interactify.errors import ran_out
 from interactify.interactions.click import Click
 from interactify.runtime.suffix import Suffix
@@ -32,14 +33,14 @@ class Steering:
         return self.suffix.valid_for(clicks)
 
     def __call__(self, values: Tensor, clicks: Sequence[Click]) -> Tensor:
-        """Logits (1, K, h, w) in float32, differentiable in the values."""
+        """Logits (1, K, h, w) in float32, differentiable in the values. Raises SteeringEnded where it can't go on."""
         tape = self.suffix.reduced_tape()
         if tape is None:  # this photo's pass can't be recorded, or has no equal in bfloat16
-            return self.suffix(values, clicks)
+            raise SteeringEnded
         try:
             return tape(values.to(torch.bfloat16)).float()
         except Exception as cause:  # for example, a view at this size that needs the original memory layout
             if ran_out(cause):
                 raise
-            self.suffix.steer_no_more(f"it fails in bfloat16 ({cause})")
-            return self.suffix(values, clicks)
+            self.suffix.steer_no_more(f"it fails in bfloat16 ({type(cause).__name__}: {cause})")
+            raise SteeringEnded from cause

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -82,12 +81,13 @@ class Suffix:
         self.network = network = runtime.network
         self.maps = maps
         self._weights = {_pointer(weight) for weight in network.weights}
+        self._weight_ids = set(map(id, network.weights))
         self.diverged = 0  # evaluations in which the network took another branch than the tape, and ran as a whole
         self._key: Key = (variables.name, tuple(image.shape))
         self._tapes = Kept[_Tapes]()
         self._origin: _Origin | None = None
         self._made = self._held = 0  # bytes
-        self._failed = ""
+        self._failed = self._unsteered = ""
         self._reads_clicks = reads_clicks(variables) or (network.reads_clicks and maps is None)
         if network.spec.draws:
             runtime.suffixes.whole.setdefault(self._key, "it draws random numbers in each pass")
@@ -234,14 +234,17 @@ class Suffix:
         return None if tapes is None else tapes.reduced
 
     def steer_no_more(self, why: str) -> None:
-        """Let refinements of this network run without passes in lower precision from now on."""
-        self.runtime.suffixes.unreduced[self.variables.name] = why
+        """Let refinements of this image run without passes in lower precision from now on."""
+        self._unsteered = why
+        tapes = self._tapes.get()
+        if tapes is not None and tapes.reduced is not None:
+            self._keep(replace(tapes, reduced=None))
 
     @property
     def unsteered(self) -> str:
         """Why no tape in lower precision steers refinements; "" where one does."""
-        if self.network.unsteered:
-            return self.network.unsteered
+        if self.network.unsteered or self._unsteered:
+            return self.network.unsteered or self._unsteered
         if self.whole is not None or not self.shared:
             return "the whole network runs" if self.whole is not None else "what runs depends on the clicks"
         if self.runtime.executor.runs_by:
@@ -308,11 +311,13 @@ class Suffix:
         known = self.runtime.suffixes
         steers = None
         if not self.unsteered:
-            with suppress(Unreducible):  # this photo takes another branch: it is refined in single precision
-                steers = reduced(tapes.recorded, known.frozen, self._is_weight)
+            try:
+                steers = reduced(tapes.recorded, known.frozen, self._is_whole_weight)
+            except Unreducible as why:  # this photo takes another branch
+                self._unsteered = str(why)
         if self._unlowered():
             return replace(tapes, tried=True, reduced=steers)
-        fast = lowered(tapes.recorded, known.frozen, self._is_weight)
+        fast = lowered(tapes.recorded, known.frozen, self._is_whole_weight)
         first = fast if self._key in known.checked else tapes.recorded  # frees the recorded tape and its constants
         return replace(tapes, recorded=first, lowered=fast, tried=True, reduced=steers)
 
@@ -364,13 +369,14 @@ class Suffix:
                 )
                 with torch.no_grad():
                     off = off_by(
-                        lowered(recorded.tape, self.runtime.suffixes.frozen, self._is_weight)(start), recorded.logits
+                        lowered(recorded.tape, self.runtime.suffixes.frozen, self._is_whole_weight)(start),
+                        recorded.logits,
                     )
                 allowed = _ROUNDING[rounds_as(spec.dtype, network.autocast, spec.device)]
+                self.runtime.suffixes.unreduced[self.variables.name] = self._unreduced(recorded, start)
                 known[self.variables.name] = (
                     "" if off <= allowed else f"its logits would change by {off:.1e} of the largest"
                 )
-                self.runtime.suffixes.unreduced[self.variables.name] = self._unreduced(recorded, start)
             except Exception as cause:  # an operation in the network that can't take another memory layout
                 known[self.variables.name] = f"it fails when it is lowered ({type(cause).__name__}: {cause})"
         return known[self.variables.name]
@@ -380,7 +386,7 @@ class Suffix:
         if self.network.unsteered:
             return self.network.unsteered
         try:
-            tape = reduced(recorded.tape, self.runtime.suffixes.frozen, self._is_weight)
+            tape = reduced(recorded.tape, self.runtime.suffixes.frozen, self._is_whole_weight)
             values = start.detach().clone().requires_grad_(True)
             with torch.enable_grad():
                 found = tape(values.to(torch.bfloat16)).float()
@@ -398,8 +404,12 @@ class Suffix:
         return tolerance_of(self.image.dtype, self.network.autocast, self.image.device)
 
     def _is_weight(self, tensor: Tensor) -> bool:
-        """Whether a tensor is one of the network's weights."""
+        """Whether a tensor is one of the network's weights, or a view of one."""
         return _pointer(tensor) in self._weights
+
+    def _is_whole_weight(self, tensor: Tensor) -> bool:
+        """Whether it is a weight itself: a view of one is another tensor in each pass that makes it."""
+        return id(tensor) in self._weight_ids
 
     def _remember(self) -> None:
         """The network has just run without an error: if it failed while recorded, it is not recorded again."""

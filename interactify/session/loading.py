@@ -27,6 +27,7 @@ from interactify.interactions.gestures import interaction_from_json
 from interactify.optim.status import Status
 from interactify.pictures.picture import Picture, PictureLike
 from interactify.pictures.value_range import checked_value_range
+from interactify.propagation.propagation import PROPAGATIONS
 from interactify.refinement.choices import USUAL, Choice, checked_choice
 from interactify.refinement.history import FIRST_OBJECT, History, Snapshot, Steps, Track, check_name
 from interactify.refinement.wrapped import Wrapped
@@ -75,6 +76,7 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
     try:
         settings = {"fit": "letterbox", **header["settings"]}  # files from before there was a choice
         settings["energy"] = _with_hold(settings["energy"])
+        net = _with_former_default(net, settings["propagation"])
         session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
         current = settings_of(session.wrapped, session.refiner, session.target)
         check_settings(path, settings, current)
@@ -91,6 +93,14 @@ def _with_hold(energy: str) -> str:
     """The text of an energy; of the margin energy from before it held anything, as one that holds nothing."""
     old = energy.startswith("Margin(") and "hold=" not in energy
     return f"{energy[:-1]}, hold=0.0)" if old else energy
+
+
+def _with_former_default(net: Wrapped, propagation: str) -> Wrapped:
+    """The network as it was by default before "careful" was, where a session was saved so."""
+    former = replace(PROPAGATIONS["colour"], adapts=True)
+    if net.options["propagation"] is not None or not net.propagation.gates or propagation != repr(former):
+        return net
+    return net.wrap_again(net.unwrap(), {**net.options, "propagation": former})
 
 
 def _target(settings: dict[str, Any]) -> Any:

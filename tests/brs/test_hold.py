@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from interactify import brs
-from interactify.brs import refinement
+from interactify.brs import solving
 from interactify.errors import InteractionError, OptionError
 
 
@@ -57,7 +57,7 @@ def test_a_held_half_is_not_flooded_where_a_shorter_way_satisfies_the_click():
 
 
 def test_what_is_held_gives_way_to_a_click_that_does_not_get_its_label(monkeypatch):
-    monkeypatch.setattr(refinement, "HOLDING", 1)  # as if twelve evaluations had not been enough
+    monkeypatch.setattr(solving, "HOLDING", 1)  # as if twelve evaluations had not been enough
     free = brs.refine(flooding, START, *CLICK)
     found = brs.refine(flooding, START, *CLICK, held=holding(3))
     assert found.reached and torch.equal(found.values, free.values)

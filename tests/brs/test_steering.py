@@ -65,6 +65,15 @@ def test_a_goal_that_is_missed_by_little_is_reached() -> None:
     assert cases, "none was short of the margin: other numbers are needed"
 
 
+@pytest.mark.parametrize("budget", [1, 2, 3, 4, 5])
+def test_a_small_budget_still_moves(budget: int) -> None:
+    """With so few evaluations nothing steers: one of them would be lost for the answer."""
+    found = brs.refine(Counted(), START, POINTS, LABELS, steering=Counted(), max_evaluations=budget)
+    alone = brs.refine(Counted(), START, POINTS, LABELS, max_evaluations=budget)
+    assert found.energy <= alone.energy or budget > 3
+    assert torch.equal(found.values, START) == (budget == 1)
+
+
 @pytest.mark.parametrize("budget", [1, 2, 3, 40])
 def test_the_budget_is_that_of_both_together(budget: int) -> None:
     forward, steering = Counted(), Counted(scale=0.0)  # never gets anywhere
@@ -117,3 +126,73 @@ def test_what_is_held_is_held_on_the_way(make: Callable[[], Held]) -> None:
     alone = brs.refine(Counted(), START, POINTS, LABELS, held=make())
     assert found.status == alone.status and torch.equal(found.logits, alone.logits)
     assert found.evaluations == alone.evaluations + 1
+
+
+def test_what_is_held_gives_way_after_its_evaluations_and_not_again() -> None:
+    """Of the way's twelve, none is repeated: without steering the click has its label as soon."""
+
+    def forward(values: Tensor) -> Tensor:
+        return -2 + 3 * torch.tanh(values)
+
+    at, yes = torch.tensor([[2.0, 3.0]]), torch.tensor([True])
+    held = Held(torch.sigmoid(forward(START))[0, 0], torch.full((8, 10), 5.0))
+    for budget in (16, 20, 24, 40):
+        found = brs.refine(
+            forward, START, at, yes, held=held, steering=lambda v: 1.01 * forward(v), max_evaluations=budget
+        )
+        assert bool(found.logits[0, 0, 3, 2] > 0), budget
+
+
+def test_an_answer_without_finite_numbers_is_none() -> None:
+    def near(values: Tensor) -> Tensor:
+        return -2 + 4 * torch.tanh(0.1 * values)
+
+    def forward(values: Tensor) -> Tensor:  # as the other, up to where its numbers end
+        return near(values) + torch.where(values > 60, torch.nan, 0.0)
+
+    at, yes = torch.tensor([[2.0, 3.0]]), torch.tensor([True])
+    alone = brs.refine(forward, START, at, yes)
+    found = brs.refine(forward, START, at, yes, steering=lambda v: near(8 * v))
+    assert bool(torch.isfinite(found.logits).all()) and found.energy <= 1.01 * alone.energy + 1e-3
+    asked: list[int] = []
+
+    def stop() -> str | None:
+        asked.append(1)
+        return "time" if len(asked) > 2 else None
+
+    stopped = brs.refine(lambda v: forward(v + 100 * (v != 0)), START, at, yes, steering=near, stop=stop)
+    assert stopped.status == "time" and bool(torch.isfinite(stopped.logits).all())
+
+
+def test_superseded_it_is_at_the_start() -> None:
+    asked: list[int] = []
+
+    def stop() -> str | None:
+        asked.append(1)
+        return "superseded" if len(asked) > 1 else None
+
+    found = brs.refine(Counted(), START, POINTS, LABELS, steering=Counted(), stop=stop)
+    assert found.status == "superseded" and torch.equal(found.values, START)
+    assert torch.equal(found.logits, Counted()(START))
+
+
+def test_a_goal_that_settles_settles_over_both() -> None:
+    """Evaluations are counted on: the answer is the fifth or later, which has to reach less."""
+    found = brs.refine(
+        forward := Counted(), START, POINTS, LABELS, energy=brs.Settling(enough=0.5, patience=1), steering=Counted()
+    )
+    assert found.reached and forward.passes == 1
+
+
+def test_a_function_that_ends_steering_leaves_no_trace() -> None:
+    passes: list[int] = []
+
+    def ends(values: Tensor) -> Tensor:
+        passes.append(1)
+        if len(passes) > 1:
+            raise brs.SteeringEnded
+        return Counted()(values)
+
+    found = brs.refine(Counted(), START, POINTS, LABELS, steering=ends)
+    alone = brs.refine(Counted(), START, POINTS, LABELS)
+    assert torch.equal(found.values, alone.values) and found.evaluations == alone.evaluations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import torch
 
 import interactify
-from interactify.brs.refinement import STEERED
+from interactify.brs.solving import STEERED
 from interactify.interactive import Interactive
 from interactify.network.precision import VARIABLE
+from interactify.propagation.propagation import PROPAGATIONS
 from interactify.refinement.problem import minimise
 from interactify.runtime.steering import Steering
 from interactify.session.session import Session
@@ -132,3 +134,62 @@ def test_another_value_of_the_variable_is_refused(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(interactify.OptionError, match=r"INTERACTIFY_PRECISION.*got 'half'"):
         net_of()
     net_of("float32")
+
+
+class Portrait(networks.Plain):
+    """Runs what has no kernel in bfloat16, in pictures that are higher than wide."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        return torch.fft.irfft2(torch.fft.rfft2(y), s=y.shape[-2:]) if y.shape[-1] < y.shape[-2] else y
+
+
+def test_one_photo_that_fails_in_bfloat16_is_alone_in_it() -> None:
+    net = interactify.wrap(networks.seeded(Portrait), resolution=96)
+    landscape = np.ascontiguousarray(PHOTO.transpose(1, 0, 2))
+
+    def probability(photo: np.ndarray) -> bytes:
+        session = net.session(photo)
+        for x, y, positive in CLICKS:
+            session.click(min(x, photo.shape[1] - 1), min(y, photo.shape[0] - 1), positive)
+        return session.result.probability.tobytes()
+
+    before = probability(landscape)
+    assert net.session(landscape).initial_step.crop.suffix.unsteered == ""
+    first = probability(PHOTO)
+    assert "bfloat16" in net.session(PHOTO).initial_step.crop.suffix.unsteered
+    assert probability(landscape) == before and probability(PHOTO) == first
+    plain = interactify.wrap(net.unwrap(), resolution=96, precision="float32").session(PHOTO)
+    assert clicked(plain).result.probability.tobytes() == first, "as without any steering"
+
+
+def test_views_of_weights_are_not_kept_for_each_photo() -> None:
+    class Transposed(networks.Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.matrix = torch.nn.Parameter(torch.eye(64) * 0.9)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) @ self.matrix[:, : x.shape[-1]].t()
+
+    net = interactify.wrap(networks.seeded(Transposed), resolution=64, fit="squash")
+    kept = []
+    for seed in range(4):
+        net.session(networks.random_photo(64, 64, seed=seed)).click(20, 30)
+        kept.append(len(net.runtime.suffixes.frozen.derived))
+    assert net.session(PHOTO).initial_step.crop.suffix.unsteered == ""
+    assert kept[0] == kept[-1] > 0
+
+
+def test_a_session_saved_under_the_former_default_goes_on_under_it(tmp_path: Path) -> None:
+    former = replace(PROPAGATIONS["colour"], adapts=True)
+    session = clicked(net_of(propagation=former).session(PHOTO))
+    session.save(tmp_path / "old.npz")
+    loaded = interactify.load_session(tmp_path / "old.npz", net_of(), PHOTO)
+    assert not loaded.wrapped.propagation.gates and loaded.wrapped.propagation.adapts
+    for each in (session, loaded):
+        each.undo()
+        each.click(30, 60, True)
+    assert loaded.result.probability.tobytes() == session.result.probability.tobytes()
+    with pytest.raises(interactify.CheckpointError, match="propagation"):
+        interactify.load_session(tmp_path / "old.npz", net_of(propagation="none"), PHOTO)
