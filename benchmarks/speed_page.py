@@ -36,7 +36,7 @@ after 40 evaluations. None computes gradients for weights. At the input there ar
 head. The contestants share no code with the library except the photos and the clicks. A test checks that they run the
 same network, and every run checks that they agree about the clicks.
 
-On processors with AMX or AVX-512 BF16 this library steers a click in bfloat16, as it does by default, and all others
+On processors with AMX this library steers a click in bfloat16, as it does by default, and all others
 compute in float32 throughout; its evaluations then include the pass in float32 that gives the answer. Each section says
 where it was so. With `INTERACTIFY_PRECISION=float32` the benchmark measures it without.
 

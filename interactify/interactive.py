@@ -334,7 +334,7 @@ def wrap(
             displayed only among the colours of what was clicked), "edges" (a guided filter on the map), "none", or a
             `Propagation`. By default "none" for click networks and volumes (which have no colours), "edges" for others
             of more than two classes, "careful" for the rest.
-        precision: "auto": float32, but on processors with AMX or AVX-512 BF16 what only steers a click is evaluated in
+        precision: "auto": float32, but on processors with AMX what only steers a click is evaluated in
             bfloat16 (never its result). "float32": everything. "bfloat16", "float16" (for GPUs; small gradients may
             vanish): convolutions and matrix products under autocast; variables and energy stay in float32.
         compile: run the part that depends on the variables with torch.compile. The first click on a photo of a new

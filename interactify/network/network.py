@@ -58,7 +58,7 @@ class Network:
             return ()
         return (
             "float16 on a processor: most compute it many times slower than float32. Try precision='bfloat16', which "
-            "is faster on processors with AVX-512 BF16, the default precision, or a GPU.",
+            "is faster on processors with AMX, the default precision, or a GPU.",
         )
 
     def version(self) -> int:

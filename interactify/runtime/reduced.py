@@ -1,6 +1,6 @@
 """A tape in bfloat16: the same calls on half as many bits, for passes that only steer a refinement.
 
-Processors with AMX or AVX-512 BF16 multiply such matrices several times as fast. Everything between the variables and
+Processors with AMX multiply such matrices several times as fast. Everything between the variables and
 the logits is in bfloat16, so that nothing is converted on the way: weights, constants, maps, and the types that calls
 name. In a network that is mostly convolutions they take maps in channels-last order, which is quick in this type for
 grouped ones too, unless they are grouped and dilated (measured on one core with AMX, forward and backward).
