@@ -39,6 +39,7 @@ from interactify.masks.run_lengths import mask_of_rle
 KEPT: Final = 8  # masks of the latest actions
 BEATS: Final = 3.0  # heartbeats in the time after which a place is lost
 OF_ACTIVE: Final = ("add", "remove", "move", "choose", "reset", "switch", "add_object")  # change no other object
+LEAVE_SECONDS: Final = 1.0  # that a session waits at its end to have given up its place
 SHORT_SECONDS: Final = 5.0  # that the answer to `cancel`, or to the end of a session, may take
 PATIENCE: Final = 2.0  # seconds that an answer waits for the one before it, which another thread asked for
 
@@ -295,9 +296,12 @@ class Session:
     # ---- the end -----------------------------------------------------------------------------------------------------
 
     def close(self, *, delete: bool = False) -> None:
-        """End the heartbeat. The session stays at the service for `Service.resume`; with `delete` it is removed."""
+        """Give up the place. The session stays at the service for `Service.resume`; with `delete` it is removed."""
         if not self._ended.is_set() and delete:
             self._ask("DELETE", "", timeout=SHORT_SECONDS)
+        elif not self._ended.is_set() and not self._frozen:
+            with suppress(InteractifyError):  # then the place is lost without a heartbeat
+                self._ask("POST", "/leave", patience=0.0, timeout=LEAVE_SECONDS)
         self._ended.set()
 
     @property

@@ -141,6 +141,11 @@ OPERATIONS: Final = (
         errors=_SESSION_ERRORS,
     ),
     Operation(
+        *("POST", "/v1/sessions/{id}/leave", "leave", "Give up the session's place; its next request takes one again"),
+        {204: ("It has none", {})},
+        errors=_SESSION_ERRORS,
+    ),
+    Operation(
         *("GET", "/v1/sessions/{id}/mask", "mask", "An object's whole mask"),
         {200: ("As run lengths, or as a PNG with mask=png", {"image/png": _BYTES, **_json("WholeMask")})},
         takes=("mask", "object"),

@@ -155,6 +155,10 @@ class Api:
         record = await self._record(request)
         return JSONResponse({"lease_seconds": await run_in_threadpool(self.service.beat, record)})
 
+    async def leave(self, request: Request) -> Response:
+        await run_in_threadpool(self.service.leave, await self._record(request))
+        return Response(status_code=204)
+
     async def delete(self, request: Request) -> Response:
         await run_in_threadpool(self.service.delete, await self._record(request))
         return Response(status_code=204)

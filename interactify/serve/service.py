@@ -230,6 +230,11 @@ class Service:
             live.asked = time.monotonic()
         return seconds if self.store.lease(record.id, now + seconds, now, self.limits.sessions) else 0.0
 
+    def leave(self, record: Record) -> None:
+        """Give up a session's place, before it is lost; its next request takes one again."""
+        self._renewed.pop(record.id, None)
+        self.store.release(record.id)
+
     def delete(self, record: Record) -> None:
         """Remove a session from the store and from memory."""
         self.store.delete(record.id)

@@ -139,6 +139,7 @@ def test_answers_have_the_described_shapes(net, tmp_path, pictures):
         ask("act", 400, at=at, content=b"{")
         ask("act", 413, at=at, content=bytes(2**21 + 1))
         ask("heartbeat", 200, at=at)
+        ask("leave", 204, at=at)
         ask("cancel", 204, at=at)
         ask("prompt", 200, at=at, json={"interactions": [click], "target": None})
         ask("prompt", 422, at=at, json={"interactions": [{**click, "x": 100}], "target": None})

@@ -230,7 +230,15 @@ def test_places_and_heartbeats_over_http(net, tmp_path, pictures):
         beat = client.post(f"{session.path}/heartbeat", headers=session.headers)
         assert beat.json() == {"lease_seconds": 2.0}
         time.sleep(2.1)
-        assert Opened(client, pictures[0]).state["n"] == 0
+        second = Opened(client, pictures[0])
+        assert second.state["n"] == 0
+        assert client.post(f"{second.path}/leave", headers=second.headers).status_code == 204
+        third = Opened(client, pictures[0])  # at once, in its place
+        assert client.post(f"{second.path}/actions", json=ADD, headers=second.headers).status_code == 503
+        assert client.post(f"{third.path}/leave", headers=third.headers).status_code == 204
+        assert client.post(f"{second.path}/actions", json=ADD, headers=second.headers).json()["n"] == 1, (
+            "it takes it again"
+        )
 
 
 def test_a_request_that_comes_again_is_made_once(served, pictures):
