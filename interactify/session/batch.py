@@ -73,10 +73,14 @@ def _objects(session: Session, objects: Sequence[tuple[Interaction, ...]]) -> li
 
 def _side_by_side(session: Session, problems: Sequence[Problem]) -> list[brs.Refinement]:
     """Each object by itself, several in threads at the same time; where their first passes are equal, it runs once."""
-    suffix = session.refiner.first_crop.suffix
+    crop = session.refiner.first_crop
+    suffix = crop.suffix
     first_pass = None
     if suffix.shared and suffix.whole is None:
-        first_pass = SharedFirstPass(session.refiner.first_crop.passes)
+        try:
+            first_pass = SharedFirstPass(crop.passes)
+        except brs.SteeringEnded:  # nothing steers in this photo, which its suffix knows from here on
+            first_pass = SharedFirstPass(suffix)
     stop = brs.stopping(session.wrapped.max_seconds)
 
     def solve(problem: Problem) -> brs.Refinement:

@@ -159,6 +159,10 @@ def test_one_photo_that_fails_in_bfloat16_is_alone_in_it() -> None:
     first = probability(PHOTO)
     assert "bfloat16" in net.session(PHOTO).initial_step.crop.suffix.unsteered
     assert probability(landscape) == before and probability(PHOTO) == first
+    clicks = [[interactify.Click(20, 30)], [interactify.Click(50, 80)]]
+    unsteered = interactify.wrap(net.unwrap(), resolution=96, precision="float32").refine(PHOTO, clicks)
+    for each, other in zip(net.refine(PHOTO, clicks), unsteered, strict=True):
+        assert each.probability.tobytes() == other.probability.tobytes() and each.evaluations == other.evaluations
     plain = interactify.wrap(net.unwrap(), resolution=96, precision="float32").session(PHOTO)
     assert clicked(plain).result.probability.tobytes() == first, "as without any steering"
 
