@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from interactify.brs import SteeringEnded
 from interactify.errors import OptionError
 from interactify.evaluation.timing import Clock, allocation, spread
 from interactify.interactions.click import Click
@@ -232,7 +233,10 @@ def _steering(net: Interactive, picture: Picture, clock: Clock, until: float) ->
             for passes, seconds in zip((crop.suffix, crop.steering), took, strict=True):
                 if time.monotonic() > until:
                     return None, ""
-                seconds.append(clock(lambda passes=passes: _gradient(passes, crop.start))[0])  # type: ignore[misc]
+                try:
+                    seconds.append(clock(lambda passes=passes: _gradient(passes, crop.start))[0])  # type: ignore[misc]
+                except SteeringEnded:
+                    return None, crop.suffix.unsteered
     plain, steering = (median(seconds[1:]) for seconds in took)
     return steering / plain, ""
 

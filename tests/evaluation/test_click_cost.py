@@ -19,6 +19,7 @@ from interactify.errors import OptionError
 from interactify.evaluation import click_cost as module
 from interactify.evaluation.click_cost import ClickCost, click_cost, middle_ellipse
 from interactify.network.precision import VARIABLE
+from interactify.runtime import pass_cache
 from interactify.runtime.steering import Steering
 from interactify.runtime.suffix import Suffix
 from tests.fixtures import networks
@@ -118,6 +119,20 @@ def test_passes_that_steer_are_measured_beside_others_with_their_gradients(monke
     assert ran[-len(passes) :] == passes
     assert module._steering(net, picture, module.Clock("cpu"), until=0) == (None, ""), "the time is over"
     assert module._steering(net_of(precision="float32"), picture, module.Clock("cpu"), until=1e12)[1]
+
+
+def test_a_photo_that_fails_in_bfloat16_is_measured_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "bfloat16")
+    monkeypatch.setattr(pass_cache, "ROOM", 0)  # as for a large photo, whose first pass is not run in advance
+
+    class Portrait(networks.Plain):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = super().forward(x)
+            return torch.fft.irfft2(torch.fft.rfft2(y), s=y.shape[-2:]) if y.shape[-1] < y.shape[-2] else y
+
+    net = interactify.wrap(networks.seeded(Portrait), resolution=96)
+    ratio, why_not = module._steering(net, net.picture(networks.random_photo(96, 64)), module.Clock("cpu"), until=1e12)
+    assert ratio is None and "fails in bfloat16" in why_not
 
 
 def test_nothing_of_the_callers_changes() -> None:
