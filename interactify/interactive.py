@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from interactify.adapters import Adapter, knowledge_of
-from interactify.brs.energy import Energy, energy_named
+from interactify.brs.energy import Energy, energy_named, usual_energy
 from interactify.brs.refinement import check_evaluations, check_seconds, check_solver
 from interactify.describe import describe
 from interactify.errors import OptionError, quietly, warn_user, within_memory
@@ -253,7 +253,7 @@ def wrap(
     model: ModelLike,
     *,
     variables: str | Variables | None = None,
-    energy: str | Energy = "margin",
+    energy: str | Energy | None = None,
     solver: str = "lbfgs",
     target: int | str | None = None,
     output: Output = None,
@@ -294,7 +294,7 @@ def wrap(
             "scale_bias@LAYER" (of each channel), "bias_field@LAYER" (of each channel at each place),
             "conv1x1@LAYER" (of at most 512 channels), "rows_columns@LAYER" (weights of rows, columns and channels). By
             default "click_maps" for click networks, "input" for others.
-        energy: "margin", "settling", "brs" or "fbrs", or an `Energy`.
+        energy: "margin", "settling", "brs" or "fbrs", or an `Energy`. By default "settling", in volumes "margin".
         solver: "lbfgs" (in torch, on the device) or "scipy" (the reference).
         target: the class of a positive click, for networks of several classes: an index, a name where the names are
             known, or "clicked", the class under the first click. By default class 1 of two classes, and of more the
@@ -364,7 +364,7 @@ def wrap(
 
     >>> net = interactify.wrap(interactify.zoo.load())
     >>> net
-    Interactive(Unet, variables='input', energy='margin')
+    Interactive(Unet, variables='input', energy='settling')
     """
     options = {
         "variables": variables,
@@ -394,7 +394,7 @@ def wrap(
         "compile": compile,
         "cuda_graphs": cuda_graphs,
     }
-    chosen_energy = energy_named(energy)
+    chosen_energy = None if energy is None else energy_named(energy)
     chosen_propagation = None if propagation is None else propagation_named(propagation)
     check_solver(solver)
     check_variables("input" if variables is None else variables)
@@ -431,7 +431,7 @@ def wrap(
         network=network,
         runtime=Runtime(network, compile, cuda_graphs),
         variables=variables_named(usual_variables(network) if variables is None else variables, network),
-        energy=chosen_energy,
+        energy=usual_energy(spec.sides) if chosen_energy is None else chosen_energy,
         solver=solver,
         target=network.target(target),
         max_evaluations=max_evaluations,

@@ -20,12 +20,12 @@ def test_the_same_object_comes_back() -> None:
     model = networks.seeded(networks.Plain)
     net = interactify.wrap(model)
     assert net.unwrap() is model and net.spec is net.network.spec
-    assert repr(net) == "Interactive(Plain, variables='input', energy='margin')"
+    assert repr(net) == "Interactive(Plain, variables='input', energy='settling')"
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
     defaults = {p.name: p.default for p in inspect.signature(interactify.wrap).parameters.values()}
-    expected = {"energy": "margin", "solver": "lbfgs"}
+    expected = {"energy": None, "solver": "lbfgs"}
     assert {name: defaults[name] for name in expected} == expected
     for name in ("variables", "click_maps", "output", "target", "mean", "std", "resolution", "stem"):
         assert defaults[name] is None
@@ -74,7 +74,6 @@ WRONG: list[dict[str, Any]] = [
     {"variables": "bias_field@"},
     {"variables": 3},
     {"energy": "nonsense"},
-    {"energy": None},
     {"solver": "nonsense"},
     {"solver": None},
     {"solver": ["lbfgs"]},

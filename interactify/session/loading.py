@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,7 +77,7 @@ def load_session(path: str | Path, net: Wrapped, photo: PictureLike) -> Session:
     try:
         settings = {"fit": "letterbox", **header["settings"]}  # files from before there was a choice
         settings["energy"] = _with_hold(settings["energy"])
-        net = _with_former_default(net, settings["propagation"])
+        net = _with_former_defaults(net, settings)
         session = Session(net, picture, _target(settings), tile=settings.get("tile", False))
         current = settings_of(session.wrapped, session.refiner, session.target)
         check_settings(path, settings, current)
@@ -95,12 +96,16 @@ def _with_hold(energy: str) -> str:
     return f"{energy[:-1]}, hold=0.0)" if old else energy
 
 
-def _with_former_default(net: Wrapped, propagation: str) -> Wrapped:
-    """The network as it was by default before "careful" was, where a session was saved so."""
-    former = replace(PROPAGATIONS["colour"], adapts=True)
-    if net.options["propagation"] is not None or not net.propagation.gates or propagation != repr(former):
-        return net
-    return net.wrap_again(net.unwrap(), {**net.options, "propagation": former})
+def _with_former_defaults(net: Wrapped, settings: Mapping[str, Any]) -> Wrapped:
+    """The network with the options that once were the default, where a session was saved so."""
+    former: dict[str, object] = {}
+    colour = replace(PROPAGATIONS["colour"], adapts=True)
+    if net.options["propagation"] is None and net.propagation.gates and settings["propagation"] == repr(colour):
+        former["propagation"] = colour
+    for energy in (brs.Margin(), brs.Margin(hold=0.0)):
+        if net.options["energy"] is None and settings["energy"] == repr(energy):
+            former["energy"] = energy
+    return net.wrap_again(net.unwrap(), {**net.options, **former}) if former else net
 
 
 def _target(settings: dict[str, Any]) -> Any:

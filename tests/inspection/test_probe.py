@@ -209,7 +209,7 @@ def test_describe_says_what_was_found() -> None:
         "4",
         "deep",
         "scale_bias@deep",
-        "margin",
+        "settling",
         "lbfgs",
     ):
         assert expected in text, expected

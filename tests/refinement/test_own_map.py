@@ -62,7 +62,7 @@ def clicked(session: Session) -> Session:
 
 
 def test_a_network_with_small_logits_has_a_margin_that_it_can_meet() -> None:
-    small, as_it_is = session_of(1 / 9), session_of(1 / 9, energy=Margin(gain=1.0))
+    small, as_it_is = session_of(1 / 9, energy=Margin()), session_of(1 / 9, energy=Margin(gain=1.0))
     problem = small.refiner.problem((), (Click(10, 20),), None)
     assert problem.energy == Margin(gain=pytest.approx(6, rel=1e-4))
     cheap, dear = (sum(step.evaluations for step in clicked(session).steps) for session in (small, as_it_is))

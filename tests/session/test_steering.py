@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import interactify
 from interactify.brs.solving import STEERED
 from interactify.interactive import Interactive
 from interactify.network.precision import VARIABLE
-from interactify.propagation.propagation import PROPAGATIONS
 from interactify.refinement.problem import minimise
 from interactify.runtime.steering import Steering
 from interactify.session.session import Session
@@ -183,17 +181,3 @@ def test_views_of_weights_are_not_kept_for_each_photo() -> None:
         kept.append(len(net.runtime.suffixes.frozen.derived))
     assert net.session(PHOTO).initial_step.crop.suffix.unsteered == ""
     assert kept[0] == kept[-1] > 0
-
-
-def test_a_session_saved_under_the_former_default_goes_on_under_it(tmp_path: Path) -> None:
-    former = replace(PROPAGATIONS["colour"], adapts=True)
-    session = clicked(net_of(propagation=former).session(PHOTO))
-    session.save(tmp_path / "old.npz")
-    loaded = interactify.load_session(tmp_path / "old.npz", net_of(), PHOTO)
-    assert not loaded.wrapped.propagation.gates and loaded.wrapped.propagation.adapts
-    for each in (session, loaded):
-        each.undo()
-        each.click(30, 60, True)
-    assert loaded.result.probability.tobytes() == session.result.probability.tobytes()
-    with pytest.raises(interactify.CheckpointError, match="propagation"):
-        interactify.load_session(tmp_path / "old.npz", net_of(propagation="none"), PHOTO)
