@@ -330,10 +330,10 @@ def wrap(
         mirror: average the network's maps of the image and of its mirror image. Twice the work; with the embedded
             network no fewer clicks (docs/tried.md), others may gain. Not with variables "maps" and "kernels".
         propagation: how a correction spreads over the picture: "colour" (along edges, and to the object's colours in
-            this photo), "careful" (so, as far as it suits the network's own map; and a large change of a steady mask is
-            displayed only among the colours of what was clicked), "edges" (a guided filter on the map), "none", or a
-            `Propagation`. By default "none" for click networks and volumes (which have no colours), "edges" for others
-            of more than two classes, "careful" for the rest.
+            this photo), "careful" (so, as far as it suits the network's own map; a large change of a steady mask only
+            among the colours of what was clicked), "edges" (a guided filter on the map), "near" (as by default; only
+            near the clicks), "none", or a `Propagation`. By default "none" for click networks and volumes (which have
+            no colours), "edges" for others of more than two classes, "careful" for the rest.
         precision: "auto": float32, but on processors with AMX what only steers a click is evaluated in
             bfloat16 (never its result). "float32": everything. "bfloat16", "float16" (for GPUs; small gradients may
             vanish): convolutions and matrix products under autocast; variables and energy stay in float32.

@@ -65,7 +65,9 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--activation", metavar="NAME", help="what was applied to the map: none, sigmoid, softmax, sigmoid-logits"
     )
     group.add_argument("--adapter", metavar="NAME", help="which adapter knows the network, where it is not recognised")
-    group.add_argument("--propagation", metavar="NAME", help="how corrections spread: colour, edges, none, careful")
+    group.add_argument(
+        "--propagation", metavar="NAME", help="how corrections spread: colour, edges, none, careful, near"
+    )
     group.add_argument("--no-zoom", dest="zoom", action="store_false", default=None, help="always use the whole photo")
     group.add_argument("--mirror", action="store_true", default=None, help="average with the mirror image's maps")
     group.add_argument("--stem", metavar="LAYER", help="the module that reads the image, where it is not found")

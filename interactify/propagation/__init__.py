@@ -1,5 +1,12 @@
 """Spread the correction of a click over the picture: along its edges, and to pixels of the object's colours."""
 
-from interactify.propagation.propagation import Propagation, Spread, propagation_named, usual_propagation
+from interactify.propagation.click_reach import Reach
+from interactify.propagation.propagation import (
+    PROPAGATIONS,
+    Propagation,
+    Spread,
+    propagation_named,
+    usual_propagation,
+)
 
-__all__ = ["Propagation", "Spread", "propagation_named", "usual_propagation"]
+__all__ = ["PROPAGATIONS", "Propagation", "Reach", "Spread", "propagation_named", "usual_propagation"]

@@ -1,7 +1,8 @@
-"""Keep a large change of a mask that was steady among the colours of what was clicked.
+"""Keep a change of the mask to what was clicked: near the clicks, and a large one among their colours.
 
-A user who corrects a mask that hardly changed with the click before means a part of it. Where the network then changes
-its mind far and wide, most of what it turns has another colour than the clicked pixel, and goes back to what was shown.
+How far a click reaches is told by `click_reach.py`. Also, a user who corrects a mask that hardly changed with the click
+before means a part of it. Where the network then changes its mind far and wide, most of what it turns has another
+colour than the clicked pixel, and goes back to what was shown.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ MOST_POINTS: Final = 64  # of strokes, evenly spread, whose colours count
 
 @dataclass(frozen=True, eq=False)
 class ChangeGate:
-    """What of a change is displayed, where it is large.
+    """What of a change is displayed.
 
     Attributes:
         before: (1, 1, h, w) displayed log-odds before the newest clicks.
-        alike: (1, 1, h, w) from 0 to 1: how much each pixel's colour is that of one of them.
-        content: (h', w') of both without padding.
+        content: (h', w') of these without padding.
+        reach: (1, 1, h, w) from 0 to 1: how much of any change is displayed; None for all of it (`click_reach.py`).
+        alike: (1, 1, h, w) from 0 to 1: how much each pixel's colour is that of one of the newest clicks, and how much
+            of a large change is displayed; None for all of it.
     """
 
     before: Tensor
-    alike: Tensor
     content: tuple[int, ...]
+    reach: Tensor | None = None
+    alike: Tensor | None = None
 
     def __call__(self, log_odds: Tensor, own: Tensor) -> Tensor:
         """The log-odds (1, 1, h, w) to display for a correction.
@@ -41,9 +45,13 @@ class ChangeGate:
             log_odds: (1, 1, h, w) of the corrected object.
             own: (1, 1, h, w) from 0 to 1, 1 at all clicks, where the correction always counts.
         """
-        if not self.floods(log_odds):
+        parts = [self.reach] if self.reach is not None else []
+        if self.alike is not None and self.floods(log_odds):
+            parts.append(self.alike)
+        if not parts:
             return log_odds
-        return torch.lerp(self.before.to(log_odds), log_odds, torch.maximum(self.alike, own).to(log_odds))
+        share = parts[0] if len(parts) == 1 else parts[0] * parts[1]
+        return torch.lerp(self.before.to(log_odds), log_odds, torch.maximum(share, own).to(log_odds))
 
     def floods(self, log_odds: Tensor) -> bool:
         """Whether a correction to these log-odds turns many pixels of which the mask before was sure."""

@@ -13,12 +13,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from interactify.errors import OptionError
 from interactify.propagation.change_gate import ChangeGate
+from interactify.propagation.click_reach import Reach
 from interactify.propagation.colour_model import evidence
 from interactify.propagation.guided_filter import GuidedFilter
 
@@ -35,13 +37,15 @@ class Propagation:
     """How far a click's correction follows the picture.
 
     Attributes:
-        name: "none", "edges", "colour" or "careful".
+        name: "none", "edges", "colour", "careful" or "near".
         colour: w, the weight of the colours' log-odds; 0 for none.
         radius: of the guided filter, in network pixels; 0 for none.
         edge: of the guided filter: the square of the contrast of an edge, in photos in [0, 1].
         adapts: whether sessions choose radius and colour anew for each photo, no higher than these (`suited.py`).
         alike: how far colours, in [0, 1], may be from those of the newest clicks for a large change of a steady mask to
             be displayed there (`change_gate.py`), where colours have a weight; 0 for any change.
+        reach: how far around itself a click close to the mask's border changes it, where anything is propagated
+            (`click_reach.py`); None for any distance.
 
     Raises:
         OptionError: a weight or a distance below 0, a radius that is not a whole number of 0 or more, an edge that is
@@ -54,6 +58,7 @@ class Propagation:
     edge: float = 1e-3
     adapts: bool = False
     alike: float = 0.0
+    reach: Reach | None = None
 
     def __post_init__(self) -> None:
         if not _number(self.colour) or self.colour < 0:
@@ -64,10 +69,13 @@ class Propagation:
             raise OptionError(f"Expected edge to be above 0, such as 1e-3, got {self.edge!r}.")
         if not _number(self.alike) or self.alike < 0:
             raise OptionError(f"Expected alike to be a distance of 0 or more, such as 0.09, got {self.alike!r}.")
+        if self.reach is not None and not isinstance(self.reach, Reach):
+            raise OptionError(f"Expected reach to be a Reach, such as Reach(depths=5), or None, got {self.reach!r}.")
 
     def __repr__(self) -> str:
-        """The text by which session files compare propagations: without `adapts`, and without an `alike` of 0."""
-        shown = {key: getattr(self, key) for key in ("name", "colour", "radius", "edge", *["alike"] * bool(self.alike))}
+        """The text by which session files compare propagations: without `adapts`, `alike` of 0 or `reach` of None."""
+        optional = (key for key in ("alike", "reach") if getattr(self, key))
+        shown = {key: getattr(self, key) for key in ("name", "colour", "radius", "edge", *optional)}
         return f"Propagation({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
 
     def __str__(self) -> str:
@@ -75,7 +83,9 @@ class Propagation:
         colours = f"to the object's colours in this photo (weight {self.colour:g})" if self.colour else ""
         suited = ", as far as it suits the photo" if self.adapts else ""
         gated = "; a steady mask changes much only among the clicked colours" if self.gates else ""
-        return (" and ".join(filter(None, (colours, edges))) or "none: the network's map as it is") + suited + gated
+        near = "; a click near the mask's border changes only what is near it" if self.reach and self.active else ""
+        follows = " and ".join(filter(None, (colours, edges))) or "none: the network's map as it is"
+        return follows + suited + gated + near
 
     @property
     def active(self) -> bool:
@@ -170,11 +180,15 @@ PROPAGATIONS = {
     "edges": Propagation("edges", radius=3),
     "colour": Propagation("colour", colour=1.5, radius=3),
     "careful": Propagation("careful", colour=1.5, radius=3, adapts=True, alike=0.087),
+    "near": Propagation("near", colour=1.5, radius=3, adapts=True, alike=0.087, reach=Reach(5.0, 0.125)),
 }
 
 
+SEVERAL: Final = Reach(3.0)  # of "near", for networks of several classes
+
+
 def propagation_named(propagation: str | Propagation) -> Propagation:
-    """The propagation of that name ("none", "edges", "colour", "careful"), or the one given.
+    """The propagation of that name ("none", "edges", "colour", "careful", "near"), or the one given.
 
     Raises:
         OptionError: for anything else.
@@ -189,7 +203,7 @@ def propagation_named(propagation: str | Propagation) -> Propagation:
 
 
 def propagation_for(given: Propagation | None, classes: int, reads_clicks: bool, sides: int) -> Propagation:
-    """The given propagation, or the usual one; "careful" is the usual one with a gate where colours have a weight.
+    """The given propagation, or the usual one, which "careful" is for any network, and "near" with a reach.
 
     Raises OptionError for colours in volumes, of 3 sides.
     """
@@ -202,7 +216,10 @@ def propagation_for(given: Propagation | None, classes: int, reads_clicks: bool,
         return replace(given, adapts=True)
     usual = usual_propagation(classes, reads_clicks, sides)
     if given == PROPAGATIONS["careful"]:
-        return replace(usual, name=given.name, alike=given.alike)
+        return usual
+    if given == PROPAGATIONS["near"]:
+        reach = given.reach if classes <= 2 else SEVERAL
+        return replace(usual, name=given.name, reach=reach) if usual.active else usual
     return given or usual
 
 

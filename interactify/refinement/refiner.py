@@ -389,12 +389,12 @@ class Refiner:
         informative = (of_target := problem.maps == t) | problem.positive
         labels = [bool(yes) for yes in (problem.positive & of_target)[informative]]
         points = problem.points[torch.from_numpy(informative)]
-        before = self._log_odds_before(crop, last, target, t, propagation.colour > 0)
+        before = self._log_odds_before(crop, last, target, t, propagation.colour > 0 or propagation.reach is not None)
         guide, along = crop.guide, crop.edge_filter(propagation)
         spread = propagation.spread(guide, crop.view.content_size, along, before, points, labels)
         # Around the points of all classes the network's own map is displayed.
         own = spread.own if informative.all() else own_share(problem.points, guide)
-        return replace(spread, own=own, gate=None if t else gate_of(propagation, problem, last))
+        return replace(spread, own=own, gate=None if t else gate_of(propagation, problem, last, before))
 
     def _log_odds_before(self, crop: Crop, last: Step, target: int | None, t: int, colour: bool) -> Tensor:
         """Log-odds (1, 1, h', w') of a target in a crop before the newest interaction; any, without `colour`."""

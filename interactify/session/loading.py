@@ -98,13 +98,16 @@ def _with_hold(energy: str) -> str:
 
 def _with_former_defaults(net: Wrapped, settings: Mapping[str, Any]) -> Wrapped:
     """The network with the options that once were the default, where a session was saved so."""
-    former: dict[str, object] = {}
-    colour = replace(PROPAGATIONS["colour"], adapts=True)
-    if net.options["propagation"] is None and net.propagation.gates and settings["propagation"] == repr(colour):
-        former["propagation"] = colour
-    for energy in (brs.Margin(), brs.Margin(hold=0.0)):
-        if net.options["energy"] is None and settings["energy"] == repr(energy):
-            former["energy"] = energy
+    known: dict[str, tuple[object, ...]] = {
+        "propagation": (replace(PROPAGATIONS["colour"], adapts=True),) if net.propagation.gates else (),
+        "energy": (brs.Margin(), brs.Margin(hold=0.0)),
+    }
+    former = {
+        name: each
+        for name, choices in known.items()
+        for each in choices
+        if net.options[name] is None and settings[name] == repr(each)
+    }
     return net.wrap_again(net.unwrap(), {**net.options, **former}) if former else net
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
 from interactify.errors import OptionError
 from interactify.propagation.change_gate import MOST_POINTS, ChangeGate, alike
-from interactify.propagation.propagation import PROPAGATIONS, Propagation, Spread, propagation_for
+from interactify.propagation.click_reach import Reach
+from interactify.propagation.propagation import PROPAGATIONS, SEVERAL, Propagation, Spread, propagation_for
 
 SIZE = (40, 60)
 
@@ -27,7 +31,7 @@ def square(top: int, left: int, side: int, inside: float = 4.0) -> torch.Tensor:
 
 
 def gate(before: torch.Tensor, x: float = 10.0) -> ChangeGate:
-    return ChangeGate(before, alike(two_colours(), torch.tensor([[x, 5.0]]), 0.09), SIZE)
+    return ChangeGate(before, SIZE, alike=alike(two_colours(), torch.tensor([[x, 5.0]]), 0.09))
 
 
 def test_a_flood_stays_among_the_clicked_colours() -> None:
@@ -61,7 +65,7 @@ def test_what_was_unsure_may_change() -> None:
 def test_padding_does_not_count() -> None:
     before, after = square(5, 5, 20), square(5, 5, 20)
     after[..., 50:] = 4.0
-    assert ChangeGate(before, torch.zeros_like(before), (40, 50))(after, torch.zeros_like(before)) is after
+    assert ChangeGate(before, (40, 50), alike=torch.zeros_like(before))(after, torch.zeros_like(before)) is after
 
 
 def test_around_all_clicks_the_correction_counts() -> None:
@@ -89,20 +93,56 @@ def test_a_spread_without_a_gate_is_as_before() -> None:
     assert not torch.equal(Spread(own=own, gate=gate(before))(after), after)
 
 
+def test_what_is_out_of_reach_stays_whatever_its_colour() -> None:
+    before, after = square(5, 5, 10), square(5, 5, 10)
+    after[..., 20:30, 10:50] = 4.0
+    reach, own = torch.zeros_like(before), torch.zeros_like(before)
+    reach[..., 20:40] = 1.0
+    shown = ChangeGate(before, SIZE, reach)(after, own) > 0
+    assert shown[..., 20:30, 20:40].all() and not shown[..., 20:30, :20].any() and not shown[..., 20:30, 40:].any()
+    both = ChangeGate(before, SIZE, reach, gate(before).alike)(after, own) > 0
+    assert both[..., 20:30, 20:29].all() and not both[..., 20:30, 32:].any() and not both[..., 20:30, :20].any()
+    own[..., 25, 45] = 1.0
+    assert ChangeGate(before, SIZE, reach)(after, own)[0, 0, 25, 45] == 4.0, "at a click"
+
+
 def test_careful_is_the_usual_propagation_with_a_gate_where_colours_have_a_weight() -> None:
     careful = PROPAGATIONS["careful"]
     assert careful.gates and not any(PROPAGATIONS[name].gates for name in ("none", "edges", "colour"))
     one, several = (propagation_for(careful, classes, False, 2) for classes in (1, 11))
     assert one == careful and one.adapts
     assert (several.colour, several.radius, several.gates) == (0, 3, False)
+    assert several == propagation_for(None, 11, False, 2)
     assert not propagation_for(careful, 1, True, 2).active, "click networks spread their clicks themselves"
-    with pytest.raises(OptionError, match="volumes"):
-        propagation_for(careful, 1, False, 3)
+
+
+def test_near_is_the_usual_propagation_with_a_reach() -> None:
+    near = PROPAGATIONS["near"]
+    assert [name for name, each in PROPAGATIONS.items() if each.reach] == ["near"]
+    one, several = (propagation_for(near, classes, False, 2) for classes in (1, 11))
+    assert replace(one, name="careful", reach=None) == propagation_for(None, 1, False, 2) and one.reach == near.reach
+    assert replace(several, name="edges", reach=None) == propagation_for(None, 11, False, 2)
+    assert several.reach == SEVERAL
+    assert not propagation_for(near, 1, True, 2).active, "click networks spread their clicks themselves"
+
+
+def test_volumes_follow_no_colours() -> None:
+    for name in ("careful", "near", "colour"):
+        with pytest.raises(OptionError, match="volumes"):
+            propagation_for(PROPAGATIONS[name], 1, False, 3)
 
 
 def test_session_files_see_a_gate_in_the_text_and_others_have_the_text_they_had() -> None:
     assert repr(Propagation("mine", colour=0.5)) == "Propagation(name='mine', colour=0.5, radius=0, edge=0.001)"
     assert "alike=0.1" in repr(Propagation("mine", colour=0.5, alike=0.1))
     assert "steady" in str(Propagation("mine", colour=0.5, alike=0.1)) and "steady" not in str(Propagation("x", 0.5))
+    assert "reach=Reach(" in repr(Propagation("mine", radius=3, reach=Reach(5.0)))
+    assert "near" in str(Propagation("mine", radius=3, reach=Reach(5.0))) and "near" not in str(Propagation("x", 0.5))
     with pytest.raises(OptionError, match="alike"):
         Propagation("mine", alike=-1.0)
+    with pytest.raises(OptionError, match="reach"):
+        Propagation("mine", reach=5.0)  # type: ignore[arg-type]
+    for wrong in (Reach, lambda depths: Reach(1.0, depths)):
+        for depth in (-1.0, math.nan):
+            with pytest.raises(OptionError, match="depth"):
+                wrong(depth)

@@ -1,4 +1,4 @@
-"""When a change is kept among the colours of what was clicked: after a click that changed little, for clicks only."""
+"""When a change is kept near what was clicked, or among its colours: for clicks and strokes only."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import distance_transform_edt
 
 import interactify
-from interactify import Box, Click, Interactive, Scribble
+from interactify import Box, Click, Interactive, Mask, Scribble
 from interactify.brs import Margin
+from interactify.pictures.window import Window
 from interactify.propagation import change_gate
 from interactify.propagation.change_gate import ChangeGate
+from interactify.propagation.click_reach import Reach
 from interactify.propagation.propagation import Propagation
 from interactify.session.session import Session
 from tests.fixtures import networks
@@ -54,9 +57,12 @@ def test_a_steady_mask_has_a_gate_of_the_clicked_colour() -> None:
     session = steady(net_of())
     found = gate_for(session, Click(80, 40, positive=False))
     assert found is not None and torch.equal(found.before, session.result.logits)
+    assert found.alike is not None and found.reach is None
     assert found.alike[0, 0, 40, 60] > 0.8 and found.alike[0, 0, 40, 20] < 0.1
     stroke = gate_for(session, Scribble([(10, 50), (90, 50)]))
-    assert stroke is not None and stroke.alike[..., :60, [20, 60]].min() > 0.5, "a stroke over both colours"
+    assert stroke is not None and stroke.alike is not None and stroke.alike[..., :60, [20, 60]].min() > 0.5, (
+        "a stroke over both colours"
+    )
 
 
 @pytest.mark.parametrize("options", [{"propagation": "colour"}, {"propagation": "none"}, {"energy": Margin(hold=0)}])
@@ -88,3 +94,60 @@ def test_a_large_change_leaves_other_colours_as_they_were(monkeypatch: pytest.Mo
     )
     with pytest.raises(interactify.InteractifyError, match="propagation"):
         interactify.load_session(tmp_path / "session.npz", net_of(propagation=replace(CAREFUL, alike=0.0)), photo())
+
+
+def several(reach: Reach | None) -> Session:
+    """A session of a network of four classes, whose clicks change what is near them, or anything."""
+    model = networks.seeded(lambda: networks.Plain(classes=4))
+    propagation = Propagation("mine", radius=1, reach=reach)
+    return interactify.wrap(model, propagation=propagation, resolution=96, zoom=False, target=1).session(photo())
+
+
+def shallow_clicks(mask: np.ndarray) -> list[Click]:
+    """A click on each side of a mask's border, two pixels from it."""
+    depth = np.where(mask, distance_transform_edt(mask), distance_transform_edt(~mask))
+    found = []
+    for side in (True, False):
+        ys, xs = np.nonzero((mask == side) & (depth >= 2) & (depth < 2.5))
+        found.append(Click(int(xs[len(xs) // 2]), int(ys[len(ys) // 2]), positive=not side))
+    return found
+
+
+def test_a_click_of_several_classes_changes_what_it_reaches() -> None:
+    for click in shallow_clicks(several(None).result.mask):
+        near, free = several(Reach(3.0)), several(None)
+        before = near.result.mask
+        found, flooded = near.add([click]), free.add([click])
+        assert found.satisfied and flooded.satisfied
+        ys, xs = np.nonzero(found.mask != before)
+        away = np.hypot(ys - click.y, xs - click.x)
+        assert len(away) and away.max() <= 3 * 2.5 + 0.02 * 96 + 1
+        assert (flooded.mask != before).sum() > 3 * len(away), "the network itself changes far more"
+
+
+def test_boxes_masks_and_what_agrees_are_not_limited() -> None:
+    session = several(Reach(3.0))
+    mask = session.result.mask
+    negative, _ = shallow_clicks(mask)
+    for interactions in ([Box(10, 10, 60, 50)], [Mask(mask), negative], [Click(negative.x, negative.y)]):
+        assert gate_for(session, *interactions) is None
+    assert gate_for(session, negative) is not None
+    stroke = Scribble([(negative.x, negative.y), (negative.x + 1, negative.y)], positive=False)
+    assert gate_for(session, stroke) is not None
+
+
+def test_a_window_that_is_opened_shows_what_was_displayed_where_the_click_does_not_reach() -> None:
+    model = networks.seeded(lambda: networks.Plain(classes=4))
+    net = interactify.wrap(model, propagation=Propagation("mine", radius=1, reach=Reach(3.0)), resolution=64, target=1)
+    session = net.session(photo())
+    first, second = shallow_clicks(session.result.mask)
+    session.add([first])
+    window = Window(0, 0, 48, 64) if second.x < 60 and second.y < 44 else Window(12, 32, 48, 64)
+    problem = session.refiner.problem(session.steps, (first, second), 1, window=window)
+    gate = problem.spreads[0].gate
+    assert gate is not None and problem.crop.window == window
+    before = gate.before[0, 0] > 0
+    shown = session.result.mask[window.slices]
+    size = problem.crop.view.content_size
+    rows, columns = (np.linspace(0, n - 1, k).round().astype(int) for n, k in zip(shown.shape, size, strict=True))
+    assert (before[: size[0], : size[1]].numpy() == shown[np.ix_(rows, columns)]).mean() > 0.95
