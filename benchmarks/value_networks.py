@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from benchmarks.drawn_depth import rooms, shifted
 from benchmarks.drawn_mattes import Mattes, cut_outs
 from benchmarks.drawn_training import MEAN, STD, SmallUNet
-from interactify.checkpoints import load_into, read_weights
-from interactify.errors import CheckpointError
+from benchmarks.trained_weights import trained
 from interactify.export.files import write_whole
 from interactify.learning import Recipe, groups_of, train
 from interactify.learning.augment import recoloured
@@ -142,13 +141,7 @@ class DrawnValues:
 
     def load(self, folder: Path) -> nn.Module:
         """The trained network, in evaluation mode. Raises CheckpointError where it is not trained yet."""
-        weights = folder / f"{self.name}.pt"
-        if not weights.is_file():
-            raise CheckpointError(
-                f"Expected the weights of a trained network in {weights}, got none. Try python -m benchmarks.values "
-                f"{self.name} {folder} --only train."
-            )
-        return load_into(self.build(), read_weights(weights), weights).eval()
+        return trained(self.build, folder / f"{self.name}.pt", f"benchmarks.values {self.name} {folder} --only train")
 
 
 def _mattes(data: Path | None, measured: bool) -> dict[str, Drawer]:

@@ -172,7 +172,6 @@ def exclusive_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return entropy + (1 - (both + 1) / (either + 1))[present].sum() / present.sum().clamp(min=1)
 
 
-@torch.no_grad()
 def unclicked_iou(
     network: nn.Module, photos: Sequence[LabelledPhoto], seen_by: Network, value_range: ValueRange | None = None
 ) -> float:
@@ -188,6 +187,29 @@ def unclicked_iou(
         Of one class, the mean over the photos. Of several, the mean over the classes that occur, in the truth or in a
         mask, over the pixels of all photos together.
     """
+    if seen_by.spec.output.classes == 1:
+        both, either = _counted(network, photos, seen_by, value_range)
+        return float(np.where(either > 0, both / np.maximum(either, 1), 1.0).mean())
+    each = unclicked_ious(network, photos, seen_by, value_range)
+    return float(each[~np.isnan(each)].mean()) if not np.isnan(each).all() else 1.0
+
+
+def unclicked_ious(
+    network: nn.Module, photos: Sequence[LabelledPhoto], seen_by: Network, value_range: ValueRange | None = None
+) -> NDArray[np.float64]:
+    """IoU of each class (K,), over the pixels of all photos together; NaN where a class occurs nowhere.
+
+    The rest is as in `unclicked_iou`.
+    """
+    both, either = (counts.sum(0) for counts in _counted(network, photos, seen_by, value_range))
+    return np.where(either > 0, both / np.maximum(either, 1), np.nan)
+
+
+@torch.no_grad()
+def _counted(
+    network: nn.Module, photos: Sequence[LabelledPhoto], seen_by: Network, value_range: ValueRange | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The known pixels in both of mask and truth, and in either, of each photo and class: (photos, K) each."""
     output = seen_by.spec.output
     both, either = np.zeros((len(photos), output.classes)), np.zeros((len(photos), output.classes))
     device = next(network.parameters()).device
@@ -200,10 +222,7 @@ def unclicked_iou(
         truths = (labels == 1)[None] if output.classes == 1 else labels == np.arange(output.classes)[:, None, None]
         known = labels != UNKNOWN
         both[k], either[k] = ((masks & truths & known).sum((1, 2)), ((masks | truths) & known).sum((1, 2)))
-    if output.classes == 1:
-        return float(np.where(either > 0, both / np.maximum(either, 1), 1.0).mean())
-    total, union = both.sum(0), either.sum(0)
-    return float((total[union > 0] / union[union > 0]).mean()) if (union > 0).any() else 1.0
+    return both, either
 
 
 def masks_of(logits: Tensor, output: OutputSpec) -> NDArray[np.bool_]:

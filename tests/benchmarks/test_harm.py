@@ -74,7 +74,7 @@ def test_text_is_in_the_middle_of_its_box(name: str) -> None:
     assert one.truth[rows[0] - 1][one.truth[rows[0]] == 1].max() == -1  # above text, unknown
 
 
-@pytest.mark.parametrize("name", ["camvid", "thin-trees", "one-scale"])
+@pytest.mark.parametrize("name", ["camvid", "kinds", "thin-trees", "one-scale"])
 def test_missing_weights_say_how_they_are_made(name: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"Try python -m\s+benchmarks\."):
         network_named(name).load(tmp_path)

@@ -13,7 +13,7 @@ from interactify.errors import PhotoError
 from interactify.inspection.outputs import OutputSpec
 from interactify.learning import Drawing, LabelledPhoto
 from interactify.learning.augment import Motion
-from interactify.learning.class_task import ClassLogits, ClassTask, exclusive_loss, unclicked_iou
+from interactify.learning.class_task import ClassLogits, ClassTask, exclusive_loss, unclicked_iou, unclicked_ious
 from tests.fixtures.red_photos import red_photo, wrapped
 
 STILL = Motion((1.0, 1.0), 0.0, 0.0, 0.0)
@@ -132,6 +132,7 @@ def test_iou_of_one_class_is_the_mean_over_photos_and_of_several_over_classes(ph
     truth = [red_photo(k)[1] for k in range(2)]
     background = sum((each == 0).sum() for each in truth) / sum((each != 1).sum() for each in truth)
     assert unclicked_iou(Red(), photos, net.network) == pytest.approx((background + 1 + 0) / 3, abs=1e-6)
+    assert unclicked_ious(Red(), photos, net.network) == pytest.approx([background, 1, 0], abs=1e-6)
 
     class RedAlone(Red):
         def forward(self, image):
