@@ -11,6 +11,7 @@ from interactify.brs.energy import (
     SumOfSquares,
     energy_named,
     energy_reaching,
+    energy_settling,
     gain_for,
     hold_of,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "check_solver",
     "energy_named",
     "energy_reaching",
+    "energy_settling",
     "gain_for",
     "hold_of",
     "refine",

@@ -147,7 +147,8 @@ class Margin:
 class Settling(Margin):
     """A margin that settles for less after some evaluations: clicks that crowd keep each other short of the whole one.
 
-    `patience` is how many evaluations the whole margin is waited for; from the next one on, `enough` will do.
+    `patience` is how many evaluations the whole margin is waited for; from the next one on, `enough` will do. Sessions
+    wait for the whole one unless a click repairs a part of a steady mask (`interactify.refinement.careful`).
 
     >>> energy, logits, labels = Settling(), torch.tensor([[2.0]]), torch.tensor([True])
     >>> [bool(goal_at(energy, evaluation).reached(logits, labels)) for evaluation in (1, 3, 4)]
@@ -255,6 +256,15 @@ def gain_for(reach: float) -> float:
 def energy_reaching(energy: Energy, reach: float) -> Energy:
     """An energy for a network whose own logits reach that far from 0: `Margin.reaching`, others as they are."""
     return cast(Energy, energy.reaching(reach)) if isinstance(energy, Margin) else energy
+
+
+def energy_settling(energy: Energy, part: bool) -> Energy:
+    """An energy for clicks that repair a part of a steady mask, or more: only the former may settle for less.
+
+    >>> energy_settling(Settling(), False).enough, energy_settling(Settling(), True).enough
+    (3.0, 1.0)
+    """
+    return energy if part or not isinstance(energy, Settling) else replace(energy, enough=energy.margin)
 
 
 def hold_of(energy: Energy) -> float:

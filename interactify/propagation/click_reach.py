@@ -48,6 +48,44 @@ class Reach:
                 raise OptionError(f"Expected {name} of a reach to be a depth of 0 or more, got {value!r}.")
 
 
+@dataclass(frozen=True, eq=False)
+class Depths:
+    """How deep the pixels of a mask lie, on every `step`-th of its rows and columns.
+
+    Attributes:
+        mask: (h, w) bool.
+        depth: (h, w) in pixels of the whole mask: of the object, and of the rest, how far the other side is.
+        step: of the rows and columns.
+    """
+
+    mask: NDArray[np.bool_]
+    depth: NDArray[np.float64]
+    step: int
+
+    @classmethod
+    def of(cls, log_odds: Tensor, content: tuple[int, ...]) -> Depths | None:
+        """Those of displayed log-odds (1, 1, h, w), without padding; None where all or nothing is the object."""
+        height, width = content
+        step = -(-max(content) // SIDE)
+        mask = (log_odds[0, 0, :height:step, :width:step] > 0).cpu().numpy()
+        if not mask.any() or mask.all():
+            return None
+        depth = step * np.where(mask, distance_transform_edt(mask), distance_transform_edt(~mask))
+        return cls(mask, depth, step)
+
+    @property
+    def thickest(self) -> float:
+        """The depth of the object's deepest pixel."""
+        return float(self.depth[self.mask].max())
+
+    def at(self, points: Tensor, positive: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+        """(n,) the depths of points (n, 2), x then y, with labels (n,): 0 if one has its label, None if all have."""
+        sides = np.array(self.mask.shape[::-1]) - 1
+        columns, rows = np.clip((points.cpu().numpy() / self.step).round().astype(np.int64), 0, sides).T
+        found = np.where(self.mask[rows, columns] == positive, 0.0, self.depth[rows, columns])
+        return found if found.any() else None
+
+
 def within_reach(
     before: Tensor, content: tuple[int, ...], points: Tensor, positive: NDArray[np.bool_], reach: Reach
 ) -> Tensor | None:
@@ -60,7 +98,7 @@ def within_reach(
         positive: (n,) their labels.
         reach: how far clicks reach.
 
-    A click that agrees with the mask has no depth; then, and where the mask is empty or full, any pixel may change.
+    A click that agrees with the mask has no depth; where all do, or the mask is empty or full, any pixel may change.
 
     >>> before = torch.full((1, 1, 100, 100), -5.0)
     >>> before[..., 20:80, 20:80] = 5.0
@@ -70,27 +108,19 @@ def within_reach(
     >>> within_reach(before, (100, 100), torch.tensor([[50.0, 90.0]]), np.array([False]), Reach(5.0, 0.125)) is None
     True
     """
-    height, width = content
-    step = -(-max(content) // SIDE)
-    mask = (before[0, 0, :height:step, :width:step] > 0).cpu().numpy()
-    if not mask.any() or mask.all():
+    depths = Depths.of(before, content)
+    own = None if depths is None else depths.at(points, positive)
+    if depths is None or own is None:
         return None
-    # Distances within the object and outside of it, each to the nearest pixel of the other side.
-    depth = step * np.where(mask, distance_transform_edt(mask), distance_transform_edt(~mask))
-    longest, thick = max(content), float(depth[mask].max())
-    ys, xs = (step * np.arange(side) for side in mask.shape)
-    deepest, found = 0.0, np.zeros(mask.shape, bool)
-    for (x, y), label in zip(points.tolist(), positive.tolist(), strict=True):
-        row, column = (min(max(round(at / step), 0), side - 1) for at, side in zip((y, x), mask.shape, strict=True))
-        if mask[row, column] == label:
-            return None
-        own = float(depth[row, column])
-        deepest = max(deepest, own)
-        away = reach.depths * own + AROUND * longest if own <= reach.shallow * thick else math.inf
+    (height, width), longest, step = content, max(content), depths.step
+    ys, xs = (step * np.arange(side) for side in depths.mask.shape)
+    found = np.zeros(depths.mask.shape, bool)
+    for (x, y), depth in zip(points.tolist(), own.tolist(), strict=True):
+        shallow = depth <= reach.shallow * depths.thickest
+        away = reach.depths * depth + AROUND * longest if shallow else math.inf
         found |= np.hypot(ys[:, None] - y, xs - x) <= away
-    found &= depth <= DEEPER * deepest + SLACK * longest
+    found &= depths.depth <= DEEPER * own.max() + SLACK * longest
     share = torch.ones(before.shape[-2:], dtype=torch.float32, device="cpu")
-    share[:height, :width] = torch.from_numpy(
-        np.repeat(np.repeat(found, step, 0), step, 1)[:height, :width].astype(np.float32)
-    )
+    whole = np.repeat(np.repeat(found, step, 0), step, 1)[:height, :width]
+    share[:height, :width] = torch.from_numpy(whole.astype(np.float32))
     return share[None, None].to(before.device)

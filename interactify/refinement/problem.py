@@ -115,6 +115,7 @@ class Problem:
         spreads: for each target, how its map spreads over the picture.
         energy: what is minimised.
         held: what the rest of the object's map should stay like; None for nothing.
+        part: whether the newest clicks repair a part of a mask that was steady.
         started: when the user began to wait (`time.perf_counter`).
     """
 
@@ -130,6 +131,7 @@ class Problem:
     energy: brs.Energy
     started: float
     held: brs.Held | None = None
+    part: bool = False
 
     @property
     def target(self) -> int | None:

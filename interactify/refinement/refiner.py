@@ -29,7 +29,7 @@ from interactify.pictures.picture import Picture
 from interactify.pictures.resize_pad import View
 from interactify.pictures.window import Pixels, Window, whole
 from interactify.propagation.propagation import Spread, own_share
-from interactify.refinement.careful import gate_of
+from interactify.refinement.careful import gate_of, with_part
 from interactify.refinement.classes import classes_at
 from interactify.refinement.click_input import click_input
 from interactify.refinement.held import held_before, steadiness
@@ -304,7 +304,7 @@ class Refiner:
         known = shown.targets[0] == own and self._shows_without_a_pass(shown, crop)
         held = held_before(self.net, crop, constraints, inside, points, shown) if known else None
         inputs = constraints, crop, suffix, inside, start, points, maps, targets, spreads
-        problem = Problem(*inputs, self.own_map(own).energy, started, held)
+        problem = with_part(Problem(*inputs, self.own_map(own).energy, started, held), last)
         if not crop.propagation.active or not len(inside):
             return problem
         # What only a label map tells of a class does not spread: the map has the rest already.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from scipy.ndimage import distance_transform_edt
 
 import interactify
 from interactify import Box, Click, Interactive, Mask, Scribble
-from interactify.brs import Margin
+from interactify.brs import Margin, Settling
 from interactify.pictures.window import Window
 from interactify.propagation import change_gate
 from interactify.propagation.change_gate import ChangeGate
 from interactify.propagation.click_reach import Reach
 from interactify.propagation.propagation import Propagation
+from interactify.refinement import careful
 from interactify.session.session import Session
 from tests.fixtures import networks
 
@@ -53,13 +55,28 @@ def gate_for(session: Session, *interactions: object) -> ChangeGate | None:
     return problem.spreads[0].gate
 
 
+@pytest.fixture
+def any_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every click that disagrees with the mask repairs a part of it."""
+    monkeypatch.setattr(careful, "PART", math.inf)
+
+
+def wrong(session: Session, x: int, y: int) -> Click:
+    """A click that disagrees with the mask."""
+    return Click(x, y, positive=not session.result.mask[y, x])
+
+
+@pytest.mark.usefixtures("any_part")
 def test_a_steady_mask_has_a_gate_of_the_clicked_colour() -> None:
     session = steady(net_of())
-    found = gate_for(session, Click(80, 40, positive=False))
+    found = gate_for(session, wrong(session, 80, 40))
     assert found is not None and torch.equal(found.before, session.result.logits)
     assert found.alike is not None and found.reach is None
     assert found.alike[0, 0, 40, 60] > 0.8 and found.alike[0, 0, 40, 20] < 0.1
-    stroke = gate_for(session, Scribble([(10, 50), (90, 50)]))
+    ys, xs = np.nonzero(session.result.mask)
+    row = int(np.argmax(np.bincount(ys)))  # a stroke over both colours, within the object
+    assert xs[ys == row].min() < 30 and xs[ys == row].max() > 66
+    stroke = gate_for(session, Scribble([(int(xs[ys == row].min()), row), (int(xs[ys == row].max()), row)], False))
     assert stroke is not None and stroke.alike is not None and stroke.alike[..., :60, [20, 60]].min() > 0.5, (
         "a stroke over both colours"
     )
@@ -67,16 +84,49 @@ def test_a_steady_mask_has_a_gate_of_the_clicked_colour() -> None:
 
 @pytest.mark.parametrize("options", [{"propagation": "colour"}, {"propagation": "none"}, {"energy": Margin(hold=0)}])
 def test_there_is_none_unless_it_is_asked_for_and_the_mask_is_held(options: dict[str, object]) -> None:
-    assert gate_for(steady(net_of(**options)), Click(80, 40)) is None
+    session = steady(net_of(**options))
+    assert gate_for(session, wrong(session, 80, 40)) is None
 
 
+@pytest.mark.usefixtures("any_part")
 def test_there_is_none_while_the_mask_still_changes_nor_for_a_box() -> None:
-    assert gate_for(steady(net_of(), steadiness=0.85), Click(80, 40)) is None
-    assert gate_for(net_of().session(photo()), Click(80, 40)) is None, "the first click"
-    assert gate_for(steady(net_of(), clicks=1), Click(80, 40)) is None, "the second"
+    for session in (
+        steady(net_of(), steadiness=0.85),
+        net_of().session(photo()),  # the first click
+        steady(net_of(), clicks=1),  # the second
+    ):
+        assert gate_for(session, wrong(session, 80, 40)) is None
     assert gate_for(steady(net_of()), Box(10, 10, 60, 50)) is None
 
 
+def test_a_click_in_the_middle_of_the_object_means_more_than_a_part() -> None:
+    session = steady(net_of())
+    depth = distance_transform_edt(session.result.logits[0, 0].numpy() > 0)
+    inside = np.argwhere(session.result.mask)
+    of_part = {}
+    for y, x in inside[:: max(1, len(inside) // 40)].tolist():
+        found = session.refiner.problem(session.steps, (*session.interactions, Click(x, y, positive=False)), None)
+        (column, row), thickest = found.points[-1].round().int().tolist(), depth.max()
+        of_part[bool(depth[row, column] <= 0.5 * thickest)] = found.part
+        assert found.part == (depth[row, column] <= 0.5 * thickest)
+        assert (found.spreads[0].gate is not None) == found.part
+    assert of_part == {True: True, False: False}, "both have been seen"
+
+
+def test_a_click_settles_for_less_only_where_it_repairs_a_part() -> None:
+    session = steady(net_of(energy="settling"))
+    whole, _ = shallow_clicks(session.result.mask)
+    energies = []
+    for before in (session, net_of(energy="settling").session(photo())):
+        problem = before.refiner.problem(before.steps, (*before.interactions, wrong(before, whole.x, whole.y)), None)
+        assert isinstance(problem.energy, Settling)
+        energies.append((problem.part, problem.energy.enough))
+    assert energies == [(True, 1.0), (False, 3.0)]
+    plain = steady(net_of(energy=Margin())).refiner
+    assert isinstance(plain.problem((), (Click(5, 5),), None).energy, Margin)
+
+
+@pytest.mark.usefixtures("any_part")
 def test_a_large_change_leaves_other_colours_as_they_were(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(change_gate, "FLOOD", -1.0)  # every change is a large one
     net = net_of()
