@@ -245,6 +245,8 @@ class Suffix:
         """Why no tape in lower precision steers refinements; "" where one does."""
         if self.network.unsteered or self._unsteered:
             return self.network.unsteered or self._unsteered
+        if getattr(self.variables, "layer", ""):  # measured: docs/tried.md
+            return "clicks at a layer take too few evaluations"
         if self.whole is not None or not self.shared:
             return "the whole network runs" if self.whole is not None else "what runs depends on the clicks"
         if self.runtime.executor.runs_by:

@@ -53,7 +53,7 @@ def test_before_a_click_it_is_the_networks_own_output() -> None:
         assert torch.equal(session.initial_step.log_odds, model(session.initial_step.crop.image))
 
 
-@pytest.mark.parametrize("variables", ["input", "maps", "scale_bias@B"])
+@pytest.mark.parametrize("variables", ["input", "maps"])
 def test_what_is_shown_comes_from_single_precision(variables: str) -> None:
     session = net_of(variables=variables, propagation="none").session(PHOTO)
     for x, y, positive in CLICKS:
@@ -64,6 +64,14 @@ def test_what_is_shown_comes_from_single_precision(variables: str) -> None:
         assert not torch.equal(expected, step.crop.steering(step.values, ()))
         shown = [bool(result.mask[at.y, at.x]) for at in map(_pixel, result.clicks)]
         assert result.satisfied == (shown == [click.positive for click in result.clicks])
+
+
+@pytest.mark.parametrize("variables", ["scale_bias@B", "bias_field@B", "rows_columns@B"])
+def test_nothing_steers_at_a_layer_where_clicks_take_few_evaluations(variables: str) -> None:
+    kept, plain = (net_of(each, variables=variables).session(PHOTO) for each in ("auto", "float32"))
+    assert "layer" in kept.initial_step.crop.suffix.unsteered
+    for x, y, positive in CLICKS:
+        assert torch.equal(kept.click(x, y, positive).logits, plain.click(x, y, positive).logits)
 
 
 class _pixel:
