@@ -245,8 +245,6 @@ class Suffix:
         """Why no tape in lower precision steers refinements; "" where one does."""
         if self.network.unsteered or self._unsteered:
             return self.network.unsteered or self._unsteered
-        if getattr(self.variables, "layer", ""):  # measured: docs/tried.md
-            return "clicks at a layer take too few evaluations"
         if self.whole is not None or not self.shared:
             return "the whole network runs" if self.whole is not None else "what runs depends on the clicks"
         if self.runtime.executor.runs_by:
@@ -387,6 +385,8 @@ class Suffix:
         """Why this network's tapes have no equal in lower precision; "" where they have one."""
         if self.network.unsteered:
             return self.network.unsteered
+        if getattr(self.variables, "layer", ""):  # measured: docs/tried.md
+            return "clicks at a layer take too few evaluations"
         try:
             tape = reduced(recorded.tape, self.runtime.suffixes.frozen, self._is_whole_weight)
             values = start.detach().clone().requires_grad_(True)

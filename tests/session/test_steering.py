@@ -72,6 +72,8 @@ def test_nothing_steers_at_a_layer_where_clicks_take_few_evaluations(variables: 
     assert "layer" in kept.initial_step.crop.suffix.unsteered
     for x, y, positive in CLICKS:
         assert torch.equal(kept.click(x, y, positive).logits, plain.click(x, y, positive).logits)
+    weights = kept.wrapped.runtime.suffixes.frozen.tensors()
+    assert not any(tensor.dtype == torch.bfloat16 for tensor in weights), "no copy is kept that nothing uses"
 
 
 class _pixel:

@@ -29,6 +29,10 @@ def wrapped(variables: str = "input", model: nn.Module | None = None, **options:
     return interactify.wrap(model or volumes.plain(), variables=variables, mean=0, std=1, **options)
 
 
+def test_a_click_waits_for_the_whole_margin_by_default() -> None:
+    assert wrapped().energy == brs.Margin() and wrapped(energy="settling").energy == brs.Settling()
+
+
 def test_what_is_found() -> None:
     spec = wrapped().spec
     assert (spec.sides, spec.channels, spec.output.classes, spec.output.activation) == (3, 1, 1, "none")
